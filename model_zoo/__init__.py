@@ -1,0 +1,1 @@
+"""What can be swapped: backbones, memory banks, heads and learners."""

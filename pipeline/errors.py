@@ -1,0 +1,72 @@
+"""Every error Linewise raises on purpose, on one page.
+
+    LinewiseError            anything a user can mend; carries expected, got, remedy
+    ├── ImageError           one image file cannot be used (reason, path)
+    ├── LineError            a folder is not a usable product line
+    ├── ConfigError          an unknown name or a value out of range
+    ├── DeviceError          the asked execution provider is not there
+    ├── BundleError          a bundle or meta-model is damaged, incomplete or of another version
+    ├── ParityError          ONNX and torch disagree by more than the tolerance
+    └── StorageError         a folder, file or database cannot be written or read
+
+A message is one sentence of three parts: what was expected, what came, what to do. Programming errors are `assert`
+and the built-in exceptions; they are never turned into one of these.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class LinewiseError(Exception):
+    """A problem the user can mend.
+
+    Args:
+        expected: what was needed, without a leading "expected".
+        got: what was found instead.
+        remedy: what to do about it, as an imperative sentence.
+    """
+
+    def __init__(self, expected: str, got: str, remedy: str) -> None:
+        self.expected = expected
+        self.got = got
+        self.remedy = remedy
+        super().__init__(f"expected {expected}, got {got}: {remedy}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.expected, self.got, self.remedy)  # survives process pools and Prefect's serialiser
+
+
+class ImageError(LinewiseError):
+    """One image file cannot be used. `path` is the file, when it came from one."""
+
+    def __init__(self, expected: str, got: str, remedy: str, path: Path | None = None) -> None:
+        super().__init__(expected, got, remedy)
+        self.path = path
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str, Path | None]]:  # type: ignore[override]
+        return type(self), (self.expected, self.got, self.remedy, self.path)
+
+
+class LineError(LinewiseError):
+    """A folder is not a usable product line."""
+
+
+class ConfigError(LinewiseError):
+    """An unknown name, or a value out of range."""
+
+
+class DeviceError(LinewiseError):
+    """The execution provider that was asked for is not available; nothing ever falls back silently."""
+
+
+class BundleError(LinewiseError):
+    """A bundle, backbone or meta-model is damaged, incomplete or of another format version."""
+
+
+class ParityError(LinewiseError):
+    """The exported ONNX graph and the torch module disagree by more than the tolerance."""
+
+
+class StorageError(LinewiseError):
+    """A folder, file or database cannot be read or written (permissions, full disk, not a database)."""
