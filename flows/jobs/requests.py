@@ -1,0 +1,187 @@
+"""What each job is asked to do: frozen pydantic models.
+
+One definition serves the command, the Prefect forms (descriptions, limits and choices below are what the form shows
+and enforces), the run folder's config and the tests. Torch-free: the command reads these before any heavy import.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.settings import DeviceName
+
+DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+
+
+class LearnerName(StrEnum):
+    """The few-shot learners."""  # the names of model_zoo.learners; a test holds the two lists equal
+
+    MEMORY_BANK = "memory_bank"
+    TRANSFER = "transfer"
+    IN_CONTEXT = "in_context"
+    PROTOTYPICAL = "prototypical"
+    MAML = "maml"
+    HYPERNETWORK = "hypernetwork"
+
+
+class Protocol(StrEnum):
+    """How an evaluation splits lines into those to meta-train on and those to test on."""
+
+    LEAVE_ONE_DATA_SET_OUT = "leave-one-data-set-out"
+    LEAVE_ONE_LINE_OUT = "leave-one-line-out"
+    TRAIN_TEST = "train-test"
+
+
+LineName = Annotated[
+    str, Field(min_length=1, max_length=80, description="Name of the product line, as the registry knows it.")
+]
+BackboneName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=80,
+        description="Frozen backbone that computes the patch features (see `linewise backbones`).",
+    ),
+]
+InputSize = Annotated[
+    int, Field(ge=64, le=1024, multiple_of=32, description="Side of the square the images are resized to, in pixels.")
+]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Equal seeds give equal results on one machine.")]
+Iterations = Annotated[int, Field(ge=10, le=100_000, description="Outer steps of meta-training.")]
+GoodCount = Annotated[int, Field(ge=1, le=64, description="Good images a line gives to adapt from.")]
+DefectCount = Annotated[int, Field(ge=0, le=64, description="Defective images a line gives to adapt from.")]
+FalseRejectRate = Annotated[
+    float,
+    Field(
+        ge=0.0001, le=0.5, description="Share of good parts that may be rejected; the threshold is calibrated for it."
+    ),
+]
+
+
+class Request(BaseModel):
+    """Base of every request: frozen, and an unknown field is an error rather than a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False)
+
+
+class MetaTrainRequest(Request):
+    """Meta-train a learner on many product lines."""
+
+    lines: Path = Field(description="Folder of product lines to meta-train on, one folder per line.")
+    learner: LearnerName = Field(default=LearnerName.IN_CONTEXT, description="Learner whose initialisation is learned.")
+    backbone: BackboneName = DEFAULT_BACKBONE
+    size: InputSize = 256
+    iterations: Iterations = 300
+    good: GoodCount = 4
+    defects: DefectCount = 4
+    seed: Seed = 0
+    validation_lines: Path | None = Field(
+        default=None, description="Folder of lines to report metrics on; empty: one of the training lines is held out."
+    )
+    output: Path | None = Field(
+        default=None,
+        description="Run folder for config, losses, checkpoints and the meta-model; empty: one in the home.",
+    )
+    resume: bool = Field(default=False, description="Go on from the run folder's last checkpoint.")
+    processes: int = Field(default=1, ge=1, le=64, description="Training processes, through torch.distributed.")
+
+
+class AdaptRequest(Request):
+    """Adapt to one product line from a few images, and register the result."""
+
+    line: LineName
+    images: Path = Field(description="Folder with good/ and defect/ (or the MVTec AD layout) of this line.")
+    learner: LearnerName = Field(
+        default=LearnerName.MEMORY_BANK, description="Learner that turns the images into a model."
+    )
+    meta_model: Path | None = Field(
+        default=None, description="Meta-model folder of a meta-train run; needed by the meta-learners."
+    )
+    backbone: BackboneName = DEFAULT_BACKBONE
+    size: InputSize = 256
+    good: GoodCount | None = Field(default=None, description="Use at most this many good images; empty: up to 16.")
+    defects: DefectCount | None = Field(default=None, description="Use at most this many defects; empty: up to 16.")
+    target_false_reject_rate: FalseRejectRate = 0.01
+    seed: Seed = 0
+    promote: bool = Field(default=True, description="Make the new version live for this line.")
+
+
+class ScoreRequest(Request):
+    """Score a folder of images with a line's bundle."""
+
+    line: LineName
+    images: Path = Field(description="Folder of images to score, searched with its subfolders.")
+    version: str | None = Field(default=None, max_length=80, description="Bundle version; empty: the live one.")
+    device: DeviceName = Field(
+        default=DeviceName.AUTO, description="Where to run; a device that is not there is an error, never a fallback."
+    )
+    workers: int | None = Field(
+        default=None, ge=1, le=256, description="Decoding and scoring threads; empty: one per core."
+    )
+    report: Path | None = Field(default=None, description="HTML report to write; empty: one in the home folder.")
+    overlays: bool = Field(default=True, description="Write a heat-map overlay for every flagged image.")
+    bundle: Path | None = Field(
+        default=None, description="An exported bundle folder of this line, instead of a registered version."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.bundle is not None and self.version is not None:
+            raise ValueError("expected either a version or a bundle folder, got both: leave one of them out")
+        return self
+
+
+class ExportRequest(Request):
+    """Write a registered bundle, with its backbone, into a folder that scores anywhere."""
+
+    line: LineName
+    version: str | None = Field(default=None, max_length=80, description="Bundle version; empty: the live one.")
+    destination: Path = Field(description="Folder to write; it must not exist yet, or be empty.")
+
+
+class EvaluateRequest(Request):
+    """Meta-train on some lines, test on others, and say how good every learner is."""
+
+    protocol: Protocol = Field(
+        default=Protocol.LEAVE_ONE_LINE_OUT, description="How lines are split into training and test lines."
+    )
+    lines: Path | None = Field(default=None, description="Folder of lines; for the leave-one-out protocols.")
+    train_lines: Path | None = Field(default=None, description="Folder of lines to meta-train on; for train-test.")
+    test_lines: Path | None = Field(default=None, description="Folder of lines to test on; for train-test.")
+    learners: tuple[LearnerName, ...] = Field(
+        default=(LearnerName.MEMORY_BANK,), min_length=1, description="Learners to compare."
+    )
+    good: GoodCount = 4
+    defects: tuple[DefectCount, ...] = Field(
+        default=(0, 4), min_length=1, description="Defective support images; one table row for each number."
+    )
+    seeds: int = Field(default=3, ge=1, le=100, description="Seeds to repeat with; the table shows mean and spread.")
+    backbone: BackboneName = DEFAULT_BACKBONE
+    size: InputSize = 256
+    iterations: Iterations = 300
+    target_false_reject_rate: FalseRejectRate = 0.01
+    max_test_images: int | None = Field(
+        default=None, ge=2, le=100_000, description="Test at most this many images of a line; empty: all."
+    )
+    json_path: Path | None = Field(default=None, description="JSON file of rows to write.")
+    csv_path: Path | None = Field(default=None, description="CSV file of rows to write.")
+    html_path: Path | None = Field(default=None, description="HTML table with plots to write.")
+
+    @model_validator(mode="after")
+    def _lines_fit_the_protocol(self) -> Self:
+        if self.protocol is Protocol.TRAIN_TEST:
+            if self.train_lines is None or self.test_lines is None or self.lines is not None:
+                raise ValueError(
+                    "expected train_lines and test_lines (and no lines) for train-test, got another combination: "
+                    "name one folder for each"
+                )
+        elif self.lines is None or self.train_lines is not None or self.test_lines is not None:
+            raise ValueError(
+                f"expected lines (and no train_lines or test_lines) for {self.protocol.value}, got another "
+                "combination: name one folder of lines"
+            )
+        return self

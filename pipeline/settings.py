@@ -1,0 +1,118 @@
+"""Where Linewise keeps its things, from the environment: every variable starts with LINEWISE_.
+
+    LINEWISE_HOME            registry, results, runs, reports, feature cache      ~/.linewise
+    LINEWISE_DATABASE_URL    result store (sqlite:///... or postgresql+psycopg://...)   sqlite in the home
+    LINEWISE_DEVICE          cpu, cuda, tensorrt or auto                           auto
+    LINEWISE_WORKERS         scoring threads                                       one per core
+    LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
+
+Whatever Linewise names itself lies below the home folder; only what a user names on purpose lies elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import ConfigError, StorageError
+
+
+class DeviceName(StrEnum):
+    """Where scoring runs. `auto` takes the fastest that is there and says which; the others never fall back."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    TENSORRT = "tensorrt"
+    AUTO = "auto"
+
+
+class Settings(BaseSettings):
+    """The settings of one process, frozen. Build them with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LINEWISE_", frozen=True, extra="ignore", env_ignore_empty=True, validate_default=True
+    )
+
+    home: Path = Field(default=Path("~/.linewise"), description="Everything Linewise writes on its own account.")
+    database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL of the result store.")
+    device: DeviceName = Field(default=DeviceName.AUTO, description="Where scoring runs unless a request says so.")
+    workers: int | None = Field(default=None, ge=1, le=256, description="Scoring threads; empty: one per core.")
+    feature_cache: Path | None = Field(default=None, description="Folder of cached patch features.")
+
+    @field_validator("home", "feature_cache")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the result store. May hold a password: never log it."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home / 'results.sqlite'}"
+
+    @property
+    def features(self) -> Path:
+        """Folder of the feature cache."""
+        return self.feature_cache or self.home / "features"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of meta-training and evaluation runs."""
+        return self.home / "runs"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of scoring reports and their overlays."""
+        return self.home / "reports"
+
+    def below_home(self, *parts: str) -> Path:
+        """A path below the home folder made from names that users chose.
+
+        Each part becomes one path component: anything but letters, digits, dot, dash and underscore turns into a dash,
+        so that no name can climb out.
+
+        Raises:
+            ConfigError: a part has no usable character.
+        """
+        path = self.home
+        for part in parts:
+            component = re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.")
+            if not component:
+                raise ConfigError("a name with a letter or a digit", repr(part), "choose another name")
+            path /= component
+        return path
+
+    def ensure_home(self) -> Path:
+        """Create the home folder, readable by its owner alone.
+
+        Raises:
+            StorageError: it cannot be created.
+        """
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StorageError(
+                f"a writable home folder {self.home}",
+                error.strerror or str(error),
+                "set LINEWISE_HOME to another folder",
+            ) from error
+        return self.home
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """The settings of the environment; `home` overrules LINEWISE_HOME.
+
+    Raises:
+        ConfigError: a variable holds a value out of range.
+    """
+    try:
+        return Settings() if home is None else Settings(home=home)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        variable = "LINEWISE_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(f"a usable {variable}", first["msg"], f"change or unset {variable}") from error
