@@ -1,0 +1,103 @@
+# Linewise from a checkout. `make` alone lists the targets; each makes .venv first where it is missing or out of date.
+#
+# ARGS is handed on:           make test ARGS="-k calibration -x"
+# PYTHON names an interpreter: make test PYTHON=/opt/python3.12/bin/python3
+#
+# Package indexes, proxies and caches are pip's own settings (PIP_*, pip.conf), so none is named here. Every path is
+# relative to this folder, whose own name may hold spaces.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# There from the start of an installation to its end: found beforehand, it tells of one that was killed half-way.
+UNFINISHED := $(VENV)/.unfinished
+
+PYTHON ?=
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint lock clean
+
+help:
+	@echo "make demo    meta-train on generated lines, adapt to an unseen one, export, score, write the report"
+	@echo "make test    run the tests (ARGS=... goes to pytest)"
+	@echo "make lint    ruff, pyright and the import contracts"
+	@echo "make lock    resolve the dependencies anew and rewrite constraints.txt"
+	@echo "make clean   remove $(VENV) and everything built"
+
+# Sets $$python to the first interpreter that can make a virtual environment. Each is asked, not only looked for: a
+# version manager's shim exists for versions that are not switched on, and some systems ship Python without venv.
+define find_python
+python=; \
+for candidate in "$(PYTHON)" python3.11 python3.12 python3.13 python3.14 python3 python; do \
+  if [ -n "$$candidate" ] \
+    && "$$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+    python=$$candidate; break; \
+  fi; \
+  if [ -n "$(PYTHON)" ]; then break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+  echo "Expected Python 3.11 or newer with its venv and ensurepip modules, got none" \
+    "$(if $(PYTHON),at $(PYTHON),on the PATH): install one (on Debian: apt-get install python3 python3-venv)" \
+    "or name one with make PYTHON=/path/to/python3." >&2; \
+  exit 1; \
+fi
+endef
+
+# A failure that pip reports itself has been rolled back by pip and keeps the environment for the next try. One that was
+# interrupted or killed may leave half a package behind that pip later takes for a whole one: then it starts anew.
+$(INSTALLED): pyproject.toml constraints.txt
+	@set -eu; \
+	if [ -e $(UNFINISHED) ]; then \
+	  echo "==> The last installation was cut short: removing $(VENV)"; rm -rf $(VENV); \
+	fi; \
+	if ! $(BIN)/python -c 'import pip' >/dev/null 2>&1; then \
+	  $(find_python); \
+	  echo "==> Making a virtual environment in $(VENV) with $$("$$python" --version)"; \
+	  rm -rf $(VENV); mkdir $(VENV); : > $(UNFINISHED); \
+	  "$$python" -m venv $(VENV); \
+	fi; \
+	echo "==> Installing linewise and the versions in constraints.txt (the first time: several GB and some minutes)"; \
+	: > $(UNFINISHED); interrupted=; trap 'interrupted=yes' HUP INT TERM; \
+	status=0; $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' || status=$$?; \
+	if [ $$status -ne 0 ]; then \
+	  if [ -z "$$interrupted" ] && [ $$status -lt 128 ]; then rm -f $(UNFINISHED); fi; \
+	  echo "Installing failed (pip's message stands above); the same make command tries again." >&2; \
+	  exit $$status; \
+	fi; \
+	rm -f $(UNFINISHED); touch $@
+
+demo: $(INSTALLED)
+	@echo "==> Running the demo"
+	@$(BIN)/linewise demo $(ARGS)
+
+test: $(INSTALLED)
+	@echo "==> Running the tests"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	@echo "==> Checking style (ruff)"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "==> Checking types (pyright)"
+	@$(BIN)/pyright
+	@echo "==> Checking the import contracts (import-linter)"
+	@$(BIN)/lint-imports
+
+# Resolves in an environment of its own, so that what somebody tried out in .venv stays out of the pins.
+lock:
+	@set -eu; \
+	$(find_python); \
+	scratch=build/lock; trap 'rm -rf $$scratch' EXIT; rm -rf $$scratch; \
+	echo "==> Resolving the dependencies in $$scratch with $$("$$python" --version) (several GB, some minutes)"; \
+	"$$python" -m venv $$scratch; \
+	$$scratch/bin/python -m pip install --quiet '.[dev]'; \
+	sed -n '/^#/p' constraints.txt > $$scratch/constraints.txt; \
+	$$scratch/bin/python -m pip freeze --exclude linewise >> $$scratch/constraints.txt; \
+	mv $$scratch/constraints.txt constraints.txt; \
+	echo "==> Rewrote constraints.txt: look at its diff, then run make test"
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache demo-out
