@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # There from the start of an installation to its end: found beforehand, it tells of one that was killed half-way.
 UNFINISHED := $(VENV)/.unfinished
+LOG := $(VENV)/install.log
 
 PYTHON ?=
 ARGS ?=
@@ -61,10 +62,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi; \
 	echo "==> Installing linewise and the versions in constraints.txt (the first time: several GB and some minutes)"; \
 	: > $(UNFINISHED); interrupted=; trap 'interrupted=yes' HUP INT TERM; \
-	status=0; $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' || status=$$?; \
+	rm -f $(LOG); \
+	status=0; $(BIN)/python -m pip install -qq --log $(LOG) --constraint constraints.txt --editable '.[dev]' || status=$$?; \
 	if [ $$status -ne 0 ]; then \
 	  if [ -z "$$interrupted" ] && [ $$status -lt 128 ]; then rm -f $(UNFINISHED); fi; \
-	  echo "Installing failed (pip's message stands above); the same make command tries again." >&2; \
+	  echo "Installing failed (pip's message stands above, all it did is in $(LOG)); the same make command tries again." >&2; \
 	  exit $$status; \
 	fi; \
 	rm -f $(UNFINISHED); touch $@
@@ -93,7 +95,7 @@ lock:
 	scratch=build/lock; trap 'rm -rf $$scratch' EXIT; rm -rf $$scratch; \
 	echo "==> Resolving the dependencies in $$scratch with $$("$$python" --version) (several GB, some minutes)"; \
 	"$$python" -m venv $$scratch; \
-	$$scratch/bin/python -m pip install --quiet '.[dev]'; \
+	$$scratch/bin/python -m pip install -qq '.[dev]'; \
 	sed -n '/^#/p' constraints.txt > $$scratch/constraints.txt; \
 	$$scratch/bin/python -m pip freeze --exclude linewise >> $$scratch/constraints.txt; \
 	mv $$scratch/constraints.txt constraints.txt; \

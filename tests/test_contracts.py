@@ -1,0 +1,158 @@
+"""The house's rules, checked on the code as it stands: who may import whom, and what a module may be."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("pipeline", "model_zoo", "flows", "deploy")
+MAX_LINES = 300
+
+# What a plant's machine does not have: the extras' libraries and the package that is built on them.
+TRAINING = {
+    "albumentations",
+    "fastapi",
+    "matplotlib",
+    "model_zoo",
+    "onnx",
+    "onnxscript",
+    "prefect",
+    "sklearn",
+    "timm",
+    "torch",
+    "torchmetrics",
+    "torchvision",
+}
+# The modules that scoring at the plant stands on, besides all of deploy (but its exporter).
+PLANT_PIPELINE = {"calibration", "errors", "features", "images", "importers", "line_check", "lines", "settings"}
+
+# Run in a fresh interpreter: imports what it is told, one after the other, and says who first brought what.
+IMPORT_AND_REPORT = """
+import importlib, sys
+forbidden = set(sys.argv[1].split(","))
+seen = set()
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+    brought = forbidden & set(sys.modules) - seen
+    seen |= brought
+    if brought:
+        print(name, "imports", *sorted(brought))
+"""
+
+
+def source_files() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=folder,
+        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def imports_of(modules: list[str]) -> str:
+    """What of TRAINING the modules load in a fresh interpreter, one line for each module that brought something."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_AND_REPORT, ",".join(sorted(TRAINING)), *modules],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_contracts_are_kept() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "statement", "contract"),
+    [
+        ("pipeline/errors.py", "import deploy.registry", "flows -> deploy | model_zoo -> pipeline"),
+        ("deploy/export.py", "import model_zoo.backbones", "flows -> deploy | model_zoo -> pipeline"),
+        ("deploy/registry.py", "import prefect", "prefect only in flows"),
+        ("pipeline/images.py", "import onnxruntime", "onnxruntime only in deploy"),
+        # Through a chain: the runtime's results module is clean, what it stands on is not.
+        ("pipeline/images.py", "import torch", "the runtime is free of torch"),
+    ],
+)
+def test_a_broken_contract_is_found(tmp_path: Path, module: str, statement: str, contract: str) -> None:
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    broken = tmp_path / module
+    broken.write_text(broken.read_text() + f"\n{statement}\n")
+
+    done = lint_imports(tmp_path)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    broken_contracts = [line for line in done.stdout.splitlines() if line.endswith(" BROKEN")]
+    assert any(line.startswith(contract) for line in broken_contracts), done.stdout
+
+
+def test_the_plants_modules_load_nothing_of_training() -> None:
+    deploy = [module_name(file) for file in source_files() if file.parts[len(ROOT.parts)] == "deploy"]
+    # alembic runs migrations/ itself, inside its own context; export.py is the one module of deploy with torch.
+    deploy = [name for name in deploy if name != "deploy.export" and not name.startswith("deploy.migrations")]
+    assert {"deploy.runtime", "deploy.scorer", "deploy.bundle", "deploy.results", "deploy.registry"} <= set(deploy)
+
+    assert imports_of([*sorted(deploy), *(f"pipeline.{name}" for name in sorted(PLANT_PIPELINE)), "flows.cli"]) == ""
+
+
+def test_an_import_of_training_is_seen() -> None:
+    """The check above would notice: the exporter does load torch."""
+    assert "deploy.export imports" in imports_of(["deploy.bundle", "deploy.export"])
+
+
+@pytest.mark.parametrize("file", [*source_files()], ids=module_name)
+def test_modules_are_small(file: Path) -> None:
+    lines = len(file.read_text(encoding="utf-8").splitlines())
+    assert lines < MAX_LINES, f"{file.relative_to(ROOT)} has {lines} lines: split it by job"
+
+
+def test_package_inits_hold_a_docstring_and_nothing_else() -> None:
+    inits = [file for file in source_files() if file.name == "__init__.py"]
+    assert {module_name(file) for file in inits} >= set(PACKAGES)
+    for file in inits:
+        body = ast.parse(file.read_text(encoding="utf-8")).body
+        if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            body = body[1:]
+        assert not body, f"{file.relative_to(ROOT)}: importing a package must load nothing"
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """A folder without __init__.py works from a checkout and is missed by tools that walk packages (import-linter)."""
+    for file in source_files():
+        assert (file.parent / "__init__.py").is_file() or "migrations" in file.parts, file.parent.relative_to(ROOT)
+
+
+def test_names_say_what_is_inside() -> None:
+    vague = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
+    found = [str(file.relative_to(ROOT)) for file in source_files() if file.stem in vague]
+    assert not found, found
+
+
+def test_no_flow_module_is_named_like_the_standard_library() -> None:
+    """Prefect runs a flow's file with its folder first on sys.path, where flows/queue.py would replace queue."""
+    found = [file.name for file in (ROOT / "flows").glob("*.py") if file.stem in sys.stdlib_module_names]
+    assert not found, found
