@@ -88,6 +88,13 @@ class Bundle:
         """The good support images at model size, in the order of the bank's image numbers."""
         return [self.path / name for name in sorted(self.manifest.files) if name.startswith(f"{SUPPORT_FOLDER}/")]
 
+    def copy_to(self, folder: Path) -> None:
+        """Copy every file, durably, into the existing empty folder `folder`, the manifest last."""
+        for name in [*self.manifest.files, SEAL, MANIFEST]:
+            target = folder / name
+            target.parent.mkdir(exist_ok=True)
+            write_durably(target, self.path / name)
+
     def bank_sources(self) -> NDArray[np.integer] | None:
         """(N, 4) integers: for each row of the coarsest bank its support image, augmentation, row and column.
 
