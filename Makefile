@@ -97,7 +97,7 @@ lock:
 	"$$python" -m venv $$scratch; \
 	$$scratch/bin/python -m pip install -qq '.[dev]'; \
 	sed -n '/^#/p' constraints.txt > $$scratch/constraints.txt; \
-	$$scratch/bin/python -m pip freeze --exclude linewise >> $$scratch/constraints.txt; \
+	$$scratch/bin/python -m pip freeze --all --exclude linewise --exclude pip >> $$scratch/constraints.txt; \
 	mv $$scratch/constraints.txt constraints.txt; \
 	echo "==> Rewrote constraints.txt: look at its diff, then run make test"
 

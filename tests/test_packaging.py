@@ -1,0 +1,245 @@
+"""The wheel works without the checkout and without the extras, and what the code needs is declared and pinned."""
+
+import ast
+import functools
+import importlib.metadata
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("pipeline", "model_zoo", "flows", "deploy")
+SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+# Declared, never imported by name: each with who does import it.
+USED_WITHOUT_AN_IMPORT = {
+    "onnxscript": "torch.onnx's exporter imports it",
+    "psycopg": "SQLAlchemy imports it for a PostgreSQL URL",
+    "fastapi": "Prefect's server imports it; declared for its upper bound",
+}
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    """The requirements that pyproject.toml declares: the core's, and the named extras' own."""
+    declared = list(PROJECT["dependencies"])
+    for extra in extras:
+        declared += PROJECT["optional-dependencies"][extra]
+    return [found for text in declared if (found := Requirement(text)).name != PROJECT["name"]]
+
+
+def names(found: Iterable[Requirement]) -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in found}
+
+
+def closure(wanted: Iterable[Requirement]) -> set[str]:
+    """The installed distributions that the requirements need, themselves included, on this platform."""
+    waiting = [(requirement, "") for requirement in wanted]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        requirement, extra = waiting.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        for wanted_extra in ("", *requirement.extras):
+            key = (canonicalize_name(requirement.name), wanted_extra)
+            if key not in seen:
+                seen.add(key)
+                needed = importlib.metadata.requires(requirement.name) or []
+                waiting += [(Requirement(text), wanted_extra) for text in needed]
+    return {name for name, _ in seen}
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    # Nothing of this process's Python may leak into the one that is tried.
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    return subprocess.run(
+        command, cwd=cwd, env=inherited | environment, capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+def imported_names(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]
+
+
+@functools.cache
+def distributions_by_import() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def third_party(file: Path) -> set[str]:
+    """The distributions that a module imports, by their canonical names."""
+    distributions = distributions_by_import()
+    outside = set(imported_names(file)) - sys.stdlib_module_names - set(PACKAGES)
+    return {canonicalize_name(distributions[name][0]) if name in distributions else name for name in outside}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    built = run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+def install(wheel: Path, environment: Path) -> Path:
+    """The wheel alone, in a new virtual environment with no package of its own. Returns its bin folder."""
+    made = run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=environment.parent)
+    assert made.returncode == 0, made.stderr
+    python = environment / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    installed = run(*pip, cwd=environment.parent)
+    assert installed.returncode == 0, installed.stderr
+    return environment / "bin"
+
+
+def site_of(environment: Path) -> Path:
+    return environment / SITE_PACKAGES.relative_to(sys.prefix)
+
+
+@pytest.fixture(scope="module")
+def plant(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pip install linewise` gives a plant: the wheel and the core's dependencies, none of the extras'.
+
+    The dependencies are links to those installed here, so that no network is needed. Returns the bin folder.
+    """
+    environment = tmp_path_factory.mktemp("plant") / "venv"
+    bin_folder = install(wheel, environment)
+    for name in closure(requirements()):
+        for entry in {file.parts[0] for file in importlib.metadata.files(name) or []} - {"..", "__pycache__"}:
+            link = site_of(environment) / entry
+            if not link.exists():
+                link.symlink_to(SITE_PACKAGES / entry)
+    return bin_folder
+
+
+@pytest.fixture(scope="module")
+def workshop(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel and every library installed here, the checkout not among them. Returns the bin folder."""
+    environment = tmp_path_factory.mktemp("workshop") / "venv"
+    bin_folder = install(wheel, environment)
+    # A path in a .pth file is put on sys.path, the .pth files in it are not read: the editable checkout stays out.
+    (site_of(environment) / "libraries.pth").write_text(f"{SITE_PACKAGES}\n")
+    return bin_folder
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    files = {file.relative_to(ROOT) for package in PACKAGES for file in (ROOT / package).rglob("*") if file.is_file()}
+    assert packed == {file.as_posix() for file in files if "__pycache__" not in file.parts}
+    assert "deploy/prefect.yaml" in packed
+    for folder in ("deploy/templates/", "deploy/migrations/"):
+        assert any(name.startswith(folder) for name in packed), folder
+
+
+def test_the_wheel_carries_the_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (licence,) = [name for name in archive.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+        assert archive.read(licence) == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_command_runs_at_a_plant(plant: Path, tmp_path: Path) -> None:
+    shown = run(plant / "linewise", "--help", cwd=tmp_path, LINEWISE_HOME=str(tmp_path / "home"))
+    assert shown.returncode == 0, shown.stderr
+    for command in ("score", "lines", "adapt", "evaluate"):
+        assert command in shown.stdout
+    assert list(tmp_path.iterdir()) == [], "asking for help leaves nothing behind"
+
+
+def test_a_plant_has_no_training_library(plant: Path, tmp_path: Path) -> None:
+    """Else the tests on the plant's environment would prove nothing."""
+    absent = sorted(names(requirements("train", "flows")) - closure(requirements()))
+    assert "torch" in absent
+    probe = f"import importlib.metadata as m; print({{d.name.lower() for d in m.distributions()}} & set({absent}))"
+    assert run(plant / "python", "-c", probe, cwd=tmp_path).stdout.strip() == "set()"
+
+
+def test_the_plants_modules_import_from_the_wheel_alone(plant: Path, tmp_path: Path) -> None:
+    stems = {file.stem for file in (ROOT / "deploy").glob("*.py")} - {"__init__", "export"}
+    modules = [f"deploy.{stem}" for stem in sorted(stems)]
+    probe = f"import {', '.join([*modules, 'flows.cli'])}; print(flows.cli.__file__)"
+    done = run(plant / "python", "-c", probe, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(plant.parent)
+
+
+@pytest.mark.slow
+def test_every_module_imports_from_the_wheel(workshop: Path, tmp_path: Path) -> None:
+    files = [file.relative_to(ROOT) for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+    # alembic runs the files of migrations/ itself, inside its own context.
+    modules = [".".join(file.with_suffix("").parts) for file in files if "migrations" not in file.parts]
+    probe = f"import importlib\nfor name in {modules}: print(importlib.import_module(name).__file__)"
+    done = run(
+        workshop / "python",
+        "-c",
+        probe,
+        cwd=tmp_path,
+        LINEWISE_HOME=str(tmp_path / "home"),
+        PREFECT_HOME=str(tmp_path / "prefect"),
+        NO_ALBUMENTATIONS_UPDATE="1",
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = done.stdout.split("\n")[:-1]
+    assert len(loaded) == len(modules)
+    assert all(Path(file).is_relative_to(workshop.parent) for file in loaded), "the checkout leaked in"
+
+
+def test_every_import_is_declared() -> None:
+    plant, everywhere = names(requirements()), names(requirements("train", "flows"))
+    for package in PACKAGES:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            at_plant = package == "deploy" and file.name != "export.py"
+            undeclared = third_party(file) - (plant if at_plant else everywhere)
+            assert not undeclared, f"{file.relative_to(ROOT)} imports {undeclared}, which pyproject.toml does not name"
+
+
+def test_every_declared_dependency_is_used() -> None:
+    used = {name for package in PACKAGES for file in (ROOT / package).rglob("*.py") for name in third_party(file)}
+    unused = names(requirements("train", "flows", "postgres")) - used - set(USED_WITHOUT_AN_IMPORT)
+    assert not unused, f"declared in pyproject.toml and imported nowhere: {unused}"
+
+
+def pins() -> dict[str, Requirement]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(pin.name): pin for pin in found}
+
+
+def pinned_version(pin: Requirement) -> str:
+    (specifier,) = pin.specifier
+    assert (specifier.operator, pin.url) == ("==", None), f"{pin} is no exact version"
+    return specifier.version
+
+
+def test_the_pins_satisfy_what_is_declared() -> None:
+    pinned = pins()
+    for requirement in requirements("train", "flows", "postgres", "dev"):
+        version = pinned_version(pinned[canonicalize_name(requirement.name)])
+        assert requirement.specifier.contains(version), f"constraints.txt has {version}, declared is {requirement}"
+
+
+def test_everything_that_gets_installed_is_pinned() -> None:
+    unpinned = closure(requirements("train", "flows", "postgres", "dev")) - set(pins())
+    assert not unpinned, f"run make lock: constraints.txt lacks {unpinned}"
+
+
+@pytest.mark.parametrize("name", ["Makefile", "constraints.txt", "pyproject.toml", ".ci/run"])
+def test_no_index_is_named(name: str) -> None:
+    """Indexes are the machine's settings; a file that named one would override them."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for word in ("index-url", "find-links", "file:", "trusted-host"):
+        assert word not in text
