@@ -1,12 +1,15 @@
-"""Image files of a folder: streamed, in a stable order, each real folder once."""
+"""Image files on disk: found in folders as a stream, and read whole, without trusting names or kinds."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import StorageError
+from pipeline.errors import ImageError, StorageError
+from pipeline.image_encoded import COPY_AGAIN
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 """Which files of a folder are taken for images, in lower case. What a file really is, its contents say."""
@@ -45,3 +48,39 @@ def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path]:
             yield from _walk(path, entered)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             yield path
+
+
+def sha256_file(path: Path) -> str:
+    """The hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """All bytes of an ordinary file of at most `max_bytes`. Raises `ImageError` without naming the path."""
+    try:
+        with open(path, "rb", buffering=0, opener=_open_without_blocking) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("an image file", "a pipe or device", "name a file")
+            if status.st_size > max_bytes:
+                got = f"{status.st_size:,} bytes"
+                raise ImageError(f"at most {max_bytes:,} bytes", got, "save a smaller image or raise the limit")
+            data = file.read()
+    except FileNotFoundError as error:
+        raise ImageError("an image file", "no such file", "check the path") from error
+    except IsADirectoryError as error:
+        raise ImageError("an image file", "a folder", "name a file") from error
+    except PermissionError as error:
+        raise ImageError("a readable image file", "permission denied", "grant read access to the file") from error
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise ImageError("a readable image file", got, "check the disk or network share") from error
+    if not data:
+        raise ImageError("an image", "an empty file", COPY_AGAIN)
+    return data
+
+
+def _open_without_blocking(path: str, flags: int) -> int:
+    # Opening a named pipe that nobody writes to would otherwise hang the line.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -13,7 +13,8 @@ _START_OF_SCAN = 0xDA
 _APP1 = 0xE1
 _STANDALONE = {0x01, *range(0xD0, 0xDA)}  # markers without a length: TEM, RST0-7, SOI, EOI
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0-15, without DHT, JPG and DAC
-_FASTEST_SCALE = 2.0  # 1/2, 1/4 and 1/8 have vector code; the scales in between cost more than a full decode
+# 1/2, 1/4 and 1/8 have vector code. The scales between cost as much as a full decode and come out less exact.
+_LEAST_SCALE = 2.0
 
 
 def open_jpeg(data: bytes) -> EncodedImage:
@@ -37,7 +38,7 @@ def open_jpeg(data: bytes) -> EncodedImage:
                 colorspace="GRAY" if grey else "RGB",
                 min_height=least_height,
                 min_width=least_width,
-                min_factor=_FASTEST_SCALE,
+                min_factor=_LEAST_SCALE,
             )
         except ValueError as error:
             early = "Premature end" in str(error)

@@ -8,8 +8,6 @@ its suffix, and its size is checked before a pixel is decoded. The format module
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +19,8 @@ from numpy.typing import NDArray
 
 from pipeline import image_jpeg, image_opencv, image_tiff
 from pipeline.errors import ConfigError, ImageError
-from pipeline.image_encoded import COPY_AGAIN, EncodedImage, Pixels
-from pipeline.image_files import IMAGE_SUFFIXES, iter_image_files
+from pipeline.image_encoded import EncodedImage, Pixels
+from pipeline.image_files import IMAGE_SUFFIXES, iter_image_files, read_bytes, sha256_file
 from pipeline.image_orientation import turn_upright
 
 __all__ = [
@@ -36,7 +34,6 @@ __all__ = [
     "brightest_value",
     "iter_image_files",
     "open_image",
-    "read_bytes",
     "read_image",
     "read_mask",
     "read_native",
@@ -117,7 +114,7 @@ def read_image(
     """Decode a file to the spec. Never raises for a bad file: that comes back as a value."""
     sha256: str | None = None
     try:
-        data = read_bytes(path, limits)
+        data = read_bytes(path, limits.max_bytes)
         sha256 = hashlib.sha256(data).hexdigest()
         encoded = open_image(data, limits)
         pixels = _decode_to_spec(encoded, spec)
@@ -129,7 +126,7 @@ def read_image(
 def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage:
     """Decode a file to the spec, or raise an `ImageError` that names the file."""
     with _naming(path):
-        data = read_bytes(path, limits)
+        data = read_bytes(path, limits.max_bytes)
         encoded = open_image(data, limits)
         pixels = _decode_to_spec(encoded, spec)
     return DecodedImage(path, hashlib.sha256(data).hexdigest(), pixels, encoded.upright_size, encoded.bit_depth)
@@ -138,7 +135,7 @@ def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAUL
 def read_native(path: Path, limits: ImageLimits = DEFAULT_LIMITS, white_level: int | None = None) -> NDArray[np.uint8]:
     """The upright image at its own size: uint8 RGB (H, W, 3), for overlays and reports. Raises `ImageError`."""
     with _naming(path):
-        encoded = open_image(read_bytes(path, limits), limits)
+        encoded = open_image(read_bytes(path, limits.max_bytes), limits)
         return to_native(encoded, encoded.decode(0, 0), white_level)
 
 
@@ -158,7 +155,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
         ImageError: the file cannot be used, or its size differs.
     """
     with _naming(path):
-        encoded = open_image(read_bytes(path, _MASK_LIMITS), _MASK_LIMITS)
+        encoded = open_image(read_bytes(path, _MASK_LIMITS.max_bytes), _MASK_LIMITS)
         if encoded.format == "JPEG":
             raise ImageError("a lossless mask", "a JPEG, whose noise is not zero", "save the mask as PNG")
         if encoded.upright_size != tuple(size):
@@ -176,7 +173,7 @@ def suggest_white_level(paths: Iterable[Path], limits: ImageLimits = DEFAULT_LIM
     brightest = -1
     for path in paths:
         with _naming(path):
-            encoded = open_image(read_bytes(path, limits), limits)
+            encoded = open_image(read_bytes(path, limits.max_bytes), limits)
             if encoded.bit_depth > 8:
                 brightest = max(brightest, brightest_value(encoded.decode(0, 0)))
     return white_level_for(brightest) if brightest >= 0 else None
@@ -190,38 +187,6 @@ def white_level_for(brightest: int) -> int:
 def brightest_value(pixels: Pixels) -> int:
     """The largest grey or colour value; alpha does not count."""
     return int(pixels[..., :3].max() if pixels.ndim == 3 else pixels.max())
-
-
-def sha256_file(path: Path) -> str:
-    """The hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_bytes(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
-    """All bytes of an ordinary file within the limits. Raises `ImageError` without naming the path."""
-    try:
-        # Not blocking: opening a named pipe that nobody writes to would otherwise hang the line.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
-                raise ImageError("an image file", kind, "name a file")
-            if status.st_size > limits.max_bytes:
-                got = f"{status.st_size:,} bytes"
-                raise ImageError(f"at most {limits.max_bytes:,} bytes", got, "save a smaller image or raise the limit")
-            data = file.read()
-    except FileNotFoundError as error:
-        raise ImageError("an image file", "no such file", "check the path") from error
-    except PermissionError as error:
-        raise ImageError("a readable image file", "permission denied", "grant read access to the file") from error
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise ImageError("a readable image file", got, "check the disk or network share") from error
-    if not data:
-        raise ImageError("an image", "an empty file", COPY_AGAIN)
-    return data
 
 
 def open_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> EncodedImage:
