@@ -12,6 +12,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline.errors import ConfigError
 from pipeline.settings import DeviceName
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
@@ -80,11 +81,11 @@ class MetaTrainRequest(Request):
     defects: DefectCount = 4
     seed: Seed = 0
     validation_lines: Path | None = Field(
-        default=None, description="Folder of lines to report metrics on; empty: one of the training lines is held out."
+        default=None, description="Folder of lines to report metrics on; None: one of the training lines is held out."
     )
     output: Path | None = Field(
         default=None,
-        description="Run folder for config, losses, checkpoints and the meta-model; empty: one in the home.",
+        description="Run folder for config, losses, checkpoints and the meta-model; None: one in the home.",
     )
     resume: bool = Field(default=False, description="Go on from the run folder's last checkpoint.")
     processes: int = Field(default=1, ge=1, le=64, description="Training processes, through torch.distributed.")
@@ -103,11 +104,27 @@ class AdaptRequest(Request):
     )
     backbone: BackboneName = DEFAULT_BACKBONE
     size: InputSize = 256
-    good: GoodCount | None = Field(default=None, description="Use at most this many good images; empty: up to 16.")
-    defects: DefectCount | None = Field(default=None, description="Use at most this many defects; empty: up to 16.")
+    good: GoodCount | None = Field(default=None, description="Use at most this many good images; None: up to 16.")
+    defects: DefectCount | None = Field(default=None, description="Use at most this many defects; None: up to 16.")
     target_false_reject_rate: FalseRejectRate = 0.01
     seed: Seed = 0
     promote: bool = Field(default=True, description="Make the new version live for this line.")
+
+
+class AdaptNewLinesRequest(Request):
+    """Adapt to every line in a folder that has no bundle yet."""
+
+    incoming: Path | None = Field(
+        default=None, description="Folder of new lines, one folder each; None: incoming/ in the home folder."
+    )
+    learner: LearnerName = Field(default=LearnerName.MEMORY_BANK, description="Learner for all of them.")
+    meta_model: Path | None = Field(
+        default=None, description="Meta-model folder of a meta-train run; needed by the meta-learners."
+    )
+    backbone: BackboneName = DEFAULT_BACKBONE
+    size: InputSize = 256
+    target_false_reject_rate: FalseRejectRate = 0.01
+    promote: bool = Field(default=True, description="Make each new bundle live for its line.")
 
 
 class ScoreRequest(Request):
@@ -115,14 +132,16 @@ class ScoreRequest(Request):
 
     line: LineName
     images: Path = Field(description="Folder of images to score, searched with its subfolders.")
-    version: str | None = Field(default=None, max_length=80, description="Bundle version; empty: the live one.")
+    version: str | None = Field(default=None, max_length=80, description="Bundle version; None: the live one.")
     device: DeviceName = Field(
         default=DeviceName.AUTO, description="Where to run; a device that is not there is an error, never a fallback."
     )
     workers: int | None = Field(
-        default=None, ge=1, le=256, description="Decoding and scoring threads; empty: one per core."
+        default=None, ge=1, le=256, description="Decoding and scoring threads; None: one per core."
     )
-    report: Path | None = Field(default=None, description="HTML report to write; empty: one in the home folder.")
+    report: Path | None = Field(default=None, description="HTML report to write; None: one in the home folder.")
+    json_path: Path | None = Field(default=None, description="JSON file of results to write; None: beside the report.")
+    csv_path: Path | None = Field(default=None, description="CSV file of results to write; None: beside the report.")
     overlays: bool = Field(default=True, description="Write a heat-map overlay for every flagged image.")
     bundle: Path | None = Field(
         default=None, description="An exported bundle folder of this line, instead of a registered version."
@@ -131,7 +150,7 @@ class ScoreRequest(Request):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.bundle is not None and self.version is not None:
-            raise ValueError("expected either a version or a bundle folder, got both: leave one of them out")
+            raise ConfigError("either a version or a bundle folder", "both", "leave one of them out")
         return self
 
 
@@ -139,7 +158,7 @@ class ExportRequest(Request):
     """Write a registered bundle, with its backbone, into a folder that scores anywhere."""
 
     line: LineName
-    version: str | None = Field(default=None, max_length=80, description="Bundle version; empty: the live one.")
+    version: str | None = Field(default=None, max_length=80, description="Bundle version; None: the live one.")
     destination: Path = Field(description="Folder to write; it must not exist yet, or be empty.")
 
 
@@ -165,7 +184,7 @@ class EvaluateRequest(Request):
     iterations: Iterations = 300
     target_false_reject_rate: FalseRejectRate = 0.01
     max_test_images: int | None = Field(
-        default=None, ge=2, le=100_000, description="Test at most this many images of a line; empty: all."
+        default=None, ge=2, le=100_000, description="Test at most this many images of a line; None: all."
     )
     json_path: Path | None = Field(default=None, description="JSON file of rows to write.")
     csv_path: Path | None = Field(default=None, description="CSV file of rows to write.")
@@ -175,13 +194,15 @@ class EvaluateRequest(Request):
     def _lines_fit_the_protocol(self) -> Self:
         if self.protocol is Protocol.TRAIN_TEST:
             if self.train_lines is None or self.test_lines is None or self.lines is not None:
-                raise ValueError(
-                    "expected train_lines and test_lines (and no lines) for train-test, got another combination: "
-                    "name one folder for each"
+                raise ConfigError(
+                    "train_lines and test_lines, and no lines, for train-test",
+                    "another combination",
+                    "name one folder for each",
                 )
         elif self.lines is None or self.train_lines is not None or self.test_lines is not None:
-            raise ValueError(
-                f"expected lines (and no train_lines or test_lines) for {self.protocol.value}, got another "
-                "combination: name one folder of lines"
+            raise ConfigError(
+                f"lines, and no train_lines or test_lines, for {self.protocol.value}",
+                "another combination",
+                "name one folder of lines",
             )
         return self

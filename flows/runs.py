@@ -1,0 +1,91 @@
+"""What every flow shares: tags by line, a failure told in one sentence, retries that help, the GPU's queue."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import get_client, tags
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+from prefect.states import Failed
+from prefect.tasks import Task
+
+from pipeline.errors import ConfigError, LinewiseError, StorageError
+
+GPU_LIMIT = "linewise-gpu"
+"""Name of the global concurrency limit that queues runs before a GPU; `flows.bootstrap` creates it."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def fails_with_a_sentence(body: Callable[P, R]) -> Callable[P, R]:
+    """A flow body whose `LinewiseError` becomes the run's state message, without a traceback.
+
+    Everything else is our own bug or the machine's trouble and keeps its traceback. Called outside a flow run (through
+    `.fn`), the error is raised as it is.
+    """
+
+    @functools.wraps(body)
+    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return body(*args, **kwargs)
+        except LinewiseError as error:
+            if FlowRunContext.get() is None:
+                raise
+            get_run_logger().error("%s", error)
+            return Failed(message=str(error), data=error)  # type: ignore[return-value]  # Prefect takes a state as the result
+
+    # Prefect builds the form from the signature, and cannot evaluate a wrapped function's string annotations itself.
+    vars(told)["__signature__"] = inspect.signature(body, eval_str=True)
+    return told
+
+
+@contextmanager
+def tagged(*names: str) -> Iterator[None]:
+    """Tag this flow run, and the task runs within, so that the UI filters by line."""
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None:
+        wanted = sorted({*context.flow_run.tags, *names})
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(context.flow_run.id, tags=wanted)
+    with tags(*names):
+        yield
+
+
+def storage_trouble(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed task is worth another try: a share that went away comes back, a user's mistake does not."""
+    error = state.data if isinstance(state.data, BaseException) else state.result(raise_on_failure=False)
+    if isinstance(error, StorageError):
+        return True
+    return isinstance(error, OSError) and not isinstance(error, LinewiseError)
+
+
+@contextmanager
+def queued_for_gpu(device: str) -> Iterator[None]:
+    """Wait for a free place in `GPU_LIMIT` when `device` is a GPU; a CPU run does not wait.
+
+    Raises:
+        ConfigError: the limit does not exist on this server.
+    """
+    if device not in {"cuda", "tensorrt"} or FlowRunContext.get() is None:
+        yield
+        return
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(GPU_LIMIT)
+        except ObjectNotFound as missing:
+            raise ConfigError(
+                f"the global concurrency limit {GPU_LIMIT!r} on the Prefect server",
+                "none of that name",
+                f"run `python -m flows.bootstrap`, or `prefect gcl create {GPU_LIMIT} --limit 1`",
+            ) from missing
+    with concurrency(GPU_LIMIT, occupy=1, strict=True):
+        yield
