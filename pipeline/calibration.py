@@ -1,15 +1,37 @@
-"""From scores to decisions: a threshold for a stated false-reject rate, calibrated without any test image."""
+"""From scores to decisions: a threshold for a stated false-reject rate, calibrated without any test image.
+
+A handful of good images cannot show a 1 % tail. What they do show is where their own scores lie when each is scored
+against the others (leave-one-out), and roughly how far they spread. How far *new* good images stray from that, in those
+units, is a property of the learner that many earlier lines have shown. So the threshold is
+
+    reject = mean(LOO) + q * spread,    spread^2 = (n * var(LOO) + n0 * prior^2) / (n + n0)
+
+with q the (1 - rate) quantile of (score - mean) / spread over good query images of the source lines, `prior` their
+typical LOO spread, and n0 = 4 the weight of that prior. Without source lines q is the quantile of a one-sided Student-t
+prediction interval, which is honest about n and therefore wide.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError
+
+_PRIOR_COUNT = 4
+_DEFAULT_SPREAD = 0.15  # in log distance: the median LOO spread of a memory bank over generated lines
+_REVIEW_FACTOR = 5.0  # REVIEW begins where this many times the false-reject rate of good images lie
 
 
 class Decision(StrEnum):
     """What happens to a part."""
 
-    PASS = "PASS"
+    PASS = "PASS"  # noqa: S105 (a verdict, no password)
     REVIEW = "REVIEW"
     REJECT = "REJECT"
 
@@ -37,7 +59,154 @@ class Threshold:
     expected_false_reject_rate: float
 
     def decide(self, score: float) -> Decision:
-        """The decision for an image score."""
+        """The decision for an image score. NaN is REVIEW: a person looks at what the model cannot score."""
         if score >= self.reject:
             return Decision.REJECT
-        return Decision.REVIEW if score >= self.review else Decision.PASS
+        return Decision.PASS if score < self.review else Decision.REVIEW
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledCalibration:
+    """What the source lines showed of one learner: how far new good images stray from the support's own scores.
+
+    Args:
+        deviations: (score - mean of LOO) / spread of good query images, each weighted so that lines count alike.
+        weights: one per deviation, summing to 1.
+        spread: typical standard deviation of LOO scores of one support.
+        lines: the source lines.
+    """
+
+    deviations: tuple[float, ...]
+    weights: tuple[float, ...]
+    spread: float
+    lines: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary; `from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> PooledCalibration:
+        """The value written by `to_json`."""
+        return cls(
+            deviations=tuple(data["deviations"]),
+            weights=tuple(data["weights"]),
+            spread=float(data["spread"]),
+            lines=tuple(data["lines"]),
+        )
+
+
+@dataclass(frozen=True)
+class SourceScores:
+    """One episode of a source line: LOO scores of its support, and scores of good images outside it."""
+
+    line: str
+    leave_one_out: NDArray[np.float64]
+    good_query: NDArray[np.float64]
+
+
+def pool(episodes: Sequence[SourceScores]) -> PooledCalibration:
+    """Pool episodes of source lines.
+
+    Raises:
+        ConfigError: no episode has a good query image.
+    """
+    usable = [episode for episode in episodes if len(episode.good_query)]
+    if not usable:
+        raise ConfigError("good images outside the support", "none", "add good images to the source lines")
+    spreads = [float(e.leave_one_out.std(ddof=1)) for e in usable if len(e.leave_one_out) > 1]
+    prior = float(np.median(spreads)) if spreads else _DEFAULT_SPREAD
+    prior = max(prior, 1e-3)
+    deviations, weights = [], []
+    per_line = {line: sum(e.line == line for e in usable) for line in {e.line for e in usable}}
+    for episode in usable:
+        mean, spread = _centre(episode.leave_one_out, prior)
+        deviations.extend((episode.good_query - mean) / spread)
+        share = 1.0 / (len(per_line) * per_line[episode.line] * len(episode.good_query))
+        weights.extend([share] * len(episode.good_query))
+    order = np.argsort(deviations)
+    return PooledCalibration(
+        deviations=tuple(float(deviations[i]) for i in order),
+        weights=tuple(float(weights[i]) for i in order),
+        spread=prior,
+        lines=tuple(sorted(per_line)),
+    )
+
+
+def calibrate(
+    leave_one_out: NDArray[np.float64],
+    leave_one_out_maps: NDArray[np.float32],
+    *,
+    target_false_reject_rate: float,
+    pooled: PooledCalibration | None,
+) -> Threshold:
+    """A threshold from the support's own scores and, where there are source lines, from theirs.
+
+    Args:
+        leave_one_out: (K,) image scores of the good support images, each against the others.
+        leave_one_out_maps: (K, H, W) their anomaly maps.
+        target_false_reject_rate: share of good parts that may be rejected, in (0, 0.5].
+        pooled: of the source lines, or None.
+
+    Raises:
+        ConfigError: the rate is out of range.
+    """
+    if not 0 < target_false_reject_rate <= 0.5:
+        got = str(target_false_reject_rate)
+        raise ConfigError("a false-reject rate above 0 and at most 0.5", got, "state the share of good parts to reject")
+    assert len(leave_one_out) >= 1
+    mean, spread = _centre(leave_one_out, pooled.spread if pooled else _DEFAULT_SPREAD)
+    review_rate = min(0.5, _REVIEW_FACTOR * target_false_reject_rate)
+    if pooled:
+        quantile, review_quantile = (
+            _weighted_quantile(pooled, rate) for rate in (target_false_reject_rate, review_rate)
+        )
+        weights, deviations = np.asarray(pooled.weights), np.asarray(pooled.deviations)
+        expected = float(weights[deviations >= quantile].sum())
+        method, count = "pooled leave-one-out", len(leave_one_out) + len(pooled.deviations)
+    else:
+        quantile, review_quantile = (
+            _prediction_quantile(rate, len(leave_one_out)) for rate in (target_false_reject_rate, review_rate)
+        )
+        expected = target_false_reject_rate
+        method, count = "leave-one-out prediction interval", len(leave_one_out)
+    reject = mean + quantile * spread
+    return Threshold(
+        reject=reject,
+        review=min(reject, mean + review_quantile * spread),
+        pixel=float(leave_one_out_maps.max(axis=(1, 2)).mean()),
+        method=method,
+        sample_count=count,
+        target_false_reject_rate=target_false_reject_rate,
+        expected_false_reject_rate=expected,
+    )
+
+
+def _centre(scores: NDArray[np.float64], prior: float) -> tuple[float, float]:
+    """Mean and shrunk standard deviation of one support's LOO scores."""
+    n = len(scores)
+    variance = float(np.var(scores, ddof=1)) if n > 1 else 0.0
+    weight = n - 1
+    return float(np.mean(scores)), float(
+        np.sqrt((weight * variance + _PRIOR_COUNT * prior**2) / (weight + _PRIOR_COUNT))
+    )
+
+
+def _weighted_quantile(pooled: PooledCalibration, rate: float) -> float:
+    """The smallest deviation that at most `rate` of the weight lies at or above; beyond the largest when even that is
+    too much, so that "fewer than we have seen" is not promised by what was seen.
+    """
+    deviations, weights = np.asarray(pooled.deviations), np.asarray(pooled.weights)
+    above = np.cumsum(weights[::-1])[::-1]
+    allowed = np.flatnonzero(above <= rate + 1e-12)
+    if len(allowed):
+        return float(deviations[allowed[0]])
+    return float(np.nextafter(deviations[-1], np.inf))
+
+
+def _prediction_quantile(rate: float, n: int) -> float:
+    """t_{1-rate} * sqrt(1 + 1/n): one new good image against n old ones. The prior adds its degrees of freedom."""
+    from scipy.stats import t  # noqa: PLC0415 (half a second that scoring at the plant does not need)
+
+    freedom = n - 1 + _PRIOR_COUNT
+    return float(t.ppf(1 - rate, freedom)) * float(np.sqrt(1 + 1 / n))

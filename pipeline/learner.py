@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -36,6 +36,10 @@ class AnomalyHead(nn.Module):
         """Score a batch of feature levels, finest first."""
         raise NotImplementedError
 
+    def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
+        """The K good images, each scored without its own patches: what calibration rests on. Not exported."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, kw_only=True)
 class OuterStepReport:
@@ -66,4 +70,20 @@ class MetaLearner(Learner, Protocol):
 
     def outer_step(self, tasks: Sequence[Any]) -> OuterStepReport:
         """One update of the meta-parameters from prepared episodes."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The meta-parameters by name."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take over meta-parameters."""
+        ...
+
+    def outer_state(self) -> dict[str, Any]:
+        """What resuming the outer loop needs beside the meta-parameters: tensors and plain values only."""
+        ...
+
+    def load_outer_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `outer_state`."""
         ...

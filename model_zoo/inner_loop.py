@@ -1,0 +1,76 @@
+"""The inner loop: a few gradient steps on the support loss, differentiable when the outer loop needs it.
+
+    phi_{t+1} = phi_t - rate * dL(phi_t) / dphi      (MAML, Finn et al., ICML 2017, eq. 1)
+
+phi is a dictionary of named tensors: theta alone, or theta and the trunk. With `create_graph` the steps stay in the
+graph and the outer loss differentiates through them (second order); without, they are constants (first order).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+Parameters = dict[str, Tensor]
+LossOf = Callable[[Parameters], Tensor]
+_CLIP = 1.0  # of one gradient entry, where it is not part of a graph: the support is small, its gradients are not
+
+
+def inner_loop(
+    start: Mapping[str, Tensor],
+    loss_of: LossOf,
+    *,
+    steps: int,
+    rates: Mapping[str, Tensor | float],
+    create_graph: bool,
+) -> Parameters:
+    """Phi after `steps` gradient steps from `start`.
+
+    First order keeps the identity path phi' = phi + constant, so that an outer gradient at phi' reaches the start.
+    """
+    phi = {name: value if value.requires_grad else value.requires_grad_(True) for name, value in start.items()}
+    for _ in range(steps):
+        gradients = torch.autograd.grad(loss_of(phi), list(phi.values()), create_graph=create_graph)
+        phi = {
+            name: value - rates[name] * (gradient if create_graph else gradient.clamp(-_CLIP, _CLIP))
+            for (name, value), gradient in zip(phi.items(), gradients, strict=True)
+        }
+    return phi
+
+
+def guarded_inner_loop(
+    start: Mapping[str, Tensor],
+    loss_of: LossOf,
+    *,
+    steps: int,
+    rates: Mapping[str, Tensor | float],
+    halvings: int = 4,
+) -> Parameters:
+    """Phi after at most `steps` steps, each accepted only if the support loss falls.
+
+    A step that does not lower the loss is halved, at most `halvings` times, then the loop ends. For adaptation to a new
+    line: unguarded MAML and Meta-SGD can turn a line's ranking upside down.
+    """
+    phi = {name: value.detach() for name, value in start.items()}
+    with torch.no_grad():
+        loss = float(loss_of(phi))
+    for _ in range(steps):
+        leaves = {name: value.clone().requires_grad_(True) for name, value in phi.items()}
+        gradients = torch.autograd.grad(loss_of(leaves), list(leaves.values()))
+        size = 1.0
+        for _ in range(halvings + 1):
+            with torch.no_grad():
+                candidate = {
+                    name: value - size * rates[name] * gradient.clamp(-_CLIP, _CLIP)
+                    for (name, value), gradient in zip(phi.items(), gradients, strict=True)
+                }
+                candidate_loss = float(loss_of(candidate))
+            if candidate_loss < loss:
+                phi, loss = candidate, candidate_loss
+                break
+            size *= 0.5
+        else:
+            return phi
+    return phi

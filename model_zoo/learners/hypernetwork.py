@@ -1,0 +1,55 @@
+"""Hypernetwork: a network that reads the support set and writes the line's theta, refined by a few inner steps.
+
+theta = theta0 + G(c(support)) * scale, then `steps` guarded gradient steps.
+
+Sources: Ha, Dai & Le, "HyperNetworks", ICLR 2017; Przewięźlikowski et al., "HyperMAML", 2022.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from model_zoo.inner_loop import Parameters, guarded_inner_loop, inner_loop
+from model_zoo.set_encoder import encode_set, encoding_size, small_mlp
+from model_zoo.task_head import THETA_SIZE, anomaly_loss, theta_scale
+from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
+from model_zoo.tasks import TaskInputs
+from pipeline.features import BackboneSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class HypernetworkConfig(TaskLearnerConfig):
+    """`hidden`: width of G. `steps`, `rate`: of the inner loop after it (0 steps: the generated theta as it is)."""
+
+    hidden: int = 64
+    steps: int = 5
+    rate: float = 0.1
+
+
+class HypernetworkLearner(TaskLearner):
+    """See the module."""
+
+    name = "hypernetwork"
+
+    def __init__(self, spec: BackboneSpec, config: HypernetworkConfig, *, seed: int) -> None:
+        super().__init__(spec, config, seed=seed)
+        self.hypernetwork = config
+        scalar_channels = 4 * len(spec.groups) + len(spec.levels) + 6
+        self.generate = small_mlp(
+            (encoding_size(scalar_channels), config.hidden, THETA_SIZE), last_gain=0.1, generator=self._generator
+        )
+
+    def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
+        """The generated theta, refined; guarded on a new line."""
+        theta = self.theta0 + self.generate(encode_set(self.trunk, support)) * theta_scale()
+
+        def support_loss(parameters: Parameters) -> Tensor:
+            return anomaly_loss(self.logits(parameters, support.inputs), support.targets)
+
+        rates: dict[str, Tensor | float] = {"theta": self.hypernetwork.rate}
+        steps = self.hypernetwork.steps
+        if training:
+            return inner_loop({"theta": theta}, support_loss, steps=steps, rates=rates, create_graph=True), 0.0
+        return guarded_inner_loop({"theta": theta}, support_loss, steps=steps, rates=rates), 0.0

@@ -1,0 +1,129 @@
+"""Memory bank of normal patches, and nearest-neighbour search in it.
+
+Shape letters: B images, C channels of a level, h x w its grid, P = h * w patches, N bank rows, G groups of the level,
+K good support images, A augmentations.
+
+In the spirit of PatchCore (Roth et al., CVPR 2022): a patch is as anomalous as it is far from every patch seen on good
+parts. Two things differ. Distances are taken per group of channels (one network layer each), so that each layer can be
+scaled by the support's own leave-one-out distances before they are fused. And every bank row remembers the image it
+came from, so that a good image can be scored against the others' rows only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.episodes import SupportSet
+
+_FAR = 1e9
+
+
+@dataclass(frozen=True)
+class BankMatch:
+    """Nearest neighbours of a level's patches: `distances` (B, G, h, w), root mean square over the group's channels;
+    `rows` (B, G, P) int64 bank rows; `residuals` (B, C, h, w), patch minus matched row.
+    """
+
+    distances: Tensor
+    rows: Tensor
+    residuals: Tensor
+
+
+class MemoryBank(nn.Module):
+    """The normal patches of one feature level.
+
+    Args:
+        vectors: (N, C) float32.
+        sources: (N, 4) int64: good image, augmentation (-1: none), grid row, grid column.
+        groups: (start, stop) channel ranges, one per network layer.
+    """
+
+    vectors: Tensor
+    sources: Tensor
+
+    def __init__(self, vectors: Tensor, sources: Tensor, groups: tuple[tuple[int, int], ...]) -> None:
+        super().__init__()
+        self.register_buffer("vectors", vectors)
+        self.register_buffer("sources", sources)
+        self.groups = groups
+        for index, (start, stop) in enumerate(groups):
+            rows = vectors[:, start:stop]
+            self.register_buffer(f"columns_{index}", rows.t().contiguous() * -2.0)
+            self.register_buffer(f"squares_{index}", rows.square().sum(1)[None])
+
+    def forward(self, level_BChw: Tensor, excluded_BN: Tensor | None = None) -> BankMatch:
+        """Match every patch of `level_BChw` (B, C, h, w).
+
+        `excluded_BN` bool leaves rows out per batch item, for leave-one-out; it is not part of the exported graph.
+        """
+        B, _, h, w = level_BChw.shape
+        patches = level_BChw.flatten(2).transpose(1, 2)  # (B, P, C)
+        distances, rows, residuals = [], [], []
+        for index, (start, stop) in enumerate(self.groups):
+            query = patches[..., start:stop]
+            # |q - b|^2 less the |q|^2 that no row changes: only the order matters, the distance is taken exactly below
+            order = query @ getattr(self, f"columns_{index}") + getattr(self, f"squares_{index}")
+            if excluded_BN is not None:
+                order = order + (excluded_BN * _FAR)[:, None, :]
+            row = order.argmin(-1)
+            residual = query - self.vectors[:, start:stop][row]
+            distances.append(residual.square().mean(-1).clamp_min(1e-6).sqrt())
+            rows.append(row)
+            residuals.append(residual)
+        return BankMatch(
+            torch.stack(distances, 1).reshape(B, len(self.groups), h, w),
+            torch.stack(rows, 1),
+            torch.cat(residuals, -1).transpose(1, 2).reshape(B, -1, h, w),
+        )
+
+
+def build_banks(
+    support: SupportSet, groups: tuple[tuple[tuple[int, int], ...], ...], *, budget: int, seed: int
+) -> tuple[MemoryBank, ...]:
+    """One bank per level from a support's good images and their augmentations.
+
+    Args:
+        support: K good images and A augmentations of each.
+        groups: per level, its groups' channel ranges.
+        budget: most rows per bank; more candidates are thinned to it by `coreset`.
+        seed: of the coreset's projection and start.
+    """
+    banks = []
+    for level, level_groups in enumerate(groups):
+        good, augmented = support.good[level], support.augmented[level]
+        K, A = augmented.shape[:2]
+        candidates = torch.cat([good[:, None], augmented], 1)  # (K, 1 + A, C, h, w)
+        _, _, C, h, w = candidates.shape
+        vectors = candidates.permute(0, 1, 3, 4, 2).reshape(-1, C)
+        axes = [torch.arange(K), torch.arange(-1, A), torch.arange(h), torch.arange(w)]
+        sources = torch.cartesian_prod(*axes)
+        if len(vectors) > budget:
+            keep = coreset(vectors, budget, seed=seed)
+            vectors, sources = vectors[keep], sources[keep]
+        banks.append(MemoryBank(vectors.contiguous(), sources, level_groups))
+    return tuple(banks)
+
+
+def coreset(vectors_NC: Tensor, size: int, *, seed: int, projection: int = 16) -> Tensor:
+    """Greedy k-centre selection (Sener & Savarese, ICLR 2018; as PatchCore uses it) on a random projection.
+
+    Returns (size,) int64 row indices, ascending: each next row is the one farthest from all rows chosen before, so the
+    farthest any candidate is from the coreset stays near the smallest possible (within a factor 2 in the projection).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    C = vectors_NC.shape[1]
+    points = vectors_NC @ (torch.randn(C, min(projection, C), generator=generator) / projection**0.5)
+    chosen = torch.empty(size, dtype=torch.int64)
+    current = int(torch.randint(len(points), (1,), generator=generator))
+    nearest = torch.full((len(points),), float("inf"))
+    squares = points.square().sum(1)
+    for index in range(size):
+        chosen[index] = current
+        distance = torch.addmv(squares + squares[current], points, points[current], alpha=-2.0)
+        torch.minimum(nearest, distance, out=nearest)
+        nearest[current] = -1.0
+        current = int(nearest.argmax())
+    return chosen.sort().values

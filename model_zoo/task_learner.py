@@ -1,0 +1,198 @@
+"""What the learners with a learned head share: trunk, theta0, inputs, the outer step. One hook differs: `adapted`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model_zoo.heads import LearnedHead, ThetaScorer
+from model_zoo.inner_loop import Parameters
+from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, InvariantInputs, level_groups
+from model_zoo.task_head import Targets, Trunk, anomaly_loss, apply_theta, initial_theta
+from model_zoo.tasks import PreparedTask, TaskInputs, prepare_task, subset, support_task
+from pipeline.distributed import average_gradients
+from pipeline.episodes import Episode, SupportSet
+from pipeline.features import BackboneSpec
+from pipeline.learner import OuterStepReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskLearnerConfig:
+    """Settings every learner with a learned head has.
+
+    Args:
+        inputs: budgets of the product-invariant inputs.
+        outer_steps: length of the outer loop; the outer rate falls along a cosine over it.
+        pooled_steps: how many of them come first and train trunk and theta0 on the query of all lines together, without
+            an inner loop: what later steps then start from.
+        trunk_rate, own_rate: Adam rates of trunk and theta0, and of the learner's own parameters.
+        channel_dropout: probability that an input channel is blanked in an outer step.
+        query_images: images of the query set used in one outer step, half of them defective where there are enough.
+    """
+
+    inputs: InvariantConfig = field(default_factory=InvariantConfig)
+    outer_steps: int = 600
+    pooled_steps: int = 450
+    trunk_rate: float = 2e-3
+    own_rate: float = 3e-3
+    channel_dropout: float = 0.1
+    query_images: int = 10
+
+
+class TaskLearner(nn.Module):
+    """Base of the learners with a learned head.
+
+    Args:
+        spec: of the backbone whose features it reads.
+        config: settings. seed: of the initial weights and of what the outer loop samples.
+    """
+
+    name: str
+
+    def __init__(self, spec: BackboneSpec, config: TaskLearnerConfig, *, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.groups = level_groups(spec)
+        self._generator = torch.Generator().manual_seed(seed)
+        scalar_channels = 4 * len(spec.groups) + len(spec.levels) + 6
+        self.trunk = Trunk(scalar_channels, tuple(level.channels for level in spec.levels), generator=self._generator)
+        self.theta0 = nn.Parameter(initial_theta())
+        self._optimiser: torch.optim.Optimizer | None = None
+        self._steps_done = 0
+
+    # --- what a learner fills in ------------------------------------------------------------------------------------
+
+    def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
+        """The line's parameters from its support task ("theta", and "trunk...." entries where the trunk adapts too),
+        and a term to add to the outer loss. In training it stays differentiable; on a new line it is guarded.
+        """
+        raise NotImplementedError
+
+    def own_parameters(self) -> list[nn.Parameter]:
+        """The meta-parameters beside trunk and theta0."""
+        shared = {id(p) for p in self.trunk.parameters()} | {id(self.theta0)}
+        return [p for p in self.parameters() if id(p) not in shared]
+
+    # --- adaptation -------------------------------------------------------------------------------------------------
+
+    def adapt(self, support: SupportSet, *, seed: int) -> LearnedHead:
+        """Adapt to a line; see `pipeline.learner.Learner`."""
+        inputs = InvariantInputs(support, self.groups, self.config.inputs, seed=seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            scorer = self.scorer(support_task(inputs, support))
+        return LearnedHead(inputs, scorer).eval().requires_grad_(False)
+
+    def scorer(self, support: TaskInputs) -> nn.Module:
+        """The adapted scorer: head inputs -> logits (B, H, W)."""
+        parameters, _ = self.adapted(support, training=False)
+        return ThetaScorer(self._trunk_with(parameters), parameters["theta"])
+
+    def logits(self, parameters: Parameters, inputs: HeadInputs) -> Tensor:
+        """Logits (B, H, W) of a line's parameters."""
+        trunk = {name.removeprefix("trunk."): value for name, value in parameters.items() if name != "theta"}
+        channels = torch.func.functional_call(self.trunk, trunk, (inputs,)) if trunk else self.trunk(inputs)
+        return apply_theta(parameters["theta"], channels, inputs.log_base)
+
+    def _trunk_with(self, parameters: Parameters) -> Trunk:
+        trunk = Trunk(
+            self.trunk.mix.in_channels - 16 * len(self.trunk.levels),
+            tuple(layer.in_channels for layer in self.trunk.levels),  # type: ignore[union-attr]
+            generator=torch.Generator(),
+        )
+        own = {name.removeprefix("trunk."): value for name, value in parameters.items() if name != "theta"}
+        trunk.load_state_dict({name: value.detach() for name, value in (self.trunk.state_dict() | own).items()})
+        return trunk
+
+    # --- the outer loop's side --------------------------------------------------------------------------------------
+
+    def prepare(self, episode: Episode) -> PreparedTask:
+        """Inputs and targets of an episode."""
+        return prepare_task(episode, self.groups, self.config.inputs)
+
+    def outer_step(self, tasks: Sequence[PreparedTask]) -> OuterStepReport:
+        """One Adam step on the mean query loss of the tasks."""
+        self.train()
+        self._steps_done += 1
+        optimiser = self._outer_optimiser()
+        losses = [self.task_loss(self._sampled(task.unpack())) for task in tasks]
+        loss = torch.stack(losses).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        average_gradients(self.parameters())
+        norm = nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+        optimiser.step()
+        return OuterStepReport(loss=float(loss.detach()), figures={"gradient_norm": float(norm)})
+
+    def task_loss(self, task: PreparedTask) -> Tensor:
+        """The query loss of one task after adaptation to its support."""
+        if self._steps_done <= self.config.pooled_steps:
+            return self.query_loss({"theta": self.theta0}, task.query)
+        parameters, extra = self.adapted(task.support, training=True)
+        return self.query_loss(parameters, task.query) + extra
+
+    def query_loss(self, parameters: Parameters, query: TaskInputs) -> Tensor:
+        """The anomaly loss of a line's parameters on its query images."""
+        return anomaly_loss(self.logits(parameters, query.inputs), query.targets)
+
+    def warm_start(self, other: TaskLearner) -> None:
+        """Take over another learner's trunk and theta0, and with them its pooled steps."""
+        self.trunk.load_state_dict(other.trunk.state_dict())
+        with torch.no_grad():
+            self.theta0.copy_(other.theta0)
+        self._steps_done = self.config.pooled_steps
+
+    def outer_state(self) -> dict[str, Any]:
+        """What resuming the outer loop needs beside the weights: optimiser, step count, generator."""
+        return {
+            "optimiser": self._outer_optimiser().state_dict(),
+            "steps_done": self._steps_done,
+            "generator": self._generator.get_state(),
+        }
+
+    def load_outer_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `outer_state`."""
+        self._steps_done = int(state["steps_done"])
+        self._generator.set_state(state["generator"])
+        self._outer_optimiser().load_state_dict(state["optimiser"])
+
+    def _outer_optimiser(self) -> torch.optim.Optimizer:
+        if self._optimiser is None:
+            groups = [{"params": [*self.trunk.parameters(), self.theta0], "base": self.config.trunk_rate}]
+            if own := self.own_parameters():
+                groups.append({"params": own, "base": self.config.own_rate})
+            self._optimiser = torch.optim.Adam(groups)
+        progress = torch.tensor(min(1.0, self._steps_done / max(1, self.config.outer_steps)))
+        for group in self._optimiser.param_groups:
+            group["lr"] = float(group["base"] * 0.5 * (1 + torch.cos(progress * torch.pi)))
+        return self._optimiser
+
+    def _sampled(self, task: PreparedTask) -> PreparedTask:
+        """A subset of the query, balanced, with some input channels blanked in support and query alike."""
+        labels = task.query.targets.labels
+        half = self.config.query_images // 2
+        rows = []
+        for wanted in (~labels, labels):
+            of_kind = wanted.nonzero()[:, 0]
+            rows.append(of_kind[torch.randperm(len(of_kind), generator=self._generator)[:half]])
+        query = subset(task.query, torch.cat(rows))
+        keep = [
+            (torch.rand(1, channels, 1, 1, generator=self._generator) >= self.config.channel_dropout).float()
+            for channels in (query.inputs.scalars.shape[1], *(r.shape[1] for r in query.inputs.residuals))
+        ]
+        return PreparedTask(_blank(task.support, keep), _blank(query, keep))
+
+
+def _blank(task: TaskInputs, keep: list[Tensor]) -> TaskInputs:
+    inputs = task.inputs
+    return TaskInputs(
+        inputs._replace(
+            scalars=inputs.scalars * keep[0],
+            residuals=tuple(residual * mask for residual, mask in zip(inputs.residuals, keep[1:], strict=True)),
+        ),
+        Targets(*task.targets),
+    )

@@ -1,0 +1,95 @@
+"""Episodes as a learned head sees them: inputs and targets, ready for losses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, InvariantInputs, LevelGroups, concatenate
+from model_zoo.task_head import Targets
+from pipeline.episodes import Episode, QuerySet, SupportSet
+
+
+class TaskInputs(NamedTuple):
+    """Head inputs of B images and what they ought to score."""
+
+    inputs: HeadInputs
+    targets: Targets
+
+
+class PreparedTask(NamedTuple):
+    """An episode after the part that no outer step changes. Stored in float16; `unpack` gives float32."""
+
+    support: TaskInputs
+    query: TaskInputs
+
+    def unpack(self) -> PreparedTask:
+        """The task in float32."""
+        return PreparedTask(_cast(self.support, torch.float32), _cast(self.query, torch.float32))
+
+
+def prepare_task(episode: Episode, groups: LevelGroups, config: InvariantConfig) -> PreparedTask:
+    """The inputs and targets of an episode, in float16 to halve the memory of many episodes."""
+    inputs = InvariantInputs(episode.support, groups, config, seed=0)
+    task = PreparedTask(support_task(inputs, episode.support), query_task(inputs, episode.query))
+    return PreparedTask(_cast(task.support, torch.float16), _cast(task.query, torch.float16))
+
+
+def support_task(inputs: InvariantInputs, support: SupportSet) -> TaskInputs:
+    """What a learner adapts from: LOO good images, synthetic defects on them, and the real defects.
+
+    Good images are seen against the others' bank: against their own their residuals would vanish. Real defects count
+    twice as much as a good image, synthetic ones half as much once there are real ones.
+    """
+    parts, targets = [inputs.leave_one_out(support)], [_good_targets(support.k, inputs)]
+    N, M = len(support.synthetic_parents), support.m
+    if N:
+        parts.append(inputs.of_synthetic(support))
+        every = torch.ones(N, dtype=torch.bool)
+        targets.append(Targets(support.synthetic_masks, every, every, torch.full((N,), 0.5 if M else 1.0)))
+    if M:
+        parts.append(inputs.of_defects(support))
+        labels = torch.ones(M, dtype=torch.bool)
+        targets.append(Targets(support.defect_masks, labels, support.has_mask, torch.full((M,), 2.0)))
+    return TaskInputs(concatenate(parts), Targets(*(torch.cat(column) for column in zip(*targets, strict=True))))
+
+
+def query_task(inputs: InvariantInputs, query: QuerySet) -> TaskInputs:
+    """What an outer loss judges by."""
+    weight = torch.ones(len(query.labels))
+    return TaskInputs(inputs.of_query(query.levels), Targets(query.masks, query.labels, query.has_mask, weight))
+
+
+def subset(task: TaskInputs, rows: Tensor) -> TaskInputs:
+    """Some images of a task."""
+    inputs, targets = task
+    return TaskInputs(
+        HeadInputs(
+            inputs.scalars[rows],
+            tuple(residual[rows] for residual in inputs.residuals),
+            inputs.log_base[rows],
+            inputs.nearest[rows],
+        ),
+        Targets(*(column[rows] for column in targets)),
+    )
+
+
+def _good_targets(count: int, inputs: InvariantInputs) -> Targets:
+    H, W = inputs.grid
+    none = torch.zeros(count, dtype=torch.bool)
+    return Targets(torch.zeros(count, H, W), none, ~none, torch.ones(count))
+
+
+def _cast(task: TaskInputs, dtype: torch.dtype) -> TaskInputs:
+    inputs, targets = task
+    return TaskInputs(
+        HeadInputs(
+            inputs.scalars.to(dtype),
+            tuple(residual.to(dtype) for residual in inputs.residuals),
+            inputs.log_base.to(dtype),
+            inputs.nearest,
+        ),
+        targets,
+    )

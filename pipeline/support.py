@@ -1,0 +1,233 @@
+"""From image files to support sets, query sets and episodes.
+
+Everything random here (which images, which augmentations, which synthetic defects) comes from one seed, and every
+feature is asked for under a key that names exactly what was computed, so that a cache can answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.episodes import Episode, QuerySet, SupportSet
+from pipeline.errors import LineError
+from pipeline.features import BackboneSpec, Levels
+from pipeline.image_files import read_bytes
+from pipeline.images import DEFAULT_LIMITS, PreprocessSpec, open_image, read_mask, require_image, sha256_file
+from pipeline.lines import ImageRecord, ProductLine
+from pipeline.synthetic_defects import paint_defect
+
+Pixels = NDArray[np.uint8]
+
+AUGMENTATIONS: dict[str, Callable[[Pixels], Pixels]] = {
+    "hflip": lambda image: image[:, ::-1],
+    "vflip": lambda image: image[::-1],
+    "rot180": lambda image: image[::-1, ::-1],
+}
+
+
+@dataclass(frozen=True)
+class FeatureRequest:
+    """One image's features to get: `image_sha256` and `transform` name the pixels, `load` makes them when needed."""
+
+    image_sha256: str
+    transform: str
+    load: Callable[[], Pixels]
+
+
+class FeatureSource(Protocol):
+    """Where features come from: the cache on disk, or the extractor itself."""
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """The backbone's spec."""
+        ...
+
+    def features(self, requests: Sequence[FeatureRequest], preprocess: PreprocessSpec) -> Levels:
+        """Levels of the requested images, stacked in order."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportConfig:
+    """How a support set is enriched: augmentations, and how many synthetic defects (spread over the good images)."""
+
+    augmentations: tuple[str, ...] = ("hflip", "vflip", "rot180")
+    synthetic: int = 8
+
+
+def build_support(
+    good: Sequence[ImageRecord],
+    defects: Sequence[ImageRecord],
+    source: FeatureSource,
+    preprocess: PreprocessSpec,
+    config: SupportConfig,
+    *,
+    seed: int,
+) -> SupportSet:
+    """The support set of these images.
+
+    Raises:
+        LineError: no good image.
+        ImageError: a support image or mask cannot be used.
+    """
+    if not good:
+        raise LineError("at least one good image", "none", "put good parts into the folder's good/ directory")
+    synthetic = [_painted(good[i % len(good)], preprocess, seed * 1000 + i) for i in range(config.synthetic)]
+    requests = [_plain(record, preprocess) for record in good]
+    augmented = [_augmented(record, preprocess, name) for record in good for name in config.augmentations]
+    painted = [
+        FeatureRequest(_hash(good[i % len(good)].path), f"synthetic:{seed * 1000 + i}", lambda i=i: synthetic[i][0])
+        for i in range(config.synthetic)
+    ]
+    A = len(config.augmentations)
+    levels = source.features([*requests, *augmented, *painted, *(_plain(r, preprocess) for r in defects)], preprocess)
+    K, N = len(good), config.synthetic
+    bounds = [0, K, K + K * A, K + K * A + N, K + K * A + N + len(defects)]
+    parts = [tuple(torch.from_numpy(level[a:b]) for level in levels) for a, b in itertools.pairwise(bounds)]
+    grid = (source.spec.levels[0].height, source.spec.levels[0].width)
+    masks, has_mask = _masks(defects, grid)
+    return SupportSet(
+        good=parts[0],
+        augmented=tuple(level.reshape(K, A, *level.shape[1:]) for level in parts[1]),
+        synthetic=parts[2],
+        synthetic_masks=_stack([_fractions(mask, grid) for _, mask in synthetic], grid),
+        synthetic_parents=torch.arange(N) % K,
+        defects=parts[3],
+        defect_masks=masks,
+        has_mask=has_mask,
+    )
+
+
+def build_query(records: Sequence[ImageRecord], source: FeatureSource, preprocess: PreprocessSpec) -> QuerySet:
+    """The query set of these images."""
+    levels = source.features([_plain(record, preprocess) for record in records], preprocess)
+    masks, has_mask = _masks(records, (source.spec.levels[0].height, source.spec.levels[0].width))
+    return QuerySet(
+        levels=tuple(torch.from_numpy(level) for level in levels),
+        labels=torch.tensor([record.is_defect for record in records], dtype=torch.bool),
+        masks=masks,
+        has_mask=has_mask,
+    )
+
+
+@dataclass(frozen=True)
+class EpisodeImages:
+    """Which images an episode uses; the query holds none of the support."""
+
+    good: tuple[ImageRecord, ...]
+    defects: tuple[ImageRecord, ...]
+    query: tuple[ImageRecord, ...]
+
+
+def sample_images(
+    line: ProductLine, *, good: int, defects: int, query: int, seed: int, reserve: int | None = None
+) -> EpisodeImages:
+    """Draw an episode's images.
+
+    Args:
+        line: to draw from.
+        good: good support images, from `train/good`.
+        defects: defective ones.
+        query: images of the query set, half good and half defective where there are enough.
+        seed: of the draw.
+        reserve: defects kept out of the query whatever `defects` is (default: `defects`), so that the query set is the
+            same for every number of support defects up to it.
+
+    With fewer images than asked for the draw shrinks: at least one defect stays for the query, and good query images
+    come from `test/good`, then from what the support left of `train/good`.
+
+    Raises:
+        LineError: no good image, or none left for the query.
+    """
+    rng = np.random.default_rng(seed)
+    pool = [line.train_good[i] for i in rng.permutation(len(line.train_good))]
+    if len(pool) + len(line.test_good) < 2:
+        raise LineError(f"two good images in {line.root}", str(len(pool)), "add good images to make episodes from")
+    keep_one = 1 if not line.test_good else 0
+    support_good = pool[: min(good, len(pool) - keep_one)]
+    defective = [line.defects[i] for i in rng.permutation(len(line.defects))]
+    held = max(0, min(max(reserve or 0, defects), len(defective) - 1))
+    of_test = [line.test_good[i] for i in rng.permutation(len(line.test_good))]
+    query_good = (of_test + pool[len(support_good) :])[: max(1, query // 2)]
+    query_bad = defective[held:][: max(1, query - len(query_good))]
+    return EpisodeImages(tuple(support_good), tuple(defective[: min(defects, held)]), (*query_good, *query_bad))
+
+
+def sample_episode(
+    line: ProductLine,
+    source: FeatureSource,
+    preprocess: PreprocessSpec,
+    config: SupportConfig,
+    *,
+    good: int,
+    defects: int,
+    query: int,
+    seed: int,
+) -> Episode:
+    """Draw one episode and get its features."""
+    images = sample_images(line, good=good, defects=defects, query=query, seed=seed)
+    return Episode(
+        line=line.name,
+        support=build_support(images.good, images.defects, source, preprocess, config, seed=seed),
+        query=build_query(images.query, source, preprocess),
+    )
+
+
+def _plain(record: ImageRecord, preprocess: PreprocessSpec) -> FeatureRequest:
+    return FeatureRequest(_hash(record.path), "plain", lambda: require_image(record.path, preprocess).pixels)
+
+
+def _augmented(record: ImageRecord, preprocess: PreprocessSpec, name: str) -> FeatureRequest:
+    def load() -> Pixels:
+        return np.ascontiguousarray(AUGMENTATIONS[name](require_image(record.path, preprocess).pixels))
+
+    return FeatureRequest(_hash(record.path), name, load)
+
+
+def _painted(record: ImageRecord, preprocess: PreprocessSpec, seed: int) -> tuple[Pixels, NDArray[np.bool_]]:
+    image, mask, _ = paint_defect(require_image(record.path, preprocess).pixels, np.random.default_rng(seed))
+    return image, mask
+
+
+def _masks(records: Sequence[ImageRecord], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Defect fractions (B, H, W) and which are known (B,): a good image's empty mask is."""
+    fractions, known = [], []
+    for record in records:
+        if record.mask_path is None:
+            fractions.append(torch.zeros(grid))
+        else:
+            size = open_image(read_bytes(record.path, DEFAULT_LIMITS.max_bytes)).upright_size
+            fractions.append(_fractions(read_mask(record.mask_path, size), grid))
+        known.append(not record.is_defect or record.mask_path is not None)
+    return _stack(fractions, grid), torch.tensor(known, dtype=torch.bool)
+
+
+def _fractions(mask: NDArray[np.bool_], grid: tuple[int, int]) -> Tensor:
+    """The share of each grid cell that is defective (H, W), 0..1."""
+    share = cv2.resize(mask.astype(np.float32), (grid[1], grid[0]), interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(share)
+
+
+def _stack(maps: list[Tensor], grid: tuple[int, int]) -> Tensor:
+    return torch.stack(maps) if maps else torch.zeros(0, *grid)
+
+
+def _hash(path: Path) -> str:
+    status = path.stat()
+    return _hash_of((path, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=65536)
+def _hash_of(state: tuple[Path, int, int]) -> str:
+    return sha256_file(state[0])

@@ -1,0 +1,23 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_lines() -> Path:
+    """The folder of real product lines; tests that need it skip elsewhere."""
+    folder = Path(os.environ.get("LINEWISE_LINES", REPOSITORY.parent / "shared" / "lines"))
+    if not folder.is_dir():
+        pytest.skip(f"no real product lines at {folder}: set LINEWISE_LINES to run this test")
+    return folder
