@@ -40,8 +40,9 @@ class FeatureLevel:
 class BackboneSpec:
     """Everything that fixes what a backbone computes. Equal fingerprints mean equal features.
 
-    The graph takes uint8 NHWC RGB at `height` x `width`, normalises with `mean`/`std` inside, averages each feature
-    map 3 x 3 and divides each channel by its fixed standard deviation over generated images.
+    The graph takes uint8 NHWC RGB at `height` x `width`, normalises with `mean`/`std` (on the 0..1 scale) inside,
+    averages each feature map 3 x 3 and divides each channel by its fixed standard deviation over generated images.
+    `weights_sha256` is over the trunk's tensors, whatever file they came in.
     """
 
     name: str
@@ -55,7 +56,7 @@ class BackboneSpec:
     levels: tuple[FeatureLevel, ...]
     groups: tuple[FeatureGroup, ...]
     fingerprint: str
-    """First 16 hex digits of the sha256 over weights, constants and every field above."""
+    """First 16 hex digits of the sha256 over weights, constants and every field above but the weights' provenance."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary; `from_json` is its inverse."""

