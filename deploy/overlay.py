@@ -136,8 +136,8 @@ def crop_patch(
             )
             for x, y in ((col, row), (col + 1, row + 1))
         )
-        cv2.rectangle(patch, corner, opposite, _CONTOUR_EDGE, 3, cv2.LINE_AA)
-        cv2.rectangle(patch, corner, opposite, _CONTOUR, 1, cv2.LINE_AA)
+        cv2.rectangle(patch, corner, opposite, _CONTOUR_EDGE, 4, cv2.LINE_AA)
+        cv2.rectangle(patch, corner, opposite, _CONTOUR, 2, cv2.LINE_AA)
     return patch
 
 
@@ -188,7 +188,7 @@ def _media_type(encoded: bytes) -> Literal["jpeg", "png"]:
 def _draw_contours(image: RGB, marked: NDArray[np.bool_]) -> RGB:
     """Outlines of the marked region in cyan on black, readable on light and dark parts."""
     outlines, _ = cv2.findContours(marked.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    thickness = max(1, round(max(image.shape[:2]) / 400))
+    thickness = max(2, round(max(image.shape[:2]) / 400))
     drawn = np.ascontiguousarray(image)
     cv2.drawContours(drawn, outlines, -1, _CONTOUR_EDGE, thickness + 2, cv2.LINE_AA)
     cv2.drawContours(drawn, outlines, -1, _CONTOUR, thickness, cv2.LINE_AA)

@@ -1,0 +1,99 @@
+"""A run's rows for other programs: JSON and CSV, streamed, one row an image, in the order they come."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TextIO
+
+from deploy.storage import PARTIAL_SUFFIX, storage_errors
+from pipeline.calibration import Decision
+
+ROWS_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRow:
+    """One image of a run. Scored rows have score and decision, unreadable ones a reason."""
+
+    path: str
+    sha256: str | None
+    score: float | None = None
+    decision: Decision | None = None
+    reason: str | None = None
+
+    @property
+    def status(self) -> str:
+        """`scored` or `unreadable`."""
+        return "scored" if self.decision is not None else "unreadable"
+
+
+COLUMNS = ("path", "sha256", "status", "score", "decision", "reason")
+
+
+def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
+    """Write the rows as CSV with a header line (UTF-8, fields empty where there is nothing); return how many.
+
+    A name's bytes come out as they are on disk, also where they are no UTF-8.
+
+    Raises:
+        StorageError: the file cannot be written; an older one is then still there.
+    """
+    count = 0
+    with _replacing(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
+            writer.writerow(_values(row).values())
+    return count
+
+
+def write_json(path: Path, about: dict[str, Any], rows: Iterable[ReportRow]) -> int:
+    """Write `{"format_version": 1, ...about, "rows": [...]}`, one row a line; return how many.
+
+    Args:
+        path: the file.
+        about: what holds for the whole run, JSON-ready; must not use the keys `format_version` and `rows`.
+        rows: as in `write_csv`.
+
+    Raises:
+        StorageError: the file cannot be written; an older one is then still there.
+        ValueError: a number is nan or infinite, which JSON cannot hold.
+    """
+    assert not {"format_version", "rows"} & about.keys(), "write_json sets these itself"
+    count = 0
+    with _replacing(path) as file:
+        head = json.dumps({"format_version": ROWS_FORMAT, **about}, allow_nan=False)
+        file.write(f'{head[:-1]}, "rows": [')
+        for count, row in enumerate(rows, 1):
+            file.write(("," if count > 1 else "") + "\n" + json.dumps(_values(row), allow_nan=False))
+        file.write("\n]}\n")
+    return count
+
+
+def _values(row: ReportRow) -> dict[str, Any]:
+    given = asdict(row) | {"status": row.status}
+    assert given.keys() == set(COLUMNS) == {field.name for field in fields(row)} | {"status"}
+    return {name: given[name] for name in COLUMNS}
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A text file that takes the name `path` when the body is through, and vanishes when it raises."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+    with storage_errors(path):
+        try:
+            with partial.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
