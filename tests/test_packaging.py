@@ -232,7 +232,8 @@ def test_a_line_made_in_a_workshop_is_scored_at_a_plant(workshop: Path, plant: P
     assert len(list((line / "test").rglob("*.png"))) == 5
     assert "report.html" in {file.name for file in tmp_path.iterdir()}
     scored = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
-    print(scored)
+    assert (scored["line"], scored["images"], scored["unreadable"]) == ("part", 5, 0)
+    assert scored["pass"] + scored["review"] + scored["reject"] == 5
 
 
 def test_every_import_is_declared() -> None:
