@@ -79,6 +79,11 @@ class Bundle:
         return self.path / HEAD
 
     @property
+    def head_sha256(self) -> str:
+        """What the head's bytes hash to."""
+        return self.manifest.files[HEAD]
+
+    @property
     def card_path(self) -> Path:
         """The model card."""
         return self.path / CARD

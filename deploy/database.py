@@ -60,7 +60,8 @@ def open_database(url: URL) -> Engine:
         StorageError: the database cannot be reached, written, is none, or was made by a newer Linewise.
     """
     try:
-        engine = create_engine(url, pool_size=8, max_overflow=0, pool_timeout=300, pool_pre_ping=True)
+        ping = url.get_backend_name() != "sqlite"  # a server may have closed a connection meanwhile
+        engine = create_engine(url, pool_size=8, max_overflow=0, pool_timeout=300, pool_pre_ping=ping)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise ConfigError(
             f"a driver for {url.drivername}", "none installed", "pip install 'linewise[postgres]'"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.backbone_artefact import load_backbone_artefact
 from deploy.bundle import Bundle, load_bundle
 from deploy.storage import new_folder, write_durably
 from pipeline.errors import BundleError
@@ -35,19 +36,6 @@ class Deployment:
                 f"at {self.backbone.folder}",
                 "adapt the line again, or restore the backbone the bundle was made with",
             )
-
-
-def load_backbone(folder: Path) -> BackboneArtefact:
-    """Read a backbone folder and check its hash.
-
-    Raises:
-        BundleError: it is missing, damaged or no backbone.
-        StorageError: it cannot be read.
-    """
-    # Here and not above: listing or promoting versions should not wait for onnxruntime to load.
-    from deploy.runtime import load_backbone_artefact  # noqa: PLC0415
-
-    return load_backbone_artefact(folder)
 
 
 def copy_backbone(artefact: BackboneArtefact, target: Path) -> None:
@@ -101,4 +89,4 @@ def open_packed(folder: Path) -> Deployment:
             "no such folder" if not folder.is_dir() else "a folder without them",
             "name the folder that `linewise export` wrote",
         )
-    return Deployment(load_bundle(folder / BUNDLE_FOLDER), load_backbone(folder / BACKBONE_FOLDER))
+    return Deployment(load_bundle(folder / BUNDLE_FOLDER), load_backbone_artefact(folder / BACKBONE_FOLDER))

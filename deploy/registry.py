@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy.backbone_artefact import load_backbone_artefact
 from deploy.bundle import Bundle, BundleDraft, load_bundle, read_manifest, write_bundle
 from deploy.line_folder import LIVE, LivePointer, line_of, read_pointer, slug, write_pointer
 from deploy.manifest import FILE_NAME, BundleManifest
-from deploy.packs import Deployment, copy_backbone, load_backbone, open_packed, write_pack
+from deploy.packs import Deployment, copy_backbone, open_packed, write_pack
 from deploy.storage import file_lock, new_folder, storage_errors, sweep_partials
 from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.features import BackboneArtefact
@@ -197,7 +198,7 @@ class Registry:
         folder = self.backbone_folder(fingerprint)
         if not folder.is_dir():
             raise BundleError(f"the backbone {fingerprint} at {folder}", "none", "adapt the line on this machine again")
-        return load_backbone(folder)
+        return load_backbone_artefact(folder)
 
     def add_backbone(self, artefact: BackboneArtefact) -> BackboneArtefact:
         """Copy a backbone into the registry. One that is already there stays, and is returned.
@@ -213,7 +214,7 @@ class Registry:
             if not folder.is_dir():
                 with new_folder(folder) as partial:
                     copy_backbone(artefact, partial)
-        registered = load_backbone(folder)
+        registered = load_backbone_artefact(folder)
         if registered.onnx_sha256 != artefact.onnx_sha256:
             raise BundleError(
                 f"the graph {artefact.onnx_sha256[:12]}... of backbone {artefact.spec.fingerprint} at {folder}",

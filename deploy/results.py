@@ -7,42 +7,39 @@ SQLite runs in WAL mode, which needs a local disk: on a network share use Postgr
 
 from __future__ import annotations
 
-import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Table, and_, select, text, update
+from sqlalchemy import Connection, and_, bindparam, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from deploy.bundle import Bundle
 from deploy.database import database_errors, for_writing, open_database, parse_url
 from deploy.manifest import linewise_version
-from deploy.results_schema import ResultRow, ResultStatus, RunRow, RunStatus
+from deploy.results_records import Duplicate, StoredScore, path_text
+from deploy.results_schema import Base, ResultRow, ResultStatus, RunRow, RunStatus
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
 
-__all__ = ["Duplicate", "ResultRow", "ResultStatus", "ResultStore", "RunRow", "RunStatus", "path_text"]
+__all__ = ["Duplicate", "ResultRow", "ResultStatus", "ResultStore", "RunRow", "RunStatus", "StoredScore", "path_text"]
 
 TRANSACTION_ROWS = 256
 
-_RESULTS = ResultRow.__table__
+_RESULTS = Base.metadata.tables["results"]
 _COLUMNS = [column.key for column in _RESULTS.columns if column.key != "id"]
 _IDENTITY = {"image_path", "image_sha256", "line", "bundle_id", "bundle_version"}
 
 
-@dataclass(frozen=True)
-class Duplicate:
-    """A file whose content had a result of the same bundle already, under the other path."""
-
-    path: str
-    same_as: str
+_SCORED = select(_RESULTS.c.image_path, _RESULTS.c.score, _RESULTS.c.decision, _RESULTS.c.overlay_path).where(
+    _RESULTS.c.bundle_id == bindparam("bundle"), _RESULTS.c.status == ResultStatus.SCORED
+)
+_FIND = _SCORED.where(_RESULTS.c.image_sha256 == bindparam("sha256"))  # built once: building costs more than running
 
 
 class ResultStore:
@@ -193,21 +190,19 @@ class ResultStore:
 
     def existing(self, bundle: Bundle, sha256s: Iterable[str]) -> set[str]:
         """Those of the contents that have a score of this bundle."""
-        return set(self.stored(bundle, sha256s))
-
-    def stored(self, bundle: Bundle, sha256s: Iterable[str]) -> Mapping[str, ResultRow]:
-        """The scored rows of these contents and this bundle, by sha256."""
-        found: dict[str, ResultRow] = {}
+        found: set[str] = set()
         remaining = iter(sha256s)
-        with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
+        with database_errors(self.url), self._engine.connect() as connection:
             while batch := list(islice(remaining, TRANSACTION_ROWS)):
-                statement = select(ResultRow).where(
-                    ResultRow.bundle_id == bundle.id,
-                    ResultRow.image_sha256.in_(batch),
-                    ResultRow.status == ResultStatus.SCORED,
-                )
-                found.update((row.image_sha256, row) for row in session.scalars(statement) if row.image_sha256)
+                statement = _SCORED.with_only_columns(_RESULTS.c.image_sha256).where(_RESULTS.c.image_sha256.in_(batch))
+                found.update(connection.scalars(statement, {"bundle": bundle.id}))
         return found
+
+    def find(self, bundle: Bundle, sha256: str) -> StoredScore | None:
+        """What this bundle said about a content, None when it was not asked yet. Cheap: one look-up in an index."""
+        with database_errors(self.url), self._engine.connect() as connection:
+            row = connection.execute(_FIND, {"bundle": bundle.id, "sha256": sha256}).first()
+        return None if row is None else StoredScore(*row)
 
     def query(
         self,
@@ -291,10 +286,4 @@ def _insert_path(dialect: str) -> sqlite.Insert | postgresql.Insert:
 
 
 def _insert(dialect: str) -> sqlite.Insert | postgresql.Insert:
-    assert isinstance(_RESULTS, Table)
     return sqlite.insert(_RESULTS) if dialect == "sqlite" else postgresql.insert(_RESULTS)
-
-
-def path_text(path: Path) -> str:
-    """A path as text any database takes: bytes that are no UTF-8 (Linux allows them) are escaped in hex."""
-    return os.fsencode(path).decode(errors="backslashreplace")

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from pipeline.errors import StorageError
 
@@ -99,8 +99,13 @@ def _copy(source: BinaryIO, target: BinaryIO, digest: hashlib._Hash) -> None:
         target.write(chunk)
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Replace (or make) `path` in one atomic step. A failure leaves the old file.
+
+    Args:
+        path: the file.
+        content: its new bytes.
+        durable: wait until the disk has them; not worth it for what can be made again.
 
     Raises:
         StorageError: the folder is full, read-only or not there.
@@ -108,9 +113,33 @@ def replace_file(path: Path, content: bytes) -> None:
     partial = _partial_name(path)
     with storage_errors(path):
         try:
-            write_durably(partial, content)
+            if durable:
+                write_durably(partial, content)
+            else:
+                partial.write_bytes(content)
             partial.replace(path)
-            fsync_folder(path.parent)
+            if durable:
+                fsync_folder(path.parent)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def replacing_text(path: Path) -> Iterator[TextIO]:
+    """A UTF-8 text file that takes the name `path` when the body is through, and vanishes when it raises.
+
+    Raises:
+        StorageError: the folder is full, read-only or not there; an older file is then still there.
+    """
+    partial = _partial_name(path)
+    with storage_errors(path):
+        try:
+            with partial.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
