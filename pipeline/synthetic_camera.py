@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.synthetic_fields import blur, log_uniform, pixel_grid
+from pipeline.synthetic_fields import Field, blur, log_uniform, pixel_grid, white_noise
 from pipeline.synthetic_products import Drawing
 
 
@@ -29,21 +29,32 @@ class Camera:
         x, y = x / size - 0.5, y / size - 0.5
         slope = self._gradient + rng.normal(0, self._sway, 2)
         light = 1 + rng.normal(0, self._flicker) + slope[0] * x + slope[1] * y - self._vignette * (x**2 + y**2)
-        image = drawing.image * light.astype(np.float32)[..., None] * self._balance.astype(np.float32)
+        image = drawing.image * self._balance.astype(np.float32)
+        image *= light.astype(np.float32)[..., None]
         if self._grey:
             image = np.repeat(image.mean(2, keepdims=True), 3, axis=2)
-        return np.clip(np.rint(_shoulder(image)), 0, 255).astype(np.uint8)
+        return _quantised(_shoulder(image))
 
     def expose(self, scene: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """What the sensor makes of a scene: slightly blurred, with noise (one channel's on a grey camera)."""
         size = scene.shape[0]
-        image = blur(scene.astype(np.float32), self._sharpness * size / 256)
-        shape = (size, size, 1 if self._grey else 3)
-        image = image + np.float32(self._noise) * rng.standard_normal(shape, dtype=np.float32)
-        return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        sharp = blur(scene.astype(np.float32), self._sharpness * size / 256)
+        noise = white_noise(rng, (size, size, 1 if self._grey else 3))
+        noise *= np.float32(self._noise)
+        sharp += noise
+        return _quantised(sharp)
 
 
-def _shoulder(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Highlights above 225 are compressed instead of cut off."""
-    over = np.maximum(image - 225, 0)
-    return image - over + 30 * (1 - np.exp(-over / 30))
+def _shoulder(image: Field) -> Field:
+    """Highlights above 225 are compressed instead of cut off; changes `image`."""
+    bright = image > 225
+    if bright.any():
+        over = image[bright] - 225
+        image[bright] = 225 + over / (1 + over / 30)
+    return image
+
+
+def _quantised(image: Field) -> NDArray[np.uint8]:
+    """To the nearest of 0..255; changes `image`."""
+    np.rint(image, out=image)
+    return np.clip(image, 0, 255, out=image).astype(np.uint8)

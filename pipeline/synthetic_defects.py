@@ -62,17 +62,15 @@ def paint_defect(
     """
     _check(image, kind, foreground, donor)
     product = estimate_foreground(image) if foreground is None else foreground
-    places = np.flatnonzero(product)
-    if not len(places):
-        places = np.arange(product.size)
+    if not product.any():
         product = np.ones_like(product)
     for _ in range(_TRIES):
         chosen = kind or DEFECT_KINDS[rng.integers(len(DEFECT_KINDS))]
         fraction = log_uniform(rng, *AREA_FRACTION)
-        painted = _attempt(image, chosen, fraction, product, places, donor, rng)
+        painted = _attempt(image, chosen, fraction, product, donor, rng)
         if painted is not None:
             return painted
-    return _certain_stain(image, places, rng)
+    return _certain_stain(image, product, rng)
 
 
 def estimate_foreground(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -150,17 +148,16 @@ def _attempt(
     kind: str,
     fraction: float,
     product: NDArray[np.bool_],
-    places: NDArray[np.intp],
     donor: NDArray[np.uint8] | None,
     rng: np.random.Generator,
 ) -> PaintedDefect | None:
     """One try: None where the defect hardly shows."""
     height, width = image.shape[:2]
     recipe, unit = DEFECTS[kind], min(height, width) / 256
-    area = max(6.0, min(fraction * height * width, 0.6 * len(places)))
+    area = max(6.0, min(fraction * height * width, 0.6 * np.count_nonzero(product)))
     shape = recipe.shapes[rng.integers(len(recipe.shapes))]
     stencil = feathered(shape(rng, area), max(0.3, log_uniform(rng, *recipe.feather) * unit))
-    y, x = divmod(int(places[rng.integers(len(places))]), width)
+    y, x = _place(product, rng)
     margin = _border(image.shape) + 2
     rows, columns, stencil = _clip(np.pad(stencil, margin), y, x, height, width)
     if recipe.on_product:
@@ -171,9 +168,23 @@ def _attempt(
     return _finish(image, before, painted, rows, columns, kind)
 
 
+def _place(product: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int, int]:
+    """A random pixel (y, x) of the product."""
+    height, width = product.shape
+    for _ in range(64):  # by rejection: listing the pixels of a large image is slower than painting on it
+        y, x = int(rng.integers(height)), int(rng.integers(width))
+        if product[y, x]:
+            return y, x
+    places = np.flatnonzero(product)
+    y, x = divmod(int(places[rng.integers(len(places))]), width)
+    return y, x
+
+
 def _finish(
     image: NDArray[np.uint8], before: NDArray[np.uint8], painted: Patch, rows: slice, columns: slice, kind: str
 ) -> PaintedDefect | None:
+    if (before == before[..., :1]).all():  # a grey camera shows no colours
+        painted = np.repeat(painted.mean(2, keepdims=True), 3, axis=2)
     after = np.clip(np.rint(painted), 0, 255).astype(np.uint8)
     changed = visible_change(before, after)
     if not is_clear(before, after, changed, image.shape[0] * image.shape[1]):
@@ -192,10 +203,10 @@ def _clip(stencil: Field, y: int, x: int, height: int, width: int) -> tuple[slic
     return rows, columns, stencil[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
 
-def _certain_stain(image: NDArray[np.uint8], places: NDArray[np.intp], rng: np.random.Generator) -> PaintedDefect:
+def _certain_stain(image: NDArray[np.uint8], product: NDArray[np.bool_], rng: np.random.Generator) -> PaintedDefect:
     """The last resort that always shows: an ellipse pushed by 60 levels away from the nearer end of the range."""
     height, width = image.shape[:2]
-    y, x = divmod(int(places[rng.integers(len(places))]), width)
+    y, x = _place(product, rng)
     radius = max(3, round(0.04 * min(height, width)))
     spot = np.zeros((height, width), np.uint8)
     cv2.ellipse(spot, (x, y), (radius, max(3, round(radius * rng.uniform(0.5, 1)))), rng.uniform(0, 180), 0, 360, 1, -1)

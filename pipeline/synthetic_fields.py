@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import cv2
@@ -27,6 +28,16 @@ def blur(field: Field, sigma: float) -> Field:
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """A draw whose logarithm is uniform: as many small ones as large ones."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 4096) for i in range(4096)], np.float32)
+
+
+def white_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Standard normal noise in 4096 levels: for whole images, several times faster than `Generator.standard_normal`."""
+    count = int(np.prod(shape))
+    words = np.frombuffer(rng.bytes(2 * count), "<u2")
+    return _QUANTILES[words >> 4].reshape(shape)
 
 
 def fractal_noise(
@@ -50,17 +61,19 @@ def fractal_noise(
     """
     height, width = shape
     longer = max(height, width)
-    total = np.zeros(shape, np.float32)
+    total = np.zeros((1, 1), np.float32)
     power, amplitude = 0.0, 1.0
     for octave in range(octaves):
         count = cells * 2**octave
         rows = min(int(count * stretch[0] * height / longer) + 2, height + 2)
         columns = min(int(count * stretch[1] * width / longer) + 2, width + 2)
         lattice = rng.standard_normal((rows, columns), dtype=np.float32)
-        total += amplitude * cv2.resize(lattice, (width, height), interpolation=cv2.INTER_CUBIC)
+        # Summed on the lattices: only the finest is resized to the whole image.
+        total = amplitude * lattice + cv2.resize(total, (columns, rows), interpolation=cv2.INTER_CUBIC)
         power += amplitude**2
         amplitude *= persistence
-    return total * np.float32(1.35 / np.sqrt(power))  # interpolation between lattice points loses variance
+    whole = cv2.resize(total, (width, height), interpolation=cv2.INTER_CUBIC)
+    return whole * np.float32(1.35 / np.sqrt(power))  # interpolation between lattice points loses variance
 
 
 def to_unit(noise: Field, spread: float = 0.22) -> Field:

@@ -89,10 +89,19 @@ class SyntheticLine:
         Raises:
             ValueError: `kind` is not one of `defect_kinds`.
         """
-        return self.defective_pair(rng, kind)[1]
+        _, flawed, noise = self._before_exposure(rng, kind)
+        return flawed._replace(image=self._camera.expose(flawed.image, np.random.default_rng(noise)))
 
     def defective_pair(self, rng: np.random.Generator, kind: str | None = None) -> tuple[GoodImage, PaintedDefect]:
         """As `defective`, preceded by the same image without the defect (same pose, light and noise)."""
+        good, flawed, noise = self._before_exposure(rng, kind)
+        good_image, flawed_image = (
+            self._camera.expose(scene, np.random.default_rng(noise)) for scene in (good.image, flawed.image)
+        )
+        return good._replace(image=good_image), flawed._replace(image=flawed_image)
+
+    def _before_exposure(self, rng: np.random.Generator, kind: str | None) -> tuple[GoodImage, PaintedDefect, int]:
+        """The scene without and with a defect, before blur and noise; and the noise's seed."""
         if kind is not None and kind not in self.defect_kinds:
             raise ValueError(f"expected a defect kind of {', '.join(self.defect_kinds)}, got {kind!r}")
         instance, lighting, noise = _seeds(rng)
@@ -105,12 +114,10 @@ class SyntheticLine:
         flawed = None
         if kind in self._product.structural_kinds:
             flawed = self._structural(kind, instance, lighting, scene, rng)
-            kind = None  # none of the tries showed: any painted kind
+            kind = None  # where none of the tries showed: any painted kind
         if flawed is None:
             flawed = paint_defect(scene, rng, kind=kind, foreground=drawing.foreground)
-        images = (self._camera.expose(each, np.random.default_rng(noise)) for each in (scene, flawed.image))
-        good, bad = images
-        return GoodImage(good, drawing.foreground), PaintedDefect(bad, flawed.mask, flawed.kind)
+        return GoodImage(scene, drawing.foreground), flawed, noise
 
     def _structural(
         self, kind: str, instance: int, lighting: int, scene: NDArray[np.uint8], rng: np.random.Generator

@@ -27,7 +27,8 @@ from pipeline.synthetic_fields import (
     pixel_grid,
     relief_shading,
 )
-from pipeline.synthetic_textures import TEXTURES, Frame
+from pipeline.synthetic_surfaces import Frame
+from pipeline.synthetic_textures import TEXTURES
 
 Patch = NDArray[np.floating[Any]]
 
@@ -162,7 +163,7 @@ def discolour(patch: Patch, stencil: Field, brush: Brush) -> Patch:
 
 def dent(patch: Patch, stencil: Field, brush: Brush) -> Patch:
     """A dimple or bump: shading from a direction, with no colour of its own."""
-    depth = float(np.sqrt((stencil > 0.5).sum())) * log_uniform(brush.rng, 0.25, 1.2) * brush.rng.choice([-1, 1])
+    depth = float(np.sqrt((stencil > 0.5).sum())) * log_uniform(brush.rng, 0.06, 0.6) * brush.rng.choice([-1, 1])
     rounded = blur(stencil.astype(np.float32), max(1.0, 0.12 * float(np.sqrt(stencil.size))))
     turn = brush.rng.uniform(0, 2 * np.pi)
     light = (1.2 * float(np.cos(turn)), 1.2 * float(np.sin(turn)))
@@ -219,7 +220,7 @@ def perlin_blend(patch: Patch, stencil: Field, brush: Brush) -> Patch:
         tone = recipe.draw(Frame(x * zoom + phase[0], y * zoom + phase[1], rng)).tone[..., None]
         first, second = colour_of(rng, PAINT), colour_of(rng, FABRIC)
         foreign = first + tone * (second - first)
-    opacity = np.float32(rng.uniform(0.2, 1.0))
+    opacity = np.float32(log_uniform(rng, 0.15, 1.0))
     return _blend(patch, stencil * opacity, np.asarray(foreign, np.float32))
 
 

@@ -31,7 +31,8 @@ from pipeline.synthetic_fields import (
     pixel_grid,
     relief_shading,
 )
-from pipeline.synthetic_textures import TEXTURES, Frame, Surface, TextureRecipe
+from pipeline.synthetic_surfaces import Frame, Surface, TextureRecipe
+from pipeline.synthetic_textures import TEXTURES
 
 STRUCTURAL_KINDS = ("missing_part", "misplaced_part", "wrong_colour")
 """Defects that need to know how the product is built."""
@@ -49,7 +50,7 @@ class Flaw:
 class Drawing:
     """A product in front of the camera: `image` float32 (S, S, 3) 0..255, not clipped; `foreground` bool (S, S)."""
 
-    image: NDArray[np.float32]
+    image: Field
     foreground: NDArray[np.bool_]
 
 
@@ -109,16 +110,15 @@ class TextureProduct:
         surface = self._recipe.draw(frame)
         if flaw is not None and flaw.kind == "missing_part" and region is not None:
             surface = self._without(surface, region)
-        tone = surface.tone[..., None]
-        dark, bright = self._dark, self._bright
-        image = dark + tone * (bright - dark)
+        image = surface.tone[..., None] * (self._bright - self._dark)
+        image += self._dark
         if flaw is not None and flaw.kind == "wrong_colour" and region is not None:
-            wrong = far_colour(np.random.default_rng(flaw.seed), bright) - bright
-            image = image + (region * surface.tone)[..., None] * wrong
+            wrong = far_colour(np.random.default_rng(flaw.seed), self._bright) - self._bright
+            image += (region * surface.tone).astype(np.float32)[..., None] * wrong
         if self._recipe.relief > 0:
             relief = surface.height * np.float32(self._recipe.relief * frame.scale)
-            image = image * relief_shading(relief.astype(np.float32), self._light)[..., None]
-        return Drawing(image.astype(np.float32), np.ones((size, size), np.bool_))
+            image *= relief_shading(relief, self._light)[..., None]
+        return Drawing(image, np.ones((size, size), np.bool_))
 
     def _coordinates(self, rng: np.random.Generator, size: int) -> tuple[Field, Field]:
         angle = self._angle + rng.normal(0, self._turn)
@@ -218,23 +218,30 @@ class PartProduct:
         image = self._on_background(canvas, rng)
         return Drawing(image, canvas.cover > 0.5)
 
-    def _on_background(self, canvas: Canvas, rng: np.random.Generator) -> NDArray[np.float32]:
+    def _on_background(self, canvas: Canvas, rng: np.random.Generator) -> Field:
         size = canvas.size
         x, y = pixel_grid((size, size))
         zoom, phase = np.float32(256 / size), rng.uniform(0, 512, 2).astype(np.float32)
         tone = self._belt.draw(Frame(x * zoom + phase[0], y * zoom + phase[1], rng)).tone
-        background = self._background + ((tone - 0.5) * self._belt_contrast)[..., None]
-        reach = self._shadow_reach * size
-        step = np.array([[1, 0, -self._light[0]], [0, 1, -self._light[1]]], np.float32)
-        step[:, 2] *= reach / np.hypot(*self._light)
-        shade = np.roll(canvas.cover, tuple(round(float(t)) for t in step[::-1, 2]), (0, 1))
-        background = background * (1 - self._shadow * blur(shade, max(reach * 0.5, 0.5)))[..., None]
+        background = self._background + (np.float32(self._belt_contrast) * (tone - 0.5))[..., None]
+        background *= self._shadow_of(canvas)[..., None]
         scale = size / 256
         relief = blur(canvas.height * np.float32(self._relief * scale), 0.8 * scale)
-        grain = 1 + self._grain * fractal_noise(rng, (size, size), cells=self._grain_cells, octaves=3)
-        lit = canvas.colour * (relief_shading(relief, self._light) * grain)[..., None]
-        cover = canvas.cover[..., None]
-        return (background * (1 - cover) + lit * cover).astype(np.float32)
+        grain = fractal_noise(rng, (size, size), cells=self._grain_cells, octaves=3)
+        shading = relief_shading(relief, self._light) * (1 + np.float32(self._grain) * grain)
+        lit = canvas.colour * shading[..., None]
+        lit -= background
+        lit *= canvas.cover[..., None]
+        lit += background
+        return lit
+
+    def _shadow_of(self, canvas: Canvas) -> Field:
+        """Factor 0..1 by which the part's shadow dims the background."""
+        reach = self._shadow_reach * canvas.size
+        strength = float(np.hypot(*self._light))
+        across, down = (round(-component / strength * reach) for component in self._light)
+        fallen = np.roll(canvas.cover, (down, across), (0, 1))
+        return 1 - np.float32(self._shadow) * blur(fallen, max(reach * 0.5, 0.5))
 
     def _change(self, flaw: Flaw) -> Change:
         """What the flaw does to each element."""

@@ -1,13 +1,11 @@
 """Kinds of surfaces: each recipe draws its parameters once per line and its surface once per image.
 
-Coordinates u, v are reference pixels (an image is 256 of them wide at any size), rotated and shifted by the image's
-pose. A surface is a `tone` (0..1 between the line's two colours) and a relief `height` (0..1).
+See `pipeline.synthetic_surfaces` for coordinates and units.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -22,83 +20,13 @@ from pipeline.synthetic_fields import (
     STONE,
     TIMBER,
     Field,
-    Material,
     blur,
-    fractal_noise,
     log_uniform,
     to_unit,
     voronoi_cells,
+    white_noise,
 )
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Where and with what chance a surface is drawn: coordinates (H, W) and the image's own generator."""
-
-    u: Field
-    v: Field
-    rng: np.random.Generator
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.u.shape[0], self.u.shape[1]
-
-    @property
-    def scale(self) -> float:
-        """Image pixels per reference pixel."""
-        return max(self.shape) / 256
-
-    def noise(self, cells: float, octaves: int = 4, persistence: float = 0.55) -> Field:
-        """Isotropic unit-variance noise of this image; `cells` per image at the coarsest octave."""
-        return fractal_noise(self.rng, self.shape, cells=cells, octaves=octaves, persistence=persistence)
-
-    def grain(self, along: float, across: float, *, turned: bool = False) -> Field:
-        """Unit-variance noise stretched along u (along v if `turned`): correlation lengths in reference pixels."""
-        table = fractal_noise(self.rng, (256, 256), cells=64, octaves=2)
-        along_axis, across_axis = (self.v, self.u) if turned else (self.u, self.v)
-        wide, tall = along_axis * np.float32(4 / along), across_axis * np.float32(4 / across)
-        stretched = cv2.remap(table, wide, tall, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        return np.asarray(stretched, np.float32)
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A drawn surface: `tone` and `height`, float32 (H, W), 0..1."""
-
-    tone: Field
-    height: Field
-
-
-@dataclass(frozen=True)
-class Lattice:
-    """The repeating unit of an ordered surface, in reference pixels, and what shows where a unit is missing."""
-
-    period_u: float
-    period_v: float
-    blank_tone: float
-    blank_height: float
-
-
-@dataclass(frozen=True)
-class TextureRecipe:
-    """One line's surface.
-
-    Args:
-        draw: the surface of one image.
-        materials: families its colours come from.
-        relief: depth of the relief, in reference pixels.
-        lattice: the repeating unit; None for surfaces without order.
-        wave: how far fabric-like distortion may carry a point, in reference pixels.
-        two_coloured: whether the second colour may be of another family.
-    """
-
-    draw: Callable[[Frame], Surface]
-    materials: tuple[Material, ...]
-    relief: float
-    lattice: Lattice | None = None
-    wave: float = 0.0
-    two_coloured: bool = False
+from pipeline.synthetic_surfaces import Frame, Lattice, Surface, TextureRecipe
 
 
 def _cell(coordinate: Field, period: float) -> tuple[NDArray[np.int32], Field]:
@@ -134,7 +62,7 @@ def _weave(rng: np.random.Generator) -> TextureRecipe:
         thread *= _soft(1 - gap - np.abs(across), 0.2)
         fibre = np.where(over, frame.grain(14, 2, turned=True), frame.grain(14, 2))
         tone = np.where(over, 0.75, 0.3) * (0.35 + 0.65 * thread) + 0.05 * fibre
-        return Surface(np.clip(tone, 0, 1).astype(np.float32), thread.astype(np.float32))
+        return Surface(tone, thread)
 
     lattice = Lattice(period, period, 0.02, 0.0)
     return TextureRecipe(draw, (FABRIC, STEEL), rng.uniform(1, 3), lattice, rng.uniform(0, 4), two_coloured=True)
@@ -157,8 +85,8 @@ def _wood(rng: np.random.Generator) -> TextureRecipe:
         depth = frame.v / np.float32(period) + swirl * frame.grain(400, 60) + 0.1 * frame.grain(120, 12)
         ring = depth - np.floor(depth)
         late = ring**3 * (1 - _soft(ring - 0.93, 0.14))
-        tone = np.clip(0.25 + 0.6 * late + fibre * frame.grain(50, 1.6), 0, 1)
-        return Surface(tone.astype(np.float32), (1 - tone).astype(np.float32))
+        tone = 0.25 + 0.6 * late + fibre * frame.grain(50, 1.6)
+        return Surface(tone, 1 - tone)
 
     return TextureRecipe(draw, (TIMBER, TIMBER, STONE), relief=rng.uniform(0, 0.8))
 
@@ -171,22 +99,22 @@ def _leather(rng: np.random.Generator) -> TextureRecipe:
         radius = max(frame.shape) / np.sqrt(count)
         pebble = np.clip(1 - (cells.distance / np.float32(0.75 * radius)) ** 2, 0, 1)
         pebble = blur(pebble, 0.8 * frame.scale)
-        tone = np.clip(1 - crease * (1 - pebble) + 0.06 * frame.noise(10), 0, 1)
-        return Surface(tone.astype(np.float32), pebble)
+        tone = 1 - crease * (1 - pebble) + 0.06 * frame.noise(10)
+        return Surface(tone, pebble)
 
     return TextureRecipe(draw, (HIDE, HIDE, FABRIC), relief=rng.uniform(1, 3.5))
 
 
 def _mesh(rng: np.random.Generator) -> TextureRecipe:
-    period, wire, aspect = log_uniform(rng, 11, 32), rng.uniform(0.12, 0.32), rng.choice([1.0, 1.0, 1.6])
+    period, wire, aspect = log_uniform(rng, 11, 32), rng.uniform(0.12, 0.32), float(rng.choice([1.0, 1.0, 1.6]))
 
     def draw(frame: Frame) -> Surface:
         (_, a), (_, b) = _cell(frame.u, period), _cell(frame.v, period * aspect)
         edge = 2.0 / period
         bars = [np.clip(1 - (np.abs(x) / wire) ** 2, 0, 1) for x in (a, b / aspect)]
         cover = np.maximum(*(_soft(wire - np.abs(x), edge) for x in (a, b / np.float32(aspect))))
-        tone = np.clip(cover * (0.8 + 0.08 * frame.noise(40, 2)) + 0.05 * frame.noise(5), 0, 1)
-        return Surface(tone.astype(np.float32), np.maximum(*bars).astype(np.float32))
+        tone = cover * (0.8 + 0.08 * frame.noise(40, 2)) + 0.05 * frame.noise(5)
+        return Surface(tone, np.maximum(*bars))
 
     lattice = Lattice(period, period * aspect, 0.02, 0.0)
     return TextureRecipe(
@@ -195,7 +123,7 @@ def _mesh(rng: np.random.Generator) -> TextureRecipe:
 
 
 def _tiles(rng: np.random.Generator) -> TextureRecipe:
-    period, aspect, grout = log_uniform(rng, 28, 80), rng.choice([1.0, 1.0, 2.0]), rng.uniform(0.03, 0.08)
+    period, aspect, grout = log_uniform(rng, 28, 80), float(rng.choice([1.0, 1.0, 2.0])), rng.uniform(0.03, 0.08)
     bond, shades, veins = bool(rng.uniform() < 0.5), rng.uniform(0.0, 0.12), rng.uniform(0.05, 0.25)
 
     def draw(frame: Frame) -> Surface:
@@ -204,7 +132,7 @@ def _tiles(rng: np.random.Generator) -> TextureRecipe:
         shade = frame.rng.uniform(-1, 1, (32, 32)).astype(np.float32)[j % 32, i % 32]
         inside = np.minimum(_soft(1 - grout / aspect - np.abs(a), 0.06 / aspect), _soft(1 - grout - np.abs(b), 0.06))
         body = np.clip(0.65 + shades * shade + veins * 0.5 * frame.noise(8, 5, 0.7), 0, 1)
-        return Surface((inside * body).astype(np.float32), inside.astype(np.float32))
+        return Surface(inside * body, inside)
 
     lattice = Lattice(period * aspect, period, 0.12, 0.0)
     return TextureRecipe(draw, (STONE, STONE, PAINT, HIDE), rng.uniform(0.8, 2.5), lattice)
@@ -217,8 +145,8 @@ def _perforated(rng: np.random.Generator) -> TextureRecipe:
         j, b = _cell(frame.v, period)
         _, a = _cell(frame.u + np.float32(0.5 * period) * (j % 2) * staggered, period)
         sheet = _soft(np.sqrt(a**2 + b**2) - np.float32(radius), 3.0 / period)
-        tone = np.clip(sheet * (0.8 + 0.05 * frame.grain(80, 2)), 0, 1)
-        return Surface(tone.astype(np.float32), sheet.astype(np.float32))
+        tone = sheet * (0.8 + 0.05 * frame.grain(80, 2))
+        return Surface(tone, sheet)
 
     return TextureRecipe(draw, (*METALS, HIDE, PAINT), rng.uniform(1, 3), Lattice(period, period, 0.8, 1.0))
 
@@ -227,10 +155,10 @@ def _carpet(rng: np.random.Generator) -> TextureRecipe:
     tuft, stripe, depth = rng.uniform(1.0, 2.4), log_uniform(rng, 10, 50), rng.uniform(0, 0.35)
 
     def draw(frame: Frame) -> Surface:
-        pile = blur(frame.rng.standard_normal(frame.shape, dtype=np.float32), tuft * frame.scale)
+        pile = blur(white_noise(frame.rng, frame.shape), tuft * frame.scale)
         pile = to_unit(pile * np.float32(3.5 * tuft * frame.scale), 0.25)
         bands = 0.5 + 0.5 * np.sin(frame.v * np.float32(2 * np.pi / stripe) + 0.3 * frame.noise(6, 2))
-        return Surface(np.clip(pile * (1 - depth) + depth * bands, 0, 1).astype(np.float32), pile)
+        return Surface(pile * (1 - depth) + depth * bands, pile)
 
     return TextureRecipe(draw, (FABRIC,), relief=rng.uniform(1, 3), wave=rng.uniform(0, 3), two_coloured=True)
 
@@ -243,7 +171,7 @@ def _granular(rng: np.random.Generator) -> TextureRecipe:
         shade = frame.rng.standard_normal(cells.count, dtype=np.float32)[cells.label]
         radius = max(frame.shape) / np.sqrt(count)
         grain = np.clip(1 - (cells.distance / np.float32(radius)) ** 2, 0, 1)
-        tone = np.clip(0.5 + variety * shade * 0.7 - 0.35 * rounded * (1 - grain), 0, 1)
+        tone = 0.5 + variety * shade * 0.7 - 0.35 * rounded * (1 - grain)
         tone = blur(tone.astype(np.float32), 0.7 * frame.scale)
         return Surface(tone, blur(grain, 0.8 * frame.scale))
 
@@ -256,8 +184,8 @@ def _stripes(rng: np.random.Generator) -> TextureRecipe:
     def draw(frame: Frame) -> Surface:
         _, a = _cell(frame.u, period)
         rib = _soft(np.cos(a * np.float32(np.pi)) - np.float32(duty), 2 * sharp)
-        tone = np.clip(0.15 + 0.7 * rib + 0.06 * frame.grain(30, 30) + 0.04 * frame.noise(40, 2), 0, 1)
-        return Surface(tone.astype(np.float32), rib.astype(np.float32))
+        tone = 0.15 + 0.7 * rib + 0.06 * frame.grain(30, 30) + 0.04 * frame.noise(40, 2)
+        return Surface(tone, rib)
 
     lattice = Lattice(period, period * 3, 0.15, 0.0)
     return TextureRecipe(draw, (PAINT, STEEL, FABRIC), rng.uniform(0, 4), lattice, rng.uniform(0, 2), two_coloured=True)
@@ -271,8 +199,8 @@ def _knit(rng: np.random.Generator) -> TextureRecipe:
         _, b = _cell(frame.v + np.abs(a) * np.float32(slant * period), period)
         half = np.abs(np.abs(a) - 0.5) * 2
         stitch = np.clip(1 - (half / loft) ** 2, 0, 1) * np.clip(1 - (b / 0.95) ** 4, 0, 1)
-        tone = np.clip(0.15 + 0.7 * stitch + 0.1 * frame.noise(60, 2), 0, 1)
-        return Surface(tone.astype(np.float32), stitch.astype(np.float32))
+        tone = 0.15 + 0.7 * stitch + 0.1 * frame.noise(60, 2)
+        return Surface(tone, stitch)
 
     return TextureRecipe(draw, (FABRIC,), rng.uniform(1.5, 3.5), Lattice(period, period, 0.05, 0.0), rng.uniform(0, 4))
 
@@ -282,8 +210,8 @@ def _marble(rng: np.random.Generator) -> TextureRecipe:
 
     def draw(frame: Frame) -> Surface:
         vein = np.clip(1 - sharp * np.abs(frame.noise(cells, 5, 0.6)) * 0.5, 0, 1) ** 2
-        tone = np.clip(0.8 + cloud * frame.noise(3, 3) - 0.6 * vein, 0, 1)
-        return Surface(tone.astype(np.float32), np.ones_like(tone, np.float32))
+        tone = 0.8 + cloud * frame.noise(3, 3) - 0.6 * vein
+        return Surface(tone, np.ones_like(tone, np.float32))
 
     return TextureRecipe(draw, (STONE, STONE, PAINT), relief=0.0)
 
