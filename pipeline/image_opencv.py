@@ -13,7 +13,6 @@ from pipeline.image_orientation import UPRIGHT, exif_orientation
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 BMP_MAGIC = b"BM"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}  # by colour type; OpenCV gives grey with alpha as BGRA
-_PNG_PALETTE = 3
 _BMP_CORE_HEADER = 12
 _BMP_UNCOMPRESSED = (0, 3, 6)  # BI_RGB and the two bit-field layouts; the others are run lengths
 
@@ -44,7 +43,7 @@ def open_png(data: bytes) -> EncodedImage:
         kind = data[position + 4 : position + 8]
         if kind == b"eXIf" and orientation is None:
             orientation = exif_orientation(data[position + 8 : position + 8 + length])
-        elif kind == b"tRNS" and colour_type == _PNG_PALETTE:
+        elif kind == b"tRNS" and channels == 3:  # one colour, or palette entries, made transparent
             channels = 4
         position += 12 + length
     if kind != b"IEND" or position > len(data):

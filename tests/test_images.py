@@ -218,6 +218,17 @@ def test_a_palette_png_is_its_colours(save):
     assert open_image(data).channels == 3
 
 
+@pytest.mark.parametrize(("colour_type", "transparent", "channels"), [(0, b"\0\5", 1), (2, b"\0\5" * 3, 4)])
+def test_a_transparent_colour_is_no_other_picture(save, colour_type, transparent, channels):
+    samples = 1 if colour_type == 0 else 3
+    rows = b"".join(b"\x00" + bytes(range(20 * samples)) for _ in range(20))
+    body = png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    data = png_header(20, 20, colour_type=colour_type) + png_chunk(b"tRNS", transparent) + body
+    expected = np.repeat(np.arange(20)[:, None], 3, 1) if samples == 1 else np.arange(60).reshape(20, 3)
+    np.testing.assert_array_equal(read_native(save(data))[0], expected)
+    assert open_image(data).channels == channels
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(
     "label",
