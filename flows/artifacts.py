@@ -6,17 +6,12 @@ artifact would print the whole URI. They are small on purpose, because an artifa
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
-import cv2
-import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -25,6 +20,8 @@ from prefect.artifacts import (
 )
 from prefect.context import FlowRunContext, TaskRunContext
 
+from deploy.gallery import GalleryItem
+from deploy.overlay import data_uri, encode_jpeg, shrink
 from flows.jobs.progress import Progress
 
 THUMBNAIL_SIDE = 192
@@ -46,40 +43,24 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#|!~&$])", r"\\\1", flat)
 
 
-def picture(pixels_HWC: NDArray[np.uint8], alt: str, *, side: int = THUMBNAIL_SIDE) -> str:
-    """Markdown for an RGB image, shrunk to at most `side` pixels and inlined as a JPEG."""
-    height, width = pixels_HWC.shape[:2]
-    scale = side / max(height, width)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        pixels_HWC = np.asarray(cv2.resize(pixels_HWC, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels_HWC), quality=82, colorspace="RGB")
+def picture(encoded: bytes, alt: str, *, side: int = THUMBNAIL_SIDE) -> str:
+    """Markdown for a JPEG, shrunk to at most `side` pixels and inlined."""
+    pixels = simplejpeg.decode_jpeg(encoded, colorspace="RGB")
     label = re.sub(r"[^A-Za-z0-9 ._-]", " ", alt)
-    return f"![{label}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')})"
+    return f"![{label}]({data_uri(encode_jpeg(shrink(pixels, side), quality=82))})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeatMapRow:
-    """One image in a gallery: RGB pixels (H, W, 3) and its overlay of the same size, with the figures beside them."""
-
-    name: str
-    image: NDArray[np.uint8]
-    overlay: NDArray[np.uint8]
-    score: float
-    decision: str
-    note: str = ""
-
-
-def heat_map_gallery(rows: Sequence[HeatMapRow]) -> str:
-    """A markdown table: name, decision, score, image, heat map. At most `MAX_PICTURES` rows, the first ones."""
-    if not rows:
+def heat_map_gallery(items: Sequence[GalleryItem], notes: Mapping[str, str] | None = None) -> str:
+    """A markdown table: name with its note, decision, score, image, heat map. The first `MAX_PICTURES` items."""
+    if not items:
         return "No image to show."
     lines = ["| image | decision | score | as seen | heat map |", "| --- | --- | ---: | --- | --- |"]
-    for row in rows[:MAX_PICTURES]:
-        name = plain(row.name) + (f"<br>{plain(row.note)}" if row.note else "")
+    for item in items[:MAX_PICTURES]:
+        note = (notes or {}).get(item.name)
+        name = plain(item.name) + (f" ({plain(note)})" if note else "")
         lines.append(
-            f"| {name} | **{plain(row.decision)}** | {row.score:.3f} | {picture(row.image, row.name)} "
-            f"| {picture(row.overlay, 'heat map of ' + row.name)} |"
+            f"| {name} | **{item.decision.value}** | {item.score:.3f} | {picture(item.image, item.name)} "
+            f"| {picture(item.overlay, 'heat map of ' + item.name)} |"
         )
     return "\n".join(lines)
 

@@ -32,8 +32,8 @@ def run(request: ExportRequest, settings: Settings, on_progress: OnProgress = ig
         BundleError: it is damaged.
         StorageError: something is at the destination, or it cannot be written.
     """
-    on_progress(Progress(stage="export", done=0, total=1))
     deployment = Registry(settings.home).deployment(request.line, request.version)
+    on_progress(Progress(stage="export", done=0, total=1))
     folder = write_pack(deployment, request.destination.expanduser().absolute())
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     on_progress(Progress(stage="export", done=1, total=1))

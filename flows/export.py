@@ -1,0 +1,46 @@
+"""The flow `export`: a registered bundle and its backbone, in a folder that scores anywhere."""
+
+from __future__ import annotations
+
+from prefect import flow, task
+
+from flows.artifacts import artifact_key, figures_table, publish_markdown
+from flows.jobs import export as job
+from flows.jobs.requests import ExportRequest
+from flows.runs import fails_with_a_sentence, storage_trouble, tagged
+from pipeline.settings import load_settings
+
+
+@flow(name="export", flow_run_name="export {request.line}")
+@fails_with_a_sentence
+def export(request: ExportRequest) -> job.ExportResult:
+    """Pack the version, check the pack, say what is in it."""
+    with tagged(f"line:{request.line}"):
+        packed = pack(request)
+        show(packed)
+    return packed
+
+
+@task(
+    task_run_name="pack {request.line}",
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=storage_trouble,
+    persist_result=False,
+)
+def pack(request: ExportRequest) -> job.ExportResult:
+    """Write bundle and backbone into the destination."""
+    return job.run(request, load_settings())
+
+
+def show(packed: job.ExportResult) -> None:
+    """A markdown artifact that names the folder."""
+    figures = {
+        "line": packed.line,
+        "version": packed.version,
+        "learner": packed.learner,
+        "folder": str(packed.folder),
+        "files": packed.files,
+        "size (MiB)": packed.size_bytes / 2**20,
+    }
+    publish_markdown(artifact_key("export", packed.line), figures_table(figures), f"Exported bundle of {packed.line}")

@@ -1,0 +1,63 @@
+"""A run's result rows, kept on disk while the run goes on, so that a million images need no memory."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from deploy.report_rows import ReportRow, write_csv, write_json
+from deploy.scorer import ImageResult
+from pipeline.calibration import Decision
+
+
+class RowSpool:
+    """Takes results one by one, then writes them as JSON and CSV. A context manager.
+
+    Args:
+        folder: the scored folder; paths in the rows are relative to it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, result: ImageResult) -> None:
+        """Keep one file's result."""
+        path = result.path
+        row = {
+            "path": str(path.relative_to(self._folder)) if path.is_relative_to(self._folder) else str(path),
+            "sha256": result.sha256,
+            "score": result.score,
+            "decision": result.decision,
+            "reason": result.reason,
+        }
+        self._file.write(json.dumps(row) + "\n")
+
+    def rows(self) -> Iterator[ReportRow]:
+        """The rows, in the order they came."""
+        self._file.flush()
+        self._file.seek(0)
+        for line in self._file:
+            values = json.loads(line)
+            decision = values.pop("decision")
+            yield ReportRow(**values, decision=None if decision is None else Decision(decision))
+
+    def write_json(self, path: Path, about: Mapping[str, Any]) -> None:
+        """See `deploy.report_rows.write_json`."""
+        write_json(path, dict(about), self.rows())
+
+    def write_csv(self, path: Path) -> None:
+        """See `deploy.report_rows.write_csv`."""
+        write_csv(path, self.rows())
