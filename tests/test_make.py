@@ -112,10 +112,9 @@ def test_the_environment_is_made_once_and_kept_up_to_date(project: Path) -> None
     assert again.stdout.endswith("the command runs: demo\n")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
-def test_an_installation_cut_short_starts_anew(project: Path, tmp_path: Path, number: signal.Signals) -> None:
-    reached = tmp_path / "reached"
+def cut_short(project: Path, number: signal.Signals) -> None:
+    """Starts an installation and sends the signal to all of its processes while pip is at work."""
+    reached = project / "reached"
     hanging = subprocess.Popen(
         ["make", f"PYTHON={sys.executable}", "demo"],
         cwd=project,
@@ -125,7 +124,7 @@ def test_an_installation_cut_short_starts_anew(project: Path, tmp_path: Path, nu
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not reached.exists():
             assert hanging.poll() is None, "make ended before the backend was reached"
             assert time.monotonic() < deadline, "the backend was not reached"
@@ -133,6 +132,11 @@ def test_an_installation_cut_short_starts_anew(project: Path, tmp_path: Path, nu
     finally:
         os.killpg(hanging.pid, number)
         hanging.wait(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_killed_installation_starts_anew(project: Path) -> None:
+    cut_short(project, signal.SIGKILL)
     left_behind = project / ".venv" / "half a package.py"
     left_behind.touch()
 
@@ -142,6 +146,15 @@ def test_an_installation_cut_short_starts_anew(project: Path, tmp_path: Path, nu
     assert "cut short" in done.stdout.splitlines()[0]
     assert done.stdout.endswith("the command runs: demo\n")
     assert not left_behind.exists()
+
+
+@pytest.mark.slow
+def test_an_interrupted_installation_is_known_as_such(project: Path) -> None:
+    """Ctrl-C: pip ends by itself with an ordinary status, half a package may lie there all the same."""
+    cut_short(project, signal.SIGINT)
+
+    assert (project / ".venv" / ".unfinished").exists()
+    assert not (project / ".venv" / ".installed").exists()
 
 
 def tools_without_python(folder: Path) -> str:
