@@ -86,8 +86,8 @@ class OrtExtractor:
         Raises:
             ValueError: not uint8, or of another shape.
         """
-        chunks = [[value.numpy() for value in self.run(chunk)] for chunk in self.chunks(images_BHWC)]
-        return [np.concatenate(level) if len(level) > 1 else level[0] for level in zip(*chunks, strict=True)]
+        chunks = [self.run(chunk) for chunk in self.chunks(images_BHWC)]
+        return [np.concatenate([chunk[level].numpy() for chunk in chunks]) for level in range(len(self._outputs))]
 
     def chunks(self, images_BHWC: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         """The validated batch as it should be run on this device: image by image on the CPU, whole elsewhere."""

@@ -202,10 +202,12 @@ def _timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
         ) from error
     indices = _tap_indices([int(info["reduction"]) for info in probe.feature_info.info], name)
     options: dict[str, Any] = dict(features_only=True, out_indices=indices, **sized)
+    random_state = torch.get_rng_state()
     model: Any = timm.create_model(name, pretrained=False, **options)
     if source != "random":
         initial = {key: tensor.clone() for key, tensor in model.state_dict().items()}
         overlay: dict[str, Any] = {} if source == "hub" else {"pretrained_cfg_overlay": {"state_dict": state}}
+        torch.set_rng_state(random_state)  # so that a layer the file lacks starts out exactly as before
         try:
             model = timm.create_model(name, pretrained=True, **options, **overlay)
         except RuntimeError as error:
