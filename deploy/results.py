@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -223,8 +224,9 @@ class ResultStore:
         """
         if limit is not None and limit < 1:
             raise ConfigError("a limit of at least 1", str(limit), "ask for one row or more")
-        rows = self.stream(run_id=run_id, line=line, bundle_id=bundle_id, decisions=decisions, status=status)
-        return list(islice(rows, limit))
+        return list(
+            self.stream(run_id=run_id, line=line, bundle_id=bundle_id, decisions=decisions, status=status, limit=limit)
+        )
 
     def stream(
         self,
@@ -234,9 +236,10 @@ class ResultStore:
         bundle_id: str | None = None,
         decisions: Sequence[Decision] | None = None,
         status: ResultStatus | None = None,
+        limit: int | None = None,
     ) -> Iterator[ResultRow]:
         """As `query`, for any number of rows in flat memory."""
-        statement = select(ResultRow).order_by(ResultRow.id.desc())
+        statement = select(ResultRow).order_by(ResultRow.id.desc()).limit(limit)
         for column, value in (
             (ResultRow.run_id, run_id),
             (ResultRow.line, line),
@@ -247,8 +250,13 @@ class ResultStore:
                 statement = statement.where(column == value)
         if decisions is not None:
             statement = statement.where(ResultRow.decision.in_(decisions))
-        with database_errors(self.url), Session(self._engine) as session:
-            for row in session.scalars(statement.execution_options(yield_per=TRANSACTION_ROWS)):
+        statement = statement.execution_options(yield_per=TRANSACTION_ROWS)
+        with (
+            database_errors(self.url),
+            Session(self._engine) as session,
+            closing(session.scalars(statement)) as rows,  # an abandoned reader closes the server's cursor too
+        ):
+            for row in rows:
                 session.expunge(row)
                 yield row
 

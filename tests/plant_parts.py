@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -12,9 +13,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
+from deploy.backbone_artefact import BACKBONE_FORMAT, load_backbone_artefact
 from deploy.bundle import (
     BackboneRecord,
     BundleDraft,
@@ -23,8 +28,9 @@ from deploy.bundle import (
     ParityRecord,
     SupportRecord,
 )
+from deploy.registry import Registry
 from pipeline.calibration import Threshold
-from pipeline.features import BackboneSpec, FeatureGroup, FeatureLevel
+from pipeline.features import BackboneArtefact, BackboneSpec, FeatureGroup, FeatureLevel
 from pipeline.images import PreprocessSpec
 
 SIZE = 32
@@ -116,3 +122,82 @@ def mounted_tmpfs(folder: Path, *, kilobytes: int, read_only: bool = False) -> I
         yield folder
     finally:
         subprocess.run([unmount, folder], check=True)
+
+
+def write_backbone(folder: Path, *, size: int = SIZE, fingerprint: str = "0123456789abcdef") -> BackboneArtefact:
+    """A real backbone graph without weights: the mean colour of each 8 x 8 block."""
+    spec = make_spec(size=size, fingerprint=fingerprint)
+    cells = size // 8
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["channels_first"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "AveragePool", ["channels_first"], ["level_0"], kernel_shape=[8, 8], strides=[8, 8], name=fingerprint
+        ),
+    ]
+    model = _model(
+        nodes,
+        [helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["B", size, size, 3])],
+        [helper.make_tensor_value_info("level_0", onnx.TensorProto.FLOAT, ["B", 3, cells, cells])],
+    )
+    folder.mkdir(parents=True)
+    (folder / "backbone.onnx").write_bytes(model)
+    sha256 = hashlib.sha256(model).hexdigest()
+    manifest = {"format_version": BACKBONE_FORMAT, "spec": spec.to_json(), "onnx_sha256": sha256}
+    (folder / "backbone.json").write_text(json.dumps(manifest))
+    return load_backbone_artefact(folder)
+
+
+def head_graph(*, size: int = SIZE, scale: float = 1 / 255) -> bytes:
+    """A real head graph: a cell's anomaly is its brightest channel times `scale`; an image's score its worst cell's."""
+    cells = size // 8
+    nodes = [
+        helper.make_node("ReduceMax", ["level_0", "channel_axis"], ["brightest"], keepdims=0),
+        helper.make_node("Mul", ["brightest", "scale"], ["anomaly_map"]),
+        helper.make_node("ReduceMax", ["anomaly_map", "grid_axes"], ["image_score"], keepdims=0),
+        helper.make_node("ArgMax", ["level_0"], ["nearest"], axis=1, keepdims=0),
+    ]
+    constants = [
+        helper.make_tensor("channel_axis", onnx.TensorProto.INT64, [1], [1]),
+        helper.make_tensor("grid_axes", onnx.TensorProto.INT64, [2], [1, 2]),
+        helper.make_tensor("scale", onnx.TensorProto.FLOAT, [], [scale]),
+    ]
+    grid = ["B", cells, cells]
+    return _model(
+        nodes,
+        [helper.make_tensor_value_info("level_0", onnx.TensorProto.FLOAT, ["B", 3, cells, cells])],
+        [
+            helper.make_tensor_value_info("image_score", onnx.TensorProto.FLOAT, ["B"]),
+            helper.make_tensor_value_info("anomaly_map", onnx.TensorProto.FLOAT, grid),
+            helper.make_tensor_value_info("nearest", onnx.TensorProto.INT64, grid),
+        ],
+        constants,
+    )
+
+
+def _model(nodes: list, inputs: list, outputs: list, constants: list | None = None) -> bytes:
+    graph = helper.make_graph(nodes, "plant_parts", inputs, outputs, constants or [])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def write_plant(home: Path, *, line: str = "mvtec/pill", review: float = 0.4, reject: float = 0.6) -> Registry:
+    """A registry with one backbone and one live line whose score is the brightest cell, 0..1."""
+    registry = Registry(home)
+    artefact = registry.add_backbone(write_backbone(home.parent / f"{home.name}_export"))
+    draft = make_draft(line=line, onnx_sha256=artefact.onnx_sha256, review=review, reject=reject)
+    registry.add(draft, {**bundle_files(), "head.onnx": head_graph()})
+    registry.promote(line, draft.version)
+    return registry
+
+
+def write_image(path: Path, *, brightness: int, seed: int = 0, size: int = 48) -> Path:
+    """A PNG whose brightest cell has about that brightness; another seed gives other content."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 9, (size, size, 3), dtype=np.uint8)
+    image[: size // 2, : size // 2] = brightness
+    image[-1, -1] = [seed % 256, seed // 256 % 256, seed // 65536 % 256]  # no two seeds give the same content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
