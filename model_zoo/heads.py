@@ -70,14 +70,15 @@ class LearnedHead(AnomalyHead):
 
     def forward(self, *levels: Tensor) -> AnomalyOutput:
         """Score a batch of feature levels."""
-        return self._output(self.inputs(*levels))
+        return self.output_of(self.inputs(*levels))
 
     @torch.no_grad()
     def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
         """The K good images, each scored against the others."""
-        return self._output(self.inputs.leave_one_out(support))
+        return self.output_of(self.inputs.leave_one_out(support))
 
-    def _output(self, inputs: HeadInputs) -> AnomalyOutput:
+    def output_of(self, inputs: HeadInputs) -> AnomalyOutput:
+        """The scores of inputs that are already computed."""
         logits = self.scorer(inputs)
         return AnomalyOutput(image_score(logits), logits, inputs.nearest)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 
 from model_zoo.heads import LearnedHead, ThetaScorer
 from model_zoo.inner_loop import Parameters
-from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, InvariantInputs, level_groups
+from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, level_groups
 from model_zoo.task_head import Targets, Trunk, anomaly_loss, apply_theta, initial_theta
-from model_zoo.tasks import PreparedTask, TaskInputs, prepare_task, subset, support_task
+from model_zoo.tasks import PreparedSupport, PreparedTask, TaskInputs, prepare_support, prepare_task, subset
 from pipeline.distributed import average_gradients
 from pipeline.episodes import Episode, SupportSet
 from pipeline.features import BackboneSpec
@@ -26,9 +27,9 @@ class TaskLearnerConfig:
 
     Args:
         inputs: budgets of the product-invariant inputs.
-        outer_steps: length of the outer loop; the outer rate falls along a cosine over it.
+        outer_steps: length of the outer loop.
         pooled_steps: how many of them come first and train trunk and theta0 on the query of all lines together, without
-            an inner loop: what later steps then start from.
+            an inner loop: what later steps then start from. The outer rate falls along a cosine over each part.
         trunk_rate, own_rate: Adam rates of trunk and theta0, and of the learner's own parameters.
         channel_dropout: probability that an input channel is blanked in an outer step.
         query_images: images of the query set used in one outer step, half of them defective where there are enough.
@@ -81,11 +82,14 @@ class TaskLearner(nn.Module):
 
     def adapt(self, support: SupportSet, *, seed: int) -> LearnedHead:
         """Adapt to a line; see `pipeline.learner.Learner`."""
-        inputs = InvariantInputs(support, self.groups, self.config.inputs, seed=seed)
+        return self.adapt_prepared(prepare_support(support, self.groups, self.config.inputs, seed=seed), seed=seed)
+
+    def adapt_prepared(self, support: PreparedSupport, *, seed: int) -> LearnedHead:
+        """`adapt` for a support that was prepared with this learner's input settings, to share it among learners."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            scorer = self.scorer(support_task(inputs, support))
-        return LearnedHead(inputs, scorer).eval().requires_grad_(False)
+            scorer = self.scorer(support.task)
+        return LearnedHead(support.inputs, scorer).eval().requires_grad_(False)
 
     def scorer(self, support: TaskInputs) -> nn.Module:
         """The adapted scorer: head inputs -> logits (B, H, W)."""
@@ -166,10 +170,17 @@ class TaskLearner(nn.Module):
             if own := self.own_parameters():
                 groups.append({"params": own, "base": self.config.own_rate})
             self._optimiser = torch.optim.Adam(groups)
-        progress = torch.tensor(min(1.0, self._steps_done / max(1, self.config.outer_steps)))
         for group in self._optimiser.param_groups:
-            group["lr"] = float(group["base"] * 0.5 * (1 + torch.cos(progress * torch.pi)))
+            group["lr"] = group["base"] * self._rate_factor()
         return self._optimiser
+
+    def _rate_factor(self) -> float:
+        """A cosine over the pooled steps, then one of half the height over the rest."""
+        pooled, done = self.config.pooled_steps, self._steps_done
+        if done <= pooled:
+            return 0.5 * (1 + math.cos(math.pi * done / max(1, pooled)))
+        rest = max(1, self.config.outer_steps - pooled)
+        return 0.25 * (1 + math.cos(math.pi * min(1.0, (done - pooled) / rest)))
 
     def _sampled(self, task: PreparedTask) -> PreparedTask:
         """A subset of the query, balanced, with some input channels blanked in support and query alike."""

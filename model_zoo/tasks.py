@@ -32,9 +32,24 @@ class PreparedTask(NamedTuple):
 
 def prepare_task(episode: Episode, groups: LevelGroups, config: InvariantConfig) -> PreparedTask:
     """The inputs and targets of an episode, in float16 to halve the memory of many episodes."""
-    inputs = InvariantInputs(episode.support, groups, config, seed=0)
-    task = PreparedTask(support_task(inputs, episode.support), query_task(inputs, episode.query))
+    inputs, support = prepare_support(episode.support, groups, config, seed=0)
+    task = PreparedTask(support, query_task(inputs, episode.query))
     return PreparedTask(_cast(task.support, torch.float16), _cast(task.query, torch.float16))
+
+
+class PreparedSupport(NamedTuple):
+    """A support set after the part that no learner changes: the inputs it fixes, and its task."""
+
+    inputs: InvariantInputs
+    task: TaskInputs
+
+
+def prepare_support(
+    support: SupportSet, groups: LevelGroups, config: InvariantConfig, *, seed: int
+) -> PreparedSupport:
+    """Build the inputs from a support set and see the support through them."""
+    inputs = InvariantInputs(support, groups, config, seed=seed)
+    return PreparedSupport(inputs, support_task(inputs, support))
 
 
 def support_task(inputs: InvariantInputs, support: SupportSet) -> TaskInputs:

@@ -7,7 +7,7 @@ feature is asked for under a key that names exactly what was computed, so that a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,43 +19,42 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.augmentations import AUGMENTATIONS
 from pipeline.episodes import Episode, QuerySet, SupportSet
 from pipeline.errors import LineError
-from pipeline.features import BackboneSpec, Levels
+from pipeline.feature_store import FeatureKey, ImageLoader
+from pipeline.features import FeatureExtractor, Levels
 from pipeline.image_files import read_bytes
 from pipeline.images import DEFAULT_LIMITS, PreprocessSpec, open_image, read_mask, require_image, sha256_file
 from pipeline.lines import ImageRecord, ProductLine
 from pipeline.synthetic_defects import paint_defect
 
 Pixels = NDArray[np.uint8]
-
-AUGMENTATIONS: dict[str, Callable[[Pixels], Pixels]] = {
-    "hflip": lambda image: image[:, ::-1],
-    "vflip": lambda image: image[::-1],
-    "rot180": lambda image: image[::-1, ::-1],
-}
-
-
-@dataclass(frozen=True)
-class FeatureRequest:
-    """One image's features to get: `image_sha256` and `transform` name the pixels, `load` makes them when needed."""
-
-    image_sha256: str
-    transform: str
-    load: Callable[[], Pixels]
+Item = tuple[FeatureKey, ImageLoader]
 
 
 class FeatureSource(Protocol):
-    """Where features come from: the cache on disk, or the extractor itself."""
+    """Where features come from: the cache on disk (`FeatureStore`), or the backbone itself (`DirectFeatures`)."""
 
-    @property
-    def spec(self) -> BackboneSpec:
-        """The backbone's spec."""
+    def features(self, items: Sequence[Item]) -> Levels:
+        """Features of all items in their order, level l as float32 (N, C_l, h_l, w_l)."""
         ...
 
-    def features(self, requests: Sequence[FeatureRequest], preprocess: PreprocessSpec) -> Levels:
-        """Levels of the requested images, stacked in order."""
-        ...
+
+class DirectFeatures:
+    """Features straight from the backbone, in full float32 precision: for adaptation, where nothing is asked twice."""
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        self._extractor = extractor
+
+    def features(self, items: Sequence[Item]) -> Levels:
+        """See `FeatureSource`."""
+        parts = [self._extractor.extract(loader()[None]) for _, loader in items]
+        return [np.concatenate(level) for level in zip(*parts, strict=True)]
+
+
+PAINTER_VERSION = 1
+"""Part of the cache key of synthetic defects: raise it when `paint_defect` draws differently for equal seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,25 +82,24 @@ def build_support(
     """
     if not good:
         raise LineError("at least one good image", "none", "put good parts into the folder's good/ directory")
-    synthetic = [_painted(good[i % len(good)], preprocess, seed * 1000 + i) for i in range(config.synthetic)]
-    requests = [_plain(record, preprocess) for record in good]
-    augmented = [_augmented(record, preprocess, name) for record in good for name in config.augmentations]
-    painted = [
-        FeatureRequest(_hash(good[i % len(good)].path), f"synthetic:{seed * 1000 + i}", lambda i=i: synthetic[i][0])
-        for i in range(config.synthetic)
+    painted = [_painted(good[i % len(good)], preprocess, seed * 1000 + i) for i in range(config.synthetic)]
+    groups: list[list[Item]] = [
+        [_plain(record, preprocess) for record in good],
+        [_augmented(record, preprocess, name) for record in good for name in config.augmentations],
+        [item for item, _ in painted],
+        [_plain(record, preprocess) for record in defects],
     ]
-    A = len(config.augmentations)
-    levels = source.features([*requests, *augmented, *painted, *(_plain(r, preprocess) for r in defects)], preprocess)
-    K, N = len(good), config.synthetic
-    bounds = [0, K, K + K * A, K + K * A + N, K + K * A + N + len(defects)]
-    parts = [tuple(torch.from_numpy(level[a:b]) for level in levels) for a, b in itertools.pairwise(bounds)]
-    grid = (source.spec.levels[0].height, source.spec.levels[0].width)
+    levels = source.features(list(itertools.chain.from_iterable(groups)))
+    ends = list(itertools.accumulate((len(group) for group in groups), initial=0))
+    parts = [tuple(torch.from_numpy(level[start:stop]) for level in levels) for start, stop in itertools.pairwise(ends)]
+    grid = (levels[0].shape[-2], levels[0].shape[-1])
     masks, has_mask = _masks(defects, grid)
+    K, A, N = len(good), len(config.augmentations), config.synthetic
     return SupportSet(
         good=parts[0],
         augmented=tuple(level.reshape(K, A, *level.shape[1:]) for level in parts[1]),
         synthetic=parts[2],
-        synthetic_masks=_stack([_fractions(mask, grid) for _, mask in synthetic], grid),
+        synthetic_masks=_stack([_fractions(mask, grid) for _, mask in painted], grid),
         synthetic_parents=torch.arange(N) % K,
         defects=parts[3],
         defect_masks=masks,
@@ -111,8 +109,8 @@ def build_support(
 
 def build_query(records: Sequence[ImageRecord], source: FeatureSource, preprocess: PreprocessSpec) -> QuerySet:
     """The query set of these images."""
-    levels = source.features([_plain(record, preprocess) for record in records], preprocess)
-    masks, has_mask = _masks(records, (source.spec.levels[0].height, source.spec.levels[0].width))
+    levels = source.features([_plain(record, preprocess) for record in records])
+    masks, has_mask = _masks(records, (levels[0].shape[-2], levels[0].shape[-1]))
     return QuerySet(
         levels=tuple(torch.from_numpy(level) for level in levels),
         labels=torch.tensor([record.is_defect for record in records], dtype=torch.bool),
@@ -131,7 +129,14 @@ class EpisodeImages:
 
 
 def sample_images(
-    line: ProductLine, *, good: int, defects: int, query: int, seed: int, reserve: int | None = None
+    line: ProductLine,
+    *,
+    good: int,
+    defects: int,
+    query: int,
+    seed: int,
+    reserve: int | None = None,
+    spare_good: bool = True,
 ) -> EpisodeImages:
     """Draw an episode's images.
 
@@ -143,6 +148,8 @@ def sample_images(
         seed: of the draw.
         reserve: defects kept out of the query whatever `defects` is (default: `defects`), so that the query set is the
             same for every number of support defects up to it.
+        spare_good: whether good images that the support left over may join the query's; where there is no `test/good`
+            they do in any case.
 
     With fewer images than asked for the draw shrinks: at least one defect stays for the query, and good query images
     come from `test/good`, then from what the support left of `train/good`.
@@ -159,7 +166,8 @@ def sample_images(
     defective = [line.defects[i] for i in rng.permutation(len(line.defects))]
     held = max(0, min(max(reserve or 0, defects), len(defective) - 1))
     of_test = [line.test_good[i] for i in rng.permutation(len(line.test_good))]
-    query_good = (of_test + pool[len(support_good) :])[: max(1, query // 2)]
+    spare = pool[len(support_good) :] if spare_good or not of_test else []
+    query_good = (of_test + spare)[: max(1, query // 2)]
     query_bad = defective[held:][: max(1, query - len(query_good))]
     return EpisodeImages(tuple(support_good), tuple(defective[: min(defects, held)]), (*query_good, *query_bad))
 
@@ -184,20 +192,21 @@ def sample_episode(
     )
 
 
-def _plain(record: ImageRecord, preprocess: PreprocessSpec) -> FeatureRequest:
-    return FeatureRequest(_hash(record.path), "plain", lambda: require_image(record.path, preprocess).pixels)
+def _plain(record: ImageRecord, preprocess: PreprocessSpec) -> Item:
+    return FeatureKey(_hash(record.path), preprocess), lambda: require_image(record.path, preprocess).pixels
 
 
-def _augmented(record: ImageRecord, preprocess: PreprocessSpec, name: str) -> FeatureRequest:
+def _augmented(record: ImageRecord, preprocess: PreprocessSpec, name: str) -> Item:
     def load() -> Pixels:
         return np.ascontiguousarray(AUGMENTATIONS[name](require_image(record.path, preprocess).pixels))
 
-    return FeatureRequest(_hash(record.path), name, load)
+    return FeatureKey(_hash(record.path), preprocess, name), load
 
 
-def _painted(record: ImageRecord, preprocess: PreprocessSpec, seed: int) -> tuple[Pixels, NDArray[np.bool_]]:
+def _painted(record: ImageRecord, preprocess: PreprocessSpec, seed: int) -> tuple[Item, NDArray[np.bool_]]:
+    """A synthetic defect on a good image, and its mask."""
     image, mask, _ = paint_defect(require_image(record.path, preprocess).pixels, np.random.default_rng(seed))
-    return image, mask
+    return (FeatureKey(_hash(record.path), preprocess, f"synthetic:{PAINTER_VERSION}:{seed}"), lambda: image), mask
 
 
 def _masks(records: Sequence[ImageRecord], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:

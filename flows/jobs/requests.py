@@ -182,6 +182,10 @@ class EvaluateRequest(Request):
     backbone: BackboneName = DEFAULT_BACKBONE
     size: InputSize = 256
     iterations: Iterations = 300
+    seed: Seed = 0
+    synthetic_lines: int = Field(
+        default=0, ge=0, le=1000, description="Generated lines that join the training lines of every fold."
+    )
     target_false_reject_rate: FalseRejectRate = 0.01
     max_test_images: int | None = Field(
         default=None, ge=2, le=100_000, description="Test at most this many images of a line; None: all."

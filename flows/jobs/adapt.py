@@ -1,0 +1,254 @@
+"""Adaptation as a job: a folder with a few images in, a registered, verified bundle with a calibrated threshold out."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import torch
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from deploy.bundle import Bundle, BundleDraft
+from deploy.devices import available_cpus
+from deploy.export import check_parity, export_head
+from deploy.manifest import (
+    BANK_SOURCES,
+    HEAD,
+    SUPPORT_FOLDER,
+    BackboneRecord,
+    LearnerRecord,
+    LineageRecord,
+    ParityRecord,
+    SupportRecord,
+)
+from deploy.parity import Parity
+from deploy.registry import Registry
+from deploy.runtime import ScoringEngine
+from flows.jobs.backbones import OpenBackbone, open_backbone
+from flows.jobs.progress import OnProgress, Progress, ignore_progress
+from flows.jobs.requests import AdaptRequest
+from model_zoo.learner_table import learner_entry, make_learner
+from model_zoo.task_learner import TaskLearner
+from pipeline.calibration import Threshold, calibrate
+from pipeline.episodes import SupportSet
+from pipeline.errors import BundleError, ConfigError
+from pipeline.images import PreprocessSpec, require_image, sha256_file, suggest_white_level
+from pipeline.learner import AnomalyHead, Learner
+from pipeline.lines import ImageRecord, load_line
+from pipeline.meta_model import MetaModel, load_meta_model
+from pipeline.settings import Settings
+from pipeline.support import DirectFeatures, SupportConfig, build_support
+
+MAX_SUPPORT = 16
+_STAGE = "adapt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptResult:
+    """A registered bundle, whether it is live, how many images it rests on, and how long adaptation took.
+
+    `seconds` runs from the first support image read to the verified bundle on disk; opening the backbone, which a
+    serving process does once, is `opening_seconds`.
+    """
+
+    bundle: Bundle
+    live: bool
+    good: int
+    defects: int
+    threshold: Threshold
+    parity: Parity
+    seconds: float
+    opening_seconds: float
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """An adapted head in torch, and what it rests on."""
+
+    head: AnomalyHead
+    threshold: Threshold
+    preprocess: PreprocessSpec
+    good: tuple[ImageRecord, ...]
+    defects: tuple[ImageRecord, ...]
+
+
+def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> AdaptResult:
+    """Adapt to the line and register the bundle.
+
+    Raises:
+        LineError, ImageError: the folder or an image in it cannot be used.
+        ConfigError: a meta-learner without its meta-model, or one for another backbone.
+        ParityError: the exported head does not score as the adapted one does.
+        BundleError, StorageError: as the sentence says.
+    """
+    opening = time.perf_counter()
+    steps = ("open the backbone", "support features", "adapt", "export", "register")
+
+    def tell(done: int) -> None:
+        on_progress(Progress(stage=f"{_STAGE}: {steps[min(done, 4)]}", done=done, total=len(steps)))
+
+    tell(0)
+    line = load_line(request.images)
+    good = _few(line.train_good, request.good, request.seed)
+    defects = _few(line.defects, MAX_SUPPORT if request.defects is None else request.defects, request.seed)
+    meta = load_meta_model(request.meta_model.expanduser()) if request.meta_model else None
+    backbone = open_backbone(request.backbone, request.size, settings)
+    learner = _learner(request, meta, backbone)
+    start = time.perf_counter()
+
+    tell(1)
+    preprocess = backbone.preprocess(suggest_white_level(record.path for record in (*good, *defects)))
+    support = build_support(
+        good, defects, DirectFeatures(backbone.extractor), preprocess, SupportConfig(), seed=request.seed
+    )
+    tell(2)
+    head = learner.adapt(support, seed=request.seed)
+    adapted = Adapted(head, _calibrate(head, support, request, meta), preprocess, tuple(good), tuple(defects))
+    tell(3)
+    bundle, parity = _bundle(request, settings, backbone, learner, adapted, meta)
+    tell(4)
+    registry = Registry(settings.home)
+    if request.promote:
+        registry.promote(request.line, bundle.manifest.version)
+    tell(5)
+    return AdaptResult(
+        bundle=bundle,
+        live=registry.live_version(request.line) == bundle.manifest.version,
+        good=len(good),
+        defects=len(defects),
+        threshold=adapted.threshold,
+        parity=parity,
+        seconds=time.perf_counter() - start,
+        opening_seconds=start - opening,
+    )
+
+
+def _few(records: Sequence[ImageRecord], limit: int | None, seed: int) -> list[ImageRecord]:
+    """At most `limit` of the records, drawn by the seed; all of them, in order, where that is enough."""
+    limit = MAX_SUPPORT if limit is None else limit
+    if len(records) <= limit:
+        return list(records)
+    return [records[i] for i in sorted(np.random.default_rng(seed).permutation(len(records))[:limit])]
+
+
+def _learner(request: AdaptRequest, meta: MetaModel | None, backbone: OpenBackbone) -> Learner:
+    """The request's learner, with its meta-parameters where it has any."""
+    name = request.learner.value
+    if meta is None:
+        if learner_entry(name).is_meta:
+            raise ConfigError(
+                f"a meta-model for the learner {name}",
+                "none",
+                "run `linewise meta-train` and pass its folder as --meta-model, or choose memory_bank",
+            )
+        return make_learner(name, backbone.spec, seed=request.seed)
+    if meta.learner != name:
+        raise ConfigError(f"a meta-model of {name}", f"one of {meta.learner}", f"pass --learner {meta.learner}")
+    if meta.spec.fingerprint != backbone.spec.fingerprint:
+        raise ConfigError(
+            f"a meta-model for the backbone {backbone.spec.name} at {request.size} px ({backbone.spec.fingerprint})",
+            f"one for {meta.spec.name} at {meta.spec.height} px ({meta.spec.fingerprint})",
+            "pass the backbone and size it was trained with, or meta-train again",
+        )
+    learner = make_learner(
+        name, backbone.spec, outer_steps=meta.outer_steps, pooled_steps=meta.pooled_steps, seed=meta.seed
+    )
+    if isinstance(learner, TaskLearner):
+        try:
+            learner.load_state_dict(meta.weights)
+        except RuntimeError as error:
+            raise BundleError(
+                f"the meta-parameters of {name} in {request.meta_model}", "others", "meta-train again"
+            ) from error
+    return learner
+
+
+def _calibrate(head: AnomalyHead, support: SupportSet, request: AdaptRequest, meta: MetaModel | None) -> Threshold:
+    loo = head.leave_one_out(support)
+    return calibrate(
+        loo.image_score.double().numpy(),
+        loo.anomaly_map.numpy(),
+        target_false_reject_rate=request.target_false_reject_rate,
+        pooled=meta.calibration if meta else None,
+    )
+
+
+def _bundle(
+    request: AdaptRequest,
+    settings: Settings,
+    backbone: OpenBackbone,
+    learner: Learner,
+    adapted: Adapted,
+    meta: MetaModel | None,
+) -> tuple[Bundle, Parity]:
+    """Export the head, prove that the exported graphs score the support as torch does, and add the bundle."""
+    registry = Registry(settings.home)
+    pixels = [require_image(record.path, adapted.preprocess).pixels for record in (*adapted.good, *adapted.defects)]
+    images = np.stack(pixels)
+    with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
+        path = Path(scratch) / HEAD
+        examples = [torch.from_numpy(level) for level in backbone.extractor.extract(np.stack([images[0], images[-1]]))]
+        exported = export_head(adapted.head, examples, path, template_folder=settings.home / "templates")
+        engine = ScoringEngine(backbone.artefact, "cpu", threads=available_cpus())
+        engine.add_head(request.line, path, exported.sha256)
+        parity = check_parity(backbone.module, adapted.head, engine, request.line, images)
+        draft = BundleDraft(
+            line=request.line,
+            version=registry.new_version(request.line),
+            learner=LearnerRecord(
+                name=learner.name,
+                config=_config(learner),
+                meta_model=meta.identifier if meta else None,
+            ),
+            backbone=BackboneRecord(
+                name=backbone.spec.name,
+                fingerprint=backbone.spec.fingerprint,
+                onnx_sha256=backbone.artefact.onnx_sha256,
+            ),
+            spec=backbone.spec,
+            preprocess=adapted.preprocess,
+            support=SupportRecord(
+                good=tuple(sha256_file(record.path) for record in adapted.good),
+                defects=tuple(sha256_file(record.path) for record in adapted.defects),
+                masks=sum(record.mask_path is not None for record in adapted.defects),
+            ),
+            threshold=adapted.threshold,
+            parity=ParityRecord(
+                max_score_error=parity.max_score_error,
+                max_map_error=parity.max_map_error,
+                tolerance=parity.tolerance,
+                images=parity.images,
+            ),
+            lineage=LineageRecord(
+                training_lines=meta.lines if meta else (),
+                parent=registry.live_version(request.line) if request.line in registry.lines() else None,
+                seed=request.seed,
+            ),
+        )
+        files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(adapted.head.bank_sources.numpy())}
+        for index in range(len(adapted.good)):
+            files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(images[index])
+        return registry.add(draft, files), parity
+
+
+def _config(learner: Learner) -> dict[str, JsonValue]:
+    config = getattr(learner, "config", None)
+    return dataclasses.asdict(config) if dataclasses.is_dataclass(config) and not isinstance(config, type) else {}
+
+
+def _npy(array: NDArray[np.int64]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array.astype(np.int32), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=90, colorspace="RGB")

@@ -1,0 +1,53 @@
+"""The backbone of a job: torch module, exported graph in the registry, and an extractor that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.devices import available_cpus
+from deploy.export import export_backbone
+from deploy.registry import Registry
+from deploy.runtime import OrtExtractor
+from model_zoo.backbones import Backbone, build_backbone
+from pipeline.feature_store import FeatureStore
+from pipeline.features import BackboneArtefact, BackboneSpec
+from pipeline.images import PreprocessSpec
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class OpenBackbone:
+    """A backbone ready for support, meta-training and export.
+
+    Features always come from the exported graph through onnxruntime, as on the line; the torch module is what the
+    export is checked against.
+    """
+
+    module: Backbone
+    artefact: BackboneArtefact
+    extractor: OrtExtractor
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """What it computes."""
+        return self.artefact.spec
+
+    def preprocess(self, white_level: int | None = None) -> PreprocessSpec:
+        """How images are brought to its input."""
+        return PreprocessSpec(height=self.spec.height, width=self.spec.width, white_level=white_level)
+
+    def cached(self, settings: Settings) -> FeatureStore:
+        """Its features through the cache on disk."""
+        return FeatureStore(settings.features, self.extractor, memory_bytes=1024**3)
+
+
+def open_backbone(name: str, size: int, settings: Settings) -> OpenBackbone:
+    """Build a backbone, export it into the registry where it is not there yet, and open it.
+
+    Raises:
+        ConfigError: unknown backbone or unusable size. StorageError: the home folder cannot be written.
+    """
+    settings.ensure_home()
+    module = build_backbone(name, size=size)
+    artefact = export_backbone(module, module.spec, Registry(settings.home).backbone_folder(module.spec.fingerprint))
+    return OpenBackbone(module, artefact, OrtExtractor(artefact, "cpu", threads=available_cpus()))

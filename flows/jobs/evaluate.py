@@ -1,0 +1,307 @@
+"""Evaluation as a job: meta-train on some lines, adapt to others, and measure what neither step has seen."""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deploy.devices import available_cpus
+from deploy.export import export_head
+from deploy.runtime import ScoringEngine
+from flows.jobs.backbones import OpenBackbone, open_backbone
+from flows.jobs.progress import OnProgress, Progress, ignore_progress
+from flows.jobs.requests import EvaluateRequest, Protocol
+from flows.jobs.sources import Sources
+from model_zoo.heads import LearnedHead
+from model_zoo.learner_table import learner_entry, make_learner
+from model_zoo.task_learner import TaskLearner
+from model_zoo.tasks import prepare_support
+from pipeline.calibration import PooledCalibration
+from pipeline.episodes import QuerySet, SupportSet
+from pipeline.errors import LineError
+from pipeline.evaluation import (
+    Fold,
+    Row,
+    evaluate_outputs,
+    leave_one_data_set_out,
+    leave_one_line_out,
+    read_truth,
+    score_levels,
+)
+from pipeline.images import require_image
+from pipeline.learner import AnomalyHead, AnomalyOutput, Learner
+from pipeline.lines import ImageRecord, ProductLine, find_lines
+from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
+from pipeline.settings import Settings
+from pipeline.support import EpisodeImages, build_query, build_support, sample_images
+from pipeline.synthetic_lines import write_lines
+
+POOLED = "in_context"
+"""The learner whose trunk and theta0 the other meta-learners of a fold start from: it is what pooled training gives."""
+
+_TIMED_IMAGES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateResult:
+    """The table's rows, and what the run cost: wall-clock seconds and this process's peak memory."""
+
+    rows: list[Row]
+    seconds: float
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A learner of a fold, with what its source lines say about thresholds."""
+
+    learner: Learner
+    calibration: PooledCalibration | None
+
+
+def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> EvaluateResult:
+    """Evaluate the requested learners.
+
+    Raises:
+        LineError: no usable line to train on or to test on.
+        ConfigError, StorageError: as the sentence says.
+    """
+    return _Evaluation(request, settings, on_progress).run()
+
+
+class _Evaluation:
+    """One run. Source episodes are prepared once and shared by all folds."""
+
+    def __init__(self, request: EvaluateRequest, settings: Settings, on_progress: OnProgress) -> None:
+        self.request = request
+        self.on_progress = on_progress
+        self.backbone: OpenBackbone = open_backbone(request.backbone, request.size, settings)
+        self.features = self.backbone.cached(settings)
+        self.templates = settings.home / "templates"
+        self.generated = _generated_lines(request, settings, on_progress)
+        self._tasks: dict[str, list[SourceTask]] = {}
+
+    def run(self) -> EvaluateResult:
+        start = time.perf_counter()
+        rows: list[Row] = []
+        folds = self._folds()
+        for done, fold in enumerate(folds):
+            self.on_progress(Progress(stage="folds", done=done, total=len(folds)))
+            trained = self._train(fold)
+            for line in fold.test:
+                rows += self._line_rows(line, trained)
+        self.on_progress(Progress(stage="folds", done=len(folds), total=len(folds)))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return EvaluateResult(rows=rows, seconds=time.perf_counter() - start, peak_mib=peak)
+
+    def _folds(self) -> list[Fold]:
+        request = self.request
+        if request.protocol is Protocol.TRAIN_TEST:
+            assert request.train_lines is not None
+            assert request.test_lines is not None
+            train, test = find_lines(request.train_lines), find_lines(request.test_lines)
+            for folder, lines in ((request.train_lines, train), (request.test_lines, test)):
+                if not lines:
+                    raise LineError(f"product lines in {folder}", "none", "name a folder of lines (MVTec AD layout)")
+            return [Fold("test", (*train, *self.generated), tuple(test))]
+        assert request.lines is not None
+        lines = find_lines(request.lines)
+        by_protocol = {
+            Protocol.LEAVE_ONE_DATA_SET_OUT: leave_one_data_set_out,
+            Protocol.LEAVE_ONE_LINE_OUT: leave_one_line_out,
+        }
+        return [Fold(f.name, (*f.train, *self.generated), f.test) for f in by_protocol[request.protocol](lines)]
+
+    # --- meta-training of a fold ------------------------------------------------------------------------------------
+
+    def _train(self, fold: Fold) -> dict[str, Trained]:
+        """Every requested learner, meta-trained on the fold's source lines where it is a meta-learner."""
+        sources = self._sources()
+        usable = [line for line in fold.train if line.defects]
+        pooled: TaskLearner | None = None
+        trained = {}
+        for name in sorted((value.value for value in self.request.learners), key=lambda name: name != POOLED):
+            learner = self._fresh(name)
+            if learner_entry(name).is_meta and isinstance(learner, TaskLearner):
+                if pooled is None:
+                    pooled = self._pooled(usable, sources, learner if name == POOLED else None)
+                if name != POOLED:
+                    learner.warm_start(pooled)
+                    self._outer_loop(
+                        learner, name, usable, sources, learner.config.outer_steps - self.request.iterations
+                    )
+            calibration = sources.calibration(learner, usable) if usable else None
+            trained[name] = Trained(learner, calibration)
+        return trained
+
+    def _pooled(self, lines: Sequence[ProductLine], sources: Sources, learner: TaskLearner | None) -> TaskLearner:
+        if not lines:
+            raise LineError(
+                "training lines with defective images", "none", "add lines with defects, or evaluate memory_bank alone"
+            )
+        fresh = learner or self._fresh(POOLED)
+        assert isinstance(fresh, TaskLearner)
+        self._outer_loop(fresh, POOLED, lines, sources, self.request.iterations)
+        return fresh
+
+    def _outer_loop(
+        self, learner: TaskLearner, name: str, lines: Sequence[ProductLine], sources: Sources, steps: int
+    ) -> None:
+        tasks = []
+        for line in lines:
+            if line.name not in self._tasks:
+                self.on_progress(Progress(stage="episodes", done=len(self._tasks)))
+                self._tasks[line.name] = sources.tasks(learner, line)
+            tasks += self._tasks[line.name]
+        meta_train(
+            learner,
+            tasks,
+            MetaTrainingConfig(steps=steps, seed=self.request.seed),
+            on_step=lambda step, report: self._tell(name, step, steps, report.loss),
+        )
+
+    def _tell(self, name: str, step: int, steps: int, loss: float) -> None:
+        if step % 50 == 0 or step == steps:
+            self.on_progress(Progress(stage=f"meta-train {name}", done=step, total=steps, figures={"loss": loss}))
+
+    def _fresh(self, name: str) -> Learner:
+        pooled = self.request.iterations
+        own = 0 if name == POOLED else max(10, pooled // 3)
+        return make_learner(
+            name, self.backbone.spec, outer_steps=pooled + own, pooled_steps=pooled, seed=self.request.seed
+        )
+
+    def _sources(self) -> Sources:
+        request = self.request
+        return Sources(self.features, self.backbone.preprocess(), request.good, max(request.defects), seed=request.seed)
+
+    # --- tests ------------------------------------------------------------------------------------------------------
+
+    def _line_rows(self, line: ProductLine, trained: dict[str, Trained]) -> Iterator[Row]:
+        speed: dict[tuple[str, int], float] = {}
+        for seed, defects in itertools.product(range(self.request.seeds), sorted(set(self.request.defects))):
+            self.on_progress(Progress(stage=f"test {line.name}", done=seed, total=self.request.seeds))
+            images = self._images(line, defects, seed)
+            start = time.perf_counter()
+            support = self._support(images, seed)
+            loading = time.perf_counter() - start
+            query = build_query(images.query, self.features, self.backbone.preprocess())
+            truth = read_truth(images.query, (self.backbone.spec.height, self.backbone.spec.width))
+            for name, head, output, seconds in self._adapted(trained, support, query, seed):
+                if (name, defects) not in speed:
+                    speed[name, defects] = self._score_ms(head, images.query, query)
+                figures = evaluate_outputs(
+                    output,
+                    head.leave_one_out(support),
+                    truth,
+                    target_false_reject_rate=self.request.target_false_reject_rate,
+                    pooled=trained[name].calibration,
+                )
+                yield {
+                    "line": line.name,
+                    "data_set": line.data_set,
+                    "learner": name,
+                    "good": self.request.good,
+                    "defects": defects,
+                    "seed": seed,
+                    **figures,
+                    "adapt_seconds": loading + seconds,
+                    "score_ms": speed[name, defects],
+                    "note": self._note(line, images, defects),
+                }
+
+    def _images(self, line: ProductLine, defects: int, seed: int) -> EpisodeImages:
+        """An episode's images: the query is the same for all numbers of support defects of a seed."""
+        limit = self.request.max_test_images or 2 * (len(line.test_good) + len(line.train_good) + len(line.defects))
+        return sample_images(
+            line,
+            good=self.request.good,
+            defects=defects,
+            query=limit,
+            seed=seed,
+            reserve=max(self.request.defects),
+            spare_good=False,
+        )
+
+    def _support(self, images: EpisodeImages, seed: int) -> SupportSet:
+        sources = self._sources()
+        return build_support(images.good, images.defects, self.features, sources.preprocess, sources.support, seed=seed)
+
+    def _adapted(
+        self, trained: dict[str, Trained], support: SupportSet, query: QuerySet, seed: int
+    ) -> Iterator[tuple[str, AnomalyHead, AnomalyOutput, float]]:
+        """Each learner's head, its output on the query and its seconds. What the learned heads' inputs cost is computed
+        once and counted for each.
+        """
+        start = time.perf_counter()
+        tasks = [entry.learner for entry in trained.values() if isinstance(entry.learner, TaskLearner)]
+        prepared = inputs = None
+        shared = 0.0
+        if tasks:
+            assert len({task.config.inputs for task in tasks}) == 1, "learners share their inputs' settings"
+            prepared = prepare_support(support, tasks[0].groups, tasks[0].config.inputs, seed=seed)
+            shared = time.perf_counter() - start
+            inputs = prepared.inputs.of_query(query.levels)
+        for name, entry in trained.items():
+            start = time.perf_counter()
+            if isinstance(entry.learner, TaskLearner):
+                assert prepared is not None
+                assert inputs is not None
+                head: AnomalyHead = entry.learner.adapt_prepared(prepared, seed=seed)
+                seconds = shared + time.perf_counter() - start
+                assert isinstance(head, LearnedHead)
+                with torch.no_grad():
+                    yield name, head, head.output_of(inputs), seconds
+            else:
+                head = entry.learner.adapt(support, seed=seed)
+                seconds = time.perf_counter() - start
+                yield name, head, score_levels(head, query.levels), seconds
+
+    def _score_ms(self, head: AnomalyHead, records: Sequence[ImageRecord], query: QuerySet) -> float:
+        """Median milliseconds from a file to its score, decode included, with the exported head on this CPU."""
+        with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
+            path = Path(scratch) / "head.onnx"
+            levels = [level[: min(4, max(2, len(level)))] for level in query.levels]
+            exported = export_head(head, levels, path, template_folder=self.templates)
+            engine = ScoringEngine(self.backbone.artefact, "cpu", threads=available_cpus())
+            engine.add_head("line", path, exported.sha256)
+            times = []
+            for record in itertools.islice(itertools.cycle(records), _TIMED_IMAGES + 1):
+                start = time.perf_counter()
+                engine.score("line", require_image(record.path, self.backbone.preprocess()).pixels[None])
+                times.append(time.perf_counter() - start)
+        return 1e3 * float(np.median(times[1:]))
+
+    def _note(self, line: ProductLine, images: EpisodeImages, defects: int) -> str:
+        notes = []
+        if len(images.good) < self.request.good:
+            notes.append(f"{len(images.good)} of {self.request.good} good images")
+        if len(images.defects) < defects:
+            notes.append(f"{len(images.defects)} of {defects} defective images")
+        if not line.has_masks:
+            notes.append("no masks")
+        return ", ".join(notes)
+
+
+def _generated_lines(request: EvaluateRequest, settings: Settings, on_progress: OnProgress) -> tuple[ProductLine, ...]:
+    """The generated lines that join every fold's source lines; written once."""
+    if request.synthetic_lines == 0:
+        return ()
+    folder = settings.ensure_home() / "synthetic"
+    on_progress(Progress(stage="generate lines", done=0, total=request.synthetic_lines))
+    paths = write_lines(folder, range(request.synthetic_lines))
+    on_progress(Progress(stage="generate lines", done=request.synthetic_lines, total=request.synthetic_lines))
+    names = {path.name for path in paths}
+    found = [line for line in find_lines(folder) if line.root.name in names]
+    return tuple(
+        ProductLine(f"generated/{line.name}", "generated", line.root, line.train_good, line.test_good, line.defects)
+        for line in found
+    )

@@ -1,0 +1,190 @@
+"""Meta-training as a job: lines in, a meta-model with pooled calibration out."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flows.jobs.backbones import open_backbone
+from flows.jobs.processes import in_processes
+from flows.jobs.progress import OnProgress, Progress, ignore_progress
+from flows.jobs.requests import MetaTrainRequest
+from flows.jobs.sources import QUERY_IMAGES, Sources
+from model_zoo.learner_table import learner_entry, make_learner
+from model_zoo.task_learner import TaskLearner
+from pipeline.distributed import rank
+from pipeline.errors import ConfigError, LineError, StorageError
+from pipeline.evaluation import score_levels
+from pipeline.features import BackboneSpec
+from pipeline.learner import Learner, OuterStepReport
+from pipeline.lines import ProductLine, find_lines
+from pipeline.meta_model import MetaModel, content_identifier, save_meta_model
+from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
+from pipeline.metrics import image_auroc
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaTrainResult:
+    """A finished meta-training run: the meta-model, its folder, the losses, the held-out lines' image AUROC."""
+
+    model: MetaModel
+    folder: Path
+    run: Path
+    losses: tuple[float, ...]
+    held_out: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """What every training process sets up alike."""
+
+    request: MetaTrainRequest
+    learner: Learner
+    sources: Sources
+    spec: BackboneSpec
+    train: tuple[ProductLine, ...]
+    held_out: tuple[ProductLine, ...]
+
+
+def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> MetaTrainResult:
+    """Meta-train the requested learner.
+
+    Raises:
+        LineError: no usable line.
+        ConfigError, StorageError: as the sentence says.
+    """
+    start = time.perf_counter()
+    folder = (request.output or settings.runs / f"{request.learner.value}-seed{request.seed}").expanduser().absolute()
+    _note_request(folder, request)
+    training = set_up(request, settings)
+    learner, name = training.learner, request.learner.value
+    reports: list[OuterStepReport] = []
+    if isinstance(learner, TaskLearner) and learner_entry(name).is_meta:
+        if request.processes > 1:
+            reports = in_processes(train_share, request, settings, folder, learner)
+        else:
+            reports = outer_loop(training, folder, on_progress)
+    calibration = training.sources.calibration(
+        learner, training.train, lambda line: on_progress(Progress(stage=f"calibrate on {line}", done=0))
+    )
+    weights = learner.state_dict() if isinstance(learner, TaskLearner) else {}
+    model = MetaModel(
+        identifier=content_identifier(name, weights, calibration),
+        learner=name,
+        seed=request.seed,
+        good=request.good,
+        outer_steps=request.iterations,
+        pooled_steps=pooled_steps(request.iterations),
+        spec=training.spec,
+        lines=tuple(line.name for line in training.train),
+        calibration=calibration,
+        final_loss=float(np.mean([report.loss for report in reports[-50:]])) if reports else None,
+        weights=weights,
+    )
+    save_meta_model(model, folder / "meta_model")
+    return MetaTrainResult(
+        model=model,
+        folder=folder / "meta_model",
+        run=folder,
+        losses=tuple(report.loss for report in reports),
+        held_out=held_out_aurocs(training),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def pooled_steps(iterations: int) -> int:
+    """How many of the outer steps train trunk and theta0 on all lines together, before the learner's own."""
+    return round(0.75 * iterations)
+
+
+def set_up(request: MetaTrainRequest, settings: Settings) -> Training:
+    """Lines, backbone, features and a fresh learner."""
+    train, held_out = _split(request)
+    backbone = open_backbone(request.backbone, request.size, settings)
+    sources = Sources(backbone.cached(settings), backbone.preprocess(), request.good, request.defects, request.seed)
+    learner = make_learner(
+        request.learner.value,
+        backbone.spec,
+        outer_steps=request.iterations,
+        pooled_steps=pooled_steps(request.iterations),
+        seed=request.seed,
+    )
+    return Training(request, learner, sources, backbone.spec, tuple(train), tuple(held_out))
+
+
+def train_share(request: MetaTrainRequest, settings: Settings, folder: Path) -> None:
+    """One process's part of a distributed run; the first leaves its checkpoint in the run folder."""
+    outer_loop(set_up(request, settings), folder, ignore_progress)
+
+
+def outer_loop(training: Training, folder: Path, on_progress: OnProgress) -> list[OuterStepReport]:
+    """Prepare the episodes (in several processes: of this process's share of the lines) and run the outer loop."""
+    request, learner = training.request, training.learner
+    assert isinstance(learner, TaskLearner)
+    lines = training.train[rank() :: request.processes]
+    tasks: list[SourceTask] = []
+    for done, line in enumerate(lines):
+        on_progress(Progress(stage="episodes", done=done, total=len(lines)))
+        tasks += training.sources.tasks(learner, line)
+    on_progress(Progress(stage="episodes", done=len(lines), total=len(lines)))
+
+    def tell(step: int, report: OuterStepReport) -> None:
+        if step % 10 == 0 or step == request.iterations:
+            stage = f"meta-train {request.learner.value}"
+            on_progress(Progress(stage=stage, done=step, total=request.iterations, figures={"loss": report.loss}))
+
+    return meta_train(
+        learner,
+        tasks,
+        MetaTrainingConfig(steps=request.iterations, seed=request.seed, validate_every=100),
+        run=folder,
+        resume=request.resume,
+        on_step=tell,
+        validate=(lambda: held_out_aurocs(training)) if training.held_out and rank() == 0 else None,
+    )
+
+
+def held_out_aurocs(training: Training) -> dict[str, float]:
+    """Image AUROC of one episode of each held-out line, by "image_auroc <line>"."""
+    figures = {}
+    for line in training.held_out:
+        episode = training.sources.episodes(line, 1)[0]
+        head = training.learner.adapt(episode.support, seed=0)
+        scores = score_levels(head, episode.query.levels).image_score.numpy()
+        figures[f"image_auroc {line.name}"] = image_auroc(scores, episode.query.labels.numpy())
+    return figures
+
+
+def _split(request: MetaTrainRequest) -> tuple[list[ProductLine], list[ProductLine]]:
+    """Lines to train on and lines to report metrics on: named ones, or one of at least four training lines."""
+    lines = [line for line in find_lines(request.lines) if line.defects or request.learner.value == "memory_bank"]
+    if not lines:
+        raise LineError(
+            f"product lines with defective images in {request.lines}",
+            "none",
+            "name a folder of lines (MVTec AD layout), or make some with `linewise synthetic`",
+        )
+    if request.validation_lines is not None:
+        return lines, [line for line in find_lines(request.validation_lines) if line.defects]
+    enough = len(lines) >= 4 and len(lines[-1].defects) > QUERY_IMAGES // 4
+    return (lines[:-1], lines[-1:]) if enough else (lines, [])
+
+
+def _note_request(folder: Path, request: MetaTrainRequest) -> None:
+    path = folder / "request.json"
+    content = request.model_dump(mode="json", exclude={"resume"})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if request.resume and path.exists() and json.loads(path.read_text()) != content:
+            raise ConfigError(
+                f"the request that {folder} was started with", "another", "repeat its settings, or name another folder"
+            )
+        path.write_text(json.dumps(content, indent=2) + "\n")
+    except OSError as error:
+        raise StorageError(f"a writable run folder {folder}", error.strerror or str(error), "name another") from error

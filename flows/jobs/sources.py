@@ -1,0 +1,77 @@
+"""Source lines as a job uses them: episodes drawn from each, prepared for the outer loop, pooled for calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.calibration import PooledCalibration, pool
+from pipeline.episodes import Episode
+from pipeline.errors import LineError
+from pipeline.evaluation import source_scores
+from pipeline.images import PreprocessSpec
+from pipeline.learner import Learner, MetaLearner
+from pipeline.lines import ProductLine
+from pipeline.meta_training import SourceTask
+from pipeline.support import FeatureSource, SupportConfig, sample_episode
+
+EPISODES_PER_LINE = 4
+CALIBRATION_EPISODES = 2
+QUERY_IMAGES = 16
+CALIBRATION_QUERY = 24
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where episodes come from: the features, how images are read, how many good and defective images they hold."""
+
+    features: FeatureSource
+    preprocess: PreprocessSpec
+    good: int
+    defects: int
+    seed: int
+    support: SupportConfig = field(default_factory=SupportConfig)
+
+    def episodes(self, line: ProductLine, count: int = EPISODES_PER_LINE) -> list[Episode]:
+        """Episodes to meta-train on: with all the defects, none, one, and so on in turn.
+
+        Raises:
+            LineError: the line has too few images for an episode with a defect to judge by.
+        """
+        if not line.defects:
+            raise LineError(
+                f"defective images in the training line {line.name}",
+                "none",
+                "add some to learn what defects look like, or leave the line out",
+            )
+        turns = (self.defects, 0, min(1, self.defects))
+        return [self._episode(line, turns[i % 3], QUERY_IMAGES, self.seed * 100 + i) for i in range(count)]
+
+    def calibration(
+        self, learner: Learner, lines: Sequence[ProductLine], on_line: Callable[[str], None] = lambda _: None
+    ) -> PooledCalibration:
+        """How far new good images of these lines stray from their support's own scores, with this learner."""
+        scores = []
+        for line in lines:
+            on_line(line.name)
+            for i in range(CALIBRATION_EPISODES):
+                seed = self.seed * 100 + 50 + i
+                episode = self._episode(line, (0, self.defects)[i % 2], CALIBRATION_QUERY, seed)
+                scores.append(source_scores(learner, line.name, episode.support, episode.query, seed=seed))
+        return pool(scores)
+
+    def tasks(self, learner: MetaLearner, line: ProductLine) -> list[SourceTask]:
+        """The line's episodes, prepared for the outer loop."""
+        return [SourceTask(line.data_set, line.name, learner.prepare(episode)) for episode in self.episodes(line)]
+
+    def _episode(self, line: ProductLine, defects: int, query: int, seed: int) -> Episode:
+        return sample_episode(
+            line,
+            self.features,
+            self.preprocess,
+            self.support,
+            good=self.good,
+            defects=defects,
+            query=query,
+            seed=seed,
+        )

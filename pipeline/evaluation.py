@@ -1,0 +1,164 @@
+"""How good a learner is on lines it has never seen: splits, one cell of the table, and its metrics.
+
+Metrics are computed on query images that neither meta-training nor adaptation saw, at the backbone's input size. The
+query set of a line is the same for every number of support defects, so that rows of one seed can be paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.calibration import PooledCalibration, SourceScores, calibrate
+from pipeline.episodes import QuerySet, SupportSet
+from pipeline.errors import ConfigError
+from pipeline.image_files import read_bytes
+from pipeline.images import DEFAULT_LIMITS, open_image, read_mask
+from pipeline.learner import AnomalyHead, AnomalyOutput, Learner
+from pipeline.lines import ImageRecord, ProductLine
+from pipeline.metrics import aupro, f1_max, false_reject_rate, image_ap, image_auroc, missed_defect_rate, pixel_auroc
+
+Row = dict[str, Any]
+"""One row of an evaluation table; see `evaluate_outputs`."""
+
+_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Lines to meta-train on, and lines to test on; they share no data set."""
+
+    name: str
+    train: tuple[ProductLine, ...]
+    test: tuple[ProductLine, ...]
+
+
+def leave_one_data_set_out(lines: Sequence[ProductLine]) -> list[Fold]:
+    """One fold per data set, tested on its lines and trained on all others.
+
+    Raises:
+        ConfigError: fewer than two data sets.
+    """
+    names = sorted({line.data_set for line in lines})
+    if len(names) < 2:
+        raise ConfigError(
+            "lines of at least two data sets", f"{len(names)}", "add lines, or leave one line out instead"
+        )
+    return [
+        Fold(
+            name,
+            tuple(line for line in lines if line.data_set != name),
+            tuple(line for line in lines if line.data_set == name),
+        )
+        for name in names
+    ]
+
+
+def leave_one_line_out(lines: Sequence[ProductLine]) -> list[Fold]:
+    """One fold per line, trained on all others, its own data set's among them: easier than a new data set.
+
+    Raises:
+        ConfigError: fewer than two lines.
+    """
+    if len(lines) < 2:
+        raise ConfigError("at least two lines", f"{len(lines)}", "add lines to train on")
+    return [Fold(line.name, tuple(other for other in lines if other is not line), (line,)) for line in lines]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a line's query images: labels (Q,), and masks at the backbone's input size, None = unknown."""
+
+    labels: NDArray[np.bool_]
+    masks: list[NDArray[np.bool_] | None]
+
+
+def read_truth(records: Sequence[ImageRecord], size: tuple[int, int]) -> Truth:
+    """Labels and masks of the records; a good image's mask is empty.
+
+    Masks are brought to `size` by nearest neighbour, as anomalib does it, so that figures compare.
+    """
+    masks: list[NDArray[np.bool_] | None] = []
+    for record in records:
+        if not record.is_defect:
+            masks.append(np.zeros(size, np.bool_))
+        elif record.mask_path is None:
+            masks.append(None)
+        else:
+            native = read_mask(record.mask_path, _upright_size(record))
+            resized = cv2.resize(native.astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+            masks.append(resized.astype(np.bool_))
+    return Truth(np.array([record.is_defect for record in records]), masks)
+
+
+def evaluate_outputs(
+    output: AnomalyOutput,
+    loo: AnomalyOutput,
+    truth: Truth,
+    *,
+    target_false_reject_rate: float,
+    pooled: PooledCalibration | None,
+) -> Row:
+    """Metrics of an adapted head on a query set.
+
+    Args:
+        output: of the query images.
+        loo: of the good support images, each scored without its own patches.
+        truth: labels and masks of the query.
+        target_false_reject_rate: what the threshold is calibrated for.
+        pooled: of the source lines.
+
+    Returns:
+        Image AUROC and AP, F1-max, pixel AUROC, AUPRO (0.3), and the false-reject and missed-defect rates at the
+        calibrated threshold: all 0..1; pixel metrics are NaN on a line without masks.
+    """
+    threshold = calibrate(
+        loo.image_score.double().numpy(),
+        loo.anomaly_map.numpy(),
+        target_false_reject_rate=target_false_reject_rate,
+        pooled=pooled,
+    )
+    scores = output.image_score.double().numpy()
+    maps, masks = [], []
+    for anomaly_map, mask in zip(output.anomaly_map.numpy(), truth.masks, strict=True):
+        if mask is not None:
+            maps.append(cv2.resize(anomaly_map, mask.shape[::-1], interpolation=cv2.INTER_LINEAR))
+            masks.append(mask)
+    has_masks = any(mask.any() for mask in masks)
+    return {
+        "image_auroc": image_auroc(scores, truth.labels),
+        "image_ap": image_ap(scores, truth.labels),
+        "pixel_auroc": pixel_auroc(maps, masks) if has_masks else float("nan"),
+        "aupro": aupro(maps, masks, 0.3) if has_masks else float("nan"),
+        "f1_max": f1_max(scores, truth.labels)[0],
+        "false_reject_rate": false_reject_rate(scores, truth.labels, threshold.reject),
+        "missed_defect_rate": missed_defect_rate(scores, truth.labels, threshold.reject),
+    }
+
+
+def source_scores(learner: Learner, line: str, support: SupportSet, query: QuerySet, *, seed: int) -> SourceScores:
+    """What one episode of a source line adds to the pooled calibration."""
+    head = learner.adapt(support, seed=seed)
+    good = ~query.labels
+    scores = score_levels(head, tuple(level[good] for level in query.levels)).image_score
+    return SourceScores(line, head.leave_one_out(support).image_score.double().numpy(), scores.double().numpy())
+
+
+@torch.no_grad()
+def score_levels(head: AnomalyHead, levels: tuple[torch.Tensor, ...]) -> AnomalyOutput:
+    """A head's output for many images, a few at a time."""
+    parts = [head(*(level[i : i + _BATCH] for level in levels)) for i in range(0, len(levels[0]), _BATCH)]
+    if not parts:
+        H, W = levels[0].shape[-2:]
+        return AnomalyOutput(torch.zeros(0), torch.zeros(0, H, W), torch.zeros(0, 1, 1, dtype=torch.int64))
+    return AnomalyOutput(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _upright_size(record: ImageRecord) -> tuple[int, int]:
+    return open_image(read_bytes(record.path, DEFAULT_LIMITS.max_bytes), DEFAULT_LIMITS).upright_size
