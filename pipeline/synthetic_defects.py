@@ -90,8 +90,13 @@ def estimate_foreground(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     inside = split.astype(bool)
     if level < 12 or _rim(inside, 2).mean() > 0.15 or not 0.03 < inside.mean() < 0.9:
         return np.ones((height, width), np.bool_)
-    closed = cv2.morphologyEx(split, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    return cv2.resize(closed, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
+    closed = cv2.morphologyEx(split, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = max(outlines, key=cv2.contourArea)
+    if cv2.contourArea(largest) < 0.6 * inside.sum():  # many pieces: a pattern, not a product on a background
+        return np.ones((height, width), np.bool_)
+    filled = cv2.drawContours(np.zeros(split.shape, np.uint8), [largest], -1, 1, cv2.FILLED)
+    return cv2.resize(filled, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
 def _rim(field: NDArray, width: int) -> NDArray:
@@ -100,10 +105,14 @@ def _rim(field: NDArray, width: int) -> NDArray:
     return np.concatenate([side.ravel() for side in sides])
 
 
-def visible_change(before: NDArray, after: NDArray) -> NDArray[np.bool_]:
-    """Where two images (H, W, 3) of 0..255 differ visibly, small gaps closed and lone pixels dropped: bool (H, W)."""
+def visible_change(before: NDArray, after: NDArray, side: int) -> NDArray[np.bool_]:
+    """Where two images (H, W, 3) of 0..255 differ visibly, small gaps closed and lone pixels dropped: bool (H, W).
+
+    `side` is the shorter side of the whole image, which they may be a part of: gaps are small against it.
+    """
     differs = np.abs(np.asarray(after, np.float32) - np.asarray(before, np.float32)).max(2) >= _VISIBLE_LEVELS
-    closing = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    gap = max(3, round(5 * side / 256)) | 1
+    closing = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
     closed = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_CLOSE, closing)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
     if count <= 1:
@@ -139,7 +148,8 @@ def _check(image: NDArray, kind: str | None, foreground: NDArray | None, donor: 
         raise ValueError(f"expected a uint8 donor (H, W, 3), got {donor.dtype} {donor.shape}")
 
 
-def _border(shape: tuple[int, ...]) -> int:
+def border_of(shape: tuple[int, ...]) -> int:
+    """How far outside its mask a defect may still change pixels: three 256ths of the shorter side, at least 3 px."""
     return max(3, round(3 * min(shape[:2]) / 256))
 
 
@@ -158,14 +168,24 @@ def _attempt(
     shape = recipe.shapes[rng.integers(len(recipe.shapes))]
     stencil = feathered(shape(rng, area), max(0.3, log_uniform(rng, *recipe.feather) * unit))
     y, x = _place(product, rng)
-    margin = _border(image.shape) + 2
+    margin = border_of(image.shape) + 2
     rows, columns, stencil = _clip(np.pad(stencil, margin), y, x, height, width)
     if recipe.on_product:
         stencil = stencil * product[rows, columns]
     before = image[rows, columns]
     patch: Patch = before.astype(np.float32)
     painted = recipe.paint(patch, stencil, Brush(rng, image, donor, max(unit, 0.25)))
+    if recipe.on_product:  # also what a painter spreads beyond its stencil: shading, blur
+        painted = np.where(product[rows, columns, None], painted, patch)
+    if _is_grey(image):  # a grey camera shows no colours
+        painted = np.repeat(painted.mean(2, keepdims=True), 3, axis=2)
     return _finish(image, before, painted, rows, columns, kind)
+
+
+def _is_grey(image: NDArray[np.uint8]) -> bool:
+    """Whether the three channels are one, judged by a grid of up to 256 x 256 pixels."""
+    sample = image[:: 1 + image.shape[0] // 256, :: 1 + image.shape[1] // 256]
+    return bool((sample == sample[..., :1]).all())
 
 
 def _place(product: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int, int]:
@@ -183,14 +203,12 @@ def _place(product: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int, i
 def _finish(
     image: NDArray[np.uint8], before: NDArray[np.uint8], painted: Patch, rows: slice, columns: slice, kind: str
 ) -> PaintedDefect | None:
-    if (before == before[..., :1]).all():  # a grey camera shows no colours
-        painted = np.repeat(painted.mean(2, keepdims=True), 3, axis=2)
     after = np.clip(np.rint(painted), 0, 255).astype(np.uint8)
-    changed = visible_change(before, after)
+    changed = visible_change(before, after, min(image.shape[:2]))
     if not is_clear(before, after, changed, image.shape[0] * image.shape[1]):
         return None
     result, mask = image.copy(), np.zeros(image.shape[:2], np.bool_)
-    result[rows, columns] = confine(before, after, changed, _border(image.shape))
+    result[rows, columns] = confine(before, after, changed, border_of(image.shape))
     mask[rows, columns] = changed
     return PaintedDefect(result, mask, kind)
 
@@ -228,7 +246,7 @@ def photometric_jitter(image: NDArray[np.uint8], rng: np.random.Generator) -> ND
         raise ValueError(f"expected a uint8 image (H, W, 3), got {image.dtype} {image.shape}")
     # Set before the import, which otherwise asks the network for a newer version.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations as A  # noqa: PLC0415 - takes seconds (it imports scipy and more): only who jitters pays
+    import albumentations as A  # noqa: PLC0415 - it imports torch where there is one: seconds, and for jitter only
 
     jitter = A.Compose(
         [

@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from pipeline.errors import StorageError
 from pipeline.synthetic_assemblies import PARTS
 from pipeline.synthetic_camera import Camera
-from pipeline.synthetic_defects import DEFECT_KINDS, PaintedDefect, confine, is_clear, paint_defect, visible_change
+from pipeline.synthetic_defects import (
+    DEFECT_KINDS,
+    PaintedDefect,
+    border_of,
+    confine,
+    is_clear,
+    paint_defect,
+    visible_change,
+)
 from pipeline.synthetic_products import Flaw, build_product
 from pipeline.synthetic_textures import TEXTURES
 
@@ -126,9 +134,9 @@ class SyntheticLine:
             flaw = Flaw(kind, int(rng.integers(_SEED_LIMIT)))
             drawing = self._product.draw(instance, self.size, flaw)
             flawed = self._camera.illuminate(drawing, np.random.default_rng(lighting))
-            mask = visible_change(scene, flawed)
+            mask = visible_change(scene, flawed, self.size)
             if is_clear(scene, flawed, mask, mask.size):
-                return PaintedDefect(confine(scene, flawed, mask, max(3, self.size // 80)), mask, kind)
+                return PaintedDefect(confine(scene, flawed, mask, border_of(mask.shape)), mask, kind)
         return None
 
 

@@ -178,7 +178,7 @@ class PartProduct:
         reach = max(float(np.abs(np.hypot(*outline.T)).max()) for e in elements for outline in e.outlines)
         self._scale = min(1.0, 1.02 / reach) * float(rng.uniform(0.8, 1.0)) if self._turn > 1 else 1.0
         self._relief = log_uniform(rng, 1.5, 8)
-        self._grain, self._grain_cells = log_uniform(rng, 0.01, 0.09), log_uniform(rng, 4, 40)
+        self._grain, self._grain_cells = log_uniform(rng, 0.01, 0.06), log_uniform(rng, 4, 40)
         self._light = _light(rng, rng.uniform(0.3, 0.8))
         self._shadow, self._shadow_reach = rng.uniform(0, 0.5), rng.uniform(0.01, 0.05)
         ground = (BLACK_PLASTIC, PALE_PLASTIC, STEEL, STONE, FABRIC)
