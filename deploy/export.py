@@ -5,6 +5,7 @@ This and its two helpers (`onnx_graphs`, `head_templates`) are the only modules 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -253,7 +254,8 @@ def _write_atomically(path: Path, content: bytes) -> None:
         _write_synced(scratch, content)
         scratch.replace(path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
         raise StorageError(
             expected=f"a writable {path}", got=error.strerror or str(error), remedy="free space or fix rights"
         ) from error

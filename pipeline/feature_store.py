@@ -10,6 +10,7 @@ Shape letters: N items, H x W pixels, L levels, C channels of a level, h x w its
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -179,7 +180,8 @@ class FeatureStore:
             scratch.write_bytes(body.getvalue() + _digest(name, body.getvalue()))
             scratch.replace(path)
         except OSError as error:
-            scratch.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                scratch.unlink(missing_ok=True)
             raise _cannot("write", path, error) from error
 
 

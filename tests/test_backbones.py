@@ -46,11 +46,8 @@ def reference_forward(state: dict[str, Tensor], images_BHWC: Tensor) -> tuple[Te
 
     x = (images_BHWC.permute(0, 3, 1, 2).float() - 127) / 128
     x = F.relu6(norm(same_padded_conv(x, state["_conv_stem.weight"], 2), "_bn0"))
-    strides = [
-        first if i == 0 else 1
-        for n, first in zip((1, 2, 2, 3, 3, 4, 1), (1, 2, 2, 2, 1, 2, 1), strict=True)
-        for i in range(n)
-    ]
+    stages = zip((1, 2, 2, 3, 3, 4, 1), (1, 2, 2, 2, 1, 2, 1), strict=True)  # blocks of a stage, its first stride
+    strides = [first if i == 0 else 1 for count, first in stages for i in range(count)]
     blocks = []
     for i, stride in enumerate(strides):
         name, before = f"_blocks.{i}", x

@@ -1,0 +1,284 @@
+"""Export: what ONNX computes is what torch computes, or there is no file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from backbone_parts import SIZE, SmallHead, artefact, backbone, images, levels
+from torch import Tensor
+
+from deploy import export as export_module
+from deploy.backbone_artefact import load_backbone_artefact
+from deploy.export import check_parity, export_backbone, export_head
+from deploy.head_templates import template_key
+from deploy.onnx_graphs import OPSET, fill_template
+from deploy.parity import Parity, compare_outputs
+from deploy.runtime import OrtExtractor, ScoringEngine
+from pipeline.errors import BundleError, ParityError, StorageError
+from pipeline.learner import AnomalyOutput
+
+NAMES = ["level_0", "level_1"]
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A template folder that already holds SmallHead's graph."""
+    folder = tmp_path_factory.mktemp("templates")
+    first = export_head(SmallHead(), levels(), folder / "first.onnx", template_folder=folder)
+    assert not first.from_template
+    return folder
+
+
+def operators(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def test_backbone_artefact_on_disk() -> None:
+    exported = artefact()
+    data = json.loads((exported.folder / "backbone.json").read_text())
+    assert data["onnx_sha256"] == hashlib.sha256(exported.onnx_path.read_bytes()).hexdigest()
+    assert data["parity"]["max_error"] < 1e-4
+    assert exported.spec == backbone().spec
+    graph = onnx.load(exported.onnx_path).graph
+    assert [value.name for value in graph.output] == NAMES
+    (images_input,) = graph.input
+    batch, *rest = images_input.type.tensor_type.shape.dim
+    assert batch.dim_param and [dim.dim_value for dim in rest] == [SIZE, SIZE, 3]
+    assert images_input.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_backbone_graph_is_folded_and_free_of_shape_arithmetic() -> None:
+    kinds = set(operators(artefact().onnx_path))
+    assert "Conv" in kinds
+    # a Shape would stop an accelerator for the CPU, and a session that forbids the CPU would not open
+    assert not kinds & {"BatchNormalization", "Shape", "Constant", "Pad", "If", "Loop"}
+
+
+def test_graphs_hold_no_path_of_the_machine_that_exported(templates: Path) -> None:
+    for path in (artefact().onnx_path, templates / "first.onnx"):
+        content = path.read_bytes()
+        assert b".py" not in content and b"site-packages" not in content
+
+
+@torch.inference_mode()
+def test_backbone_onnx_equals_torch_for_any_batch() -> None:
+    extractor = OrtExtractor(artefact())
+    rng = np.random.default_rng(0)
+    for count in (1, 3):
+        noise = rng.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+        for onnx_level, torch_level in zip(extractor.extract(noise), backbone()(torch.from_numpy(noise)), strict=True):
+            np.testing.assert_allclose(onnx_level, torch_level.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_an_intact_export_is_kept_and_a_damaged_one_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "backbone"
+    shutil.copytree(artefact().folder, folder)
+    modified = (folder / "backbone.onnx").stat().st_mtime_ns
+    export_backbone(backbone(), backbone().spec, folder)
+    assert (folder / "backbone.onnx").stat().st_mtime_ns == modified
+    content = bytearray((folder / "backbone.onnx").read_bytes())
+    content[1000] ^= 1
+    (folder / "backbone.onnx").write_bytes(content)
+    with pytest.raises(BundleError):
+        load_backbone_artefact(folder)
+    export_backbone(backbone(), backbone().spec, folder)
+    assert load_backbone_artefact(folder).onnx_sha256 == artefact().onnx_sha256  # and exports are reproducible
+    assert [path.name for path in tmp_path.iterdir()] == ["backbone"]  # nothing half-made is left behind
+
+
+def test_a_backbone_that_computes_something_else_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = onnx.load(artefact().onnx_path)
+    weight = other.graph.initializer[0]
+    values = onnx.numpy_helper.to_array(weight) * np.float32(1.5)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    monkeypatch.setattr(export_module, "export_graph", lambda *_, **__: other)  # a miscompiling exporter
+    with pytest.raises(ParityError, match=r"within 0\.001 of torch"):
+        export_backbone(backbone(), backbone().spec, tmp_path / "backbone")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_head_parity_and_silence(templates: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    exported = export_head(SmallHead(seed=1, rows=61), levels(), tmp_path / "head.onnx")
+    assert exported.parity.max_score_error < 1e-5 and exported.parity.max_map_error < 1e-5
+    assert exported.parity.images == len(images()) and exported.parity.nearest_agreement > 0.99
+    assert exported.sha256 == hashlib.sha256((tmp_path / "head.onnx").read_bytes()).hexdigest()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_head_graph_has_static_resizes(templates: Path) -> None:
+    kinds = operators(templates / "first.onnx")
+    assert "Resize" in kinds and "Shape" not in kinds
+
+
+def test_a_template_gives_the_same_file_as_an_export(templates: Path, tmp_path: Path) -> None:
+    head = SmallHead(seed=2)
+    fresh = export_head(head, levels(), tmp_path / "fresh.onnx")
+    filled = export_head(head, levels(), tmp_path / "filled.onnx", template_folder=templates)
+    assert (fresh.from_template, filled.from_template) == (False, True)
+    assert fresh.sha256 == filled.sha256
+    other = export_head(SmallHead(seed=3), levels(), tmp_path / "other.onnx", template_folder=templates)
+    assert other.from_template and other.sha256 != filled.sha256
+
+
+def test_a_template_holds_nothing_of_the_head_it_came_from(templates: Path) -> None:
+    (path,) = templates.glob("????????????????????????????????.onnx")
+    template = onnx.ModelProto.FromString(path.read_bytes()[32:])
+    state = SmallHead().state_dict()
+    opened = {value.name for value in template.graph.input} - set(NAMES)
+    assert opened == set(state) - {"bank_sources"}  # names survive; what the graph does not use is not in it
+    assert not opened & {tensor.name for tensor in template.graph.initializer}
+    assert path.stat().st_size < 64 * 1024
+    with pytest.raises(AssertionError, match="the template has"):
+        fill_template(template, SmallHead(rows=50).state_dict(), inputs=NAMES)
+
+
+def test_template_keys_tell_structures_apart() -> None:
+    base = SmallHead()
+    key = template_key(base, levels(), OPSET)
+    assert key is not None and len(key) == 32
+    assert template_key(SmallHead(seed=9), levels(), OPSET) == key
+    coarser = tuple(level[:, :, ::2, ::2] for level in levels())
+    shared = SmallHead()
+    shared.register_buffer("bank_copy", shared.get_buffer("bank_0"))
+    alone = SmallHead()
+    alone.register_buffer("bank_copy", alone.get_buffer("bank_0").clone())
+    constant, other_constant = SmallHead(), SmallHead()
+    constant.constant = torch.ones(3)  # type: ignore[assignment]
+    other_constant.constant = torch.zeros(3)  # type: ignore[assignment]
+    keys = [
+        key,
+        template_key(SmallHead(rows=59), levels(), OPSET),
+        template_key(SmallHead(base_weight=0.25), levels(), OPSET),
+        template_key(base, coarser, OPSET),
+        template_key(base, levels(), OPSET - 1),
+        template_key(shared, levels(), OPSET),
+        template_key(alone, levels(), OPSET),
+        template_key(constant, levels(), OPSET),
+        template_key(other_constant, levels(), OPSET),
+    ]
+    assert None not in keys and len(set(keys)) == len(keys)
+
+
+def test_a_head_that_cannot_be_compared_gets_no_template(templates: Path) -> None:
+    factor = 2.0
+    head = SmallHead()
+    head.rule = lambda x: x * factor  # type: ignore[assignment]
+    assert template_key(head, levels(), OPSET) is None
+
+
+class CountsByKind(SmallHead):
+    """Differs from its class's other instances in a way that `vars` does not show."""
+
+    weights: tuple[float, ...] = (1.0,)
+
+    def forward(self, *levels: Tensor) -> AnomalyOutput:
+        score, anomaly_map, nearest = super().forward(*levels)
+        return AnomalyOutput(score * self.weights[0], anomaly_map, nearest)
+
+
+def test_a_template_that_claims_too_much_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export_head(CountsByKind(), levels(), tmp_path / "one.onnx", template_folder=tmp_path)
+    monkeypatch.setattr(CountsByKind, "weights", (3.0,))
+    with pytest.raises(ParityError, match=r"ONNX scores within 0\.001 of torch"):
+        export_head(CountsByKind(seed=1), levels(), tmp_path / "two.onnx", template_folder=tmp_path)
+    assert not (tmp_path / "two.onnx").exists()
+
+
+def test_a_damaged_template_is_exported_again(templates: Path, tmp_path: Path) -> None:
+    shutil.copytree(templates, tmp_path / "templates")
+    (path,) = (tmp_path / "templates").glob("????????????????????????????????.onnx")
+    good = path.read_bytes()
+    path.write_bytes(good[:-20])
+    again = export_head(SmallHead(seed=4), levels(), tmp_path / "head.onnx", template_folder=tmp_path / "templates")
+    assert not again.from_template
+    assert path.read_bytes() == good
+
+
+class Noisy(SmallHead):
+    def forward(self, *levels: Tensor) -> AnomalyOutput:
+        score, anomaly_map, nearest = super().forward(*levels)
+        return AnomalyOutput(score, anomaly_map + torch.rand_like(anomaly_map), nearest)
+
+
+def test_a_head_that_is_not_a_function_of_its_input_fails(tmp_path: Path) -> None:
+    with pytest.raises(ParityError, match="ONNX maps"):
+        export_head(Noisy(), levels(), tmp_path / "noisy.onnx")
+    assert not (tmp_path / "noisy.onnx").exists()
+
+
+def test_values_that_are_not_finite_fail(templates: Path, tmp_path: Path) -> None:
+    head = SmallHead()
+    head.get_buffer("scale").fill_(float("nan"))
+    with pytest.raises(ParityError, match="nan"):
+        export_head(head, levels(), tmp_path / "nan.onnx", template_folder=templates)
+
+
+def test_one_example_is_not_enough(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least 2 images"):
+        export_head(SmallHead(), tuple(level[:1] for level in levels()), tmp_path / "head.onnx")
+
+
+def test_an_unwritable_path_is_explained(templates: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="writable"):
+        export_head(SmallHead(), levels(), tmp_path / "file" / "head.onnx", template_folder=templates)
+
+
+def test_concurrent_exports_do_not_disturb_each_other(templates: Path, tmp_path: Path) -> None:
+    errors: list[Exception] = []
+
+    def export(seed: int) -> None:
+        try:
+            export_head(SmallHead(seed=seed), levels(), tmp_path / f"{seed}.onnx", template_folder=templates)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=export, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len({(tmp_path / f"{seed}.onnx").read_bytes() for seed in range(4)}) == 4
+
+
+def test_parity_from_image_to_score(templates: Path, tmp_path: Path) -> None:
+    head = SmallHead(seed=5)
+    exported = export_head(head, levels(), tmp_path / "head.onnx", template_folder=templates)
+    engine = ScoringEngine(artefact(), "cpu")
+    engine.add_head("line", exported.path, exported.sha256)
+    parity = check_parity(backbone(), head, engine, "line", images())
+    assert parity.max_score_error < 1e-4 and parity.max_map_error < 1e-4
+    assert parity.images == len(images())
+    with pytest.raises(ParityError, match=r"within 0\.001"):
+        check_parity(backbone(), SmallHead(seed=6), engine, "line", images())
+
+
+def test_comparison_of_outputs() -> None:
+    score, maps, nearest = np.float32([100, 1]), np.zeros((2, 3, 3), np.float32), np.zeros((2, 2, 2), np.int64)
+    shifted = (score + np.float32([0.05, 0]), maps + np.float32(5e-4), nearest + np.eye(2, dtype=np.int64))
+    assert compare_outputs((score, maps, nearest), shifted, 1e-3) == Parity(
+        max_score_error=pytest.approx(5e-4, rel=1e-3),
+        max_map_error=pytest.approx(5e-4),
+        tolerance=1e-3,
+        images=2,
+        nearest_agreement=0.5,
+    )
+    with pytest.raises(ParityError, match=r"scores within 0\.0001"):
+        compare_outputs((score, maps, nearest), shifted, 1e-4)
+    with pytest.raises(ParityError, match="anomaly_map as float32"):
+        compare_outputs((score, maps, nearest), (score, maps[:, :2], nearest), 1e-3)
+    with pytest.raises(ParityError, match="nan"):
+        compare_outputs((score, maps * np.nan, nearest), (score, maps, nearest), 1e-3)
+    with pytest.raises(ParityError, match="inf"):
+        compare_outputs((score, maps, nearest), (score, np.full_like(maps, np.inf), nearest), 1e-3)
