@@ -106,8 +106,9 @@ def score_folder(
     workers = workers if workers is not None else len(os.sched_getaffinity(0))
     if workers < 1 or batch_size < 1:
         raise ConfigError("at least 1 worker and batches of 1", f"{workers} and {batch_size}", "leave them out")
-    folder, overlays = folder.absolute(), overlays.absolute() if overlays is not None else None
-    files = (path for path in iter_image_files(folder) if overlays is None or not path.is_relative_to(overlays))
+    files = iter_image_files(folder)
+    if overlays is not None and (own := overlays.absolute()).is_relative_to(folder.absolute()):
+        files = (path for path in files if not path.absolute().is_relative_to(own))
     first = list(islice(files, 1))  # a folder that cannot be read is an error before it is a run
     worker = ScoringWorker(
         bundle=bundle,

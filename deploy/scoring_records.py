@@ -32,7 +32,7 @@ class FileStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageResult:
-    """One file of a run, in the order of the folder.
+    """One file of a run, in the order of the folder; `path` begins with the folder as it was given.
 
     `score` is None for unreadable files, and where the model gave no finite number (the decision is then REVIEW or
     REJECT, never PASS, and `reason` says so).

@@ -141,6 +141,34 @@ def test_overlays_are_drawn_for_flagged_images_only(mixed: Plant) -> None:
     assert mixed.root / "overlays" / mixed.bundle.id[:16] == pictures[0].parent
 
 
+def test_a_relative_folder_gives_relative_results_and_absolute_rows(
+    mixed: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mixed.root)
+    seen: list[Path] = []
+    folder, overlays = Path("images"), Path("images/overlays")
+
+    def again() -> ScoringSummary:
+        return score_folder(
+            mixed.bundle,
+            mixed.engine,
+            folder,
+            mixed.store,
+            workers=2,
+            overlays=overlays,
+            on_result=lambda result, _: seen.append(result.path),
+        )
+
+    first, second = again(), again()
+    assert all(path.is_relative_to(folder) for path in seen)
+    assert first.found == second.found == 9, "the overlays below the images are left out"
+    assert first.duplicate_count == second.duplicate_count == 1
+    rows = mixed.store.query()
+    assert all(row.image_path.startswith(str(mixed.images)) for row in rows)
+    assert all(row.overlay_path is None or Path(row.overlay_path).is_file() for row in rows)
+    assert mixed.store.runs()[0].folder == str(mixed.images)
+
+
 def test_overlays_below_the_images_are_not_scored(mixed: Plant) -> None:
     first = mixed.score(overlays=mixed.images / "overlays")
     second = mixed.score(overlays=mixed.images / "overlays")
