@@ -28,5 +28,5 @@ class StoredScore(NamedTuple):
 
 
 def path_text(path: Path) -> str:
-    """A path, made absolute, as text any database takes: bytes that are no UTF-8 (Linux has them) are escaped in hex."""
+    """A path, made absolute, as text any database takes: bytes that are no UTF-8 are escaped in hex."""
     return os.fsencode(path.absolute()).decode(errors="backslashreplace")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plant_parts import bundle_files, make_draft, make_spec, mounted_tmpfs, tree
 from pydantic import ValidationError
 
 from deploy.bundle import Bundle, BundleManifest, load_bundle, read_manifest, render_card, write_bundle
 from pipeline.errors import BundleError, StorageError
+from tests.plant_parts import bundle_files, make_draft, make_spec, mounted_tmpfs, tree
 
 EVERY_FILE = ["manifest.json", "manifest.sha256", "card.md", "head.onnx", "bank_sources.npy", "support/000.jpg"]
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plant_parts import SIZE, bundle_files, head_graph, make_draft, mounted_tmpfs, tree, write_backbone, write_plant
 
 from deploy.bundle import BundleDraft
 from deploy.line_folder import line_of, slug
@@ -23,6 +22,16 @@ from deploy.registry import Registry
 from deploy.runtime import ScoringEngine
 from deploy.storage import file_lock
 from pipeline.errors import BundleError, ConfigError, LinewiseError, StorageError
+from tests.plant_parts import (
+    SIZE,
+    bundle_files,
+    head_graph,
+    make_draft,
+    mounted_tmpfs,
+    tree,
+    write_backbone,
+    write_plant,
+)
 
 LINE = "mvtec/pill"
 
@@ -277,8 +286,8 @@ from pathlib import Path
 import deploy.bundle
 from deploy.registry import Registry
 
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from plant_parts import bundle_files, make_draft
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from tests.plant_parts import bundle_files, make_draft
 
 def write_and_die(path, content, write=deploy.bundle.write_durably):
     write(path, content)

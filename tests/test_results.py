@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from plant_parts import bundle_files, make_draft, mounted_tmpfs
 from sqlalchemy import create_engine, text
 
 from deploy.bundle import Bundle, write_bundle
@@ -26,6 +25,7 @@ from deploy.results_records import Duplicate, path_text
 from deploy.results_schema import VERSION_TABLE, Base, ResultRow, ResultStatus, RunStatus
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
+from tests.plant_parts import bundle_files, make_draft, mounted_tmpfs
 
 
 @pytest.fixture(scope="session")

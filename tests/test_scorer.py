@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from plant_parts import mounted_tmpfs, tree, write_image, write_plant
 
 from deploy.bundle import Bundle
 from deploy.packs import Deployment
@@ -28,6 +27,7 @@ from deploy.runtime import Scores, ScoringEngine
 from deploy.scorer import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary, score_folder
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
+from tests.plant_parts import mounted_tmpfs, tree, write_image, write_plant
 
 LINE = "mvtec/pill"
 
