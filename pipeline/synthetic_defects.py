@@ -168,7 +168,7 @@ def _attempt(
     shape = recipe.shapes[rng.integers(len(recipe.shapes))]
     stencil = feathered(shape(rng, area), max(0.3, log_uniform(rng, *recipe.feather) * unit))
     y, x = _place(product, rng)
-    margin = border_of(image.shape) + 2
+    margin = border_of(image.shape) + 2 + round(recipe.spread * max(stencil.shape))
     rows, columns, stencil = _clip(np.pad(stencil, margin), y, x, height, width)
     if recipe.on_product:
         stencil = stencil * product[rows, columns]

@@ -163,8 +163,9 @@ def discolour(patch: Patch, stencil: Field, brush: Brush) -> Patch:
 
 def dent(patch: Patch, stencil: Field, brush: Brush) -> Patch:
     """A dimple or bump: shading from a direction, with no colour of its own."""
-    depth = float(np.sqrt((stencil > 0.5).sum())) * log_uniform(brush.rng, 0.06, 0.6) * brush.rng.choice([-1, 1])
-    rounded = blur(stencil.astype(np.float32), max(1.0, 0.12 * float(np.sqrt(stencil.size))))
+    radius = float(np.sqrt((stencil > 0.5).sum() / np.pi))
+    depth = radius * log_uniform(brush.rng, 0.1, 1.0) * brush.rng.choice([-1, 1])
+    rounded = blur(stencil.astype(np.float32), max(1.0, 0.3 * radius))
     turn = brush.rng.uniform(0, 2 * np.pi)
     light = (1.2 * float(np.cos(turn)), 1.2 * float(np.sin(turn)))
     shading = relief_shading(np.float32(depth) * rounded, light)
@@ -228,13 +229,15 @@ def perlin_blend(patch: Patch, stencil: Field, brush: Brush) -> Patch:
 class DefectRecipe:
     """A kind of defect: the shapes it takes, what it does, how soft its edge is (256ths of the image, log-uniform).
 
-    `on_product` keeps it within the foreground; a foreign body may lie across the edge.
+    `on_product` keeps it within the foreground; a foreign body may lie across the edge. `spread` is how far it reaches
+    beyond its stencil, as a fraction of the stencil's longer side.
     """
 
     shapes: tuple[Callable[[np.random.Generator, float], Field], ...]
     paint: Painter
     feather: tuple[float, float]
     on_product: bool = True
+    spread: float = 0.0
 
 
 DEFECTS: dict[str, DefectRecipe] = {
@@ -246,7 +249,7 @@ DEFECTS: dict[str, DefectRecipe] = {
     "erase": DefectRecipe((regions.blob, regions.rectangle), erase, (0.7, 3.0)),
     "warp": DefectRecipe((regions.blob,), warp, (1.0, 3.0)),
     "discolouration": DefectRecipe((regions.blob, regions.clouds), discolour, (0.7, 4.0)),
-    "dent": DefectRecipe((regions.blob,), dent, (1.0, 3.0)),
+    "dent": DefectRecipe((regions.blob,), dent, (1.0, 3.0), spread=0.4),
     "hole": DefectRecipe((regions.blob,), hole, (0.4, 1.0)),
     "contamination": DefectRecipe((regions.fibre, regions.specks, regions.blob), contamination, (0.4, 0.8), False),
     "cut_paste": DefectRecipe((regions.rectangle,), cut_paste, (0.3, 1.0)),
