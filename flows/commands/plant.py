@@ -1,0 +1,143 @@
+"""`linewise export`, `score` and `registry`: what runs at the plant, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from flows.commands.console import JsonOption, PrefectOption, build_request, out, run_job, table, write_json
+from flows.commands.outcomes import show_export, show_scoring
+from flows.jobs.requests import ExportRequest, ScoreRequest
+from pipeline.settings import DeviceName, load_settings
+
+LineArgument = Annotated[str, typer.Argument(help="Name of the product line.")]
+VersionOption = Annotated[str | None, typer.Option(help="Bundle version (default: the live one).")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("export")(export)
+    app.command("score")(score)
+    registry = typer.Typer(help="Versions of the lines' bundles, and which one is live.", no_args_is_help=True)
+    registry.command("list")(list_versions)
+    registry.command("promote")(promote)
+    registry.command("roll-back")(roll_back)
+    registry.command("import")(import_pack)
+    app.add_typer(registry, name="registry")
+
+
+def export(
+    line: LineArgument,
+    destination: Annotated[Path, typer.Argument(help="Folder to write; new or empty.")],
+    version: VersionOption = None,
+    prefect: PrefectOption = False,
+) -> None:
+    """Write a line's bundle, with its backbone, into a folder that scores anywhere."""
+    request = build_request(ExportRequest, line=line, destination=destination, version=version)
+    show_export(run_job("export", request, prefect=prefect))
+
+
+def score(
+    line: LineArgument,
+    images: Annotated[Path, typer.Argument(help="Folder of images.")],
+    version: VersionOption = None,
+    bundle: Annotated[Path | None, typer.Option(help="Folder that `linewise export` wrote.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(DeviceName)} (default: LINEWISE_DEVICE, else auto).")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Scoring threads (default: one per core).")] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML report to write (default: one in the home).")] = None,
+    json_path: JsonOption = None,
+    csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the results as CSV.")] = None,
+    overlays: Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")] = True,
+    prefect: PrefectOption = False,
+) -> None:
+    """Score a folder of images: decisions, heat maps, rows in the result store, a report."""
+    to_stdout = json_path is not None and str(json_path) == "-"
+    request = build_request(
+        ScoreRequest,
+        line=line,
+        images=images,
+        version=version,
+        bundle=bundle,
+        device=device or load_settings().device,
+        workers=workers,
+        report=report,
+        json_path=None if to_stdout else json_path,
+        csv_path=csv_path,
+        overlays=overlays,
+    )
+    show_scoring(run_job("score", request, prefect=prefect), as_json=to_stdout)
+
+
+def list_versions(
+    line: Annotated[str | None, typer.Argument(help="Only this line.")] = None, json_path: JsonOption = None
+) -> None:
+    """List lines and their versions."""
+    from deploy.registry import Registry  # noqa: PLC0415  # `--help` does not wait for it
+
+    registry = Registry(load_settings().home)
+    records = [(name, record) for name in ([line] if line else registry.lines()) for record in registry.versions(name)]
+    write_json(
+        json_path,
+        [
+            {
+                "line": name,
+                "version": record.version,
+                "live": record.live,
+                "created_at": record.created_at.isoformat(),
+                "learner": record.manifest.learner.name if record.manifest else None,
+                "path": str(record.path),
+                "problem": record.problem,
+            }
+            for name, record in records
+        ],
+    )
+    if json_path is not None:
+        return
+    if not records:
+        out().print(f"No line is registered in {escape(str(registry.home))}: run linewise adapt LINE FOLDER")
+        return
+    listing = table("Registry", "line", "version", "live", "learner", "created", "problem")
+    for name, record in records:
+        learner = record.manifest.learner.name if record.manifest else "–"
+        created = record.created_at.strftime("%Y-%m-%d %H:%M")
+        cells = (name, record.version, "live" if record.live else "", learner, created, record.problem or "")
+        listing.add_row(*map(escape, cells))
+    out().print(listing)
+
+
+def promote(line: LineArgument, version: Annotated[str, typer.Argument(help="Version to make live.")]) -> None:
+    """Make a version live."""
+    from deploy.registry import Registry  # noqa: PLC0415
+
+    bundle = Registry(load_settings().home).promote(line, version)
+    out().print(f"Live for {escape(line)}: {escape(bundle.manifest.version)}")
+
+
+def roll_back(line: LineArgument) -> None:
+    """Make the previously live version live again."""
+    from deploy.registry import Registry  # noqa: PLC0415
+
+    bundle = Registry(load_settings().home).roll_back(line)
+    out().print(f"Live for {escape(line)}: {escape(bundle.manifest.version)}")
+
+
+def import_pack(
+    folder: Annotated[Path, typer.Argument(help="Folder that `linewise export` wrote.")],
+    promote_it: Annotated[bool, typer.Option("--promote/--no-promote", help="Make the version live.")] = True,
+) -> None:
+    """Take an exported bundle and its backbone into this machine's registry."""
+    from deploy.registry import Registry  # noqa: PLC0415
+
+    settings = load_settings()
+    settings.ensure_home()
+    registry = Registry(settings.home)
+    manifest = registry.add_packed(folder).manifest
+    if promote_it:
+        registry.promote(manifest.line, manifest.version)
+    state = "live" if promote_it else "registered, not live"
+    out().print(f"{escape(manifest.line)} {escape(manifest.version)}: {state}")

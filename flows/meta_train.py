@@ -1,0 +1,59 @@
+"""The flow `meta-train`: many product lines in, a meta-model out."""
+
+from __future__ import annotations
+
+from prefect import flow, task
+
+from flows.artifacts import ProgressArtifact, artifact_key, figures_table, plain, publish_markdown, publish_table
+from flows.jobs import meta_train as job
+from flows.jobs.requests import MetaTrainRequest
+from flows.runs import fails_with_a_sentence, tagged
+from pipeline.settings import load_settings
+
+LOSS_POINTS = 50
+
+
+@flow(name="meta-train", flow_run_name="meta-train {request.learner.value} on {request.lines.name}")
+@fails_with_a_sentence
+def meta_train(request: MetaTrainRequest) -> job.MetaTrainResult:
+    """Train on the lines, then show the losses and the held-out lines' metrics."""
+    with tagged(f"learner:{request.learner.value}"):
+        result = train(request)
+        show(result)
+    return result
+
+
+@task(task_run_name="meta-train {request.learner.value}", persist_result=False)
+def train(request: MetaTrainRequest) -> job.MetaTrainResult:
+    """Run the outer loop. Not retried: a run that was cut short goes on with `resume`, from its checkpoint."""
+    return job.run(request, load_settings(), ProgressArtifact(artifact_key("progress", request.learner.value)))
+
+
+def show(result: job.MetaTrainResult) -> None:
+    """What was learned from what, and a table of the losses."""
+    model = result.model
+    figures = {
+        "learner": model.learner,
+        "meta-model": model.identifier,
+        "source lines": len(model.lines),
+        "outer steps": model.outer_steps,
+        "final loss": model.final_loss,
+        **result.held_out,
+        "seconds": result.seconds,
+        "folder": str(result.folder),
+    }
+    lines = ", ".join(plain(name) for name in model.lines)
+    markdown = f"{figures_table(figures)}\n\nLearned from {lines}."
+    publish_markdown(artifact_key("meta-model", model.learner), markdown, f"Meta-model {model.identifier}")
+    if result.losses:
+        publish_table(artifact_key("losses", model.learner), loss_table(result.losses), "Mean loss of the outer loop")
+
+
+def loss_table(losses: tuple[float, ...]) -> list[dict[str, float]]:
+    """The losses in at most `LOSS_POINTS` rows, each the mean of equally many steps (the last row of what is left)."""
+    width = -(-len(losses) // LOSS_POINTS)
+    parts = [losses[start : start + width] for start in range(0, len(losses), width)]
+    return [
+        {"outer step": min((i + 1) * width, len(losses)), "loss": round(sum(part) / len(part), 5)}
+        for i, part in enumerate(parts)
+    ]

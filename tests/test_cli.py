@@ -1,0 +1,303 @@
+"""The command: what it says, where it says it, and how it ends. Jobs themselves are tested elsewhere."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows import cli
+from flows.commands import console
+from flows.jobs.progress import Progress
+from flows.jobs.requests import AdaptRequest, EvaluateRequest, MetaTrainRequest
+from pipeline.errors import ConfigError
+from pipeline.synthetic_lines import write_line
+
+COMMANDS = (
+    "lines",
+    "synthetic",
+    "learners",
+    "backbones",
+    "meta-train",
+    "adapt",
+    "export",
+    "score",
+    "evaluate",
+    "registry",
+)
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(home, monkeypatch, capsys) -> Run:
+    """Run the command in this process: exit code, standard output, standard error."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["linewise", *map(str, arguments)])
+        try:
+            code = cli.main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def one_sentence(error: str) -> bool:
+    return error.startswith("linewise: expected ") and error.count("\n") == 1 and "Traceback" not in error
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("lines")
+    for seed in range(2):
+        write_line(root, seed, good=5, test_good=3, defects=4, size=64)
+    return root
+
+
+def test_help_names_every_command(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in COMMANDS:
+        assert f" {command} " in out
+
+
+def test_version(run):
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.startswith("linewise ")
+
+
+def test_without_a_command_shows_help(run):
+    code, out, err = run()
+    assert code != 0
+    assert "Usage" in out + err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["score", "--help"], ["registry", "list"], ["score", "x", "nowhere"]]
+)
+def test_what_runs_at_the_plant_loads_no_training_library(arguments, tmp_path):
+    program = (
+        "import sys; sys.argv[0] = 'linewise'\n"
+        "from flows.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'torchvision', 'prefect', 'timm', 'onnx', 'albumentations', 'model_zoo', 'sklearn'}\n"
+        "print('LOADED', sorted(heavy & set(sys.modules)))\n"
+    )
+    environment = os.environ | {"LINEWISE_HOME": str(tmp_path)}
+    environment.pop("PREFECT_API_URL", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
+def test_list_lines(run, lines):
+    code, out, _ = run("lines", "list", lines, "--json", "-")
+    assert code == 0
+    rows = json.loads(out)
+    assert len(rows) == 2
+    assert {(row["train_good"], row["test_good"], row["defects"], row["masks"]) for row in rows} == {(5, 3, 4, 4)}
+    code, out, _ = run("lines", "list", lines)
+    assert code == 0
+    assert all(row["line"] in out for row in rows)
+
+
+def test_check_lines(run, lines, tmp_path):
+    code, out, _ = run("lines", "check", lines, "--json", tmp_path / "sub" / "check.json")
+    assert (code, out) == (0, "")
+    facts = json.loads((tmp_path / "sub" / "check.json").read_text())
+    assert [fact["ok"] for fact in facts] == [True, True]
+    assert facts[0]["counts"]["train good"] == 5
+    assert facts[0]["masks"]["usable"] == 4
+
+
+def test_check_names_what_is_wrong_and_ends_with_1(run, lines, tmp_path):
+    line = shutil.copytree(next(path for path in lines.iterdir() if path.is_dir()), tmp_path / "line")
+    broken = next((line / "train" / "good").iterdir())
+    broken.write_bytes(broken.read_bytes()[:100])
+    code, out, err = run("lines", "check", line)
+    assert (code, err) == (1, "")
+    assert broken.name in out
+    assert "error:" in out
+
+
+def test_synthetic(run, tmp_path):
+    code, out, _ = run("synthetic", tmp_path / "made", "--lines", "2", "--seed", "3", "--good", "2", "--test-good", "1")
+    assert code == 0
+    folders = [Path(line) for line in out.splitlines()]
+    assert len(folders) == 2
+    assert all((folder / "train" / "good").is_dir() for folder in folders)
+
+
+def test_import_refuses_what_is_not_the_format(run, tmp_path):
+    (tmp_path / "source").mkdir()
+    code, _, err = run("lines", "import", "visa", tmp_path / "source", tmp_path / "visa")
+    assert code == 2
+    assert one_sentence(err)
+    assert not (tmp_path / "visa").exists()
+
+
+def test_learners_and_backbones(run):
+    code, out, _ = run("learners", "--json", "-")
+    assert code == 0
+    names = [row["name"] for row in json.loads(out)]
+    assert "memory_bank" in names
+    code, out, _ = run("learners")
+    assert code == 0
+    assert all(name in out for name in names)
+    code, out, _ = run("backbones")
+    assert code == 0
+    assert "tf_efficientnet_lite0  (default)" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["adapt", "a", "nowhere", "--learner", "telepathy"], ["learner", "'memory_bank'", "'telepathy'"]),
+        (["adapt", "a", "nowhere", "--size", "100"], ["size", "multiple of 32", "100"]),
+        (["adapt", "a", "nowhere", "--target-false-reject-rate", "0.9"], ["target-false-reject-rate", "0.5"]),
+        (["meta-train", "nowhere", "--iterations", "1"], ["iterations", "10", "got 1"]),
+        (["meta-train", "nowhere"], ["nowhere"]),
+        (["evaluate", "--lines", "x", "--defects", "0,many"], ["defects", "'many'"]),
+        (["evaluate", "--lines", "x", "--learners", "transfer,telepathy"], ["learners", "'telepathy'"]),
+        (["evaluate", "--train-lines", "x"], ["test_lines"]),
+        (["evaluate"], ["one folder of lines"]),
+        (["evaluate", "--lines", "x", "--protocol", "guess"], ["protocol", "leave-one-line-out"]),
+        (["score", "nobody", "nowhere"], ["a line of the registry", "'nobody'"]),
+        (["score", "a", "nowhere", "--device", "tpu"], ["device", "'cpu'", "'tpu'"]),
+        (["score", "a", "nowhere", "--bundle", "b", "--version", "v"], ["both"]),
+        (["export", "nobody", "out"], ["'nobody'"]),
+        (["registry", "promote", "nobody", "v"], ["'nobody'"]),
+        (["registry", "roll-back", "nobody"], ["'nobody'"]),
+        (["registry", "import", "nowhere"], ["an exported bundle"]),
+        (["lines", "check", "nowhere"], ["nowhere"]),
+        (["lines", "list", "nowhere"], ["nowhere"]),
+        (["synthetic", "out", "--lines", "0"], ["--lines of at least 1"]),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(run, monkeypatch, tmp_path, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert one_sentence(err), err
+    for word in words:
+        assert word in err
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_bad_setting_is_one_sentence(run, monkeypatch):
+    monkeypatch.setenv("LINEWISE_DEVICE", "tpu")
+    code, _, err = run("registry", "list")
+    assert code == 2
+    assert "LINEWISE_DEVICE" in err
+    assert one_sentence(err)
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(run, lines, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = run("lines", "list", lines, "--json", tmp_path / "file" / "rows.json")
+    assert code == 2
+    assert one_sentence(err)
+
+
+def test_a_missing_extra_says_what_to_install(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "model_zoo.learner_table", None)
+    real = console.import_module if hasattr(console, "import_module") else None
+    assert real is not None
+
+    def without_torch(name: str):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("flows.commands.catalogue.import_module", without_torch)
+    code, _, err = run("learners")
+    assert code == 2
+    assert "pip install 'linewise[full]'" in err
+    assert one_sentence(err)
+
+
+def test_a_bug_keeps_its_traceback(run, monkeypatch):
+    def broken(name: str):
+        raise ModuleNotFoundError("No module named 'pipeline.lost'", name="pipeline.lost")
+
+    monkeypatch.setattr("flows.commands.catalogue.import_module", broken)
+    with pytest.raises(ModuleNotFoundError, match="lost"):
+        run("learners")
+
+
+def test_usage_errors_end_with_2(run):
+    code, _, err = run("score", "only-a-line")
+    assert code == 2
+    assert "images" in err.lower()
+
+
+def test_empty_registry_says_what_to_do(run):
+    code, out, _ = run("registry", "list")
+    assert code == 0
+    assert "linewise adapt" in out
+    assert run("registry", "list", "--json", "-")[1] == "[]\n"
+
+
+def test_interrupt_ends_with_130(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "synthetic", str(tmp_path / "made"), "--lines", "500"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "made").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_flags_not_given_are_left_to_the_request():
+    request = console.build_request(AdaptRequest, line="a", images=Path("b"), size=None, good=None)
+    assert request == AdaptRequest(line="a", images=Path("b"))
+
+
+def test_requests_refuse_unknown_fields_and_changes():
+    with pytest.raises(ConfigError, match="expected colour to be"):
+        console.build_request(MetaTrainRequest, lines=Path("a"), colour="red")
+    request = MetaTrainRequest(lines=Path("a"))
+    with pytest.raises(ValueError, match="frozen"):
+        request.seed = 3  # type: ignore[misc]
+
+
+def test_evaluate_request_knows_its_protocol():
+    EvaluateRequest(lines=Path("a"))
+    with pytest.raises(ConfigError, match="train_lines and test_lines"):
+        EvaluateRequest(protocol="train-test", train_lines=Path("a"))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="one folder of lines"):
+        EvaluateRequest(train_lines=Path("a"), test_lines=Path("b"))
+
+
+def test_progress_bars_show_every_stage(capsys):
+    with console.progress_bars() as on_progress:
+        on_progress(Progress(stage="read", done=1, total=4))
+        on_progress(Progress(stage="read", done=4, total=4))
+        on_progress(Progress(stage="train", done=7, figures={"loss": 0.25}))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "read" in shown.err
+    assert "4/4" in shown.err
+    assert "loss 0.25" in shown.err
