@@ -13,7 +13,6 @@ import pytest
 import timm
 import torch
 import torchvision
-from backbone_parts import SIZE, backbone, images
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,6 +21,7 @@ from model_zoo.backbone_weights import LITE_PACKAGES, lite_state_to_timm, read_s
 from model_zoo.backbones import BACKBONES, DEFAULT_BACKBONE, build_backbone, generated_images
 from pipeline.errors import ConfigError, StorageError
 from pipeline.features import BackboneSpec
+from tests.backbone_parts import SIZE, backbone, images
 
 PACKAGE = LITE_PACKAGES[DEFAULT_BACKBONE]
 

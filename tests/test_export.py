@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from backbone_parts import SIZE, SmallHead, artefact, backbone, images, levels
 from torch import Tensor
 
 from deploy import export as export_module
@@ -24,6 +23,7 @@ from deploy.parity import Parity, compare_outputs
 from deploy.runtime import OrtExtractor, ScoringEngine
 from pipeline.errors import BundleError, ParityError, StorageError
 from pipeline.learner import AnomalyOutput
+from tests.backbone_parts import SIZE, SmallHead, artefact, backbone, images, levels
 
 NAMES = ["level_0", "level_1"]
 

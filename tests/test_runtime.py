@@ -14,7 +14,6 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from backbone_parts import SIZE, SmallHead, artefact, backbone, images, levels
 
 from deploy import devices
 from deploy.export import export_backbone, export_head
@@ -29,6 +28,7 @@ from deploy.runtime import (
 from model_zoo.backbones import build_backbone
 from pipeline.errors import BundleError, ConfigError, DeviceError
 from pipeline.features import BackboneArtefact
+from tests.backbone_parts import SIZE, SmallHead, artefact, backbone, images, levels
 
 
 def cuda_works() -> bool:
