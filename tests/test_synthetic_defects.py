@@ -14,8 +14,8 @@ from pipeline.synthetic_defects import (
     border_of,
     estimate_foreground,
     paint_defect,
-    photometric_jitter,
 )
+from pipeline.synthetic_jitter import photometric_jitter
 
 
 def rng_of(seed: int) -> np.random.Generator:
