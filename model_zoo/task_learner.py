@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from model_zoo.heads import LearnedHead, ThetaScorer
 from model_zoo.inner_loop import Parameters
 from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, level_groups
-from model_zoo.task_head import Targets, Trunk, anomaly_loss, apply_theta, initial_theta
+from model_zoo.task_head import Targets, Trunk, anomaly_loss, apply_theta, image_score, initial_theta
 from model_zoo.tasks import PreparedSupport, PreparedTask, TaskInputs, prepare_support, prepare_task, subset
 from pipeline.distributed import average_gradients
 from pipeline.episodes import Episode, SupportSet
@@ -90,6 +90,21 @@ class TaskLearner(nn.Module):
             torch.manual_seed(seed)
             scorer = self.scorer(support.task)
         return LearnedHead(support.inputs, scorer).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def good_scores(self, task: PreparedTask, *, seed: int) -> tuple[Tensor, Tensor]:
+        """Image scores of a task's good images after adaptation: (K,) of the support, each without its own patches, and
+        those of the query. What thresholds are pooled from.
+        """
+        task = task.unpack()
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(seed)
+            scorer = self.scorer(task.support)
+        scores = []
+        for part in (task.support, task.query):
+            good = subset(part, (~part.targets.labels).nonzero()[:, 0])
+            scores.append(image_score(scorer(good.inputs)))
+        return scores[0], scores[1]
 
     def scorer(self, support: TaskInputs) -> nn.Module:
         """The adapted scorer: head inputs -> logits (B, H, W)."""

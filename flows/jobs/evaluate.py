@@ -17,14 +17,13 @@ from deploy.devices import available_cpus
 from deploy.export import export_head
 from deploy.runtime import ScoringEngine
 from flows.jobs.backbones import OpenBackbone, open_backbone
+from flows.jobs.fold_training import FoldTrainer, Trained
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import EvaluateRequest, Protocol
 from flows.jobs.sources import Sources
 from model_zoo.heads import LearnedHead
-from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.task_learner import TaskLearner
 from model_zoo.tasks import prepare_support
-from pipeline.calibration import PooledCalibration
 from pipeline.episodes import QuerySet, SupportSet
 from pipeline.errors import LineError
 from pipeline.evaluation import (
@@ -37,15 +36,11 @@ from pipeline.evaluation import (
     score_levels,
 )
 from pipeline.images import require_image
-from pipeline.learner import AnomalyHead, AnomalyOutput, Learner
+from pipeline.learner import AnomalyHead, AnomalyOutput
 from pipeline.lines import ImageRecord, ProductLine, find_lines
-from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
 from pipeline.settings import Settings
 from pipeline.support import EpisodeImages, build_query, build_support, sample_images
 from pipeline.synthetic_lines import write_lines
-
-POOLED = "in_context"
-"""The learner whose trunk and theta0 the other meta-learners of a fold start from: it is what pooled training gives."""
 
 _TIMED_IMAGES = 8
 
@@ -59,14 +54,6 @@ class EvaluateResult:
     peak_mib: float
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A learner of a fold, with what its source lines say about thresholds."""
-
-    learner: Learner
-    calibration: PooledCalibration | None
-
-
 def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> EvaluateResult:
     """Evaluate the requested learners.
 
@@ -78,7 +65,7 @@ def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = 
 
 
 class _Evaluation:
-    """One run. Source episodes are prepared once and shared by all folds."""
+    """One run."""
 
     def __init__(self, request: EvaluateRequest, settings: Settings, on_progress: OnProgress) -> None:
         self.request = request
@@ -87,7 +74,10 @@ class _Evaluation:
         self.features = self.backbone.cached(settings)
         self.templates = settings.home / "templates"
         self.generated = _generated_lines(request, settings, on_progress)
-        self._tasks: dict[str, list[SourceTask]] = {}
+        self.sources = Sources(
+            self.features, self.backbone.preprocess(), request.good, max(request.defects), seed=request.seed
+        )
+        self.trainer = FoldTrainer(request, self.backbone.spec, self.sources, on_progress)
 
     def run(self) -> EvaluateResult:
         start = time.perf_counter()
@@ -95,7 +85,7 @@ class _Evaluation:
         folds = self._folds()
         for done, fold in enumerate(folds):
             self.on_progress(Progress(stage="folds", done=done, total=len(folds)))
-            trained = self._train(fold)
+            trained = self.trainer.train(fold)
             for line in fold.test:
                 rows += self._line_rows(line, trained)
         self.on_progress(Progress(stage="folds", done=len(folds), total=len(folds)))
@@ -119,69 +109,6 @@ class _Evaluation:
             Protocol.LEAVE_ONE_LINE_OUT: leave_one_line_out,
         }
         return [Fold(f.name, (*f.train, *self.generated), f.test) for f in by_protocol[request.protocol](lines)]
-
-    # --- meta-training of a fold ------------------------------------------------------------------------------------
-
-    def _train(self, fold: Fold) -> dict[str, Trained]:
-        """Every requested learner, meta-trained on the fold's source lines where it is a meta-learner."""
-        sources = self._sources()
-        usable = [line for line in fold.train if line.defects]
-        pooled: TaskLearner | None = None
-        trained = {}
-        for name in sorted((value.value for value in self.request.learners), key=lambda name: name != POOLED):
-            learner = self._fresh(name)
-            if learner_entry(name).is_meta and isinstance(learner, TaskLearner):
-                if pooled is None:
-                    pooled = self._pooled(usable, sources, learner if name == POOLED else None)
-                if name != POOLED:
-                    learner.warm_start(pooled)
-                    self._outer_loop(
-                        learner, name, usable, sources, learner.config.outer_steps - self.request.iterations
-                    )
-            calibration = sources.calibration(learner, usable) if usable else None
-            trained[name] = Trained(learner, calibration)
-        return trained
-
-    def _pooled(self, lines: Sequence[ProductLine], sources: Sources, learner: TaskLearner | None) -> TaskLearner:
-        if not lines:
-            raise LineError(
-                "training lines with defective images", "none", "add lines with defects, or evaluate memory_bank alone"
-            )
-        fresh = learner or self._fresh(POOLED)
-        assert isinstance(fresh, TaskLearner)
-        self._outer_loop(fresh, POOLED, lines, sources, self.request.iterations)
-        return fresh
-
-    def _outer_loop(
-        self, learner: TaskLearner, name: str, lines: Sequence[ProductLine], sources: Sources, steps: int
-    ) -> None:
-        tasks = []
-        for line in lines:
-            if line.name not in self._tasks:
-                self.on_progress(Progress(stage="episodes", done=len(self._tasks)))
-                self._tasks[line.name] = sources.tasks(learner, line)
-            tasks += self._tasks[line.name]
-        meta_train(
-            learner,
-            tasks,
-            MetaTrainingConfig(steps=steps, seed=self.request.seed),
-            on_step=lambda step, report: self._tell(name, step, steps, report.loss),
-        )
-
-    def _tell(self, name: str, step: int, steps: int, loss: float) -> None:
-        if step % 50 == 0 or step == steps:
-            self.on_progress(Progress(stage=f"meta-train {name}", done=step, total=steps, figures={"loss": loss}))
-
-    def _fresh(self, name: str) -> Learner:
-        pooled = self.request.iterations
-        own = 0 if name == POOLED else max(10, pooled // 3)
-        return make_learner(
-            name, self.backbone.spec, outer_steps=pooled + own, pooled_steps=pooled, seed=self.request.seed
-        )
-
-    def _sources(self) -> Sources:
-        request = self.request
-        return Sources(self.features, self.backbone.preprocess(), request.good, max(request.defects), seed=request.seed)
 
     # --- tests ------------------------------------------------------------------------------------------------------
 
@@ -232,7 +159,7 @@ class _Evaluation:
         )
 
     def _support(self, images: EpisodeImages, seed: int) -> SupportSet:
-        sources = self._sources()
+        sources = self.sources
         return build_support(images.good, images.defects, self.features, sources.preprocess, sources.support, seed=seed)
 
     def _adapted(

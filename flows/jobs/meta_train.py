@@ -13,9 +13,10 @@ from flows.jobs.backbones import open_backbone
 from flows.jobs.processes import in_processes
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import MetaTrainRequest
-from flows.jobs.sources import QUERY_IMAGES, Sources
+from flows.jobs.sources import QUERY_IMAGES, Sources, task_scores
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.task_learner import TaskLearner
+from pipeline.calibration import SourceScores, pool
 from pipeline.distributed import rank
 from pipeline.errors import ConfigError, LineError, StorageError
 from pipeline.evaluation import score_levels
@@ -65,14 +66,18 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
     training = set_up(request, settings)
     learner, name = training.learner, request.learner.value
     reports: list[OuterStepReport] = []
+    scores: list[SourceScores] = []
     if isinstance(learner, TaskLearner) and learner_entry(name).is_meta:
         if request.processes > 1:
             reports = in_processes(train_share, request, settings, folder, learner)
         else:
-            reports = outer_loop(training, folder, on_progress)
-    calibration = training.sources.calibration(
-        learner, training.train, lambda line: on_progress(Progress(stage=f"calibrate on {line}", done=0))
-    )
+            tasks = prepare_tasks(training, on_progress)
+            reports = outer_loop(training, tasks, folder, on_progress)
+            scores = task_scores(learner, tasks)
+    for done, line in enumerate(training.train if not scores else ()):
+        on_progress(Progress(stage="calibrate", done=done, total=len(training.train)))
+        scores += training.sources.scores(learner, line)
+    calibration = pool(scores)
     weights = learner.state_dict() if isinstance(learner, TaskLearner) else {}
     model = MetaModel(
         identifier=content_identifier(name, weights, calibration),
@@ -120,19 +125,35 @@ def set_up(request: MetaTrainRequest, settings: Settings) -> Training:
 
 def train_share(request: MetaTrainRequest, settings: Settings, folder: Path) -> None:
     """One process's part of a distributed run; the first leaves its checkpoint in the run folder."""
-    outer_loop(set_up(request, settings), folder, ignore_progress)
+    training = set_up(request, settings)
+    outer_loop(training, prepare_tasks(training, ignore_progress), folder, ignore_progress)
 
 
-def outer_loop(training: Training, folder: Path, on_progress: OnProgress) -> list[OuterStepReport]:
-    """Prepare the episodes (in several processes: of this process's share of the lines) and run the outer loop."""
-    request, learner = training.request, training.learner
-    assert isinstance(learner, TaskLearner)
-    lines = training.train[rank() :: request.processes]
+def prepare_tasks(training: Training, on_progress: OnProgress) -> list[SourceTask]:
+    """The training lines' episodes; in several processes those of this process's share of the lines.
+
+    Raises:
+        ConfigError: there are more processes than lines.
+    """
+    assert isinstance(training.learner, TaskLearner)
+    lines = training.train[rank() :: training.request.processes]
+    if not lines:
+        got = f"{training.request.processes} processes for {len(training.train)}"
+        raise ConfigError("at least one training line for each process", got, "ask for fewer processes")
     tasks: list[SourceTask] = []
     for done, line in enumerate(lines):
         on_progress(Progress(stage="episodes", done=done, total=len(lines)))
-        tasks += training.sources.tasks(learner, line)
+        tasks += training.sources.tasks(training.learner, line)
     on_progress(Progress(stage="episodes", done=len(lines), total=len(lines)))
+    return tasks
+
+
+def outer_loop(
+    training: Training, tasks: list[SourceTask], folder: Path, on_progress: OnProgress
+) -> list[OuterStepReport]:
+    """The outer loop with the request's settings, resumed where asked."""
+    request, learner = training.request, training.learner
+    assert isinstance(learner, TaskLearner)
 
     def tell(step: int, report: OuterStepReport) -> None:
         if step % 10 == 0 or step == request.iterations:

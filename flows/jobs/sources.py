@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipeline.calibration import PooledCalibration, pool
+from model_zoo.task_learner import TaskLearner
+from pipeline.calibration import SourceScores
 from pipeline.episodes import Episode
 from pipeline.errors import LineError
 from pipeline.evaluation import source_scores
@@ -47,18 +48,14 @@ class Sources:
         turns = (self.defects, 0, min(1, self.defects))
         return [self._episode(line, turns[i % 3], QUERY_IMAGES, self.seed * 100 + i) for i in range(count)]
 
-    def calibration(
-        self, learner: Learner, lines: Sequence[ProductLine], on_line: Callable[[str], None] = lambda _: None
-    ) -> PooledCalibration:
-        """How far new good images of these lines stray from their support's own scores, with this learner."""
+    def scores(self, learner: Learner, line: ProductLine) -> list[SourceScores]:
+        """What this line says about thresholds: the learner adapts to a few episodes of it."""
         scores = []
-        for line in lines:
-            on_line(line.name)
-            for i in range(CALIBRATION_EPISODES):
-                seed = self.seed * 100 + 50 + i
-                episode = self._episode(line, (0, self.defects)[i % 2], CALIBRATION_QUERY, seed)
-                scores.append(source_scores(learner, line.name, episode.support, episode.query, seed=seed))
-        return pool(scores)
+        for i in range(CALIBRATION_EPISODES):
+            seed = self.seed * 100 + 50 + i
+            episode = self._episode(line, (0, self.defects)[i % 2], CALIBRATION_QUERY, seed)
+            scores.append(source_scores(learner, line.name, episode.support, episode.query, seed=seed))
+        return scores
 
     def tasks(self, learner: MetaLearner, line: ProductLine) -> list[SourceTask]:
         """The line's episodes, prepared for the outer loop."""
@@ -75,3 +72,12 @@ class Sources:
             query=query,
             seed=seed,
         )
+
+
+def task_scores(learner: TaskLearner, tasks: Sequence[SourceTask]) -> list[SourceScores]:
+    """What prepared episodes say about thresholds, with this learner."""
+    scores = []
+    for index, task in enumerate(tasks):
+        support, query = learner.good_scores(task.prepared, seed=index)
+        scores.append(SourceScores(task.line, support.double().numpy(), query.double().numpy()))
+    return scores

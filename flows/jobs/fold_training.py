@@ -1,0 +1,110 @@
+"""Meta-training of an evaluation's folds: every requested learner on a fold's source lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flows.jobs.progress import OnProgress, Progress
+from flows.jobs.requests import EvaluateRequest
+from flows.jobs.sources import Sources, task_scores
+from model_zoo.learner_table import learner_entry, make_learner
+from model_zoo.task_learner import TaskLearner
+from pipeline.calibration import PooledCalibration, SourceScores, pool
+from pipeline.errors import LineError
+from pipeline.evaluation import Fold
+from pipeline.features import BackboneSpec
+from pipeline.learner import Learner
+from pipeline.lines import ProductLine
+from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
+
+POOLED = "in_context"
+"""The learner whose trunk and theta0 the other meta-learners of a fold start from: it is what pooled training gives."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A learner of a fold, with what its source lines say about thresholds."""
+
+    learner: Learner
+    calibration: PooledCalibration | None
+
+
+class FoldTrainer:
+    """Trains folds one after another. A source line's episodes are prepared once and serve every fold.
+
+    Args:
+        request: learners, outer steps, seed.
+        spec: of the backbone.
+        sources: draws the episodes.
+        on_progress: hears of every stage.
+    """
+
+    def __init__(self, request: EvaluateRequest, spec: BackboneSpec, sources: Sources, on_progress: OnProgress) -> None:
+        self._request = request
+        self._spec = spec
+        self._sources = sources
+        self._on_progress = on_progress
+        self._tasks: dict[str, list[SourceTask]] = {}
+        self._scores: dict[tuple[str, str], list[SourceScores]] = {}
+
+    def train(self, fold: Fold) -> dict[str, Trained]:
+        """Every requested learner by name, meta-trained on the fold's source lines where it is a meta-learner.
+
+        Raises:
+            LineError: a meta-learner is asked for, and no source line has defects.
+        """
+        usable = [line for line in fold.train if line.defects]
+        pooled: TaskLearner | None = None
+        trained = {}
+        for name in sorted((value.value for value in self._request.learners), key=lambda name: name != POOLED):
+            learner = self._fresh(name)
+            if learner_entry(name).is_meta and isinstance(learner, TaskLearner):
+                if pooled is None:
+                    pooled = self._pooled(usable, learner if name == POOLED else None)
+                if name != POOLED:
+                    learner.warm_start(pooled)
+                    self._outer_loop(learner, usable, learner.config.outer_steps - self._request.iterations)
+            self._on_progress(Progress(stage=f"calibrate {name}", done=0))
+            trained[name] = Trained(learner, self._calibration(name, learner, usable) if usable else None)
+        return trained
+
+    def _calibration(self, name: str, learner: Learner, lines: Sequence[ProductLine]) -> PooledCalibration:
+        """From the prepared episodes for a meta-learner; the others do not change from fold to fold."""
+        if learner_entry(name).is_meta and isinstance(learner, TaskLearner):
+            return pool(task_scores(learner, [task for line in lines for task in self._tasks[line.name]]))
+        for line in lines:
+            if (name, line.name) not in self._scores:
+                self._scores[name, line.name] = self._sources.scores(learner, line)
+        return pool([scores for line in lines for scores in self._scores[name, line.name]])
+
+    def _pooled(self, lines: Sequence[ProductLine], learner: TaskLearner | None) -> TaskLearner:
+        if not lines:
+            raise LineError(
+                "training lines with defective images", "none", "add lines with defects, or evaluate memory_bank alone"
+            )
+        fresh = learner or self._fresh(POOLED)
+        assert isinstance(fresh, TaskLearner)
+        self._outer_loop(fresh, lines, self._request.iterations)
+        return fresh
+
+    def _outer_loop(self, learner: TaskLearner, lines: Sequence[ProductLine], steps: int) -> None:
+        tasks = []
+        for line in lines:
+            if line.name not in self._tasks:
+                self._on_progress(Progress(stage="episodes", done=len(self._tasks)))
+                self._tasks[line.name] = self._sources.tasks(learner, line)
+            tasks += self._tasks[line.name]
+        stage = f"meta-train {learner.name}"
+
+        def tell(step: int, loss: float) -> None:
+            if step % 50 == 0 or step == steps:
+                self._on_progress(Progress(stage=stage, done=step, total=steps, figures={"loss": loss}))
+
+        config = MetaTrainingConfig(steps=steps, seed=self._request.seed)
+        meta_train(learner, tasks, config, on_step=lambda step, report: tell(step, report.loss))
+
+    def _fresh(self, name: str) -> Learner:
+        pooled = self._request.iterations
+        own = 0 if name == POOLED else max(10, pooled // 3)
+        return make_learner(name, self._spec, outer_steps=pooled + own, pooled_steps=pooled, seed=self._request.seed)
