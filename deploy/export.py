@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from deploy.backbone_artefact import BACKBONE_FORMAT, load_backbone_artefact
 from deploy.devices import ResolvedDevice, available_cpus, open_session, resolve_device
-from deploy.head_templates import template_key
+from deploy.head_templates import head_tensors, template_key
 from deploy.onnx_graphs import OPSET, export_graph, fill_template
 from deploy.parity import TOLERANCE, Parity, compare_outputs, disagreement, relative_error
 from deploy.runtime import (
@@ -34,10 +35,12 @@ from deploy.runtime import (
     OrtExtractor,
     ScoringEngine,
 )
-from pipeline.errors import BundleError, StorageError
+from pipeline.errors import BundleError, ParityError, StorageError
 from pipeline.features import BackboneArtefact, BackboneSpec
 from pipeline.learner import AnomalyHead
 from pipeline.synthetic_lines import generate_line
+
+log = logging.getLogger(__name__)
 
 _PARITY_IMAGES = 4
 _PARITY_SEED = 10_000  # images that the channel standard deviation has not seen
@@ -77,8 +80,8 @@ def export_backbone(
     images = _parity_images(spec)
     names = tuple(f"level_{i}" for i in range(len(spec.levels)))
     examples = [torch.from_numpy(images[:2])]
-    model = export_graph(module, examples, inputs=[BACKBONE_INPUT], outputs=names, as_template=False)
-    content = model.SerializeToString()
+    graph = export_graph(module, examples, inputs=[BACKBONE_INPUT], outputs=names)
+    content = graph.model.SerializeToString()
     sha256 = hashlib.sha256(content).hexdigest()
     scratch = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
@@ -136,14 +139,21 @@ def export_head(
     names = [f"level_{i}" for i in range(len(levels))]
     key = template_key(head, levels, OPSET) if template_folder is not None else None
     cached = template_folder / f"{key}.onnx" if template_folder is not None and key is not None else None
+    tensors = head_tensors(head)
     template = _read_template(cached) if cached is not None else None
-    from_template = template is not None
-    if template is None:
-        template = export_graph(head, levels, inputs=names, outputs=HEAD_OUTPUTS, as_template=True)
-        if cached is not None:
-            _write_atomically(cached, _sealed(template.SerializeToString()))
-    content = fill_template(template, head.state_dict(), inputs=names).SerializeToString()
-    parity = _head_parity(head, content, levels, tolerance)
+    proven: tuple[bytes, Parity] | None = None
+    if template is not None:
+        try:
+            proven = _fill_and_compare(template, head, tensors, levels, tolerance)
+        except ParityError as error:  # the template's fault or the head's: a fresh export tells
+            log.warning("template %s does not fit its head, exporting anew (%s)", cached, error)
+    from_template = proven is not None
+    if proven is None:
+        graph = export_graph(head, levels, inputs=names, outputs=HEAD_OUTPUTS, open_tensors=tensors)
+        proven = _fill_and_compare(graph.model, head, tensors, levels, tolerance)
+        if cached is not None and graph.reusable:
+            _write_atomically(cached, _sealed(graph.model.SerializeToString()))
+    content, parity = proven
     _write_atomically(path, content)
     return HeadExport(path=path, sha256=hashlib.sha256(content).hexdigest(), from_template=from_template, parity=parity)
 
@@ -179,8 +189,19 @@ def check_parity(
 
 
 @torch.inference_mode()
-def _head_parity(head: AnomalyHead, content: bytes, levels: Sequence[Tensor], tolerance: float) -> Parity:
-    """Compare on the whole example batch, and on its first image alone: the batch must have stayed dynamic."""
+def _fill_and_compare(
+    template: onnx.ModelProto,
+    head: AnomalyHead,
+    tensors: Mapping[str, Tensor],
+    levels: Sequence[Tensor],
+    tolerance: float,
+) -> tuple[bytes, Parity]:
+    """The graph with the head's tensors, and its parity on the levels.
+
+    Compared on the whole example batch, and on its first image alone: the batch must have stayed dynamic.
+    """
+    names = [f"level_{i}" for i in range(len(levels))]
+    content = fill_template(template, tensors, inputs=names).SerializeToString()
     session = open_session(content, resolve_device(Device.CPU), threads=available_cpus())
     wanted = {node.name for node in session.get_inputs()}
     for batch in (1, len(levels[0])):
@@ -188,7 +209,7 @@ def _head_parity(head: AnomalyHead, content: bytes, levels: Sequence[Tensor], to
         feed = {f"level_{i}": level.numpy() for i, level in enumerate(part) if f"level_{i}" in wanted}
         got = [np.asarray(value) for value in session.run(list(HEAD_OUTPUTS), feed)]
         parity = compare_outputs([value.numpy() for value in head(*part)], got, tolerance)
-    return parity
+    return content, parity
 
 
 @torch.inference_mode()

@@ -25,7 +25,14 @@ from torch import Tensor, nn
 TEMPLATE_FORMAT = 1
 _VERSIONED = ("torch", "onnx", "onnxscript", "onnx-ir")
 _TORCH_ATTRIBUTES = frozenset(vars(nn.Module())) - {"training"}
-_BY_VERSION = ("torch", "torchvision", "timm")  # packages whose sources their version stands for
+_BY_VERSION = (
+    "torch",
+    "torchvision",
+    "timm",
+    "builtins",
+    "abc",
+    "typing",
+)  # packages whose sources their version stands for
 
 
 class _NoKeyError(Exception):
@@ -47,22 +54,41 @@ def template_key(head: nn.Module, example_levels: Sequence[Tensor], opset: int) 
         }
     except _NoKeyError:
         return None
-    state = head.state_dict()
+    tensors = head_tensors(head)
     structure = {
         "format": TEMPLATE_FORMAT,
         "opset": opset,
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONED if _installed(name)},
         "levels": [list(level.shape[1:]) for level in example_levels],
         "modules": modules,
-        "state": {name: [str(tensor.dtype), list(tensor.shape)] for name, tensor in state.items()},
-        "shared": _shared(state),
-        "sources": sorted({_sources_sha256(type(module)) for module in head.modules()} - {""}),
+        "tensors": {name: [str(tensor.dtype), list(tensor.shape)] for name, tensor in tensors.items()},
+        "shared": _shared(tensors),
+        "sources": sorted({_sources_sha256(kind) for module in head.modules() for kind in type(module).__mro__} - {""}),
     }
     return hashlib.sha256(json.dumps(structure, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def head_tensors(head: nn.Module) -> dict[str, Tensor]:
+    """Every tensor a head owns, under the name the exporter gives it.
+
+    More than `state_dict`: buffers that are not persistent and plain tensor attributes are just as much a line's own.
+    """
+    tensors: dict[str, Tensor] = {}
+    for prefix, module in head.named_modules(remove_duplicate=False):
+        owned = [
+            *module.named_parameters(recurse=False, remove_duplicate=False),
+            *module.named_buffers(recurse=False, remove_duplicate=False),
+        ]
+        owned += [(name, value) for name, value in vars(module).items() if isinstance(value, Tensor)]
+        tensors |= {f"{prefix}.{name}" if prefix else name: value for name, value in owned}
+    return tensors
+
+
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in vars(module).items() if name not in _TORCH_ATTRIBUTES}
+    named = vars(module).items()
+    return {
+        name: _plain(value) for name, value in named if name not in _TORCH_ATTRIBUTES and not isinstance(value, Tensor)
+    }
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value reads best
@@ -71,7 +97,7 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value rea
         return [type(value).__name__, value if not isinstance(value, Enum) else repr(value)]
     if isinstance(value, float | complex | bytes | torch.dtype | torch.device | torch.Size | slice | Path | range):
         return [type(value).__name__, repr(value)]
-    if isinstance(value, Tensor | np.ndarray | np.generic):  # a tensor that is no buffer is a constant of the graph
+    if isinstance(value, Tensor | np.ndarray | np.generic):  # inside a container: a constant of the graph
         array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
         return ["array", array.dtype.str, list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
     if isinstance(value, Enum | type):
@@ -90,10 +116,10 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value rea
     raise _NoKeyError(type(value).__name__)
 
 
-def _shared(state: dict[str, Tensor]) -> list[list[str]]:
+def _shared(tensors: dict[str, Tensor]) -> list[list[str]]:
     """Names that are one and the same tensor: the exporter keeps only one of them."""
     groups: dict[tuple[Any, ...], list[str]] = {}
-    for name, tensor in state.items():
+    for name, tensor in tensors.items():
         if tensor.numel():
             groups.setdefault((tensor.data_ptr(), tuple(tensor.shape), tensor.stride()), []).append(name)
     return sorted(sorted(names) for names in groups.values() if len(names) > 1)

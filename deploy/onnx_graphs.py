@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -25,9 +26,21 @@ OPSET = 20
 _export_lock = threading.Lock()  # the exporter patches torch while it runs, and `warnings` is one per process
 
 
+class ExportedGraph(NamedTuple):
+    """A graph, and whether it may serve other modules of the same structure: it holds no copy of an open tensor."""
+
+    model: onnx.ModelProto
+    reusable: bool
+
+
 def export_graph(
-    module: nn.Module, examples: Sequence[Tensor], *, inputs: Sequence[str], outputs: Sequence[str], as_template: bool
-) -> onnx.ModelProto:
+    module: nn.Module,
+    examples: Sequence[Tensor],
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    open_tensors: Mapping[str, Tensor] | None = None,
+) -> ExportedGraph:
     """Export `module` with a dynamic batch (the first axis of every input).
 
     Args:
@@ -35,14 +48,14 @@ def export_graph(
         examples: one tensor an input, batch of at least 2 so that no size is mistaken for a constant 1.
         inputs: their names in the graph.
         outputs: likewise.
-        as_template: leave the module's tensors open as graph inputs under their `state_dict` names, instead of
-            folding them (batch norm into convolutions, for one).
+        open_tensors: the module's tensors to leave open as graph inputs, by name, which makes a template; all others
+            are constants, folded where they can be (batch norm into convolutions, for one).
     """
     assert all(example.shape[0] >= 2 for example in examples), "a batch of 1 would be specialised"
     assert not module.training, "export what runs at the line"
     batch = torch.export.Dim("batch", min=1)
     shapes = tuple({0: batch} for _ in examples)
-    varargs = len(examples) > 1 or as_template  # a head's forward is (*levels): one tuple of shapes for all of them
+    varargs = open_tensors is not None  # a head's forward is (*levels): one tuple of shapes for all of them
     with _export_lock, warnings.catch_warnings():
         # all inputs share one batch dimension on purpose
         warnings.filterwarnings("ignore", message=".*The axis name: batch will not be used", category=UserWarning)
@@ -58,23 +71,25 @@ def export_graph(
             verbose=False,
         )
         assert program is not None, "the exporter gives a program when no file is asked for"
-        if as_template:
-            _open_state(program.model.graph, set(module.state_dict()))
+        reusable = not _holds_copy(program, open_tensors or {})
+        _open(program.model.graph, open_tensors or {})
         program.optimize()
     _static_resize(program.model.graph)
     RemoveUnusedNodesPass()(program.model)
     ClearMetadataAndDocStringPass()(program.model)  # it holds source paths of the machine that exported
     model = ir.to_proto(program.model)
     onnx.checker.check_model(model)
-    return model
+    return ExportedGraph(model, reusable)
 
 
-def fill_template(template: onnx.ModelProto, state: Mapping[str, Tensor], *, inputs: Sequence[str]) -> onnx.ModelProto:
+def fill_template(
+    template: onnx.ModelProto, tensors: Mapping[str, Tensor], *, inputs: Sequence[str]
+) -> onnx.ModelProto:
     """Turn the open inputs of a template into initializers.
 
     Args:
-        template: from `export_graph(as_template=True)`; not changed.
-        state: a `state_dict`; names the graph does not use are left out.
+        template: from `export_graph` with `open_tensors`; not changed.
+        tensors: by name; those the graph does not use are left out.
         inputs: the inputs that stay inputs.
     """
     model = onnx.ModelProto()
@@ -84,7 +99,7 @@ def fill_template(template: onnx.ModelProto, state: Mapping[str, Tensor], *, inp
     for value in graph.input:
         if value.name in inputs:
             continue
-        tensor = state[value.name].detach().cpu().contiguous().numpy()
+        tensor = tensors[value.name].detach().cpu().contiguous().numpy()
         declared = value.type.tensor_type
         shape = tuple(dim.dim_value for dim in declared.shape.dim)
         assert shape == tensor.shape, f"{value.name}: the template has {shape}, the head {tensor.shape}"
@@ -95,7 +110,22 @@ def fill_template(template: onnx.ModelProto, state: Mapping[str, Tensor], *, inp
     return model
 
 
-def _open_state(graph: ir.Graph, names: set[str]) -> None:
+def _holds_copy(program: torch.onnx.ONNXProgram, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a constant of the graph equals a tensor that should be open.
+
+    A buffer that `forward` reaches under a second name is such a case: the exporter copies it as a constant.
+    """
+    exported = program.exported_program
+    constants = dict(exported.constants) if exported is not None else {}
+    unnamed = [value for name, value in constants.items() if name not in tensors and isinstance(value, Tensor)]
+    return any(
+        constant.dtype == tensor.dtype and torch.equal(constant.cpu(), tensor.cpu())
+        for constant in unnamed
+        for tensor in tensors.values()
+    )
+
+
+def _open(graph: ir.Graph, names: Collection[str]) -> None:
     """Make the module's tensors graph inputs, so that the optimiser cannot fold their values in."""
     for name in [name for name in graph.initializers if name in names]:
         value = graph.initializers.pop(name)
