@@ -27,10 +27,10 @@ R = TypeVar("R")
 
 
 def fails_with_a_sentence(body: Callable[P, R]) -> Callable[P, R]:
-    """A flow body whose `LinewiseError` becomes the run's state message, without a traceback.
+    """A flow body whose `LinewiseError` becomes the run's state message, word for word.
 
-    Everything else is our own bug or the machine's trouble and keeps its traceback. Called outside a flow run (through
-    `.fn`), the error is raised as it is.
+    Everything else is our own bug or the machine's trouble and keeps Prefect's message. Called outside a flow run
+    (through `.fn`), the error is raised as it is. Not for tasks: there Prefect hands a returned state on as the result.
     """
 
     @functools.wraps(body)

@@ -378,6 +378,7 @@ def test_only_storage_trouble_is_tried_again(prefect_api, error, tries):
 
     state = body(return_state=True)
     assert state.message == "expected a, got b: c"
+    assert isinstance(state.result(raise_on_failure=False), type(error))
     assert len(calls) == tries
 
 
