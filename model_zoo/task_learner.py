@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_zoo.heads import LearnedHead, ThetaScorer
-from model_zoo.inner_loop import Parameters
+from model_zoo.inner_loop import LossOf, Parameters
 from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, level_groups
 from model_zoo.task_head import Targets, Trunk, anomaly_loss, apply_theta, image_score, initial_theta
 from model_zoo.tasks import PreparedSupport, PreparedTask, TaskInputs, prepare_support, prepare_task, subset
@@ -42,6 +43,10 @@ class TaskLearnerConfig:
     own_rate: float = 3e-3
     channel_dropout: float = 0.1
     query_images: int = 10
+
+
+Adapts = Literal["theta", "local", "all"]
+"""What an inner loop changes: theta; theta and the trunk's last convolution; theta and the whole trunk."""
 
 
 class TaskLearner(nn.Module):
@@ -116,6 +121,29 @@ class TaskLearner(nn.Module):
         trunk = {name.removeprefix("trunk."): value for name, value in parameters.items() if name != "theta"}
         channels = torch.func.functional_call(self.trunk, trunk, (inputs,)) if trunk else self.trunk(inputs)
         return apply_theta(parameters["theta"], channels, inputs.log_base)
+
+    def support_loss(self, support: TaskInputs, adapts: Adapts) -> LossOf:
+        """The support loss as a function of a line's parameters. What they leave as it is is computed once."""
+        inputs, targets = support
+        if adapts == "theta":
+            channels = self.trunk(inputs)
+
+            def logits(parameters: Parameters) -> Tensor:
+                return apply_theta(parameters["theta"], channels, inputs.log_base)
+
+        elif adapts == "local":
+            embedding = self.trunk.embed(inputs)
+
+            def logits(parameters: Parameters) -> Tensor:
+                weight, bias = parameters["trunk.local.weight"], parameters["trunk.local.bias"]
+                return apply_theta(parameters["theta"], F.conv2d(embedding, weight, bias, padding=1), inputs.log_base)
+
+        else:
+
+            def logits(parameters: Parameters) -> Tensor:
+                return self.logits(parameters, inputs)
+
+        return lambda parameters: anomaly_loss(logits(parameters), targets)
 
     def _trunk_with(self, parameters: Parameters) -> Trunk:
         trunk = Trunk(

@@ -17,7 +17,7 @@ from deploy.devices import available_cpus
 from deploy.export import export_head
 from deploy.runtime import ScoringEngine
 from flows.jobs.backbones import OpenBackbone, open_backbone
-from flows.jobs.fold_training import FoldTrainer, Trained
+from flows.jobs.fold_training import GENERATED, FoldTrainer, Trained
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import EvaluateRequest, Protocol
 from flows.jobs.sources import Sources
@@ -114,36 +114,39 @@ class _Evaluation:
 
     def _line_rows(self, line: ProductLine, trained: dict[str, Trained]) -> Iterator[Row]:
         speed: dict[tuple[str, int], float] = {}
-        for seed, defects in itertools.product(range(self.request.seeds), sorted(set(self.request.defects))):
+        preprocess, size = self.backbone.preprocess(), (self.backbone.spec.height, self.backbone.spec.width)
+        for seed in range(self.request.seeds):
             self.on_progress(Progress(stage=f"test {line.name}", done=seed, total=self.request.seeds))
-            images = self._images(line, defects, seed)
-            start = time.perf_counter()
-            support = self._support(images, seed)
-            loading = time.perf_counter() - start
-            query = build_query(images.query, self.features, self.backbone.preprocess())
-            truth = read_truth(images.query, (self.backbone.spec.height, self.backbone.spec.width))
-            for name, head, output, seconds in self._adapted(trained, support, query, seed):
-                if (name, defects) not in speed:
-                    speed[name, defects] = self._score_ms(head, images.query, query)
-                figures = evaluate_outputs(
-                    output,
-                    head.leave_one_out(support),
-                    truth,
-                    target_false_reject_rate=self.request.target_false_reject_rate,
-                    pooled=trained[name].calibration,
-                )
-                yield {
-                    "line": line.name,
-                    "data_set": line.data_set,
-                    "learner": name,
-                    "good": self.request.good,
-                    "defects": defects,
-                    "seed": seed,
-                    **figures,
-                    "adapt_seconds": loading + seconds,
-                    "score_ms": speed[name, defects],
-                    "note": self._note(line, images, defects),
-                }
+            records = self._images(line, max(self.request.defects), seed).query
+            query, truth = build_query(records, self.features, preprocess), read_truth(records, size)
+            for defects in sorted(set(self.request.defects)):
+                images = self._images(line, defects, seed)
+                assert images.query == records, "one query for all numbers of support defects"
+                start = time.perf_counter()
+                support = self._support(images, seed)
+                loading = time.perf_counter() - start
+                for name, head, output, seconds in self._adapted(trained, support, query, seed):
+                    if (name, defects) not in speed:
+                        speed[name, defects] = self._score_ms(head, records, query)
+                    figures = evaluate_outputs(
+                        output,
+                        head.leave_one_out(support),
+                        truth,
+                        target_false_reject_rate=self.request.target_false_reject_rate,
+                        pooled=trained[name].calibration,
+                    )
+                    yield {
+                        "line": line.name,
+                        "data_set": line.data_set,
+                        "learner": name,
+                        "good": self.request.good,
+                        "defects": defects,
+                        "seed": seed,
+                        **figures,
+                        "adapt_seconds": loading + seconds,
+                        "score_ms": speed[name, defects],
+                        "note": self._note(line, images, defects),
+                    }
 
     def _images(self, line: ProductLine, defects: int, seed: int) -> EpisodeImages:
         """An episode's images: the query is the same for all numbers of support defects of a seed."""
@@ -229,6 +232,6 @@ def _generated_lines(request: EvaluateRequest, settings: Settings, on_progress: 
     names = {path.name for path in paths}
     found = [line for line in find_lines(folder) if line.root.name in names]
     return tuple(
-        ProductLine(f"generated/{line.name}", "generated", line.root, line.train_good, line.test_good, line.defects)
+        ProductLine(f"{GENERATED}/{line.name}", GENERATED, line.root, line.train_good, line.test_good, line.defects)
         for line in found
     )

@@ -22,6 +22,11 @@ POOLED = "in_context"
 """The learner whose trunk and theta0 the other meta-learners of a fold start from: it is what pooled training gives."""
 
 
+GENERATED = "generated"
+"""The data set of generated source lines. They teach, but thresholds are pooled from real lines where there are any:
+real cameras and parts stray in their own ways."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """A learner of a fold, with what its source lines say about thresholds."""
@@ -55,6 +60,7 @@ class FoldTrainer:
             LineError: a meta-learner is asked for, and no source line has defects.
         """
         usable = [line for line in fold.train if line.defects]
+        judges = [line for line in usable if line.data_set != GENERATED] or usable
         pooled: TaskLearner | None = None
         trained = {}
         for name in sorted((value.value for value in self._request.learners), key=lambda name: name != POOLED):
@@ -66,7 +72,7 @@ class FoldTrainer:
                     learner.warm_start(pooled)
                     self._outer_loop(learner, usable, learner.config.outer_steps - self._request.iterations)
             self._on_progress(Progress(stage=f"calibrate {name}", done=0))
-            trained[name] = Trained(learner, self._calibration(name, learner, usable) if usable else None)
+            trained[name] = Trained(learner, self._calibration(name, learner, judges) if judges else None)
         return trained
 
     def _calibration(self, name: str, learner: Learner, lines: Sequence[ProductLine]) -> PooledCalibration:

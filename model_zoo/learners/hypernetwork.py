@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model_zoo.inner_loop import Parameters, guarded_inner_loop, inner_loop
 from model_zoo.set_encoder import encode_set, encoding_size, small_mlp
-from model_zoo.task_head import THETA_SIZE, anomaly_loss, theta_scale
+from model_zoo.task_head import THETA_SIZE, theta_scale
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import TaskInputs
 from pipeline.features import BackboneSpec
@@ -45,11 +45,9 @@ class HypernetworkLearner(TaskLearner):
         """The generated theta, refined; guarded on a new line."""
         theta = self.theta0 + self.generate(encode_set(self.trunk, support)) * theta_scale()
 
-        def support_loss(parameters: Parameters) -> Tensor:
-            return anomaly_loss(self.logits(parameters, support.inputs), support.targets)
-
+        loss = self.support_loss(support, "theta")
         rates: dict[str, Tensor | float] = {"theta": self.hypernetwork.rate}
         steps = self.hypernetwork.steps
         if training:
-            return inner_loop({"theta": theta}, support_loss, steps=steps, rates=rates, create_graph=True), 0.0
-        return guarded_inner_loop({"theta": theta}, support_loss, steps=steps, rates=rates), 0.0
+            return inner_loop({"theta": theta}, loss, steps=steps, rates=rates, create_graph=True), 0.0
+        return guarded_inner_loop({"theta": theta}, loss, steps=steps, rates=rates), 0.0

@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Tensor
 
 from model_zoo.inner_loop import Parameters, guarded_inner_loop, inner_loop
-from model_zoo.task_head import anomaly_loss, theta_scale
+from model_zoo.task_head import theta_scale
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import TaskInputs
 from pipeline.features import BackboneSpec
@@ -56,15 +56,13 @@ class MamlLearner(TaskLearner):
                 start[f"trunk.local.{name}"] = value
                 rates[f"trunk.local.{name}"] = self.maml.trunk_inner_rate
 
-        scale = theta_scale()
+        plain_loss, scale = self.support_loss(support, "local" if self.maml.scope == "full" else "theta"), theta_scale()
 
-        def support_loss(parameters: Parameters) -> Tensor:
-            loss = anomaly_loss(self.logits(parameters, support.inputs), support.targets)
+        def loss(parameters: Parameters) -> Tensor:
             away = ((parameters["theta"] - self.theta0) / scale).square().mean()
-            return loss + self.maml.proximal * away
+            return plain_loss(parameters) + self.maml.proximal * away
 
+        steps = self.maml.steps
         if training:
-            return inner_loop(
-                start, support_loss, steps=self.maml.steps, rates=rates, create_graph=self.maml.order == 2
-            ), 0.0
-        return guarded_inner_loop(start, support_loss, steps=self.maml.steps, rates=rates), 0.0
+            return inner_loop(start, loss, steps=steps, rates=rates, create_graph=self.maml.order == 2), 0.0
+        return guarded_inner_loop(start, loss, steps=steps, rates=rates), 0.0

@@ -18,7 +18,6 @@ from typing import Literal
 from torch import Tensor
 
 from model_zoo.inner_loop import Parameters, guarded_inner_loop
-from model_zoo.task_head import anomaly_loss
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import TaskInputs
 from pipeline.features import BackboneSpec
@@ -26,10 +25,10 @@ from pipeline.features import BackboneSpec
 
 @dataclass(frozen=True, kw_only=True)
 class TransferConfig(TaskLearnerConfig):
-    """`steps` and `rate` of the fit on the support; `start` as in the module's docstring."""
+    """`start` as in the docstring above; steps of the fit on the support, and its rates of theta and of the trunk."""
 
     start: Literal["random", "pooled", "in_context"] = "random"
-    steps: int = 40
+    steps: int = 30
     rate: float = 0.1
     trunk_step: float = 0.02
 
@@ -52,7 +51,5 @@ class TransferLearner(TaskLearner):
             for name, value in self.trunk.named_parameters():
                 start[f"trunk.{name}"], rates[f"trunk.{name}"] = value, self.transfer.trunk_step
 
-        def support_loss(parameters: Parameters) -> Tensor:
-            return anomaly_loss(self.logits(parameters, support.inputs), support.targets)
-
-        return guarded_inner_loop(start, support_loss, steps=self.transfer.steps, rates=rates), 0.0
+        loss = self.support_loss(support, "all" if self.transfer.start == "random" else "theta")
+        return guarded_inner_loop(start, loss, steps=self.transfer.steps, rates=rates), 0.0
