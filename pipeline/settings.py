@@ -5,6 +5,7 @@
     LINEWISE_DEVICE          cpu, cuda, tensorrt or auto                           auto
     LINEWISE_WORKERS         scoring threads                                       one per core
     LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
+    LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
 
 Whatever Linewise names itself lies below the home folder; only what a user names on purpose lies elsewhere.
 """
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
     device: DeviceName = Field(default=DeviceName.AUTO, description="Where scoring runs unless a request says so.")
     workers: int | None = Field(default=None, ge=1, le=256, description="Scoring threads; empty: one per core.")
     feature_cache: Path | None = Field(default=None, description="Folder of cached patch features.")
+    keep_reports: int = Field(default=500, ge=1, description="Newest report folders of a line that scoring keeps.")
 
     @field_validator("home", "feature_cache")
     @classmethod

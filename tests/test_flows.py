@@ -34,6 +34,7 @@ from flows.evaluation_outputs import require_writable, rows_as_json  # noqa: E40
 from flows.jobs import adapt as adapt_job  # noqa: E402
 from flows.jobs import export as export_job  # noqa: E402
 from flows.jobs import score as score_job  # noqa: E402
+from flows.jobs import score_pictures  # noqa: E402
 from flows.jobs.progress import Progress  # noqa: E402
 from flows.jobs.requests import (  # noqa: E402
     AdaptNewLinesRequest,
@@ -129,6 +130,17 @@ def test_scoring_again_scores_nothing_twice(home, line):
     assert np.allclose(first.summary.scores, second.summary.scores)
     assert second.report != first.report
     assert "had a score of this bundle already" in second.report.read_text()
+    flagged = {item.name for item in first.gallery if item.decision is not Decision.PASS}
+    assert {item.name for item in second.gallery} == flagged, "flagged earlier, shown with that overlay"
+
+
+def test_a_schedule_does_not_fill_the_disk_with_reports(home, line, monkeypatch):
+    monkeypatch.setenv("LINEWISE_KEEP_REPORTS", "2")
+    own = home / "reports" / "Line_A-7" / "mine"
+    own.mkdir(parents=True)
+    made = [score(score_request(line)).report.parent for _ in range(3)]
+    assert own.is_dir()
+    assert [folder.is_dir() for folder in made].count(True) == 2
 
 
 def test_outputs_go_where_the_request_says(home, line, tmp_path):
@@ -213,9 +225,9 @@ def test_a_gpu_that_is_not_there_is_refused(home, line):
 
 def test_the_gallery_shows_the_good_patch_as_the_bank_saw_it(home, line):
     """The views of scoring are the augmentations of adaptation, whose module imports torch."""
-    assert list(score_job.VIEWS) == list(AUGMENTATIONS)
+    assert list(score_pictures.VIEWS) == list(AUGMENTATIONS)
     image = np.random.default_rng(0).integers(0, 255, (6, 6, 3), dtype=np.uint8)
-    for name, view in score_job.VIEWS.items():
+    for name, view in score_pictures.VIEWS.items():
         assert np.array_equal(view(image), AUGMENTATIONS[name](image))
 
 

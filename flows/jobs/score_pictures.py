@@ -1,0 +1,116 @@
+"""Pictures of a scoring run: which images the report shows, and how each is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from deploy.bundle import Bundle
+from deploy.gallery import Gallery, GalleryItem, SupportView, build_item
+from deploy.overlay import encode_jpeg, shrink
+from deploy.scorer import ImageResult, ImageView
+from pipeline.calibration import Decision
+from pipeline.errors import ImageError
+from pipeline.images import read_native
+
+EARLIER_SIDE = 448
+
+VIEWS: Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    "hflip": lambda image: image[:, ::-1],
+    "vflip": lambda image: image[::-1],
+    "rot180": lambda image: image[::-1, ::-1],
+}
+"""The augmentations of `pipeline.support`, which imports torch; a test holds the two equal."""
+
+
+class Pictures:
+    """Offers a run's images to a gallery; pictures are drawn only for those it takes.
+
+    Args:
+        gallery: chooses.
+        bundle: that scores; its support images stand beside the worst patches.
+        folder: the scored folder; names are relative to it.
+    """
+
+    def __init__(self, gallery: Gallery, bundle: Bundle, folder: Path) -> None:
+        self._gallery = gallery
+        self._manifest = bundle.manifest
+        self._sources = bundle.bank_sources()
+        self._support_view = _support_view(bundle)
+        self._folder = folder
+
+    def take(self, result: ImageResult, view: ImageView | None) -> None:
+        """Offer one file: as the model saw it just now, or, if it was flagged in an earlier run, with that overlay."""
+        if result.score is None or result.decision is None:
+            return
+        score, decision, path = result.score, result.decision, result.path
+        name = str(path.relative_to(self._folder)) if path.is_relative_to(self._folder) else path.name
+
+        def scored(view: ImageView) -> GalleryItem:
+            return build_item(
+                name=name,
+                score=score,
+                decision=decision,
+                pixels=view.pixels,
+                anomaly_map=view.anomaly_map,
+                pixel_threshold=self._manifest.threshold.pixel,
+                nearest=view.nearest,
+                bank_sources=self._sources,
+                support_view=self._support_view,
+                display=self._display(path),
+            )
+
+        if view is not None:
+            self._gallery.offer(score, decision, lambda: scored(view))
+        elif result.flagged and result.overlay_path is not None and result.overlay_path.is_file():
+            self._gallery.offer(score, decision, lambda: self._earlier(name, score, decision, result))
+
+    def _earlier(self, name: str, score: float, decision: Decision, result: ImageResult) -> GalleryItem:
+        """A file that an earlier run flagged, under that run's overlay; what is gone since then is left grey."""
+        assert result.overlay_path is not None
+        grey = np.full((64, 64, 3), 127, dtype=np.uint8)
+        display = self._display(result.path)
+        try:
+            drawn = simplejpeg.decode_jpeg(result.overlay_path.read_bytes(), colorspace="RGB")
+        except (OSError, ValueError):
+            drawn = grey
+        return GalleryItem(
+            name=name,
+            score=score,
+            decision=decision,
+            image=encode_jpeg(shrink(grey if display is None else display, EARLIER_SIDE)),
+            overlay=encode_jpeg(shrink(drawn, EARLIER_SIDE)),
+        )
+
+    def _display(self, path: Path) -> NDArray[np.uint8] | None:
+        """The file at its own size, for looking at; None when it changed or went away since it was scored."""
+        try:
+            return read_native(path, white_level=self._manifest.preprocess.white_level)
+        except ImageError:
+            return None
+
+
+def _support_view(bundle: Bundle) -> SupportView:
+    """The good support images as the bank saw them. An augmentation that the bundle does not name cannot be shown."""
+    names = bundle.manifest.learner.config.get("augmentations")
+    views = [VIEWS.get(str(name)) for name in names] if isinstance(names, list) else []
+    paths = bundle.support_paths
+
+    def show(image: int, augmentation: int) -> NDArray[np.uint8] | None:
+        if not 0 <= image < len(paths):
+            return None
+        stored = cv2.imread(str(paths[image]), cv2.IMREAD_COLOR)
+        if stored is None:
+            return None
+        pixels = np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        if augmentation < 0:
+            return pixels
+        view = views[augmentation] if augmentation < len(views) else None
+        return None if view is None else np.ascontiguousarray(view(pixels))
+
+    return show
