@@ -15,24 +15,19 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model_zoo.backbone_weights import tensors_sha256
+from model_zoo.channel_std import measure_channel_std, pinned_channel_std
 from model_zoo.trunks import COARSE_STRIDE, FINE_STRIDE, TRUNKS, Trunk, build_trunk
 from pipeline.errors import ConfigError
 from pipeline.features import BackboneSpec, FeatureGroup, FeatureLevel
-from pipeline.synthetic_lines import generate_line
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 BACKBONES: tuple[str, ...] = tuple(TRUNKS)
 """Backbones with a recipe of their own; any timm name that gives feature maps works as well."""
-
-STD_IMAGES = 32
-"""How many generated images the channel standard deviation is taken over."""
 
 
 class Backbone(nn.Module):
@@ -106,11 +101,25 @@ def build_backbone(
         ConfigError: unknown name, unusable size, missing or unfitting weights.
         StorageError: the weights file cannot be read.
     """
+    unscaled, trunk, level_strides = _unscaled(name, size, weights, seed)
+    level_of_tap, blank_spec = unscaled.level_of_tap, unscaled.spec
+    channel_std = pinned_channel_std(blank_spec.weights_sha256) or measure_channel_std(unscaled, size)
+    spec = _describe(blank_spec, trunk, level_of_tap, level_strides, unscaled)
+    backbone = Backbone(trunk, level_of_tap, channel_std, spec)
+    backbone.spec = dataclasses.replace(spec, fingerprint=_fingerprint(backbone, spec))
+    return backbone
+
+
+def unscaled_backbone(name: str, *, size: int) -> Backbone:
+    """A backbone with its own weights, before its features are divided; its spec lacks levels and fingerprint."""
+    return _unscaled(name, size, None, 0)[0]
+
+
+def _unscaled(name: str, size: int, weights: Path | str | None, seed: int) -> tuple[Backbone, Trunk, list[int]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trunk = build_trunk(name, size, weights)
     level_strides, level_of_tap = _levels(trunk, size, name)
-    images = generated_images(STD_IMAGES, size)
     plain = [torch.ones(1)] * len(level_strides)
     blank_spec = BackboneSpec(
         name=name,
@@ -125,17 +134,7 @@ def build_backbone(
         groups=(),
         fingerprint="",
     )
-    unscaled = Backbone(trunk, level_of_tap, plain, blank_spec)
-    channel_std = _channel_std(unscaled, images)
-    spec = _describe(blank_spec, trunk, level_of_tap, level_strides, unscaled, images[:1])
-    backbone = Backbone(trunk, level_of_tap, channel_std, spec)
-    backbone.spec = dataclasses.replace(spec, fingerprint=_fingerprint(backbone, spec))
-    return backbone
-
-
-def generated_images(count: int, size: int) -> NDArray[np.uint8]:
-    """(count, size, size, 3) uint8: good images of `count` procedural product lines, the same on every call."""
-    return np.stack([generate_line(seed, size=size).good(np.random.default_rng(seed))[0] for seed in range(count)])
+    return Backbone(trunk, level_of_tap, plain, blank_spec), trunk, level_strides
 
 
 def _levels(trunk: Trunk, size: int, name: str) -> tuple[list[int], list[tuple[int, int]]]:
@@ -161,41 +160,15 @@ def _levels(trunk: Trunk, size: int, name: str) -> tuple[list[int], list[tuple[i
 
 
 @torch.inference_mode()
-def _channel_std(unscaled: Backbone, images_BHWC: NDArray[np.uint8]) -> list[Tensor]:
-    """Standard deviation of each channel over all patches of all images, on a coarse logarithmic grid.
-
-    Rounded to eighths of an octave: the scale needs no precision, and the last bits of a convolution differ from one
-    processor to the next, which must not give the same backbone two fingerprints.
-    """
-    sums: list[tuple[Tensor, Tensor, int]] = []
-    for start in range(0, len(images_BHWC), 4):
-        levels = unscaled(torch.from_numpy(images_BHWC[start : start + 4]))
-        for i, features in enumerate(levels):
-            values = features.double().transpose(0, 1).flatten(1)
-            if i == len(sums):
-                zero = torch.zeros(values.shape[0], dtype=torch.float64)
-                sums.append((zero, zero.clone(), 0))
-            first, second, count = sums[i]
-            sums[i] = (first + values.sum(1), second + values.square().sum(1), count + values.shape[1])
-    deviations = []
-    for first, second, count in sums:
-        deviation = (second / count - (first / count).square()).clamp_min(0).sqrt()
-        floor = deviation.median().clamp_min(1e-12) * 1e-2  # a dead channel must not become pure amplified rounding
-        deviations.append(torch.exp2((torch.log2(deviation.clamp_min(floor)) * 8).round() / 8).float())
-    return deviations
-
-
-@torch.inference_mode()
 def _describe(
     blank: BackboneSpec,
     trunk: Trunk,
     level_of_tap: Sequence[tuple[int, int]],
     level_strides: Sequence[int],
     unscaled: Backbone,
-    image_BHWC: NDArray[np.uint8],
 ) -> BackboneSpec:
-    """The spec with the levels and groups as one real image shows them."""
-    images = torch.from_numpy(image_BHWC)
+    """The spec with the levels and groups as a black image shows them."""
+    images = torch.zeros(1, blank.height, blank.width, 3, dtype=torch.uint8)
     maps = trunk.module((images.permute(0, 3, 1, 2).float() - 128) / 128)
     grids = [tuple(features.shape[2:]) for features in unscaled(images)]
     groups: list[FeatureGroup] = []

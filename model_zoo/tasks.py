@@ -44,9 +44,7 @@ class PreparedSupport(NamedTuple):
     task: TaskInputs
 
 
-def prepare_support(
-    support: SupportSet, groups: LevelGroups, config: InvariantConfig, *, seed: int
-) -> PreparedSupport:
+def prepare_support(support: SupportSet, groups: LevelGroups, config: InvariantConfig, *, seed: int) -> PreparedSupport:
     """Build the inputs from a support set and see the support through them."""
     inputs = InvariantInputs(support, groups, config, seed=seed)
     return PreparedSupport(inputs, support_task(inputs, support))

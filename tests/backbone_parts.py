@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deploy.export import export_backbone
-from model_zoo.backbones import Backbone, build_backbone, generated_images
+from model_zoo.backbones import Backbone, build_backbone
+from model_zoo.channel_std import generated_images
 from pipeline.features import BackboneArtefact
 from pipeline.learner import AnomalyHead, AnomalyOutput
 

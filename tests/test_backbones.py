@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model_zoo.backbone_weights import LITE_PACKAGES, lite_state_to_timm, read_state_dict
-from model_zoo.backbones import BACKBONES, DEFAULT_BACKBONE, build_backbone, generated_images
+from model_zoo.backbones import BACKBONES, DEFAULT_BACKBONE, build_backbone
+from model_zoo.channel_std import generated_images
 from pipeline.errors import ConfigError, StorageError
 from pipeline.features import BackboneSpec
 from tests.backbone_parts import SIZE, backbone, images

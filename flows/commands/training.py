@@ -110,6 +110,7 @@ def evaluate(
     backbone: BackboneOption = None,
     size: SizeOption = None,
     target_false_reject_rate: RateOption = None,
+    processes: Annotated[int | None, typer.Option(help="Processes that share the folds.")] = None,
     max_test_images: Annotated[int | None, typer.Option(help="Test at most this many images of a line.")] = None,
     synthetic_lines: Annotated[
         int | None, typer.Option(help="Generated lines that join the training lines of every fold.")
@@ -136,6 +137,7 @@ def evaluate(
         backbone=backbone,
         size=size,
         target_false_reject_rate=target_false_reject_rate,
+        processes=processes,
         max_test_images=max_test_images,
         synthetic_lines=synthetic_lines,
         seed=seed,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -61,11 +65,60 @@ def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = 
         LineError: no usable line to train on or to test on.
         ConfigError, StorageError: as the sentence says.
     """
-    return _Evaluation(request, settings, on_progress).run()
+    start = time.perf_counter()
+    folds = make_folds(request, settings, on_progress)
+    processes = min(request.processes, len(folds))
+    rows: list[Row] = []
+    with ExitStack() as stack:
+        if processes > 1:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(processes, context, _start_process, (request, settings)))
+            done_folds = pool.map(_rows_in_process, folds)
+        else:
+            done_folds = map(_Evaluation(request, settings, on_progress).fold_rows, folds)
+        for done, of_fold in enumerate(done_folds, 1):
+            rows += of_fold
+            on_progress(Progress(stage="folds", done=done, total=len(folds)))
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    return EvaluateResult(rows=rows, seconds=time.perf_counter() - start, peak_mib=peak)
+
+
+def make_folds(request: EvaluateRequest, settings: Settings, on_progress: OnProgress) -> list[Fold]:
+    """The request's folds, generated lines joined to every one's training lines."""
+    generated = _generated_lines(request, settings, on_progress)
+    if request.protocol is Protocol.TRAIN_TEST:
+        assert request.train_lines is not None
+        assert request.test_lines is not None
+        folds = [Fold("test", tuple(_lines(request.train_lines)), tuple(_lines(request.test_lines)))]
+    else:
+        assert request.lines is not None
+        lines = _lines(request.lines)
+        by_data_set = request.protocol is Protocol.LEAVE_ONE_DATA_SET_OUT
+        folds = leave_one_data_set_out(lines) if by_data_set else leave_one_line_out(lines)
+    return [Fold(fold.name, (*fold.train, *generated), fold.test) for fold in folds]
+
+
+def _lines(folder: Path) -> list[ProductLine]:
+    if not (lines := find_lines(folder)):
+        raise LineError(f"product lines in {folder}", "none", "name a folder of lines (MVTec AD layout)")
+    return lines
+
+
+def _start_process(request: EvaluateRequest, settings: Settings) -> None:
+    """Open what every fold of this process shares; one thread each, so that processes do not fight for cores."""
+    global _evaluation  # noqa: PLW0603 (a process pool's workers have no other place)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    _evaluation = _Evaluation(request, settings, ignore_progress)
+
+
+def _rows_in_process(fold: Fold) -> list[Row]:
+    assert _evaluation is not None
+    return _evaluation.fold_rows(fold)
 
 
 class _Evaluation:
-    """One run."""
+    """What one process needs: backbone, features, source episodes."""
 
     def __init__(self, request: EvaluateRequest, settings: Settings, on_progress: OnProgress) -> None:
         self.request = request
@@ -73,44 +126,15 @@ class _Evaluation:
         self.backbone: OpenBackbone = open_backbone(request.backbone, request.size, settings)
         self.features = self.backbone.cached(settings)
         self.templates = settings.home / "templates"
-        self.generated = _generated_lines(request, settings, on_progress)
         self.sources = Sources(
             self.features, self.backbone.preprocess(), request.good, max(request.defects), seed=request.seed
         )
         self.trainer = FoldTrainer(request, self.backbone.spec, self.sources, on_progress)
 
-    def run(self) -> EvaluateResult:
-        start = time.perf_counter()
-        rows: list[Row] = []
-        folds = self._folds()
-        for done, fold in enumerate(folds):
-            self.on_progress(Progress(stage="folds", done=done, total=len(folds)))
-            trained = self.trainer.train(fold)
-            for line in fold.test:
-                rows += self._line_rows(line, trained)
-        self.on_progress(Progress(stage="folds", done=len(folds), total=len(folds)))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return EvaluateResult(rows=rows, seconds=time.perf_counter() - start, peak_mib=peak)
-
-    def _folds(self) -> list[Fold]:
-        request = self.request
-        if request.protocol is Protocol.TRAIN_TEST:
-            assert request.train_lines is not None
-            assert request.test_lines is not None
-            train, test = find_lines(request.train_lines), find_lines(request.test_lines)
-            for folder, lines in ((request.train_lines, train), (request.test_lines, test)):
-                if not lines:
-                    raise LineError(f"product lines in {folder}", "none", "name a folder of lines (MVTec AD layout)")
-            return [Fold("test", (*train, *self.generated), tuple(test))]
-        assert request.lines is not None
-        lines = find_lines(request.lines)
-        by_protocol = {
-            Protocol.LEAVE_ONE_DATA_SET_OUT: leave_one_data_set_out,
-            Protocol.LEAVE_ONE_LINE_OUT: leave_one_line_out,
-        }
-        return [Fold(f.name, (*f.train, *self.generated), f.test) for f in by_protocol[request.protocol](lines)]
-
-    # --- tests ------------------------------------------------------------------------------------------------------
+    def fold_rows(self, fold: Fold) -> list[Row]:
+        """Train the fold's learners and test them on its lines."""
+        trained = self.trainer.train(fold)
+        return [row for line in fold.test for row in self._line_rows(line, trained)]
 
     def _line_rows(self, line: ProductLine, trained: dict[str, Trained]) -> Iterator[Row]:
         speed: dict[tuple[str, int], float] = {}
@@ -235,3 +259,7 @@ def _generated_lines(request: EvaluateRequest, settings: Settings, on_progress: 
         ProductLine(f"{GENERATED}/{line.name}", GENERATED, line.root, line.train_good, line.test_good, line.defects)
         for line in found
     )
+
+
+_evaluation: _Evaluation | None = None
+"""This worker process's, where folds are shared among processes."""

@@ -187,6 +187,7 @@ class EvaluateRequest(Request):
         default=0, ge=0, le=1000, description="Generated lines that join the training lines of every fold."
     )
     target_false_reject_rate: FalseRejectRate = 0.01
+    processes: int = Field(default=1, ge=1, le=64, description="Processes that share the folds.")
     max_test_images: int | None = Field(
         default=None, ge=2, le=100_000, description="Test at most this many images of a line; None: all."
     )
