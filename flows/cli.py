@@ -10,6 +10,7 @@ import typer
 from deploy.manifest import linewise_version
 from flows.commands import catalogue, demo, lines, plant, training
 from pipeline.errors import LinewiseError
+from pipeline.process_tuning import tune_process
 
 EXTRAS = frozenset(
     {
@@ -62,6 +63,7 @@ demo.register(app)
 
 def main() -> int:
     """Run the command. 0: done; 2: a mistake the user can mend, told in one sentence; 130: interrupted."""
+    tune_process()
     try:
         app()
     except LinewiseError as error:

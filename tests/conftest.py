@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.process_tuning import tune_process
+
+tune_process()
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -12,6 +12,7 @@ from model_zoo.backbones import Backbone, build_backbone
 from pipeline.feature_store import FeatureStore
 from pipeline.features import BackboneArtefact, BackboneSpec
 from pipeline.images import PreprocessSpec
+from pipeline.process_tuning import tune_process
 from pipeline.settings import Settings
 
 
@@ -47,6 +48,7 @@ def open_backbone(name: str, size: int, settings: Settings) -> OpenBackbone:
     Raises:
         ConfigError: unknown backbone or unusable size. StorageError: the home folder cannot be written.
     """
+    tune_process()
     settings.ensure_home()
     module = build_backbone(name, size=size)
     artefact = export_backbone(module, module.spec, Registry(settings.home).backbone_folder(module.spec.fingerprint))
