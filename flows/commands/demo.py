@@ -18,7 +18,7 @@ from flows.jobs.requests import AdaptRequest, ExportRequest, LearnerName, MetaTr
 from pipeline.errors import StorageError
 from pipeline.settings import DeviceName, Settings, load_settings
 
-SOURCE_SEEDS = range(6)
+SOURCE_SEEDS = range(4)
 NEW_SEED = 105
 NEW_LINE = "demo/new-line"
 GOOD, DEFECTS = 4, 4
