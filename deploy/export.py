@@ -179,7 +179,7 @@ def check_parity(
         tolerance: see `Parity`.
 
     Raises:
-        ParityError: they differ by more than the tolerance, or a value is not finite.
+        ParityError: they differ by more than the tolerance allows, or a value is not finite.
     """
     head.eval()
     expected = [head(*backbone(torch.from_numpy(images_BHWC[i : i + 1]))) for i in range(len(images_BHWC))]

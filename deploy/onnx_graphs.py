@@ -75,6 +75,7 @@ def export_graph(
         _open(program.model.graph, open_tensors or {})
         program.optimize()
     _static_resize(program.model.graph)
+    _static_fill(program.model.graph)
     RemoveUnusedNodesPass()(program.model)
     ClearMetadataAndDocStringPass()(program.model)  # it holds source paths of the machine that exported
     model = ir.to_proto(program.model)
@@ -156,3 +157,28 @@ def _static_resize(graph: ir.Graph) -> None:
         graph.initializers[name] = scales
         node.replace_input_with(2, scales)
         node.replace_input_with(3, None)
+
+
+def _static_fill(graph: ir.Graph) -> None:
+    """Turn `full_like(x, c)`, which the exporter writes with the shape of x, into `0 * x + c`, for the same reason."""
+    for node in list(graph):
+        if node.op_type != "Expand":
+            continue
+        fill, like = node.inputs[0], node.inputs[1]
+        shape_node = like.producer() if like is not None else None
+        if fill is None or shape_node is None or shape_node.op_type != "Shape":
+            continue
+        if "end" in shape_node.attributes or shape_node.attributes.get_int("start", 0) != 0:  # a part of the shape
+            continue
+        x, value = shape_node.inputs[0], ir.convenience.get_const_tensor(fill)
+        if x is None or value is None or value.size != 1 or value.dtype != ir.DataType.FLOAT or x.dtype != value.dtype:
+            continue
+        name = str(node.outputs[0].name)
+        zero = ir.Value(name=f"{name}_zero", const_value=ir.tensor(np.float32(0), name=f"{name}_zero"))
+        graph.initializers[f"{name}_zero"] = zero
+        nothing = ir.node("Mul", [x, zero])
+        filled = ir.node("Add", [nothing.outputs[0], fill])
+        graph.insert_before(node, [nothing, filled])
+        filled.outputs[0].shape, filled.outputs[0].dtype = node.outputs[0].shape, value.dtype
+        ir.convenience.replace_all_uses_with(node.outputs[0], filled.outputs[0])
+        graph.remove(node, safe=True)

@@ -97,6 +97,7 @@ class SmallHead(AnomalyHead):
         bank = self.get_buffer("bank_0")
         index = torch.addmm(bank.square().sum(1)[None], query, bank.t(), alpha=-2).argmin(1)
         residual = (query - bank[index]).abs().reshape(-1, height, width, 64).permute(0, 3, 1, 2)
+        maps[0] = maps[0] - torch.ones_like(maps[0]) * self.get_buffer("scale")[0]
         logits = self.trunk(torch.cat([*maps, torch.log1p(residual)], 1))[:, 0]
         anomaly_map = self.base_weight * torch.cat(maps, 1).mean(1) + logits
         return AnomalyOutput(anomaly_map.flatten(1).topk(3, dim=1).values.mean(1), anomaly_map, nearest)

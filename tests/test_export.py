@@ -307,20 +307,40 @@ def test_parity_from_image_to_score(templates: Path, tmp_path: Path) -> None:
 
 
 def test_comparison_of_outputs() -> None:
-    score, maps, nearest = np.float32([100, 1]), np.zeros((2, 3, 3), np.float32), np.zeros((2, 2, 2), np.int64)
-    shifted = (score + np.float32([0.05, 0]), maps + np.float32(5e-4), nearest + np.eye(2, dtype=np.int64))
-    assert compare_outputs((score, maps, nearest), shifted, 1e-3) == Parity(
-        max_score_error=pytest.approx(5e-4, rel=1e-3),
+    score, nearest = np.float32([100, 1, 2]), np.zeros((3, 2, 2), np.int64)
+    maps = np.zeros((3, 16, 16), np.float32)
+    other = (score + np.float32([0.05, 0, 0]), maps + np.float32(5e-4), nearest + np.eye(2, dtype=np.int64))
+    assert compare_outputs((score, maps, nearest), other, 1e-3) == Parity(
+        max_score_error=pytest.approx(5e-4, rel=1e-3),  # relative to the largest score
         max_map_error=pytest.approx(5e-4),
+        typical_map_error=pytest.approx(5e-4),
         tolerance=1e-3,
-        images=2,
+        images=3,
         nearest_agreement=0.5,
     )
-    with pytest.raises(ParityError, match=r"scores within 0\.0001"):
-        compare_outputs((score, maps, nearest), shifted, 1e-4)
+    with pytest.raises(ParityError, match=r"maps within 0\.0001"):
+        compare_outputs((score, maps, nearest), other, 1e-4)
     with pytest.raises(ParityError, match="anomaly_map as float32"):
         compare_outputs((score, maps, nearest), (score, maps[:, :2], nearest), 1e-3)
-    with pytest.raises(ParityError, match="nan"):
-        compare_outputs((score, maps * np.nan, nearest), (score, maps, nearest), 1e-3)
-    with pytest.raises(ParityError, match="inf"):
-        compare_outputs((score, maps, nearest), (score, np.full_like(maps, np.inf), nearest), 1e-3)
+    for value in (np.nan, np.inf):
+        with pytest.raises(ParityError, match="difference of nan"):
+            compare_outputs((score, maps, nearest), (score, maps + np.float32(value), nearest), 1e-3)
+        with pytest.raises(ParityError, match="difference of nan"):
+            compare_outputs((score * np.float32(value), maps, nearest), (score, maps, nearest), 1e-3)
+
+
+def test_few_cells_may_jump_a_little_many_or_far_may_not() -> None:
+    score, nearest = np.ones(1, np.float32), np.zeros((1, 2, 2), np.int64)
+    maps = np.zeros((1, 32, 32), np.float32)
+
+    def with_jumps(cells: int, size: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        jumped = maps.copy()
+        jumped.reshape(-1)[:cells] = size
+        return score, jumped, nearest
+
+    few = compare_outputs((score, maps, nearest), with_jumps(3, 0.04), 1e-3)
+    assert few.max_map_error == pytest.approx(0.04) and few.typical_map_error == 0
+    with pytest.raises(ParityError, match=r"maps within 0\.001"):
+        compare_outputs((score, maps, nearest), with_jumps(40, 0.04), 1e-3)
+    with pytest.raises(ParityError, match=r"maps within 0\.05"):
+        compare_outputs((score, maps, nearest), with_jumps(1, 0.06), 1e-3)
