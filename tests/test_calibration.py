@@ -48,7 +48,8 @@ def test_fewer_rejects_asked_for_never_lower_the_threshold():
     pooled = pool(sources(20))
     loo = sources(1)[0].leave_one_out
     rejects = [
-        calibrate(loo, MAPS, target_false_reject_rate=rate, pooled=pooled).reject for rate in (0.5, 0.2, 0.05, 0.01, 1e-4)
+        calibrate(loo, MAPS, target_false_reject_rate=rate, pooled=pooled).reject
+        for rate in (0.5, 0.2, 0.05, 0.01, 1e-4)
     ]
     assert rejects == sorted(rejects)
 

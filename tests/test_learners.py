@@ -157,9 +157,7 @@ def test_inner_loop_gradient_matches_finite_differences_only_in_second_order(ord
     for index in range(2):
         step = torch.zeros(2, dtype=torch.float64)
         step[index] = 1e-5
-        above, below = (
-            query_loss((start.detach() + sign * step).requires_grad_(True)).detach() for sign in (1, -1)
-        )
+        above, below = (query_loss((start.detach() + sign * step).requires_grad_(True)).detach() for sign in (1, -1))
         numeric.append((above - below) / 2e-5)
     close = torch.allclose(gradient, torch.stack(numeric), rtol=1e-6)
     assert close if order == 2 else not close

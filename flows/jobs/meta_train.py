@@ -64,6 +64,9 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
     folder = (request.output or settings.runs / f"{request.learner.value}-seed{request.seed}").expanduser().absolute()
     _note_request(folder, request)
     training = set_up(request, settings)
+    if request.processes > len(training.train):
+        got = f"{request.processes} processes for {len(training.train)}"
+        raise ConfigError("at least one training line for each process", got, "ask for fewer processes")
     learner, name = training.learner, request.learner.value
     reports: list[OuterStepReport] = []
     scores: list[SourceScores] = []
@@ -130,16 +133,9 @@ def train_share(request: MetaTrainRequest, settings: Settings, folder: Path) -> 
 
 
 def prepare_tasks(training: Training, on_progress: OnProgress) -> list[SourceTask]:
-    """The training lines' episodes; in several processes those of this process's share of the lines.
-
-    Raises:
-        ConfigError: there are more processes than lines.
-    """
+    """The training lines' episodes; in several processes those of this process's share of the lines."""
     assert isinstance(training.learner, TaskLearner)
     lines = training.train[rank() :: training.request.processes]
-    if not lines:
-        got = f"{training.request.processes} processes for {len(training.train)}"
-        raise ConfigError("at least one training line for each process", got, "ask for fewer processes")
     tasks: list[SourceTask] = []
     for done, line in enumerate(lines):
         on_progress(Progress(stage="episodes", done=done, total=len(lines)))

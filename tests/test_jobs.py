@@ -1,0 +1,225 @@
+"""Meta-training, adaptation and evaluation as jobs, on generated lines, with the real backbone at a small size."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from flows.jobs import adapt, evaluate, meta_train
+from flows.jobs.progress import Progress
+from flows.jobs.requests import AdaptRequest, EvaluateRequest, LearnerName, MetaTrainRequest, Protocol
+from pipeline.errors import BundleError, ConfigError, ImageError, LineError
+from pipeline.settings import Settings, load_settings
+from pipeline.synthetic_lines import write_lines
+
+SIZE = 64
+KEYS = {
+    "line",
+    "learner",
+    "good",
+    "defects",
+    "seed",
+    "image_auroc",
+    "image_ap",
+    "pixel_auroc",
+    "aupro",
+    "f1_max",
+    "false_reject_rate",
+    "missed_defect_rate",
+    "adapt_seconds",
+    "score_ms",
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return load_settings(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lines")
+    write_lines(folder / "one", (1, 2), good=5, test_good=4, defects=6, size=96)
+    write_lines(folder / "two", (3,), good=5, test_good=4, defects=6, size=96)
+    return folder
+
+
+def request(lines: Path, output: Path, **changes: object) -> MetaTrainRequest:
+    fields = {"lines": lines, "size": SIZE, "iterations": 12, "good": 2, "defects": 2, "output": output}
+    return MetaTrainRequest(**(fields | {"learner": LearnerName.HYPERNETWORK} | changes))
+
+
+@pytest.fixture(scope="module")
+def trained(lines: Path, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> meta_train.MetaTrainResult:
+    return meta_train.run(request(lines, tmp_path_factory.mktemp("run")), settings)
+
+
+def new_line(lines: Path) -> Path:
+    return next((lines / "two").iterdir())
+
+
+def test_meta_training_leaves_a_model_its_request_and_its_losses(trained):
+    assert len(trained.losses) == 12
+    assert trained.model.lines == tuple(sorted(trained.model.lines))
+    assert len(trained.model.lines) == 3
+    assert trained.model.calibration is not None
+    assert set(trained.model.calibration.lines) == set(trained.model.lines)
+    assert json.loads((trained.run / "request.json").read_text())["learner"] == "hypernetwork"
+
+
+def test_meta_training_is_reproducible_and_can_be_resumed(trained, lines, settings, tmp_path):
+    again = meta_train.run(request(lines, tmp_path / "again"), settings)
+    assert again.losses == trained.losses
+    assert again.model.identifier == trained.model.identifier
+    resumed = meta_train.run(request(lines, tmp_path / "again", resume=True), settings)
+    assert resumed.model.identifier == trained.model.identifier
+    with pytest.raises(ConfigError, match="was started with"):
+        meta_train.run(request(lines, tmp_path / "again", resume=True, seed=5), settings)
+
+
+def test_two_processes_average_their_gradients(lines, settings, tmp_path):
+    result = meta_train.run(request(lines, tmp_path / "run", processes=2), settings)
+    assert len(result.losses) == 12
+    assert np.isfinite(result.losses).all()
+    with pytest.raises(ConfigError, match="ask for fewer processes"):
+        meta_train.run(request(lines, tmp_path / "many", processes=4), settings)
+
+
+def test_adaptation_registers_a_live_verified_bundle(trained, lines, settings):
+    seen: list[Progress] = []
+    result = adapt.run(
+        AdaptRequest(
+            line="caps/7",
+            images=new_line(lines),
+            size=SIZE,
+            good=3,
+            defects=2,
+            learner=LearnerName.HYPERNETWORK,
+            meta_model=trained.folder,
+        ),
+        settings,
+        seen.append,
+    )
+    manifest = result.bundle.manifest
+    assert result.live
+    assert (len(manifest.support.good), len(manifest.support.defects), manifest.support.masks) == (3, 2, 2)
+    assert manifest.learner.meta_model == trained.model.identifier
+    assert manifest.threshold.method == "pooled leave-one-out"
+    assert manifest.lineage.training_lines == trained.model.lines
+    assert 0 <= manifest.parity.max_score_error < manifest.parity.tolerance
+    assert manifest.parity.images == 5
+    assert len(result.bundle.support_paths) == 3
+    sources = result.bundle.bank_sources()
+    assert sources is not None
+    assert sources[:, 0].max() <= 2
+    assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
+
+
+def test_a_second_adaptation_names_the_first_as_its_parent(lines, settings):
+    first, second = (
+        adapt.run(AdaptRequest(line="twice", images=new_line(lines), size=SIZE, good=2, defects=0), settings)
+        for _ in range(2)
+    )
+    assert second.bundle.manifest.lineage.parent == first.bundle.manifest.version
+
+
+def test_what_adaptation_refuses(trained, lines, settings, tmp_path):
+    def run(**changes: object) -> None:
+        fields = {"line": "refused", "images": new_line(lines), "size": SIZE} | changes
+        adapt.run(AdaptRequest(**fields), settings)
+
+    with pytest.raises(ConfigError, match="a meta-model for the learner maml, got none"):
+        run(learner=LearnerName.MAML)
+    with pytest.raises(ConfigError, match="one of hypernetwork"):
+        run(learner=LearnerName.MAML, meta_model=trained.folder)
+    with pytest.raises(ConfigError, match="meta-train again"):
+        run(learner=LearnerName.HYPERNETWORK, meta_model=trained.folder, size=96)
+    with pytest.raises(BundleError, match="a meta-model in"):
+        run(learner=LearnerName.HYPERNETWORK, meta_model=tmp_path)
+    with pytest.raises(LineError):
+        run(images=tmp_path)
+    with pytest.raises(ConfigError, match="backbone"):
+        run(backbone="tf_efficientnet_light0")
+    shutil.copytree(new_line(lines), tmp_path / "line")
+    broken = next((tmp_path / "line" / "train" / "good").iterdir())
+    broken.write_bytes(b"this is text, whatever its name says")
+    with pytest.raises(ImageError, match=broken.name):
+        run(images=tmp_path / "line")
+
+
+def test_a_deep_mono_line_is_scored_at_the_white_level_of_its_camera(lines, settings, tmp_path):
+    """12-bit pixels in 16-bit files give the features of the same scene in 8 bits."""
+    for index, path in enumerate(sorted((new_line(lines) / "train" / "good").iterdir())[:3]):
+        grey = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2GRAY)
+        for name, pixels in (("eight", grey), ("twelve", np.minimum(grey.astype(np.uint16) * 16 + 15, 4095))):
+            (tmp_path / name / "good").mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / name / "good" / f"{index}.tiff"), pixels)
+    bundles = {
+        name: adapt.run(AdaptRequest(line=name, images=tmp_path / name, size=SIZE), settings).bundle.manifest
+        for name in ("eight", "twelve")
+    }
+    assert bundles["eight"].preprocess.white_level is None
+    assert bundles["twelve"].preprocess.white_level == 4095
+    assert bundles["twelve"].threshold.reject == pytest.approx(bundles["eight"].threshold.reject, abs=0.1)
+
+
+def test_evaluation_has_a_row_for_every_line_learner_number_of_defects_and_seed(lines, settings):
+    result = evaluate.run(
+        EvaluateRequest(
+            lines=lines,
+            protocol=Protocol.LEAVE_ONE_DATA_SET_OUT,
+            learners=(LearnerName.MEMORY_BANK, LearnerName.IN_CONTEXT, LearnerName.MAML),
+            good=2,
+            defects=(0, 2),
+            seeds=2,
+            size=SIZE,
+            iterations=10,
+        ),
+        settings,
+    )
+    cells = {(row["line"], row["learner"], row["defects"], row["seed"]) for row in result.rows}
+    assert len(cells) == len(result.rows) == 3 * 3 * 2 * 2
+    assert all(row.keys() >= KEYS for row in result.rows)
+    assert all(0 <= row["image_auroc"] <= 1 and row["score_ms"] > 0 for row in result.rows)
+    bank = {row["image_auroc"] for row in result.rows if row["learner"] == "memory_bank" and row["seed"] == 0}
+    assert len(bank) <= 3, "the memory bank does not use defects: one figure a line and seed"
+
+
+def test_evaluation_on_a_line_with_few_images_and_no_masks_says_so_in_the_row(lines, settings, tmp_path):
+    target = tmp_path / "lines" / "bare"
+    source = new_line(lines)
+    shutil.copytree(source / "train" / "good", target / "good")
+    for kind in (source / "test").iterdir():
+        if kind.name != "good":
+            shutil.copytree(kind, target / "defect", dirs_exist_ok=True)
+    result = evaluate.run(
+        EvaluateRequest(
+            protocol=Protocol.TRAIN_TEST,
+            train_lines=lines / "one",
+            test_lines=tmp_path / "lines",
+            learners=(LearnerName.MEMORY_BANK,),
+            good=40,
+            defects=(0, 30),
+            seeds=1,
+            size=SIZE,
+            iterations=10,
+        ),
+        settings,
+    )
+    row = result.rows[-1]
+    assert "of 40 good images" in row["note"]
+    assert "of 30 defective images" in row["note"]
+    assert "no masks" in row["note"]
+    assert np.isnan(row["aupro"])
+
+
+def test_a_meta_learner_without_defects_to_learn_from_is_one_sentence(lines, settings, tmp_path):
+    target = tmp_path / "lines" / "good_only"
+    shutil.copytree(new_line(lines) / "train" / "good", target / "good")
+    with pytest.raises(LineError, match="product lines with defective images"):
+        meta_train.run(request(tmp_path / "lines", tmp_path / "run"), settings)
