@@ -8,7 +8,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from deploy.devices import available_cpus
 from deploy.export import export_head
 from deploy.runtime import ScoringEngine
 from flows.jobs.backbones import OpenBackbone, open_backbone
+from flows.jobs.fold_rows import FoldRows
 from flows.jobs.fold_training import GENERATED, FoldTrainer, Trained
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import EvaluateRequest, Protocol
@@ -47,6 +48,7 @@ from pipeline.support import EpisodeImages, build_query, build_support, sample_i
 from pipeline.synthetic_lines import write_lines
 
 _TIMED_IMAGES = 8
+_Outputs = dict[str, tuple[AnomalyHead, AnomalyOutput, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class EvaluateResult:
 
 
 def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> EvaluateResult:
-    """Evaluate the requested learners.
+    """Evaluate the requested learners. Asked again after an interruption, it goes on with the folds that are missing.
 
     Raises:
         LineError: no usable line to train on or to test on.
@@ -67,18 +69,22 @@ def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = 
     """
     start = time.perf_counter()
     folds = make_folds(request, settings, on_progress)
-    processes = min(request.processes, len(folds))
-    rows: list[Row] = []
+    kept = FoldRows(settings.runs, request)
+    todo = [fold for fold in folds if not kept.has(fold.name)]
+    processes = min(request.processes, len(todo))
+    on_progress(Progress(stage="folds", done=len(folds) - len(todo), total=len(folds)))
     with ExitStack() as stack:
         if processes > 1:
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(processes, context, _start_process, (request, settings)))
-            done_folds = pool.map(_rows_in_process, folds)
+            done_folds = (future.result() for future in as_completed([pool.submit(_in_process, f) for f in todo]))
         else:
-            done_folds = map(_Evaluation(request, settings, on_progress).fold_rows, folds)
-        for done, of_fold in enumerate(done_folds, 1):
-            rows += of_fold
+            evaluation = _Evaluation(request, settings, on_progress) if todo else None
+            done_folds = ((fold.name, evaluation.fold_rows(fold)) for fold in todo if evaluation is not None)
+        for done, (name, of_fold) in enumerate(done_folds, len(folds) - len(todo) + 1):
+            kept.keep(name, of_fold)
             on_progress(Progress(stage="folds", done=done, total=len(folds)))
+    rows = kept.finish([fold.name for fold in folds])
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     return EvaluateResult(rows=rows, seconds=time.perf_counter() - start, peak_mib=peak)
 
@@ -112,9 +118,9 @@ def _start_process(request: EvaluateRequest, settings: Settings) -> None:
     _evaluation = _Evaluation(request, settings, ignore_progress)
 
 
-def _rows_in_process(fold: Fold) -> list[Row]:
+def _in_process(fold: Fold) -> tuple[str, list[Row]]:
     assert _evaluation is not None
-    return _evaluation.fold_rows(fold)
+    return fold.name, _evaluation.fold_rows(fold)
 
 
 class _Evaluation:
@@ -143,13 +149,14 @@ class _Evaluation:
             self.on_progress(Progress(stage=f"test {line.name}", done=seed, total=self.request.seeds))
             records = self._images(line, max(self.request.defects), seed).query
             query, truth = build_query(records, self.features, preprocess), read_truth(records, size)
+            of_good: _Outputs = {}
             for defects in sorted(set(self.request.defects)):
                 images = self._images(line, defects, seed)
                 assert images.query == records, "one query for all numbers of support defects"
                 start = time.perf_counter()
                 support = self._support(images, seed)
                 loading = time.perf_counter() - start
-                for name, head, output, seconds in self._adapted(trained, support, query, seed):
+                for name, head, output, seconds in self._adapted(trained, support, query, seed, of_good):
                     if (name, defects) not in speed:
                         speed[name, defects] = self._score_ms(head, records, query)
                     figures = evaluate_outputs(
@@ -190,10 +197,12 @@ class _Evaluation:
         return build_support(images.good, images.defects, self.features, sources.preprocess, sources.support, seed=seed)
 
     def _adapted(
-        self, trained: dict[str, Trained], support: SupportSet, query: QuerySet, seed: int
+        self, trained: dict[str, Trained], support: SupportSet, query: QuerySet, seed: int, of_good: _Outputs
     ) -> Iterator[tuple[str, AnomalyHead, AnomalyOutput, float]]:
-        """Each learner's head, its output on the query and its seconds. What the learned heads' inputs cost is computed
-        once and counted for each.
+        """Each learner's head, its output on the query and its seconds.
+
+        What the learned heads' inputs cost is computed once and counted for each. A learner that looks at good images
+        only is kept in `of_good`, for all numbers of defects.
         """
         start = time.perf_counter()
         tasks = [entry.learner for entry in trained.values() if isinstance(entry.learner, TaskLearner)]
@@ -215,9 +224,11 @@ class _Evaluation:
                 with torch.no_grad():
                     yield name, head, head.output_of(inputs), seconds
             else:
-                head = entry.learner.adapt(support, seed=seed)
-                seconds = time.perf_counter() - start
-                yield name, head, score_levels(head, query.levels), seconds
+                if name not in of_good:
+                    head = entry.learner.adapt(support, seed=seed)
+                    seconds = time.perf_counter() - start
+                    of_good[name] = (head, score_levels(head, query.levels), seconds)
+                yield name, *of_good[name]
 
     def _score_ms(self, head: AnomalyHead, records: Sequence[ImageRecord], query: QuerySet) -> float:
         """Median milliseconds from a file to its score, decode included, with the exported head on this CPU."""
