@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from model_zoo.backbone_weights import LITE_PACKAGES, lite_state_to_timm, read_state_dict
 from model_zoo.backbones import BACKBONES, DEFAULT_BACKBONE, build_backbone
-from model_zoo.channel_std import generated_images
+from model_zoo.channel_std import generated_images, pinned_channel_std
 from pipeline.errors import ConfigError, StorageError
 from pipeline.features import BackboneSpec
 from tests.backbone_parts import SIZE, backbone, images
@@ -113,11 +113,25 @@ def test_default_spec_at_256() -> None:
 
 
 @torch.inference_mode()
-def test_channels_have_unit_deviation_over_generated_images() -> None:
-    for features in backbone()(torch.from_numpy(generated_images(32, SIZE))):
+def test_measured_channels_have_unit_deviation_over_generated_images() -> None:
+    built = build_backbone("resnet18", size=64, weights="random", seed=4)
+    for features in built(torch.from_numpy(generated_images(32, 64))):
         deviation = features.double().transpose(0, 1).flatten(1).std(1, correction=0)
         assert float(deviation.max()) < 2 ** (1 / 16) + 1e-3  # half a step of the logarithmic grid
         assert float(deviation.median()) > 2 ** (-1 / 16) - 1e-3
+
+
+@torch.inference_mode()
+def test_pinned_channels_have_about_unit_deviation_at_their_size() -> None:
+    pinned = pinned_channel_std(backbone().spec.weights_sha256)
+    assert pinned is not None
+    assert all(
+        torch.equal(value, backbone().get_buffer(f"channel_std_{i}").flatten()) for i, value in enumerate(pinned)
+    )
+    for features in build_backbone()(torch.from_numpy(generated_images(16, 256))):
+        deviation = features.double().transpose(0, 1).flatten(1).std(1, correction=0)
+        assert 0.9 < float(deviation.median()) < 1.1  # of other images, or of a generator that has learned since
+        assert 0.5 < float(deviation.min()) and float(deviation.max()) < 2.0
 
 
 def test_fingerprint_follows_what_is_computed_and_nothing_else(
