@@ -24,7 +24,7 @@ from deploy.gallery import GalleryItem
 from deploy.overlay import data_uri, encode_jpeg, shrink
 from flows.jobs.progress import Progress
 
-THUMBNAIL_SIDE = 192
+THUMBNAIL_SIDE = 160
 MAX_PICTURES = 12
 MAX_KEY = 200
 
@@ -51,16 +51,16 @@ def picture(encoded: bytes, alt: str, *, side: int = THUMBNAIL_SIDE) -> str:
 
 
 def heat_map_gallery(items: Sequence[GalleryItem], notes: Mapping[str, str] | None = None) -> str:
-    """A markdown table: name with its note, decision, score, image, heat map. The first `MAX_PICTURES` items."""
+    """A markdown table of the first `MAX_PICTURES` items: pictures first, so that a long name never pushes them out."""
     if not items:
         return "No image to show."
-    lines = ["| image | decision | score | as seen | heat map |", "| --- | --- | ---: | --- | --- |"]
+    lines = ["| as seen | heat map | score | decision | image |", "| --- | --- | ---: | --- | --- |"]
     for item in items[:MAX_PICTURES]:
         note = (notes or {}).get(item.name)
         name = plain(item.name) + (f" ({plain(note)})" if note else "")
         lines.append(
-            f"| {name} | **{item.decision.value}** | {item.score:.3f} | {picture(item.image, item.name)} "
-            f"| {picture(item.overlay, 'heat map of ' + item.name)} |"
+            f"| {picture(item.image, item.name)} | {picture(item.overlay, 'heat map of ' + item.name)} "
+            f"| {item.score:.3f} | **{item.decision.value}** | {name} |"
         )
     return "\n".join(lines)
 
