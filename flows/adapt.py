@@ -87,11 +87,11 @@ def show(request: AdaptRequest, result: job.AdaptResult) -> None:
     }
     deployment = Registry(load_settings().home).deployment(request.line, manifest.version)
     seen = preview(deployment, request.images)
-    notes = {shown.item.name: "adapted from it" for shown in seen if shown.in_support}
+    notes = {shown.item.name: "support:" for shown in seen if shown.in_support}
     markdown = (
         f"{figures_table(figures)}\n\n## What it sees\n\n"
         f"{heat_map_gallery([shown.item for shown in seen], notes)}\n\n"
-        "Images it was adapted from prove little: score new ones before you rely on it."
+        "Images of the support, which it was adapted from, prove little: score new ones before you rely on it."
     )
     publish_markdown(artifact_key("adapt", request.line), markdown, f"{request.line} {manifest.version}")
 

@@ -51,13 +51,13 @@ def picture(encoded: bytes, alt: str, *, side: int = THUMBNAIL_SIDE) -> str:
 
 
 def heat_map_gallery(items: Sequence[GalleryItem], notes: Mapping[str, str] | None = None) -> str:
-    """A markdown table of the first `MAX_PICTURES` items: pictures first, so that a long name never pushes them out."""
+    """A markdown table of the first `MAX_PICTURES` items: pictures first and names last, which may be long."""
     if not items:
         return "No image to show."
     lines = ["| as seen | heat map | score | decision | image |", "| --- | --- | ---: | --- | --- |"]
     for item in items[:MAX_PICTURES]:
         note = (notes or {}).get(item.name)
-        name = plain(item.name) + (f" ({plain(note)})" if note else "")
+        name = (f"*{plain(note)}* " if note else "") + plain(item.name)
         lines.append(
             f"| {picture(item.image, item.name)} | {picture(item.overlay, 'heat map of ' + item.name)} "
             f"| {item.score:.3f} | **{item.decision.value}** | {name} |"

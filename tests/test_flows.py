@@ -286,11 +286,11 @@ def test_gallery_inlines_small_pictures():
     rng = np.random.default_rng(0)
     jpeg = encode_jpeg(rng.integers(0, 255, (400, 300, 3), dtype=np.uint8))
     item = GalleryItem(name="a|b.png", score=1.25, decision=Decision.REJECT, image=jpeg, overlay=jpeg)
-    markdown = artifacts.heat_map_gallery([item] * 20, {"a|b.png": "adapted from it"})
+    markdown = artifacts.heat_map_gallery([item] * 20, {"a|b.png": "support:"})
     rows = markdown.splitlines()[2:]
     assert len(rows) == artifacts.MAX_PICTURES
     assert rows[0].startswith("| ![a b.png](data:image/jpeg;base64,")
-    assert rows[0].endswith(r"| 1.250 | **REJECT** | a\|b.png (adapted from it) |")
+    assert rows[0].endswith(r"| 1.250 | **REJECT** | *support:* a\|b.png |")
     encoded = re.findall(r"base64,([A-Za-z0-9+/=]+)\)", rows[0])
     assert len(encoded) == 2
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(encoded[0]), np.uint8), cv2.IMREAD_COLOR)
