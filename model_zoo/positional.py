@@ -22,6 +22,7 @@ class PositionalReference(nn.Module):
 
     padded: Tensor
     sources: Tensor
+    cells: Tensor
 
     def __init__(self, good: Tensor, augmented: Tensor, groups: tuple[tuple[int, int], ...], *, window: int) -> None:
         super().__init__()
@@ -30,28 +31,28 @@ class PositionalReference(nn.Module):
         if K == 1:
             maps = torch.cat([good, augmented[0]])
             sources = torch.cat([sources, torch.stack([torch.zeros(A, dtype=torch.int64), torch.arange(A)], 1)])
-        self.register_buffer("padded", F.pad(maps, (window,) * 4, mode="replicate"))
+        h, w = maps.shape[-2:]
+        self.register_buffer("padded", F.pad(maps, (window,) * 4, mode="replicate").flatten(2))
         self.register_buffer("sources", sources)
+        # Cell p of the grid, seen through window position s, is cell cells[s, p] of the padded grid.
+        grid = torch.arange(h + 2 * window)[:, None] * (w + 2 * window) + torch.arange(w + 2 * window)
+        side = 2 * window + 1
+        cells = [grid[dy : dy + h, dx : dx + w].flatten() for dy in range(side) for dx in range(side)]
+        self.register_buffer("cells", torch.stack(cells))
         self.groups = groups
-        self.window = window
 
     def forward(self, level_BChw: Tensor, excluded_BR: Tensor | None = None) -> Tensor:
         """Distances (B, G, h, w): root mean square over a group's channels to the nearest reference in the window.
 
         `excluded_BR` bool leaves references out per batch item; it is not part of the exported graph.
         """
-        h, w = level_BChw.shape[-2:]
-        side = 2 * self.window + 1
-        best: list[Tensor | None] = [None] * len(self.groups)
-        for dy in range(side):
-            for dx in range(side):
-                reference = self.padded[None, :, :, dy : dy + h, dx : dx + w]  # (1, R, C, h, w)
-                squared = (level_BChw[:, None] - reference).square()
-                for index, (start, stop) in enumerate(self.groups):
-                    distance = squared[:, :, start:stop].mean(2)
-                    if excluded_BR is not None:
-                        distance = distance + (excluded_BR * 1e9)[:, :, None, None]
-                    nearest = distance.amin(1)
-                    so_far = best[index]
-                    best[index] = nearest if so_far is None else torch.minimum(so_far, nearest)
-        return torch.stack([b for b in best if b is not None], 1).clamp_min(1e-6).sqrt()
+        references = self.padded[:, :, self.cells]  # (R, C, S, P)
+        squared = (level_BChw.flatten(2)[:, None, :, None] - references).square()  # (B, R, C, S, P)
+        nearest = []
+        for start, stop in self.groups:
+            distance = squared[:, :, start:stop].mean(2)
+            if excluded_BR is not None:
+                distance = distance + (excluded_BR * 1e9)[:, :, None, None]
+            nearest.append(distance.amin((1, 2)))
+        distances = torch.stack(nearest, 1).clamp_min(1e-6).sqrt()
+        return distances.reshape(-1, len(self.groups), *level_BChw.shape[-2:])

@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         return self.home / "runs"
 
     @property
+    def templates(self) -> Path:
+        """Folder of head graphs without their tensors, which later exports fill."""
+        return self.home / "templates"
+
+    @property
     def reports(self) -> Path:
         """Folder of scoring reports and their overlays."""
         return self.home / "reports"

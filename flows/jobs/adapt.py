@@ -48,6 +48,7 @@ from pipeline.settings import Settings
 from pipeline.support import DirectFeatures, SupportConfig, build_support
 
 MAX_SUPPORT = 16
+SUPPORT = SupportConfig()
 _STAGE = "adapt"
 
 
@@ -106,9 +107,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 
     tell(1)
     preprocess = backbone.preprocess(suggest_white_level(record.path for record in (*good, *defects)))
-    support = build_support(
-        good, defects, DirectFeatures(backbone.extractor), preprocess, SupportConfig(), seed=request.seed
-    )
+    support = build_support(good, defects, DirectFeatures(backbone.extractor), preprocess, SUPPORT, seed=request.seed)
     tell(2)
     head = learner.adapt(support, seed=request.seed)
     adapted = Adapted(head, _calibrate(head, support, request, meta), preprocess, tuple(good), tuple(defects))
@@ -196,7 +195,7 @@ def _bundle(
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         path = Path(scratch) / HEAD
         examples = [torch.from_numpy(level) for level in backbone.extractor.extract(np.stack([images[0], images[-1]]))]
-        exported = export_head(adapted.head, examples, path, template_folder=settings.home / "templates")
+        exported = export_head(adapted.head, examples, path, template_folder=settings.templates)
         engine = ScoringEngine(backbone.artefact, "cpu", threads=available_cpus())
         engine.add_head(request.line, path, exported.sha256)
         parity = check_parity(backbone.module, adapted.head, engine, request.line, images)
@@ -205,7 +204,7 @@ def _bundle(
             version=registry.new_version(request.line),
             learner=LearnerRecord(
                 name=learner.name,
-                config=_config(learner),
+                config={**_config(learner), "augmentations": list(SUPPORT.augmentations)},
                 meta_model=meta.identifier if meta else None,
             ),
             backbone=BackboneRecord(

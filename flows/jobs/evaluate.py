@@ -131,7 +131,7 @@ class _Evaluation:
         self.on_progress = on_progress
         self.backbone: OpenBackbone = open_backbone(request.backbone, request.size, settings)
         self.features = self.backbone.cached(settings)
-        self.templates = settings.home / "templates"
+        self.templates = settings.templates
         self.sources = Sources(
             self.features, self.backbone.preprocess(), request.good, max(request.defects), seed=request.seed
         )
