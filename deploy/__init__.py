@@ -1,1 +1,1 @@
-"""What runs at the plant: bundles, the onnxruntime engine, the result store, the registry; torch-free but for export."""
+"""What runs at the plant: bundles, the onnxruntime engine, result store and registry; torch-free but for export."""
