@@ -28,6 +28,7 @@ from pipeline.image_files import read_bytes
 from pipeline.images import DEFAULT_LIMITS, PreprocessSpec, open_image, read_mask, require_image, sha256_file
 from pipeline.lines import ImageRecord, ProductLine
 from pipeline.synthetic_defects import paint_defect
+from pipeline.synthetic_jitter import photometric_jitter
 
 Pixels = NDArray[np.uint8]
 Item = tuple[FeatureKey, ImageLoader]
@@ -53,7 +54,7 @@ class DirectFeatures:
         return [np.concatenate(level) for level in zip(*parts, strict=True)]
 
 
-PAINTER_VERSION = 1
+PAINTER_VERSION = 2
 """Part of the cache key of synthetic defects: raise it when `paint_defect` draws differently for equal seeds."""
 
 
@@ -204,8 +205,9 @@ def _augmented(record: ImageRecord, preprocess: PreprocessSpec, name: str) -> It
 
 
 def _painted(record: ImageRecord, preprocess: PreprocessSpec, seed: int) -> tuple[Item, NDArray[np.bool_]]:
-    """A synthetic defect on a good image, and its mask."""
-    image, mask, _ = paint_defect(require_image(record.path, preprocess).pixels, np.random.default_rng(seed))
+    """A synthetic defect on a good image, and its mask. Pasted material comes from the image in another light."""
+    good, rng = require_image(record.path, preprocess).pixels, np.random.default_rng(seed)
+    image, mask, _ = paint_defect(good, rng, donor=photometric_jitter(good, rng))
     return (FeatureKey(_hash(record.path), preprocess, f"synthetic:{PAINTER_VERSION}:{seed}"), lambda: image), mask
 
 
