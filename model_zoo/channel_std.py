@@ -2,13 +2,12 @@
 
 For the embedded weights the values are pinned in `channel_std.json`, so that a backbone keeps its fingerprint when the
 generator of product lines learns to draw something new. For other weights they are measured when the backbone is built.
-The file is written by `python -m model_zoo.channel_std NAME [NAME ...]`.
+The file is written by `python -m model_zoo.pin_channel_std NAME [NAME ...]`.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from pipeline.synthetic_lines import generate_line
 STD_IMAGES = 32
 """How many generated images they are taken over."""
 
-_PINNED = Path(__file__).with_name("channel_std.json")
+PINNED = Path(__file__).with_name("channel_std.json")
+"""Exponents in steps of 1/8 by the sha256 of the weights."""
 _STEPS = 8
 """Values are powers of 2 in steps of 1/8: the scale needs no precision, and the last bits of a convolution differ from
 one processor to the next, which must not give the same backbone two fingerprints."""
@@ -30,8 +30,8 @@ one processor to the next, which must not give the same backbone two fingerprint
 
 def pinned_channel_std(weights_sha256: str) -> list[Tensor] | None:
     """The pinned values of these weights, one (C,) tensor a level; None where there are none."""
-    pinned = _pinned().get(weights_sha256)
-    return None if pinned is None else [_power(torch.tensor(steps, dtype=torch.float64)) for steps in pinned["steps"]]
+    entry = pinned().get(weights_sha256)
+    return None if entry is None else [_power(torch.tensor(steps, dtype=torch.float64)) for steps in entry["steps"]]
 
 
 def measure_channel_std(unscaled: nn.Module, size: int) -> list[Tensor]:
@@ -41,7 +41,7 @@ def measure_channel_std(unscaled: nn.Module, size: int) -> list[Tensor]:
         unscaled: uint8 images (B, H, W, 3) to levels, not yet divided.
         size: of the images.
     """
-    return [_power(steps) for steps in _measured_steps(unscaled, size)]
+    return [_power(steps) for steps in measured_steps(unscaled, size)]
 
 
 def generated_images(count: int, size: int) -> NDArray[np.uint8]:
@@ -50,7 +50,8 @@ def generated_images(count: int, size: int) -> NDArray[np.uint8]:
 
 
 @torch.inference_mode()
-def _measured_steps(unscaled: nn.Module, size: int) -> list[Tensor]:
+def measured_steps(unscaled: nn.Module, size: int) -> list[Tensor]:
+    """The values' exponents in steps of 1/8, whole numbers, one (C,) tensor a level; see `measure_channel_std`."""
     images_BHWC = generated_images(STD_IMAGES, size)
     sums: list[tuple[Tensor, Tensor, int]] = []
     for start in range(0, len(images_BHWC), 4):
@@ -75,21 +76,6 @@ def _power(steps: Tensor) -> Tensor:
 
 
 @cache
-def _pinned() -> dict[str, dict[str, list[list[int]]]]:
-    return json.loads(_PINNED.read_text())
-
-
-def main(names: list[str]) -> None:
-    """Measure the named backbones at 256 px and pin them."""
-    from model_zoo.backbones import unscaled_backbone  # noqa: PLC0415 (it imports this module)
-
-    pinned: dict[str, object] = dict(_pinned())
-    for name in names:
-        backbone = unscaled_backbone(name, size=256)
-        steps = [[int(step) for step in level] for level in _measured_steps(backbone, 256)]
-        pinned[backbone.spec.weights_sha256] = {"name": name, "images": STD_IMAGES, "steps": steps}
-    _PINNED.write_text(json.dumps(pinned) + "\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def pinned() -> dict[str, dict[str, list[list[int]]]]:
+    """What is pinned, by the sha256 of the weights."""
+    return json.loads(PINNED.read_text())
