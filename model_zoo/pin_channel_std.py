@@ -1,4 +1,4 @@
-"""`python -m model_zoo.pin_channel_std NAME [NAME ...]`: measure the named backbones' channel deviations and pin them."""
+"""`python -m model_zoo.pin_channel_std NAME ...`: measure the named backbones' channel deviations and pin them."""
 
 from __future__ import annotations
 
