@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.client.schemas.objects import State
 
-from deploy.registry import Registry
+from deploy.bundles.registry import Registry
 from flows.artifacts import (
     Cell,
     ProgressArtifact,

@@ -20,8 +20,8 @@ from prefect.artifacts import (
 )
 from prefect.context import FlowRunContext, TaskRunContext
 
-from deploy.gallery import GalleryItem
-from deploy.overlay import data_uri, encode_jpeg, shrink
+from deploy.reports.gallery import GalleryItem
+from deploy.reports.overlay import data_uri, encode_jpeg, shrink
 from flows.jobs.progress import Progress
 
 THUMBNAIL_SIDE = 160

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.manifest import linewise_version
+from deploy.bundles.manifest import linewise_version
 from flows.commands import catalogue, demo, lines, plant, training
 from pipeline.errors import LinewiseError
 from pipeline.process_tuning import tune_process

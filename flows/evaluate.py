@@ -7,9 +7,9 @@ import math
 from prefect import flow, task
 
 from flows.artifacts import Cell, ProgressArtifact, artifact_key, figures_table, publish_markdown, publish_table
-from flows.evaluation_outputs import require_writable, write_outputs
-from flows.evaluation_summary import METRIC, Evaluation
-from flows.evaluation_tables import markdown
+from flows.evaluation.outputs import require_writable, write_outputs
+from flows.evaluation.summary import METRIC, Evaluation
+from flows.evaluation.tables import markdown
 from flows.jobs import evaluate as job
 from flows.jobs.requests import EvaluateRequest
 from flows.runs import fails_with_a_sentence, tagged

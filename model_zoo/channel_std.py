@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.synthetic_lines import generate_line
+from pipeline.synthetic.lines import generate_line
 
 STD_IMAGES = 32
 """How many generated images they are taken over."""

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from pipeline.calibration import PooledCalibration, SourceScores, calibrate
 from pipeline.episodes import QuerySet, SupportSet
 from pipeline.errors import ConfigError
-from pipeline.image_files import read_bytes
-from pipeline.images import DEFAULT_LIMITS, open_image, read_mask
+from pipeline.imaging.files import read_bytes
+from pipeline.imaging.images import DEFAULT_LIMITS, open_image, read_mask
 from pipeline.learner import AnomalyHead, AnomalyOutput, Learner
-from pipeline.lines import ImageRecord, ProductLine
 from pipeline.metrics import aupro, f1_max, false_reject_rate, image_ap, image_auroc, missed_defect_rate, pixel_auroc
+from pipeline.product_lines.lines import ImageRecord, ProductLine
 
 Row = dict[str, Any]
 """One row of an evaluation table; see `evaluate_outputs`."""

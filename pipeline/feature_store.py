@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StorageError
 from pipeline.features import FeatureExtractor, Levels
-from pipeline.images import PreprocessSpec
+from pipeline.imaging.images import PreprocessSpec
 
 log = logging.getLogger(__name__)
 

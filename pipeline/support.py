@@ -24,11 +24,11 @@ from pipeline.episodes import Episode, QuerySet, SupportSet
 from pipeline.errors import LineError
 from pipeline.feature_store import FeatureKey, ImageLoader
 from pipeline.features import FeatureExtractor, Levels
-from pipeline.image_files import read_bytes
-from pipeline.images import DEFAULT_LIMITS, PreprocessSpec, open_image, read_mask, require_image, sha256_file
-from pipeline.lines import ImageRecord, ProductLine
-from pipeline.synthetic_defects import paint_defect
-from pipeline.synthetic_jitter import photometric_jitter
+from pipeline.imaging.files import read_bytes
+from pipeline.imaging.images import DEFAULT_LIMITS, PreprocessSpec, open_image, read_mask, require_image, sha256_file
+from pipeline.product_lines.lines import ImageRecord, ProductLine
+from pipeline.synthetic.defects import paint_defect
+from pipeline.synthetic.jitter import photometric_jitter
 
 Pixels = NDArray[np.uint8]
 Item = tuple[FeatureKey, ImageLoader]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deploy.export import export_backbone
+from deploy.exporting.export import export_backbone
 from model_zoo.backbones import Backbone, build_backbone
 from model_zoo.channel_std import generated_images
 from pipeline.features import BackboneArtefact

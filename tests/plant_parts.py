@@ -19,8 +19,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from deploy.backbone_artefact import BACKBONE_FORMAT, load_backbone_artefact
-from deploy.bundle import (
+from deploy.bundles.bundle import (
     BackboneRecord,
     BundleDraft,
     LearnerRecord,
@@ -28,10 +27,11 @@ from deploy.bundle import (
     ParityRecord,
     SupportRecord,
 )
-from deploy.registry import Registry
+from deploy.bundles.registry import Registry
+from deploy.engine.backbone_artefact import BACKBONE_FORMAT, load_backbone_artefact
 from pipeline.calibration import Threshold
 from pipeline.features import BackboneArtefact, BackboneSpec, FeatureGroup, FeatureLevel
-from pipeline.images import PreprocessSpec
+from pipeline.imaging.images import PreprocessSpec
 
 SIZE = 32
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from deploy.bundle import Bundle, BundleManifest, load_bundle, read_manifest, render_card, write_bundle
+from deploy.bundles.bundle import Bundle, BundleManifest, load_bundle, read_manifest, render_card, write_bundle
 from pipeline.errors import BundleError, StorageError
 from tests.plant_parts import bundle_files, make_draft, make_spec, mounted_tmpfs, tree
 
@@ -232,7 +232,7 @@ def test_the_manifest_is_frozen(bundle: Bundle) -> None:
 
 def test_the_room_needs_no_torch() -> None:
     code = (
-        "import sys, deploy.bundle, deploy.registry, deploy.results, deploy.scorer; "
+        "import sys, deploy.bundles.bundle, deploy.bundles.registry, deploy.results.store, deploy.scoring.scorer; "
         "print([m for m in ('torch', 'onnx', 'prefect', 'model_zoo', 'timm') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from flows.commands import console
 from flows.jobs.progress import Progress
 from flows.jobs.requests import AdaptRequest, EvaluateRequest, MetaTrainRequest
 from pipeline.errors import ConfigError
-from pipeline.synthetic_lines import write_line
+from pipeline.synthetic.lines import write_line
 
 COMMANDS = (
     "lines",

@@ -30,9 +30,18 @@ TRAINING = {
     "torchvision",
 }
 # The one place of deploy with torch and onnx: the exporter and what it is split into.
-EXPORTERS = {"deploy.export", "deploy.head_templates", "deploy.onnx_graphs"}
+EXPORTERS = {"deploy.exporting.export", "deploy.exporting.head_templates", "deploy.exporting.onnx_graphs"}
 # The modules that scoring at the plant stands on, besides all of deploy but its exporter.
-PLANT_PIPELINE = {"calibration", "errors", "features", "images", "importers", "line_check", "lines", "settings"}
+PLANT_PIPELINE = {
+    "calibration",
+    "errors",
+    "features",
+    "imaging.images",
+    "product_lines.importers",
+    "product_lines.line_check",
+    "product_lines.lines",
+    "settings",
+}
 
 # Run in a fresh interpreter: imports what it is told, one after the other, and says who first brought what.
 IMPORT_AND_REPORT = """
@@ -90,12 +99,12 @@ def test_import_contracts_are_kept() -> None:
 @pytest.mark.parametrize(
     ("module", "statement", "contract"),
     [
-        ("pipeline/errors.py", "import deploy.registry", "flows -> deploy | model_zoo -> pipeline"),
-        ("deploy/export.py", "import model_zoo.backbones", "flows -> deploy | model_zoo -> pipeline"),
-        ("deploy/registry.py", "import prefect", "prefect only in flows"),
-        ("pipeline/images.py", "import onnxruntime", "onnxruntime only in deploy"),
+        ("pipeline/errors.py", "import deploy.bundles.registry", "flows -> deploy | model_zoo -> pipeline"),
+        ("deploy/exporting/export.py", "import model_zoo.backbones", "flows -> deploy | model_zoo -> pipeline"),
+        ("deploy/bundles/registry.py", "import prefect", "prefect only in flows"),
+        ("pipeline/imaging/images.py", "import onnxruntime", "onnxruntime only in deploy"),
         # Through a chain: the runtime's results module is clean, what it stands on is not.
-        ("pipeline/images.py", "import torch", "the runtime is free of torch"),
+        ("pipeline/imaging/images.py", "import torch", "the runtime is free of torch"),
     ],
 )
 def test_a_broken_contract_is_found(tmp_path: Path, module: str, statement: str, contract: str) -> None:
@@ -115,15 +124,21 @@ def test_a_broken_contract_is_found(tmp_path: Path, module: str, statement: str,
 def test_the_plants_modules_load_nothing_of_training() -> None:
     deploy = [module_name(file) for file in source_files() if file.parts[len(ROOT.parts)] == "deploy"]
     # alembic runs the files of migrations/ itself, inside its own context.
-    deploy = [name for name in deploy if name not in EXPORTERS and not name.startswith("deploy.migrations")]
-    assert {"deploy.runtime", "deploy.scorer", "deploy.bundle", "deploy.results", "deploy.registry"} <= set(deploy)
+    deploy = [name for name in deploy if name not in EXPORTERS and not name.startswith("deploy.results.migrations")]
+    assert {
+        "deploy.engine.runtime",
+        "deploy.scoring.scorer",
+        "deploy.bundles.bundle",
+        "deploy.results.store",
+        "deploy.bundles.registry",
+    } <= set(deploy)
 
     assert imports_of([*sorted(deploy), *(f"pipeline.{name}" for name in sorted(PLANT_PIPELINE)), "flows.cli"]) == ""
 
 
 def test_an_import_of_training_is_seen() -> None:
     """The check above would notice: the exporter does load torch."""
-    assert "deploy.export imports" in imports_of(["deploy.bundle", "deploy.export"])
+    assert "deploy.exporting.export imports" in imports_of(["deploy.bundles.bundle", "deploy.exporting.export"])
 
 
 @pytest.mark.parametrize("file", [*source_files()], ids=module_name)

@@ -12,8 +12,8 @@ import torch
 from pipeline.errors import ConfigError
 from pipeline.evaluation import evaluate_outputs, leave_one_data_set_out, leave_one_line_out, read_truth
 from pipeline.learner import AnomalyOutput
-from pipeline.lines import ProductLine, load_line
-from pipeline.synthetic_lines import write_line
+from pipeline.product_lines.lines import ProductLine, load_line
+from pipeline.synthetic.lines import write_line
 
 
 def line(data_set: str, name: str) -> ProductLine:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from flows.evaluation_plots import differences_plot, lines_plot, settings_plot
-from flows.evaluation_report import (
+from flows.evaluation.plots import differences_plot, lines_plot, settings_plot
+from flows.evaluation.report import (
     comparison_table,
     markdown,
     overall_table,
@@ -28,7 +28,7 @@ from flows.evaluation_report import (
     write_json,
     write_markdown,
 )
-from flows.evaluation_summary import METRIC, METRICS, Evaluation, Setting
+from flows.evaluation.summary import METRIC, METRICS, Evaluation, Setting
 from pipeline.errors import StorageError
 
 FOUR = Setting(4, 0)

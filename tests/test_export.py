@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from deploy import export as export_module
-from deploy.backbone_artefact import load_backbone_artefact
-from deploy.export import check_parity, export_backbone, export_head
-from deploy.head_templates import head_tensors, template_key
-from deploy.onnx_graphs import OPSET, ExportedGraph, fill_template
-from deploy.parity import Parity, compare_outputs
-from deploy.runtime import OrtExtractor, ScoringEngine
+from deploy.engine.backbone_artefact import load_backbone_artefact
+from deploy.engine.parity import Parity, compare_outputs
+from deploy.engine.runtime import OrtExtractor, ScoringEngine
+from deploy.exporting import export as export_module
+from deploy.exporting.export import check_parity, export_backbone, export_head
+from deploy.exporting.head_templates import head_tensors, template_key
+from deploy.exporting.onnx_graphs import OPSET, ExportedGraph, fill_template
 from pipeline.errors import BundleError, ParityError, StorageError
 from pipeline.learner import AnomalyOutput
 from tests.backbone_parts import SIZE, SmallHead, artefact, backbone, images, levels
@@ -229,7 +229,7 @@ def test_a_template_that_claims_too_much_is_replaced(
     export_head(CountsByKind(), levels(), tmp_path / "one.onnx", template_folder=tmp_path)
     monkeypatch.setattr(CountsByKind, "weights", (3.0,))
     head = CountsByKind(seed=1)
-    with caplog.at_level("WARNING", "deploy.export"):
+    with caplog.at_level("WARNING", "deploy.exporting.export"):
         exported = export_head(head, levels(), tmp_path / "two.onnx", template_folder=tmp_path)
     assert "does not fit its head" in caplog.text
     assert not exported.from_template and exported.parity.max_score_error < 1e-4

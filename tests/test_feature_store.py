@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import StorageError
 from pipeline.feature_store import FeatureKey, FeatureStore
 from pipeline.features import BackboneSpec, FeatureGroup, FeatureLevel, Levels
-from pipeline.images import PreprocessSpec
+from pipeline.imaging.images import PreprocessSpec
 
 SMALL = 32
 PREPROCESS = PreprocessSpec(height=SMALL, width=SMALL)
@@ -254,7 +254,7 @@ def test_processes_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_with_the_exported_backbone(tmp_path: Path) -> None:
-    from deploy.runtime import OrtExtractor
+    from deploy.engine.runtime import OrtExtractor
     from tests.backbone_parts import SIZE, artefact, images  # here, so that the processes above start without torch
 
     extractor = OrtExtractor(artefact(), threads=1)

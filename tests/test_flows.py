@@ -24,13 +24,13 @@ import flows.adapt  # noqa: E402
 import flows.export  # noqa: E402
 import flows.meta_train  # noqa: E402
 import flows.score  # noqa: E402
-from deploy.gallery import GalleryItem  # noqa: E402
-from deploy.overlay import encode_jpeg  # noqa: E402
-from deploy.registry import Registry  # noqa: E402
-from deploy.results import ResultStore  # noqa: E402
-from deploy.runtime import Device  # noqa: E402
+from deploy.bundles.registry import Registry  # noqa: E402
+from deploy.engine.runtime import Device  # noqa: E402
+from deploy.reports.gallery import GalleryItem  # noqa: E402
+from deploy.reports.overlay import encode_jpeg  # noqa: E402
+from deploy.results.store import ResultStore  # noqa: E402
 from flows import artifacts, bootstrap, runs  # noqa: E402
-from flows.evaluation_outputs import require_writable, rows_as_json  # noqa: E402
+from flows.evaluation.outputs import require_writable, rows_as_json  # noqa: E402
 from flows.jobs import adapt as adapt_job  # noqa: E402
 from flows.jobs import export as export_job  # noqa: E402
 from flows.jobs import score as score_job  # noqa: E402
@@ -49,7 +49,7 @@ from pipeline.calibration import Decision  # noqa: E402
 from pipeline.errors import BundleError, ConfigError, DeviceError, LineError, StorageError  # noqa: E402
 from pipeline.settings import DeviceName, Settings, load_settings  # noqa: E402
 from pipeline.support import AUGMENTATIONS  # noqa: E402
-from pipeline.synthetic_lines import write_line  # noqa: E402
+from pipeline.synthetic.lines import write_line  # noqa: E402
 
 LINE = "Line_A/7"
 SIZE = 64
@@ -212,7 +212,7 @@ def test_an_empty_folder_is_refused(home, line, tmp_path):
 
 
 def test_a_gpu_that_is_not_there_is_refused(home, line):
-    from deploy.runtime import resolve_device
+    from deploy.engine.runtime import resolve_device
 
     try:
         resolve_device(Device.CUDA)

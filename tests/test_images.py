@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, ImageError, StorageError
-from pipeline.image_orientation import exif_orientation
-from pipeline.images import (
+from pipeline.imaging.images import (
     DecodedImage,
     ImageLimits,
     PreprocessSpec,
@@ -33,6 +32,7 @@ from pipeline.images import (
     sha256_file,
     suggest_white_level,
 )
+from pipeline.imaging.orientation import exif_orientation
 
 SPEC = PreprocessSpec(height=32, width=48)
 TURNED = {  # what the viewer sees, from what is stored

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigError, LineError, StorageError
-from pipeline.importers import IMPORTERS, import_data_set
+from pipeline.product_lines.importers import IMPORTERS, import_data_set
 
 
 def image(path: Path, seed: int = 0, *, defect: bool | None = None) -> None:

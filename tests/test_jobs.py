@@ -15,7 +15,7 @@ from flows.jobs.progress import Progress
 from flows.jobs.requests import AdaptRequest, EvaluateRequest, LearnerName, MetaTrainRequest, Protocol
 from pipeline.errors import BundleError, ConfigError, ImageError, LineError
 from pipeline.settings import Settings, load_settings
-from pipeline.synthetic_lines import write_lines
+from pipeline.synthetic.lines import write_lines
 
 SIZE = 64
 KEYS = {

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from deploy.export import export_head
+from deploy.exporting.export import export_head
 from model_zoo.inner_loop import guarded_inner_loop, inner_loop
 from model_zoo.learner_table import LEARNERS, make_learner
 from model_zoo.learners.maml import MamlConfig, MamlLearner

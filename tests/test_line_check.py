@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import LineError
-from pipeline.line_check import LineReport, Severity, check_line
-from pipeline.near_duplicates import find_near_duplicates
+from pipeline.product_lines.line_check import LineReport, Severity, check_line
+from pipeline.product_lines.near_duplicates import find_near_duplicates
 
 
 def picture(seed: int, height: int = 96, width: int = 128) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import LineError
-from pipeline.lines import find_lines, load_line
+from pipeline.product_lines.lines import find_lines, load_line
 
 
 def touch(root: Path, *names: str) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy import overlay
+from deploy.reports import overlay
 
 GREY = 128
 

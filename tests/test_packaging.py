@@ -146,7 +146,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path
     files = {file.relative_to(ROOT) for package in PACKAGES for file in (ROOT / package).rglob("*") if file.is_file()}
     assert packed == {file.as_posix() for file in files if "__pycache__" not in file.parts}
     assert "deploy/prefect.yaml" in packed
-    for folder in ("deploy/templates/", "deploy/migrations/"):
+    for folder in ("deploy/reports/templates/", "deploy/results/migrations/"):
         assert any(name.startswith(folder) for name in packed), folder
 
 
@@ -173,8 +173,9 @@ def test_a_plant_has_no_training_library(plant: Path, tmp_path: Path) -> None:
 
 
 def test_the_plants_modules_import_from_the_wheel_alone(plant: Path, tmp_path: Path) -> None:
-    stems = {file.stem for file in (ROOT / "deploy").glob("*.py")} - {"__init__"} - EXPORTERS
-    modules = [f"deploy.{stem}" for stem in sorted(stems)]
+    files = [file.relative_to(ROOT).with_suffix("") for file in sorted((ROOT / "deploy").rglob("*.py"))]
+    plain = [file for file in files if "migrations" not in file.parts and file.name not in {"__init__", *EXPORTERS}]
+    modules = [".".join(file.parts) for file in plain]
     probe = f"import {', '.join([*modules, 'flows.cli'])}; print(flows.cli.__file__)"
     done = run(plant / "python", "-c", probe, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from pipeline.synthetic_lines import write_line
+from pipeline.synthetic.lines import write_line
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]
 

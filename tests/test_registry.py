@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.bundle import BundleDraft
-from deploy.line_folder import line_of, slug
-from deploy.packs import open_packed
-from deploy.registry import Registry
-from deploy.runtime import ScoringEngine
+from deploy.bundles.bundle import BundleDraft
+from deploy.bundles.line_folder import line_of, slug
+from deploy.bundles.packs import open_packed
+from deploy.bundles.registry import Registry
+from deploy.engine.runtime import ScoringEngine
 from deploy.storage import file_lock
 from pipeline.errors import BundleError, ConfigError, LinewiseError, StorageError
 from tests.plant_parts import (
@@ -283,18 +283,18 @@ def test_a_killed_writer_leaves_no_version_and_no_lock(registry: Registry) -> No
 import os, sys
 from pathlib import Path
 
-import deploy.bundle
-from deploy.registry import Registry
+import deploy.bundles.bundle
+from deploy.bundles.registry import Registry
 
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from tests.plant_parts import bundle_files, make_draft
 
-def write_and_die(path, content, write=deploy.bundle.write_durably):
+def write_and_die(path, content, write=deploy.bundles.bundle.write_durably):
     write(path, content)
     if path.name == "bank_sources.npy":
         os.kill(os.getpid(), 9)
 
-deploy.bundle.write_durably = write_and_die
+deploy.bundles.bundle.write_durably = write_and_die
 Registry(Path({str(registry.home)!r})).add(make_draft(version="v5"), bundle_files())
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)

@@ -22,9 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.gallery import Gallery, GalleryItem, build_item
-from deploy.histogram import histogram
-from deploy.manifest import (
+from deploy.bundles.manifest import (
     BackboneRecord,
     BundleManifest,
     LearnerRecord,
@@ -32,12 +30,14 @@ from deploy.manifest import (
     ParityRecord,
     SupportRecord,
 )
-from deploy.overlay import RGB, encode_jpeg, encode_png
-from deploy.report import ReportData, ReportRow, write_csv, write_json, write_report
+from deploy.reports.gallery import Gallery, GalleryItem, build_item
+from deploy.reports.histogram import histogram
+from deploy.reports.overlay import RGB, encode_jpeg, encode_png
+from deploy.reports.report import ReportData, ReportRow, write_csv, write_json, write_report
 from pipeline.calibration import Decision, Threshold
 from pipeline.errors import StorageError
 from pipeline.features import BackboneSpec, FeatureLevel
-from pipeline.images import PreprocessSpec, UnreadableImage
+from pipeline.imaging.images import PreprocessSpec, UnreadableImage
 
 THRESHOLD = Threshold(
     reject=1.0,

@@ -17,12 +17,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
-from deploy.bundle import Bundle, write_bundle
-from deploy.database import parse_url
-from deploy.results import ResultStore
-from deploy.results_export import export_csv, export_json
-from deploy.results_records import Duplicate, path_text
-from deploy.results_schema import VERSION_TABLE, Base, ResultRow, ResultStatus, RunStatus
+from deploy.bundles.bundle import Bundle, write_bundle
+from deploy.results.database import parse_url
+from deploy.results.export import export_csv, export_json
+from deploy.results.records import Duplicate, path_text
+from deploy.results.schema import VERSION_TABLE, Base, ResultRow, ResultStatus, RunStatus
+from deploy.results.store import ResultStore
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
 from tests.plant_parts import bundle_files, make_draft, mounted_tmpfs

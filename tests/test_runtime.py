@@ -15,9 +15,8 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from deploy import devices
-from deploy.export import export_backbone, export_head
-from deploy.runtime import (
+from deploy.engine import devices
+from deploy.engine.runtime import (
     Device,
     OrtExtractor,
     ScoringEngine,
@@ -25,6 +24,7 @@ from deploy.runtime import (
     load_backbone_artefact,
     resolve_device,
 )
+from deploy.exporting.export import export_backbone, export_head
 from model_zoo.backbones import build_backbone
 from pipeline.errors import BundleError, ConfigError, DeviceError
 from pipeline.features import BackboneArtefact
@@ -289,7 +289,7 @@ def test_session_options_are_those_measured_fastest() -> None:
 
 def test_runtime_imports_no_torch_and_says_nothing() -> None:
     code = (
-        "import sys; from deploy.runtime import resolve_device; print(resolve_device('auto').device);"
+        "import sys; from deploy.engine.runtime import resolve_device; print(resolve_device('auto').device);"
         "heavy = {'torch', 'onnx', 'model_zoo', 'timm', 'prefect'} & set(sys.modules); assert not heavy, heavy"
     )
     done = subprocess.run(
@@ -307,7 +307,10 @@ def test_runtime_imports_no_torch_and_says_nothing() -> None:
 def test_cpus_follow_affinity_and_quota(tmp_path: Path) -> None:
     assert 1 <= available_cpus() <= (os.cpu_count() or 1)
     one = sorted(os.sched_getaffinity(0))[0]
-    code = f"import os; os.sched_setaffinity(0, {{{one}}}); from deploy.devices import available_cpus as a; print(a())"
+    code = (
+        f"import os; os.sched_setaffinity(0, {{{one}}}); "
+        "from deploy.engine.devices import available_cpus as a; print(a())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
     )

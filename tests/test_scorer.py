@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deploy.bundle import Bundle
-from deploy.packs import Deployment
-from deploy.results import ResultStatus, ResultStore, RunStatus
-from deploy.results_records import Duplicate
-from deploy.runtime import Scores, ScoringEngine
-from deploy.scorer import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary, score_folder
+from deploy.bundles.bundle import Bundle
+from deploy.bundles.packs import Deployment
+from deploy.engine.runtime import Scores, ScoringEngine
+from deploy.results.records import Duplicate
+from deploy.results.store import ResultStatus, ResultStore, RunStatus
+from deploy.scoring.scorer import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary, score_folder
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
 from tests.plant_parts import mounted_tmpfs, tree, write_image, write_plant
@@ -370,10 +370,10 @@ def test_an_interrupted_run_keeps_what_was_finished(plant: Plant) -> None:
 SCORING_PROCESS = """
 import sys, time
 from pathlib import Path
-from deploy.registry import Registry
-from deploy.results import ResultStore
-from deploy.runtime import ScoringEngine
-from deploy.scorer import score_folder
+from deploy.bundles.registry import Registry
+from deploy.results.store import ResultStore
+from deploy.engine.runtime import ScoringEngine
+from deploy.scoring.scorer import score_folder
 
 root = Path(sys.argv[1])
 deployment = Registry(root / "home").deployment("mvtec/pill")

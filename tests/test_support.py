@@ -13,10 +13,10 @@ import torch
 from pipeline.augmentations import AUGMENTATIONS
 from pipeline.errors import ImageError, LineError
 from pipeline.features import Levels
-from pipeline.images import PreprocessSpec, require_image
-from pipeline.lines import ProductLine, load_line
+from pipeline.imaging.images import PreprocessSpec, require_image
+from pipeline.product_lines.lines import ProductLine, load_line
 from pipeline.support import DirectFeatures, SupportConfig, build_query, build_support, sample_episode, sample_images
-from pipeline.synthetic_lines import write_line
+from pipeline.synthetic.lines import write_line
 from tests.episodes_support import SPEC
 
 PREPROCESS = PreprocessSpec(height=64, width=64)

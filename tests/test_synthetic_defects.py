@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.synthetic_defects import (
+from pipeline.synthetic.defects import (
     DEFECT_KINDS,
     border_of,
     estimate_foreground,
     paint_defect,
 )
-from pipeline.synthetic_jitter import photometric_jitter
+from pipeline.synthetic.jitter import photometric_jitter
 
 
 def rng_of(seed: int) -> np.random.Generator:
@@ -195,6 +195,6 @@ def test_photometric_jitter_changes_light_not_layout() -> None:
 
 
 def test_importing_the_generator_brings_no_torch_and_no_albumentations() -> None:
-    code = "import sys, pipeline.synthetic_lines; print([m for m in ('torch', 'albumentations') if m in sys.modules])"
+    code = "import sys, pipeline.synthetic.lines; print([m for m in ('torch', 'albumentations') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

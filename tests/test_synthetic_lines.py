@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.lines import load_line
-from pipeline.synthetic_assemblies import PARTS
-from pipeline.synthetic_defects import DEFECT_KINDS, border_of
-from pipeline.synthetic_lines import LINE_KINDS, generate_line, write_line, write_lines
-from pipeline.synthetic_products import STRUCTURAL_KINDS
-from pipeline.synthetic_textures import TEXTURES
+from pipeline.product_lines.lines import load_line
+from pipeline.synthetic.assemblies import PARTS
+from pipeline.synthetic.defects import DEFECT_KINDS, border_of
+from pipeline.synthetic.lines import LINE_KINDS, generate_line, write_line, write_lines
+from pipeline.synthetic.products import STRUCTURAL_KINDS
+from pipeline.synthetic.textures import TEXTURES
 
 ORDERED = ("weave", "mesh", "tiles", "perforated", "stripes", "knit")
 

@@ -94,8 +94,8 @@ def _generate(folder: Path) -> tuple[Path, Path]:
     Raises:
         StorageError: the folder cannot be written.
     """
-    from pipeline.lines import load_line  # noqa: PLC0415  # `--help` does not wait for it
-    from pipeline.synthetic_lines import write_line, write_lines  # noqa: PLC0415
+    from pipeline.product_lines.lines import load_line  # noqa: PLC0415  # `--help` does not wait for it
+    from pipeline.synthetic.lines import write_line, write_lines  # noqa: PLC0415
 
     write_lines(folder / "lines", SOURCE_SEEDS, good=12, test_good=8, defects=16)
     line = load_line(write_line(folder / "unseen", NEW_SEED, good=GOOD, test_good=16, defects=24))

@@ -12,7 +12,7 @@ from flows.commands.console import JsonOption, out, table, write_json
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:  # reading images waits until a command needs it
-    from pipeline.line_report import LineReport
+    from pipeline.product_lines.line_report import LineReport
 
 
 def register(app: typer.Typer) -> None:
@@ -33,8 +33,8 @@ def check(
 
     Ends with 1 when a line has an error; warnings alone end with 0.
     """
-    from pipeline.line_check import check_line  # noqa: PLC0415  # `--help` does not wait for it
-    from pipeline.lines import find_lines  # noqa: PLC0415
+    from pipeline.product_lines.line_check import check_line  # noqa: PLC0415  # `--help` does not wait for it
+    from pipeline.product_lines.lines import find_lines  # noqa: PLC0415
 
     reports = []
     for line in find_lines(path):
@@ -91,7 +91,7 @@ def import_lines(
     link: Annotated[bool, typer.Option("--link", help="Hard-link the files instead of copying them.")] = False,
 ) -> None:
     """Bring a public data set into the MVTec AD layout."""
-    from pipeline.importers import import_data_set  # noqa: PLC0415  # `--help` does not wait for it
+    from pipeline.product_lines.importers import import_data_set  # noqa: PLC0415  # `--help` does not wait for it
 
     imported = import_data_set(data_format, source, destination, link=link)
     out().print(
@@ -104,7 +104,7 @@ def list_lines(
     json_path: JsonOption = None,
 ) -> None:
     """List the product lines under a folder."""
-    from pipeline.lines import find_lines  # noqa: PLC0415
+    from pipeline.product_lines.lines import find_lines  # noqa: PLC0415
 
     found = find_lines(root)
     rows = [
@@ -139,7 +139,7 @@ def synthetic(
     size: Annotated[int, typer.Option(help="Side of the images, in pixels.")] = 256,
 ) -> None:
     """Write procedurally generated product lines, with defects and masks."""
-    from pipeline.synthetic_lines import MIN_SIZE, write_lines  # noqa: PLC0415
+    from pipeline.synthetic.lines import MIN_SIZE, write_lines  # noqa: PLC0415
 
     for option, value, least in (
         ("lines", lines, 1),

@@ -86,9 +86,9 @@ def show_adaptation(result: Any) -> None:
 
 def show_evaluation(request: EvaluateRequest, result: Any, *, write: bool) -> None:
     """The tables of an `EvaluateResult`, what it cost, and the files; `write` them unless the flow did."""
-    summary = import_module("flows.evaluation_summary")
-    tables = import_module("flows.evaluation_tables")
-    outputs = import_module("flows.evaluation_outputs")
+    summary = import_module("flows.evaluation.summary")
+    tables = import_module("flows.evaluation.tables")
+    outputs = import_module("flows.evaluation.outputs")
     evaluation = summary.Evaluation(result.rows)
     out().print(tables.overall_table(evaluation))
     if evaluation.baseline in evaluation.learners and len(evaluation.learners) > 1:

@@ -77,7 +77,7 @@ def list_versions(
     line: Annotated[str | None, typer.Argument(help="Only this line.")] = None, json_path: JsonOption = None
 ) -> None:
     """List lines and their versions."""
-    from deploy.registry import Registry  # noqa: PLC0415  # `--help` does not wait for it
+    from deploy.bundles.registry import Registry  # noqa: PLC0415  # `--help` does not wait for it
 
     registry = Registry(load_settings().home)
     records = [(name, record) for name in ([line] if line else registry.lines()) for record in registry.versions(name)]
@@ -112,7 +112,7 @@ def list_versions(
 
 def promote(line: LineArgument, version: Annotated[str, typer.Argument(help="Version to make live.")]) -> None:
     """Make a version live."""
-    from deploy.registry import Registry  # noqa: PLC0415
+    from deploy.bundles.registry import Registry  # noqa: PLC0415
 
     bundle = Registry(load_settings().home).promote(line, version)
     out().print(f"Live for {escape(line)}: {escape(bundle.manifest.version)}")
@@ -120,7 +120,7 @@ def promote(line: LineArgument, version: Annotated[str, typer.Argument(help="Ver
 
 def roll_back(line: LineArgument) -> None:
     """Make the previously live version live again."""
-    from deploy.registry import Registry  # noqa: PLC0415
+    from deploy.bundles.registry import Registry  # noqa: PLC0415
 
     bundle = Registry(load_settings().home).roll_back(line)
     out().print(f"Live for {escape(line)}: {escape(bundle.manifest.version)}")
@@ -131,7 +131,7 @@ def import_pack(
     promote_it: Annotated[bool, typer.Option("--promote/--no-promote", help="Make the version live.")] = True,
 ) -> None:
     """Take an exported bundle and its backbone into this machine's registry."""
-    from deploy.registry import Registry  # noqa: PLC0415
+    from deploy.bundles.registry import Registry  # noqa: PLC0415
 
     settings = load_settings()
     settings.ensure_home()

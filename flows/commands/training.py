@@ -145,7 +145,7 @@ def evaluate(
         csv_path=csv_path,
         html_path=html_path,
     )
-    outputs = import_module("flows.evaluation_outputs")
+    outputs = import_module("flows.evaluation.outputs")
     outputs.require_writable(request)
     result = run_job("evaluate", request, prefect=prefect)
     show_evaluation(request, result, write=not through_prefect(prefect))

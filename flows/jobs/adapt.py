@@ -16,10 +16,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from deploy.bundle import Bundle, BundleDraft
-from deploy.devices import available_cpus
-from deploy.export import check_parity, export_head
-from deploy.manifest import (
+from deploy.bundles.bundle import Bundle, BundleDraft
+from deploy.bundles.manifest import (
     BANK_SOURCES,
     HEAD,
     SUPPORT_FOLDER,
@@ -29,9 +27,11 @@ from deploy.manifest import (
     ParityRecord,
     SupportRecord,
 )
-from deploy.parity import Parity
-from deploy.registry import Registry
-from deploy.runtime import ScoringEngine
+from deploy.bundles.registry import Registry
+from deploy.engine.devices import available_cpus
+from deploy.engine.parity import Parity
+from deploy.engine.runtime import ScoringEngine
+from deploy.exporting.export import check_parity, export_head
 from flows.jobs.backbones import OpenBackbone, open_backbone
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import AdaptRequest
@@ -40,10 +40,10 @@ from model_zoo.task_learner import TaskLearner
 from pipeline.calibration import Threshold, calibrate
 from pipeline.episodes import SupportSet
 from pipeline.errors import BundleError, ConfigError
-from pipeline.images import PreprocessSpec, require_image, sha256_file, suggest_white_level
+from pipeline.imaging.images import PreprocessSpec, require_image, sha256_file, suggest_white_level
 from pipeline.learner import AnomalyHead, Learner
-from pipeline.lines import ImageRecord, load_line
 from pipeline.meta_model import MetaModel, load_meta_model
+from pipeline.product_lines.lines import ImageRecord, load_line
 from pipeline.settings import Settings
 from pipeline.support import DirectFeatures, SupportConfig, build_support
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.devices import available_cpus
-from deploy.export import export_backbone
-from deploy.registry import Registry
-from deploy.runtime import OrtExtractor
+from deploy.bundles.registry import Registry
+from deploy.engine.devices import available_cpus
+from deploy.engine.runtime import OrtExtractor
+from deploy.exporting.export import export_backbone
 from model_zoo.backbones import Backbone, build_backbone
 from pipeline.feature_store import FeatureStore
 from pipeline.features import BackboneArtefact, BackboneSpec
-from pipeline.images import PreprocessSpec
+from pipeline.imaging.images import PreprocessSpec
 from pipeline.process_tuning import tune_process
 from pipeline.settings import Settings
 

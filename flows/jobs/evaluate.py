@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import torch
 
-from deploy.devices import available_cpus
-from deploy.export import export_head
-from deploy.runtime import ScoringEngine
+from deploy.engine.devices import available_cpus
+from deploy.engine.runtime import ScoringEngine
+from deploy.exporting.export import export_head
 from flows.jobs.backbones import OpenBackbone, open_backbone
 from flows.jobs.fold_rows import FoldRows
 from flows.jobs.fold_training import GENERATED, FoldTrainer, Trained
@@ -40,12 +40,12 @@ from pipeline.evaluation import (
     read_truth,
     score_levels,
 )
-from pipeline.images import require_image
+from pipeline.imaging.images import require_image
 from pipeline.learner import AnomalyHead, AnomalyOutput
-from pipeline.lines import ImageRecord, ProductLine, find_lines
+from pipeline.product_lines.lines import ImageRecord, ProductLine, find_lines
 from pipeline.settings import Settings
 from pipeline.support import EpisodeImages, build_query, build_support, sample_images
-from pipeline.synthetic_lines import write_lines
+from pipeline.synthetic.lines import write_lines
 
 _TIMED_IMAGES = 8
 _Outputs = dict[str, tuple[AnomalyHead, AnomalyOutput, float]]

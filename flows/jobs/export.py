@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.packs import write_pack
-from deploy.registry import Registry
+from deploy.bundles.packs import write_pack
+from deploy.bundles.registry import Registry
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import ExportRequest
 from pipeline.settings import Settings

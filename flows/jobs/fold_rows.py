@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.manifest import linewise_version
+from deploy.bundles.manifest import linewise_version
 from deploy.storage import replace_file, storage_errors
 from flows.jobs.requests import EvaluateRequest
 from pipeline.evaluation import Row

@@ -15,8 +15,8 @@ from pipeline.errors import LineError
 from pipeline.evaluation import Fold
 from pipeline.features import BackboneSpec
 from pipeline.learner import Learner
-from pipeline.lines import ProductLine
 from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
+from pipeline.product_lines.lines import ProductLine
 
 POOLED = "in_context"
 """The learner whose trunk and theta0 the other meta-learners of a fold start from: it is what pooled training gives."""

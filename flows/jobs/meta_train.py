@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.export import export_head
+from deploy.exporting.export import export_head
 from flows.jobs.backbones import open_backbone
 from flows.jobs.processes import in_processes
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
@@ -24,10 +24,10 @@ from pipeline.errors import ConfigError, LineError, StorageError
 from pipeline.evaluation import score_levels
 from pipeline.features import BackboneSpec
 from pipeline.learner import Learner, OuterStepReport
-from pipeline.lines import ProductLine, find_lines
 from pipeline.meta_model import MetaModel, content_identifier, save_meta_model
 from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
 from pipeline.metrics import image_auroc
+from pipeline.product_lines.lines import ProductLine, find_lines
 from pipeline.settings import Settings
 
 

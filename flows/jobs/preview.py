@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.gallery import GalleryItem, build_item
-from deploy.manifest import HEAD
-from deploy.packs import Deployment
-from deploy.runtime import Device, ScoringEngine, available_cpus
-from pipeline.images import UnreadableImage, read_image, read_native
-from pipeline.lines import ImageRecord, load_line
+from deploy.bundles.manifest import HEAD
+from deploy.bundles.packs import Deployment
+from deploy.engine.runtime import Device, ScoringEngine, available_cpus
+from deploy.reports.gallery import GalleryItem, build_item
+from pipeline.imaging.images import UnreadableImage, read_image, read_native
+from pipeline.product_lines.lines import ImageRecord, load_line
 
 MAX_DEFECTS = 6
 MAX_GOOD = 4

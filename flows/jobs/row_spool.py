@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from deploy.report_rows import ReportRow, write_csv, write_json
-from deploy.scorer import ImageResult
+from deploy.reports.rows import ReportRow, write_csv, write_json
+from deploy.scoring.scorer import ImageResult
 from pipeline.calibration import Decision
 
 
@@ -55,9 +55,9 @@ class RowSpool:
             yield ReportRow(**values, decision=None if decision is None else Decision(decision))
 
     def write_json(self, path: Path, about: Mapping[str, Any]) -> None:
-        """See `deploy.report_rows.write_json`."""
+        """See `deploy.reports.rows.write_json`."""
         write_json(path, dict(about), self.rows())
 
     def write_csv(self, path: Path) -> None:
-        """See `deploy.report_rows.write_csv`."""
+        """See `deploy.reports.rows.write_csv`."""
         write_csv(path, self.rows())

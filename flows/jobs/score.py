@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.gallery import Gallery, GalleryItem
-from deploy.manifest import HEAD
-from deploy.packs import Deployment, open_packed
-from deploy.registry import Registry
-from deploy.report import ReportData, write_report
-from deploy.results import ResultStore
-from deploy.runtime import Device, ScoringEngine, resolve_device
-from deploy.scorer import ImageResult, ImageView, ScoringProgress, ScoringSummary, score_folder
+from deploy.bundles.manifest import HEAD
+from deploy.bundles.packs import Deployment, open_packed
+from deploy.bundles.registry import Registry
+from deploy.engine.runtime import Device, ScoringEngine, resolve_device
+from deploy.reports.gallery import Gallery, GalleryItem
+from deploy.reports.report import ReportData, write_report
+from deploy.results.store import ResultStore
+from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, ScoringSummary, score_folder
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import ScoreRequest
 from flows.jobs.row_spool import RowSpool
@@ -21,7 +21,7 @@ from flows.jobs.score_outputs import drop_old_reports, output_paths
 from flows.jobs.score_pictures import Pictures
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError, LineError
-from pipeline.images import iter_image_files
+from pipeline.imaging.images import iter_image_files
 from pipeline.settings import Settings
 
 ACCELERATOR_BATCH = 32

@@ -10,13 +10,13 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from deploy.bundle import Bundle
-from deploy.gallery import Gallery, GalleryItem, SupportView, build_item
-from deploy.overlay import encode_jpeg, shrink
-from deploy.scorer import ImageResult, ImageView
+from deploy.bundles.bundle import Bundle
+from deploy.reports.gallery import Gallery, GalleryItem, SupportView, build_item
+from deploy.reports.overlay import encode_jpeg, shrink
+from deploy.scoring.scorer import ImageResult, ImageView
 from pipeline.calibration import Decision
 from pipeline.errors import ImageError
-from pipeline.images import read_native
+from pipeline.imaging.images import read_native
 
 EARLIER_SIDE = 448
 

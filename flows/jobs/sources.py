@@ -10,10 +10,10 @@ from pipeline.calibration import SourceScores
 from pipeline.episodes import Episode
 from pipeline.errors import LineError
 from pipeline.evaluation import source_scores
-from pipeline.images import PreprocessSpec
+from pipeline.imaging.images import PreprocessSpec
 from pipeline.learner import Learner, MetaLearner
-from pipeline.lines import ProductLine
 from pipeline.meta_training import SourceTask
+from pipeline.product_lines.lines import ProductLine
 from pipeline.support import FeatureSource, SupportConfig, sample_episode
 
 EPISODES_PER_LINE = 4

@@ -1,0 +1,1 @@
+"""The artefact of a line: bundle, manifest, card, pack, and the registry of versions."""

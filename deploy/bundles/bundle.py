@@ -1,0 +1,247 @@
+"""The bundle: everything one version of one line's model is, in one folder, with a hash of every byte.
+
+    manifest.sha256     sha256 of manifest.json, as `sha256sum --check` reads it
+    manifest.json       what this is, where it came from, and the sha256 of every file below
+    card.md             the same for people
+    head.onnx           the line's anomaly head; the backbone is shared and lies in the registry (or in a pack)
+    bank_sources.npy    for each row of the coarsest bank, the support image and cell it came from
+    support/000.jpg     the good support images at model size
+
+A bundle's id is the sha256 of its manifest, which holds every other hash: equal ids mean equal bundles. Nothing in a
+bundle is pickled, and no byte is used before its hash is checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from deploy.bundles.card import render_card
+from deploy.bundles.manifest import (
+    BANK_SOURCES,
+    CARD,
+    FILE_NAME,
+    FORMAT_VERSION,
+    HEAD,
+    MANIFEST,
+    SEAL,
+    SUPPORT_FOLDER,
+    BackboneRecord,
+    BundleDraft,
+    BundleManifest,
+    LearnerRecord,
+    LineageRecord,
+    ParityRecord,
+    SupportRecord,
+    linewise_version,
+)
+from deploy.storage import fsync_folder, new_folder, sha256_of, storage_errors, write_durably
+from pipeline.errors import BundleError
+
+__all__ = [
+    "BackboneRecord",
+    "Bundle",
+    "BundleDraft",
+    "BundleManifest",
+    "LearnerRecord",
+    "LineageRecord",
+    "ParityRecord",
+    "SupportRecord",
+    "load_bundle",
+    "read_manifest",
+    "render_card",
+    "write_bundle",
+]
+
+_MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every byte was checked. `id` is the sha256 of its manifest."""
+
+    path: Path
+    manifest: BundleManifest
+    id: str
+
+    @property
+    def head_path(self) -> Path:
+        """The line's anomaly head as an ONNX graph."""
+        return self.path / HEAD
+
+    @property
+    def head_sha256(self) -> str:
+        """What the head's bytes hash to."""
+        return self.manifest.files[HEAD]
+
+    @property
+    def card_path(self) -> Path:
+        """The model card."""
+        return self.path / CARD
+
+    @property
+    def support_paths(self) -> list[Path]:
+        """The good support images at model size, in the order of the bank's image numbers."""
+        return [self.path / name for name in sorted(self.manifest.files) if name.startswith(f"{SUPPORT_FOLDER}/")]
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy every file, durably, into the existing empty folder `folder`, the manifest last."""
+        for name in [*self.manifest.files, SEAL, MANIFEST]:
+            target = folder / name
+            target.parent.mkdir(exist_ok=True)
+            write_durably(target, self.path / name)
+
+    def bank_sources(self) -> NDArray[np.integer] | None:
+        """(N, 4) integers: for each row of the coarsest bank its support image, augmentation, row and column.
+
+        None when the bundle has none.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        if BANK_SOURCES not in self.manifest.files:
+            return None
+        path = self.path / BANK_SOURCES
+        try:
+            sources = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise BundleError(
+                f"an array in {path}", f"'{error}'", "adapt the line again to make a new version"
+            ) from error
+        if sources.ndim != 2 or sources.shape[1] != 4 or not np.issubdtype(sources.dtype, np.integer):
+            raise BundleError(
+                f"(N, 4) integers in {path}",
+                f"{sources.dtype} {sources.shape}",
+                "adapt the line again to make a new version",
+            )
+        return sources
+
+
+def write_bundle(folder: Path, draft: BundleDraft, files: Mapping[str, bytes | Path]) -> Bundle:
+    """Write a bundle beside its final name, make it durable, and let it appear in one step.
+
+    Args:
+        folder: the bundle's final name; nothing (or an empty folder) may be there.
+        draft: the manifest but for the hashes.
+        files: content (bytes, or a file to copy) by name in the bundle: "head.onnx", "bank_sources.npy",
+            "support/000.jpg"... The card and the manifest are written here and must not be among them.
+
+    Raises:
+        StorageError: something is there already, or the disk is full or read-only. Nothing is left behind.
+    """
+    assert HEAD in files, f"{HEAD} is what a bundle is for"
+    assert not {MANIFEST, SEAL, CARD} & files.keys(), "write_bundle writes the manifest and the card itself"
+    assert all(FILE_NAME.fullmatch(name) for name in files), f"unusable name among {sorted(files)}"
+    with new_folder(folder) as partial:
+        hashes: dict[str, str] = {}
+        for name, content in {**files, CARD: render_card(draft).encode()}.items():
+            target = partial / name
+            target.parent.mkdir(exist_ok=True)
+            hashes[name] = write_durably(target, content)
+        manifest = BundleManifest.model_validate({**draft.model_dump(), "files": dict(sorted(hashes.items()))})
+        encoded = f"{manifest.model_dump_json(indent=2)}\n".encode()
+        identity = hashlib.sha256(encoded).hexdigest()
+        write_durably(partial / SEAL, f"{identity}  {MANIFEST}\n".encode())
+        write_durably(partial / MANIFEST, encoded)
+        fsync_folder(partial)
+    return Bundle(folder, manifest, identity)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check every byte of it.
+
+    Raises:
+        BundleError: it is no bundle, of a newer format, or a file is missing, changed or not listed.
+        StorageError: a file cannot be read.
+    """
+    bundle = read_manifest(folder)
+    expected = {*bundle.manifest.files, MANIFEST, SEAL}
+    with storage_errors(folder):
+        found = set(_files_below(folder))
+        for name in sorted(found - expected):
+            _damaged(folder / name, "only the files that the manifest names", "one more")
+        for name, sha256 in bundle.manifest.files.items():
+            if name not in found:
+                _damaged(folder / name, "every file that the manifest names", "none of that name")
+            if (actual := sha256_of(folder / name)) != sha256:
+                _damaged(folder / name, f"content of sha256 {sha256[:12]}...", f"{actual[:12]}...")
+    return bundle
+
+
+def read_manifest(folder: Path) -> Bundle:
+    """Read and check a bundle's manifest only; `load_bundle` also checks the files, and must before they are used.
+
+    Raises:
+        BundleError: it is no bundle, of a newer format, or the manifest was changed.
+        StorageError: the manifest cannot be read.
+    """
+    path = folder / MANIFEST
+    with storage_errors(path):
+        if not path.is_file():
+            raise BundleError(
+                f"a bundle (a folder with {MANIFEST}) at {folder}",
+                "no such folder" if not folder.is_dir() else f"a folder without {MANIFEST}",
+                "name a bundle's own folder, or adapt the line to make one",
+            )
+        with path.open("rb") as file:
+            encoded = file.read(_MAX_MANIFEST_BYTES)
+        seal = folder / SEAL
+        sealed = seal.read_bytes() if seal.is_file() else None
+    identity = hashlib.sha256(encoded).hexdigest()
+    if sealed is not None and sealed != f"{identity}  {MANIFEST}\n".encode():
+        _damaged(path, f"the content that {SEAL} was made for", "another (one of the two was changed)")
+    _refuse_newer(path, encoded)
+    if sealed is None:
+        _damaged(seal, f"{SEAL} beside {MANIFEST}", "none")
+    try:
+        manifest = BundleManifest.model_validate_json(encoded)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the manifest"
+        raise BundleError(
+            f"a manifest of format {FORMAT_VERSION} in {path}", f"'{where}: {first['msg']}'", "adapt the line again"
+        ) from error
+    return Bundle(folder, manifest, identity)
+
+
+def _refuse_newer(path: Path, encoded: bytes) -> None:
+    try:
+        format_version = json.loads(encoded)["format_version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        _damaged(path, "JSON with a format_version", "something else")
+    if isinstance(format_version, int) and format_version > FORMAT_VERSION:
+        raise BundleError(
+            f"a bundle of format {FORMAT_VERSION} or older at {path.parent}",
+            f"format {format_version}",
+            f"upgrade Linewise on this machine (here: {linewise_version()})",
+        )
+
+
+def _files_below(folder: Path) -> list[str]:
+    """Names of everything in the bundle but plain folders. A link counts as a file of a name no manifest allows."""
+    names: list[str] = []
+    for parent, folders, files in os.walk(folder):
+        here = Path(parent)
+        for name in [*files, *(name for name in folders if (here / name).is_symlink())]:
+            path = here / name
+            if path.is_symlink() or not path.is_file():
+                _damaged(path, "plain files only", "a link or a special file")
+            names.append(path.relative_to(folder).as_posix())
+    return names
+
+
+def _damaged(path: Path, expected: str, got: str) -> NoReturn:
+    raise BundleError(
+        f"{expected} in the bundle {path.parent if path.parent.name != SUPPORT_FOLDER else path.parent.parent}",
+        f"{got} at {path.name}",
+        "copy or export the bundle again, or roll the line back to another version",
+    )

@@ -1,0 +1,69 @@
+"""The model card: a bundle's manifest for people."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from deploy.bundles.manifest import BundleDraft
+
+
+def render_card(manifest: BundleDraft) -> str:
+    """The model card, as Markdown."""
+    threshold, spec, support = manifest.threshold, manifest.spec, manifest.support
+    meta_model = f", meta-model `{manifest.learner.meta_model}`" if manifest.learner.meta_model else ""
+    rows = [f"| {_cell(name)} | {value:.4g} |" for name, value in sorted(manifest.metrics.items())]
+    metrics = "\n".join(["| Metric | Value |", "|---|---|", *rows]) if rows else "None: no labelled test images."
+    lines = ", ".join(manifest.lineage.training_lines) or "none: this learner is not meta-trained"
+    white = manifest.preprocess.white_level
+    return f"""# {_cell(manifest.line)}, version {manifest.version}
+
+Made {manifest.created_at:%Y-%m-%d %H:%M %Z} by Linewise {manifest.linewise_version}.
+
+| | |
+|---|---|
+| Learner | {_cell(manifest.learner.name)}{meta_model} |
+| Backbone | {_cell(spec.name)}, frozen, fingerprint `{spec.fingerprint}` |
+| Backbone weights | {_cell(spec.weights_source)}, licence {_cell(spec.weights_licence)} |
+| Input | {spec.height} x {spec.width} RGB{f", white level {white}" if white is not None else ""} |
+| Adapted from | {len(support.good)} good images, {len(support.defects)} defects ({support.masks} with a mask) |
+
+## Decision
+
+REJECT from a score of {threshold.reject:.6g}, REVIEW from {threshold.review:.6g}, else PASS.
+A pixel is marked from {threshold.pixel:.6g}.
+
+The threshold was set by {_cell(threshold.method)} on {threshold.sample_count} scores,
+for a false-reject rate of {threshold.target_false_reject_rate:.2%};
+at this threshold they show {threshold.expected_false_reject_rate:.2%}.
+
+## Metrics
+
+{metrics}
+
+## Parity of the exported graphs
+
+On {manifest.parity.images} images the score differs from training's by at most {manifest.parity.max_score_error:.2g}
+and the map by at most {manifest.parity.max_map_error:.2g} (tolerance {manifest.parity.tolerance:.2g}).
+
+## Lineage
+
+- Seed: {manifest.lineage.seed}
+- Replaces version: {manifest.lineage.parent or "none"}
+- Meta-trained on: {_cell(lines)}
+- Learner's configuration: `{json.dumps(manifest.learner.config, sort_keys=True)}`
+
+## Limits
+
+- It knows this line only: another product, camera, lens or light needs an adaptation of its own.
+- It was calibrated on {threshold.sample_count} scores. Rates below one in {max(threshold.sample_count, 1)} cannot be
+  promised from so many; watch the share of rejected parts after promotion.
+- A defect much smaller than a cell of the finest feature grid ({spec.levels[0].stride} pixels of the resized image)
+  may be missed.
+- A score says how unlike the good support images a part looks. It names no defect and no cause.
+"""
+
+
+def _cell(text: str) -> str:
+    """Text from outside as part of one Markdown line."""
+    return re.sub(r"([|`<\[\]\\])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,128 @@
+"""`manifest.json`: what a bundle is and where it came from, as frozen records that refuse what they do not know."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from pipeline.calibration import Threshold
+from pipeline.features import BackboneSpec
+from pipeline.imaging.images import PreprocessSpec
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+SEAL = "manifest.sha256"
+CARD = "card.md"
+HEAD = "head.onnx"
+BANK_SOURCES = "bank_sources.npy"
+SUPPORT_FOLDER = "support"
+
+_PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+FILE_NAME = re.compile(rf"{_PLAIN_NAME}(/{_PLAIN_NAME})?")  # at most one folder deep, and never upwards
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+VersionName = Annotated[str, Field(pattern=rf"^{_PLAIN_NAME}$")]
+
+
+def linewise_version() -> str:
+    """The installed distribution's version."""
+    try:
+        return version("linewise")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+source"
+
+
+class Record(BaseModel):
+    """Frozen; unknown fields and values that JSON cannot hold (NaN, infinity) are errors, also in the dataclasses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, revalidate_instances="always")
+
+
+class LearnerRecord(Record):
+    """Which learner made the head: its configuration, and the sha256 (or name) of its meta-model, if it has one."""
+
+    name: str
+    config: dict[str, JsonValue]
+    meta_model: str | None = None
+
+
+class BackboneRecord(Record):
+    """Which backbone graph the head was made for; `onnx_sha256` is of `backbone.onnx`."""
+
+    name: str
+    fingerprint: VersionName
+    onnx_sha256: Sha256
+
+
+class SupportRecord(Record):
+    """What the head was adapted from: sha256 of the image files, and how many of the defects had a mask."""
+
+    good: tuple[Sha256, ...]
+    defects: tuple[Sha256, ...] = ()
+    masks: Annotated[int, Field(ge=0)] = 0
+
+
+class ParityRecord(Record):
+    """Largest absolute differences between torch and the exported graphs, over `images` images."""
+
+    max_score_error: Annotated[float, Field(ge=0)]
+    max_map_error: Annotated[float, Field(ge=0)]
+    tolerance: Annotated[float, Field(gt=0)]
+    images: Annotated[int, Field(ge=1)]
+
+
+class LineageRecord(Record):
+    """Where it comes from: lines the learner was meta-trained on, the version it replaces, and the seed."""
+
+    training_lines: tuple[str, ...] = ()
+    parent: str | None = None
+    seed: int = 0
+
+
+class BundleDraft(Record):
+    """A manifest before its files are written: everything but their hashes."""
+
+    line: Annotated[str, Field(min_length=1, max_length=200)]
+    version: VersionName
+    created_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+    linewise_version: str = Field(default_factory=linewise_version)
+    learner: LearnerRecord
+    backbone: BackboneRecord
+    spec: BackboneSpec
+    preprocess: PreprocessSpec
+    support: SupportRecord
+    threshold: Threshold
+    metrics: dict[str, float] = {}
+    parity: ParityRecord
+    lineage: LineageRecord = LineageRecord()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if self.backbone.fingerprint != self.spec.fingerprint:
+            raise ValueError("backbone.fingerprint and spec.fingerprint differ")
+        if (self.preprocess.height, self.preprocess.width) != (self.spec.height, self.spec.width):
+            raise ValueError("preprocess and spec differ in size")
+        if self.threshold.review > self.threshold.reject:
+            raise ValueError("threshold.review is above threshold.reject")
+        return self
+
+
+class BundleManifest(BundleDraft):
+    """`manifest.json`: the draft, the format version, and the sha256 of every other file by its name in the bundle."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    files: dict[str, Sha256]
+
+    @model_validator(mode="after")
+    def _names_are_confined(self) -> Self:
+        for name in self.files:
+            if not FILE_NAME.fullmatch(name) or name in (MANIFEST, SEAL):
+                raise ValueError(f"{name!r} is not a file name a bundle may hold")
+        for name in (HEAD, CARD):
+            if name not in self.files:
+                raise ValueError(f"{name} is not among the files")
+        return self

@@ -1,0 +1,92 @@
+"""What scoring needs of one line, together: its bundle and its backbone; and the pack, both in one folder that travels.
+
+<pack>/bundle/      the bundle, byte for byte (deploy/bundles/bundle.py)
+<pack>/backbone/    backbone.onnx and backbone.json
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.bundles.bundle import Bundle, load_bundle
+from deploy.engine.backbone_artefact import load_backbone_artefact
+from deploy.storage import new_folder, write_durably
+from pipeline.errors import BundleError
+from pipeline.features import BackboneArtefact
+
+BUNDLE_FOLDER = "bundle"
+BACKBONE_FOLDER = "backbone"
+BACKBONE_FILES = ("backbone.onnx", "backbone.json")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A checked bundle and the backbone it was made for: all that `score` needs."""
+
+    bundle: Bundle
+    backbone: BackboneArtefact
+
+    def __post_init__(self) -> None:
+        wanted = self.bundle.manifest.backbone
+        if (self.backbone.spec.fingerprint, self.backbone.onnx_sha256) != (wanted.fingerprint, wanted.onnx_sha256):
+            raise BundleError(
+                f"the backbone {wanted.fingerprint} (graph {wanted.onnx_sha256[:12]}...) that {self.bundle.path} needs",
+                f"{self.backbone.spec.fingerprint} (graph {self.backbone.onnx_sha256[:12]}...) "
+                f"at {self.backbone.folder}",
+                "adapt the line again, or restore the backbone the bundle was made with",
+            )
+
+
+def copy_backbone(artefact: BackboneArtefact, target: Path) -> None:
+    """Copy a backbone's files into the existing folder `target`, checking the graph on the way.
+
+    Raises:
+        BundleError: the graph's bytes are not those that the artefact names.
+    """
+    written = {name: write_durably(target / name, artefact.folder / name) for name in BACKBONE_FILES}
+    if written["backbone.onnx"] != artefact.onnx_sha256:
+        raise BundleError(
+            f"a backbone graph of sha256 {artefact.onnx_sha256[:12]}... at {artefact.onnx_path}",
+            f"{written['backbone.onnx'][:12]}...",
+            "export the backbone again",
+        )
+
+
+def write_pack(deployment: Deployment, destination: Path) -> Path:
+    """Write a folder that scores on another machine, without a registry, and read it back to be sure.
+
+    Args:
+        deployment: what to pack.
+        destination: a new (or empty) folder.
+
+    Returns:
+        `destination`.
+
+    Raises:
+        StorageError: something is at `destination`, or the disk is full or read-only. Nothing is left behind.
+        BundleError: a file changed since it was checked.
+    """
+    with new_folder(destination) as partial:
+        for name in (BUNDLE_FOLDER, BACKBONE_FOLDER):
+            (partial / name).mkdir()
+        deployment.bundle.copy_to(partial / BUNDLE_FOLDER)
+        copy_backbone(deployment.backbone, partial / BACKBONE_FOLDER)
+        open_packed(partial)
+    return destination
+
+
+def open_packed(folder: Path) -> Deployment:
+    """Read a pack and check every byte of it.
+
+    Raises:
+        BundleError: it is no pack, or damaged.
+        StorageError: it cannot be read.
+    """
+    if not (folder / BUNDLE_FOLDER).is_dir() or not (folder / BACKBONE_FOLDER).is_dir():
+        raise BundleError(
+            f"an exported bundle (a folder with {BUNDLE_FOLDER}/ and {BACKBONE_FOLDER}/) at {folder}",
+            "no such folder" if not folder.is_dir() else "a folder without them",
+            "name the folder that `linewise export` wrote",
+        )
+    return Deployment(load_bundle(folder / BUNDLE_FOLDER), load_backbone_artefact(folder / BACKBONE_FOLDER))

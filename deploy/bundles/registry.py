@@ -1,0 +1,299 @@
+"""The registry: every version of every line's bundle, and which one is live.
+
+    <home>/backbones/<fingerprint>/     backbone.onnx, backbone.json: shared by every line that was adapted on it
+    <home>/lines/<slug>/<version>/      a bundle
+    <home>/lines/<slug>/live.json       the live version and those that were live before; replaced in one step
+    <home>/lines/<slug>/.lock           held by whoever changes the line; the kernel frees it when its holder dies
+
+Readers take no lock: a bundle appears whole, and so does the pointer. A line's slug is its name, percent-encoded, so
+that "mvtec/pill" is one folder and no name leads anywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deploy.bundles.bundle import Bundle, BundleDraft, load_bundle, read_manifest, write_bundle
+from deploy.bundles.line_folder import LIVE, LivePointer, line_of, read_pointer, slug, write_pointer
+from deploy.bundles.manifest import FILE_NAME, BundleManifest
+from deploy.bundles.packs import Deployment, copy_backbone, open_packed, write_pack
+from deploy.engine.backbone_artefact import load_backbone_artefact
+from deploy.storage import file_lock, new_folder, storage_errors, sweep_partials
+from pipeline.errors import BundleError, ConfigError, StorageError
+from pipeline.features import BackboneArtefact
+
+LOCK = ".lock"
+_HISTORY_LENGTH = 20
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """One version of a line, as listed: only its manifest was read. `problem` says why there is no manifest."""
+
+    version: str
+    path: Path
+    created_at: datetime
+    live: bool
+    manifest: BundleManifest | None
+    problem: str | None = None
+
+
+class Registry:
+    """The bundles and backbones below one home folder. Nothing is made there before something is added.
+
+    Args:
+        home: the folder; `backbones/` and `lines/` lie below it.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    # Lines and versions
+
+    def lines(self) -> list[str]:
+        """Names of the lines that have a version, sorted."""
+        folder = self.home / "lines"
+        with storage_errors(folder):
+            names = [line_of(path) for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+        return sorted(name for name in names if name is not None and self._versions_of(name))
+
+    def versions(self, line: str) -> list[VersionRecord]:
+        """The versions of a line, oldest first. A damaged one is listed with its problem.
+
+        Raises:
+            ConfigError: no such line.
+        """
+        live = self.live_version(line)
+        return sorted(
+            (self._record(self._line_folder(line) / version, version == live) for version in self._known(line)),
+            key=lambda record: (record.created_at, record.version),
+        )
+
+    def new_version(self, line: str) -> str:
+        """A name for the next version of a line: the time in UTC, so that names sort and mean something elsewhere."""
+        taken = self._versions_of(line)
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        candidates = [stamp, *(f"{stamp}-{number}" for number in range(2, len(taken) + 3))]
+        return next(name for name in candidates if name not in taken)
+
+    def add(self, draft: BundleDraft, files: Mapping[str, bytes | Path]) -> Bundle:
+        """Write a new version of the line that the draft names. It is not live before `promote`.
+
+        Raises:
+            ConfigError: the line's name cannot be used.
+            StorageError: that version is there already, or the disk is full or read-only. Nothing is left behind.
+        """
+        if draft.version == LIVE:
+            raise ConfigError("a version name", f"{LIVE!r}, which the registry uses itself", "choose another")
+        folder = self._line_folder(draft.line)
+        with file_lock(folder / LOCK):
+            with storage_errors(folder):
+                sweep_partials(folder)  # what a killed writer left
+            return write_bundle(folder / draft.version, draft, files)
+
+    def bundle(self, line: str, version: str) -> Bundle:
+        """A version of a line, every byte checked.
+
+        Raises:
+            ConfigError: no such line or version.
+            BundleError: it is damaged, or lies under another line's or version's name.
+        """
+        if version not in (known := self._known(line)):
+            raise ConfigError(f"a version of {line} ({', '.join(known)})", repr(version), "name one of these")
+        bundle = load_bundle(self._line_folder(line) / version)
+        if (bundle.manifest.line, bundle.manifest.version) != (line, version):
+            raise BundleError(
+                f"version {version} of {line} at {bundle.path}",
+                f"version {bundle.manifest.version} of {bundle.manifest.line}",
+                "move the folder back to its own name",
+            )
+        return bundle
+
+    # What is live
+
+    def live_version(self, line: str) -> str | None:
+        """Name of the live version, None when none is. Cheap: ask again to notice a promotion.
+
+        Raises:
+            ConfigError: no such line.
+            BundleError: the pointer is damaged.
+        """
+        pointer = self._pointer(line)
+        return pointer.version if pointer else None
+
+    def live(self, line: str) -> Bundle:
+        """The live version of a line, every byte checked.
+
+        Raises:
+            ConfigError: no such line, or none of its versions is live.
+            BundleError: it is damaged.
+        """
+        version = self.live_version(line)
+        if version is None:
+            raise ConfigError(
+                f"a live version of {line}", "none", f"promote one of its versions ({', '.join(self._known(line))})"
+            )
+        return self.bundle(line, version)
+
+    def promote(self, line: str, version: str) -> Bundle:
+        """Make a version live, once it and its backbone were checked. Promoting the live one changes nothing.
+
+        Raises:
+            ConfigError: no such line or version.
+            BundleError: the version or its backbone is damaged or missing; what was live stays live.
+            StorageError: the pointer cannot be written; what was live stays live.
+        """
+        self._known(line)
+        with file_lock(self._line_folder(line) / LOCK):
+            bundle = self.deployment(line, version).bundle
+            try:
+                pointer = self._pointer(line)
+            except BundleError:
+                pointer = None  # promoting is the remedy for a damaged pointer; only its history is lost
+            if pointer is None or pointer.version != version:
+                history = (*pointer.history, pointer.version)[-_HISTORY_LENGTH:] if pointer else ()
+                self._point(line, version, history)
+        return bundle
+
+    def roll_back(self, line: str) -> Bundle:
+        """Make the previously live version live again; calling it once more goes one further back.
+
+        Raises:
+            ConfigError: no such line, or no version was live before.
+            BundleError: that version or its backbone is damaged; what was live stays live.
+        """
+        self._known(line)
+        with file_lock(self._line_folder(line) / LOCK):
+            pointer = self._pointer(line)
+            if pointer is None or not pointer.history:
+                raise ConfigError(
+                    f"a version of {line} that was live before", "none", "promote the version you want by name"
+                )
+            *history, version = pointer.history
+            bundle = self.deployment(line, version).bundle
+            self._point(line, version, tuple(history))
+        return bundle
+
+    # Backbones
+
+    def backbone_folder(self, fingerprint: str) -> Path:
+        """Where the backbone of that fingerprint lies, or would."""
+        if not FILE_NAME.fullmatch(fingerprint) or "/" in fingerprint:
+            raise ConfigError("a backbone's fingerprint", repr(fingerprint), "take it from the bundle's manifest")
+        return self.home / "backbones" / fingerprint
+
+    def has_backbone(self, fingerprint: str) -> bool:
+        """Whether a backbone of that fingerprint is registered."""
+        return self.backbone_folder(fingerprint).is_dir()
+
+    def backbone(self, fingerprint: str) -> BackboneArtefact:
+        """A registered backbone, its hash checked.
+
+        Raises:
+            BundleError: it is not there, or damaged.
+        """
+        folder = self.backbone_folder(fingerprint)
+        if not folder.is_dir():
+            raise BundleError(f"the backbone {fingerprint} at {folder}", "none", "adapt the line on this machine again")
+        return load_backbone_artefact(folder)
+
+    def add_backbone(self, artefact: BackboneArtefact) -> BackboneArtefact:
+        """Copy a backbone into the registry. One that is already there stays, and is returned.
+
+        Raises:
+            BundleError: the files are damaged, or another graph is registered under the same fingerprint.
+            StorageError: the disk is full or read-only.
+        """
+        folder = self.backbone_folder(artefact.spec.fingerprint)
+        with file_lock(folder.parent / LOCK):
+            with storage_errors(folder.parent):
+                sweep_partials(folder.parent)
+            if not folder.is_dir():
+                with new_folder(folder) as partial:
+                    copy_backbone(artefact, partial)
+        registered = load_backbone_artefact(folder)
+        if registered.onnx_sha256 != artefact.onnx_sha256:
+            raise BundleError(
+                f"the graph {artefact.onnx_sha256[:12]}... of backbone {artefact.spec.fingerprint} at {folder}",
+                f"{registered.onnx_sha256[:12]}..., exported by other software",
+                "use the registered backbone: live bundles were made with it",
+            )
+        return registered
+
+    # Out of the registry and back
+
+    def deployment(self, line: str, version: str | None = None) -> Deployment:
+        """A version (None: the live one) with its backbone, both checked: what scoring needs.
+
+        Raises:
+            ConfigError: no such line or version.
+            BundleError: either is damaged or missing.
+        """
+        bundle = self.live(line) if version is None else self.bundle(line, version)
+        return Deployment(bundle, self.backbone(bundle.manifest.backbone.fingerprint))
+
+    def pack(self, line: str, destination: Path, version: str | None = None) -> Path:
+        """Write a version (None: the live one) and its backbone into a new folder that scores anywhere.
+
+        Raises:
+            ConfigError, BundleError, StorageError: as `deployment` and `deploy.bundles.packs.write_pack` say.
+        """
+        return write_pack(self.deployment(line, version), destination)
+
+    def add_packed(self, folder: Path) -> Bundle:
+        """Take a pack's version and backbone into this registry, byte for byte. It is not live before `promote`.
+
+        Raises:
+            BundleError: the pack is damaged.
+            StorageError: that version is there already, or the disk is full or read-only.
+        """
+        packed = open_packed(folder)
+        self.add_backbone(packed.backbone)
+        manifest = packed.bundle.manifest
+        line_folder = self._line_folder(manifest.line)
+        with file_lock(line_folder / LOCK), new_folder(line_folder / manifest.version) as partial:
+            packed.bundle.copy_to(partial)
+        return self.bundle(manifest.line, manifest.version)
+
+    # Below
+
+    def _line_folder(self, line: str) -> Path:
+        return self.home / "lines" / slug(line)
+
+    def _versions_of(self, line: str) -> list[str]:
+        """Names of the version folders, sorted. What is half written begins with a dot."""
+        folder = self._line_folder(line)
+        if not folder.is_dir():
+            return []
+        with storage_errors(folder):
+            return sorted(path.name for path in folder.iterdir() if path.is_dir() and FILE_NAME.fullmatch(path.name))
+
+    def _known(self, line: str) -> list[str]:
+        versions = self._versions_of(line)
+        if not versions:
+            known = ", ".join(self.lines())
+            raise ConfigError(
+                f"a line of the registry at {self.home} ({known or 'it has none yet'})",
+                repr(line),
+                "name one of these" if known else "adapt a line first",
+            )
+        return versions
+
+    def _record(self, path: Path, live: bool) -> VersionRecord:
+        try:
+            manifest = read_manifest(path).manifest
+        except (BundleError, StorageError) as error:
+            changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            return VersionRecord(path.name, path, changed, live, None, str(error))
+        return VersionRecord(path.name, path, manifest.created_at, live, manifest)
+
+    def _pointer(self, line: str) -> LivePointer | None:
+        self._known(line)
+        return read_pointer(self._line_folder(line))
+
+    def _point(self, line: str, version: str, history: tuple[str, ...]) -> None:
+        pointer = LivePointer(version=version, since=datetime.now(UTC), history=history)
+        write_pointer(self._line_folder(line), pointer)

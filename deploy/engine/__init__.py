@@ -1,0 +1,1 @@
+"""onnxruntime sessions: devices, backbone, heads, and what parity means."""

@@ -1,0 +1,1 @@
+"""The result store: schema, migrations, queries, exports."""

@@ -1,0 +1,164 @@
+"""The result store's tables, as typed classes. `migrations` makes them; a test holds the two equal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+from pipeline.calibration import Decision
+
+VERSION_TABLE = "linewise_schema"
+"""Where alembic notes how far the schema is; not its usual name, which another program in one database may use."""
+
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only
+
+
+class RunStatus(StrEnum):
+    """How a scoring run stands. A run that says RUNNING long after it began was killed."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class ResultStatus(StrEnum):
+    """Whether an image got a score."""
+
+    SCORED = "scored"
+    UNREADABLE = "unreadable"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, kept as UTC; SQLite has no zones and forgets them."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database."""
+        if value is None:
+            return None
+        assert value.tzinfo is not None, "a time without a zone"
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the base class's signature
+        """From the database."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _Text(TypeDecorator[StrEnum]):
+    """A StrEnum kept as its text."""
+
+    impl = String(16)
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - the base class's signature
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002 - the base class's signature
+        return None if value is None else self.kind(value)
+
+
+class Base(MappedAsDataclass, DeclarativeBase):
+    """Base of the tables. Constraint names are fixed, so that a later migration can find them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class RunRow(Base, kw_only=True):
+    """One scoring run: a folder, scored with one bundle on one device. Counts are of files; None until it ends.
+
+    `scored` and `unreadable` files were met in this run, `skipped` ones had a result of this bundle already;
+    `flagged` counts REVIEW and REJECT among scored and skipped.
+    """
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, init=False)
+    line: Mapped[str] = mapped_column(String(200), index=True)
+    bundle_id: Mapped[str] = mapped_column(String(64))
+    bundle_version: Mapped[str] = mapped_column(String(128))
+    folder: Mapped[str] = mapped_column(Text)
+    device: Mapped[str] = mapped_column(String(64))
+    workers: Mapped[int]
+    host: Mapped[str] = mapped_column(String(255))
+    linewise_version: Mapped[str] = mapped_column(String(64))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    status: Mapped[RunStatus] = mapped_column(_Text(RunStatus), default=RunStatus.RUNNING)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
+    scored: Mapped[int | None] = mapped_column(default=None)
+    skipped: Mapped[int | None] = mapped_column(default=None)
+    flagged: Mapped[int | None] = mapped_column(default=None)
+    unreadable: Mapped[int | None] = mapped_column(default=None)
+    seconds: Mapped[float | None] = mapped_column(Float(53), default=None)
+
+
+class ResultRow(Base, kw_only=True):
+    """What one bundle says about one image content; about one path, where the content could not be read at all.
+
+    `run_id` and `image_path` are those of the first run and path that met the content: the same content under another
+    path, or in a later run, adds no row. `image_sha256` is None only for a file that could not be opened.
+    """
+
+    __tablename__ = "results"
+    __table_args__ = (
+        UniqueConstraint("image_sha256", "bundle_id"),
+        Index(
+            "uq_results_image_path_bundle_id",
+            "image_path",
+            "bundle_id",
+            unique=True,
+            sqlite_where=text("image_sha256 IS NULL"),
+            postgresql_where=text("image_sha256 IS NULL"),
+        ),
+        Index(None, "line", "scored_at"),
+        Index(None, "run_id", "decision"),
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, init=False)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    line: Mapped[str] = mapped_column(String(200))
+    bundle_id: Mapped[str] = mapped_column(String(64))
+    bundle_version: Mapped[str] = mapped_column(String(128))
+    image_path: Mapped[str] = mapped_column(Text)
+    image_sha256: Mapped[str | None] = mapped_column(String(64))
+    status: Mapped[ResultStatus] = mapped_column(_Text(ResultStatus))
+    reason: Mapped[str | None] = mapped_column(Text, default=None)
+    score: Mapped[float | None] = mapped_column(Float(53), default=None)
+    decision: Mapped[Decision | None] = mapped_column(_Text(Decision), default=None)
+    reject_threshold: Mapped[float] = mapped_column(Float(53))
+    review_threshold: Mapped[float] = mapped_column(Float(53))
+    overlay_path: Mapped[str | None] = mapped_column(Text, default=None)
+    scored_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,297 @@
+"""The result store: what was scored with which bundle, in SQLite (the default) or PostgreSQL.
+
+One row stands for one image content and one bundle, so scoring a folder twice, or going on after a crash, adds
+nothing twice. Rows are committed 256 to a transaction; what was committed survives a full disk and a `kill -9`.
+SQLite runs in WAL mode, which needs a local disk: on a network share use PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, and_, bindparam, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from deploy.bundles.bundle import Bundle
+from deploy.bundles.manifest import linewise_version
+from deploy.results.database import database_errors, for_writing, open_database, parse_url
+from deploy.results.records import Duplicate, StoredScore, path_text
+from deploy.results.schema import Base, ResultRow, ResultStatus, RunRow, RunStatus
+from pipeline.calibration import Decision
+from pipeline.errors import ConfigError
+
+__all__ = ["Duplicate", "ResultRow", "ResultStatus", "ResultStore", "RunRow", "RunStatus", "StoredScore", "path_text"]
+
+TRANSACTION_ROWS = 256
+
+_RESULTS = Base.metadata.tables["results"]
+_COLUMNS = [column.key for column in _RESULTS.columns if column.key != "id"]
+_IDENTITY = {"image_path", "image_sha256", "line", "bundle_id", "bundle_version"}
+
+
+_SCORED = select(_RESULTS.c.image_path, _RESULTS.c.score, _RESULTS.c.decision, _RESULTS.c.overlay_path).where(
+    _RESULTS.c.bundle_id == bindparam("bundle"), _RESULTS.c.status == ResultStatus.SCORED
+)
+_FIND = _SCORED.where(_RESULTS.c.image_sha256 == bindparam("sha256"))  # built once: building costs more than running
+
+
+class ResultStore:
+    """An open result store; a context manager. Its methods may be called from any thread.
+
+    Args:
+        database: SQLAlchemy URL, or the path of an SQLite file, which is made when it is not there.
+
+    Raises:
+        ConfigError: the URL cannot be used.
+        StorageError: the database cannot be reached or written, is none, or was made by a newer Linewise.
+    """
+
+    def __init__(self, database: str | Path) -> None:
+        self.url = parse_url(database)
+        self._engine = open_database(self.url)
+        self._writing = for_writing(self._engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of every connection. Nothing waits here to be written: `add` commits."""
+        self._engine.dispose()
+
+    # Writing
+
+    def begin_run(self, bundle: Bundle, folder: Path, *, device: str, workers: int) -> int:
+        """Note that a scoring run begins.
+
+        Returns:
+            The run's id.
+        """
+        run = RunRow(
+            line=bundle.manifest.line,
+            bundle_id=bundle.id,
+            bundle_version=bundle.manifest.version,
+            folder=path_text(folder),
+            device=device,
+            workers=workers,
+            host=platform.node(),
+            linewise_version=linewise_version(),
+            started_at=datetime.now(UTC),
+        )
+        with database_errors(self.url), Session(self._writing) as session, session.begin():
+            session.add(run)
+            session.flush()
+            return run.id
+
+    def add(self, rows: Iterable[ResultRow]) -> list[Duplicate]:
+        """Commit rows, 256 to a transaction. A content that has a score of this bundle keeps its row.
+
+        A content that was unreadable and now has a score gets it; a file that still cannot be opened gets the new
+        reason.
+
+        Returns:
+            The rows whose content was there already under another path, in order.
+
+        Raises:
+            StorageError: the database cannot be written. Whole transactions before this one are kept.
+        """
+        duplicates: list[Duplicate] = []
+        remaining = iter(rows)
+        while batch := list(islice(remaining, TRANSACTION_ROWS)):
+            with database_errors(self.url), self._writing.begin() as connection:
+                found = self._add_batch(connection, batch)
+            duplicates.extend(found)
+        return duplicates
+
+    def _add_batch(self, connection: Connection, batch: list[ResultRow]) -> list[Duplicate]:
+        known = self._known(connection, batch)
+        duplicates: list[Duplicate] = []
+        by_content: dict[tuple[str, str], dict[str, Any]] = {}
+        by_path: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in batch:
+            values = {column: getattr(row, column) for column in _COLUMNS}
+            if row.image_sha256 is None:
+                by_path[row.image_path, row.bundle_id] = values
+                continue
+            key = (row.image_sha256, row.bundle_id)
+            path, status = known.setdefault(key, (row.image_path, row.status))
+            if path != row.image_path:
+                duplicates.append(Duplicate(row.image_path, path))
+            if key not in by_content and (status is ResultStatus.UNREADABLE or path == row.image_path):
+                by_content[key] = values
+        if by_content:
+            connection.execute(_insert_content(connection.dialect.name), list(by_content.values()))
+        if by_path:
+            connection.execute(_insert_path(connection.dialect.name), list(by_path.values()))
+        return duplicates
+
+    def _known(self, connection: Connection, batch: list[ResultRow]) -> dict[tuple[str, str], tuple[str, ResultStatus]]:
+        """Path and status of the batch's contents that have a row, by content and bundle."""
+        known: dict[tuple[str, str], tuple[str, ResultStatus]] = {}
+        for bundle_id in {row.bundle_id for row in batch}:
+            hashes = [row.image_sha256 for row in batch if row.bundle_id == bundle_id and row.image_sha256]
+            statement = select(ResultRow.image_sha256, ResultRow.image_path, ResultRow.status).where(
+                ResultRow.bundle_id == bundle_id, ResultRow.image_sha256.in_(hashes)
+            )
+            known.update(
+                ((sha256, bundle_id), (path, status))
+                for sha256, path, status in connection.execute(statement)
+                if sha256 is not None
+            )
+        return known
+
+    def finish_run(
+        self,
+        run_id: int,
+        status: RunStatus,
+        *,
+        scored: int,
+        skipped: int,
+        flagged: int,
+        unreadable: int,
+        seconds: float,
+    ) -> None:
+        """Note how a run ended, and its counts of files."""
+        statement = (
+            update(RunRow)
+            .where(RunRow.id == run_id)
+            .values(
+                status=status,
+                finished_at=datetime.now(UTC),
+                scored=scored,
+                skipped=skipped,
+                flagged=flagged,
+                unreadable=unreadable,
+                seconds=seconds,
+            )
+        )
+        with database_errors(self.url), self._writing.begin() as connection:
+            connection.execute(statement)
+
+    # Reading
+
+    def was_used(self, bundle: Bundle) -> bool:
+        """Whether any run used this bundle, so that images may have results of it. Cheap."""
+        with database_errors(self.url), self._engine.connect() as connection:
+            return (
+                connection.execute(select(RunRow.id).where(RunRow.bundle_id == bundle.id).limit(1)).first() is not None
+            )
+
+    def existing(self, bundle: Bundle, sha256s: Iterable[str]) -> set[str]:
+        """Those of the contents that have a score of this bundle."""
+        found: set[str] = set()
+        remaining = iter(sha256s)
+        with database_errors(self.url), self._engine.connect() as connection:
+            while batch := list(islice(remaining, TRANSACTION_ROWS)):
+                statement = _SCORED.with_only_columns(_RESULTS.c.image_sha256).where(_RESULTS.c.image_sha256.in_(batch))
+                found.update(connection.scalars(statement, {"bundle": bundle.id}))
+        return found
+
+    def find(self, bundle: Bundle, sha256: str) -> StoredScore | None:
+        """What this bundle said about a content, None when it was not asked yet. Cheap: one look-up in an index."""
+        with database_errors(self.url), self._engine.connect() as connection:
+            row = connection.execute(_FIND, {"bundle": bundle.id, "sha256": sha256}).first()
+        return None if row is None else StoredScore(*row)
+
+    def query(
+        self,
+        *,
+        run_id: int | None = None,
+        line: str | None = None,
+        bundle_id: str | None = None,
+        decisions: Sequence[Decision] | None = None,
+        status: ResultStatus | None = None,
+        limit: int | None = 1000,
+    ) -> list[ResultRow]:
+        """Result rows that fit every given condition, the latest first.
+
+        `run_id` finds what a run wrote; files it skipped have rows of an earlier run.
+
+        Raises:
+            ConfigError: `limit` is below one.
+        """
+        if limit is not None and limit < 1:
+            raise ConfigError("a limit of at least 1", str(limit), "ask for one row or more")
+        return list(
+            self.stream(run_id=run_id, line=line, bundle_id=bundle_id, decisions=decisions, status=status, limit=limit)
+        )
+
+    def stream(
+        self,
+        *,
+        run_id: int | None = None,
+        line: str | None = None,
+        bundle_id: str | None = None,
+        decisions: Sequence[Decision] | None = None,
+        status: ResultStatus | None = None,
+        limit: int | None = None,
+    ) -> Iterator[ResultRow]:
+        """As `query`, for any number of rows in flat memory."""
+        statement = select(ResultRow).order_by(ResultRow.id.desc()).limit(limit)
+        for column, value in (
+            (ResultRow.run_id, run_id),
+            (ResultRow.line, line),
+            (ResultRow.bundle_id, bundle_id),
+            (ResultRow.status, status),
+        ):
+            if value is not None:
+                statement = statement.where(column == value)
+        if decisions is not None:
+            statement = statement.where(ResultRow.decision.in_(decisions))
+        statement = statement.execution_options(yield_per=TRANSACTION_ROWS)
+        with (
+            database_errors(self.url),
+            Session(self._engine) as session,
+            closing(session.scalars(statement)) as rows,  # an abandoned reader closes the server's cursor too
+        ):
+            for row in rows:
+                session.expunge(row)
+                yield row
+
+    def runs(self, *, line: str | None = None, limit: int = 100) -> list[RunRow]:
+        """Scoring runs, the latest first."""
+        statement = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
+        if line is not None:
+            statement = statement.where(RunRow.line == line)
+        with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
+            return list(session.scalars(statement))
+
+
+def _insert_content(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """Insert; on a content that is there, replace an unreadable row by a score, and leave anything else."""
+    statement = _insert(dialect)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["image_sha256", "bundle_id"],
+        set_={name: new[name] for name in _COLUMNS if name not in _IDENTITY},
+        where=and_(
+            ResultRow.status == ResultStatus.UNREADABLE,
+            new["status"] == ResultStatus.SCORED,
+        ),
+    )
+
+
+def _insert_path(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """Insert; on a path that could not be opened before either, take the new reason."""
+    statement = _insert(dialect)
+    return statement.on_conflict_do_update(
+        index_elements=["image_path", "bundle_id"],
+        index_where=text("image_sha256 IS NULL"),
+        set_={name: statement.excluded[name] for name in _COLUMNS if name not in _IDENTITY},
+    )
+
+
+def _insert(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(_RESULTS) if dialect == "sqlite" else postgresql.insert(_RESULTS)

@@ -1,0 +1,175 @@
+"""What scoring a folder says: about one file, about how far it is, and about the whole run."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.results.store import Duplicate, StoredScore, path_text
+from pipeline.calibration import Decision
+from pipeline.imaging.images import UnreadableImage
+
+MAX_RECORDS = 10_000
+"""How many flagged files, unreadable files and duplicates a summary names; it counts all of them."""
+
+
+class FileStatus(StrEnum):
+    """What happened to a file in this run."""
+
+    SCORED = "scored"
+    SKIPPED = "skipped"  # its content had a score of this bundle already, which holds for it
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageResult:
+    """One file of a run, in the order of the folder; `path` begins with the folder as it was given.
+
+    `score` is None for unreadable files, and where the model gave no finite number (the decision is then REVIEW or
+    REJECT, never PASS, and `reason` says so).
+    """
+
+    path: Path
+    sha256: str | None
+    status: FileStatus
+    score: float | None = None
+    decision: Decision | None = None
+    reason: str | None = None
+    overlay_path: Path | None = None
+
+    @property
+    def flagged(self) -> bool:
+        """Whether someone should look at the part."""
+        return self.decision in (Decision.REVIEW, Decision.REJECT)
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """What a scored image looked like to the model.
+
+    pixels: uint8 RGB (H, W, 3) at model size. anomaly_map: float32 (h, w). nearest: int64, the coarsest grid's bank
+    rows.
+    """
+
+    pixels: NDArray[np.uint8]
+    anomaly_map: NDArray[np.float32]
+    nearest: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringProgress:
+    """How far a run is, in files: `done` is scored, skipped and unreadable together; `total` None: nobody counted."""
+
+    done: int
+    skipped: int
+    flagged: int
+    unreadable: int
+    total: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringSummary:
+    """A finished run. Counts are of files, and cover every file; the lists name at most `MAX_RECORDS`.
+
+    Args:
+        run_id: in the result store.
+        line: scored.
+        version: of its bundle.
+        found: image files in the folder: scored, skipped and unreadable.
+        scored: met for the first time by this bundle (or in this run twice, see `duplicates`).
+        skipped: had a score of this bundle already.
+        unreadable: could not be decoded.
+        decisions: over scored and skipped files.
+        scores: (N,) float64, the finite scores of scored and skipped files, in the order of the folder.
+        flagged: REVIEW and REJECT, the highest scores first.
+        unreadable_files: in the order of the folder.
+        duplicates: files whose content the store knows under another path. The store keeps one row a content, with
+            the path that was met first; each of the files is counted, and named among the flagged, by itself.
+        duplicate_count: how many those are.
+        seconds: the run took.
+    """
+
+    run_id: int
+    line: str
+    version: str
+    found: int
+    scored: int
+    skipped: int
+    unreadable: int
+    decisions: dict[Decision, int]
+    scores: NDArray[np.float64]
+    flagged: Sequence[ImageResult]
+    unreadable_files: Sequence[UnreadableImage]
+    duplicates: Sequence[Duplicate]
+    duplicate_count: int
+    seconds: float
+
+    @property
+    def flagged_count(self) -> int:
+        """How many files are REVIEW or REJECT."""
+        return self.decisions[Decision.REVIEW] + self.decisions[Decision.REJECT]
+
+    @property
+    def images_per_second(self) -> float:
+        """Scored files a second, decoding and overlays included; skipped ones do not count."""
+        return self.scored / self.seconds if self.seconds > 0 else 0.0
+
+
+class ScoringTally:
+    """Adds up results while a run goes on, in memory that does not grow but for eight bytes a score."""
+
+    def __init__(self) -> None:
+        self.files: Counter[FileStatus] = Counter()
+        self.decisions: Counter[Decision] = Counter()
+        self.moved: list[Duplicate] = []
+        self.moved_count = 0
+        self.unreadable: list[UnreadableImage] = []
+        self._scores = array("d")
+        self._flagged: list[tuple[float, int, ImageResult]] = []
+
+    def add(self, result: ImageResult, stored: StoredScore | None = None) -> None:
+        """Count a file; `stored` is the row that a skipped one was found in."""
+        self.files[result.status] += 1
+        if result.decision is not None:
+            self.decisions[result.decision] += 1
+        if result.score is not None:
+            self._scores.append(result.score)
+        if result.flagged:
+            rank = math.inf if result.score is None else result.score
+            heapq.heappush(self._flagged, (rank, -self.done, result))
+            if len(self._flagged) > MAX_RECORDS:
+                heapq.heappop(self._flagged)
+        if result.status is FileStatus.UNREADABLE and len(self.unreadable) < MAX_RECORDS:
+            self.unreadable.append(UnreadableImage(result.path, result.sha256, result.reason or ""))
+        if stored is not None and stored.image_path != path_text(result.path):
+            self.moved_count += 1
+            if len(self.moved) < MAX_RECORDS:
+                self.moved.append(Duplicate(path_text(result.path), stored.image_path))
+
+    @property
+    def done(self) -> int:
+        """Files so far."""
+        return self.files.total()
+
+    @property
+    def flagged_count(self) -> int:
+        """REVIEW and REJECT so far."""
+        return self.decisions[Decision.REVIEW] + self.decisions[Decision.REJECT]
+
+    def scores(self) -> NDArray[np.float64]:
+        """(N,) the finite scores so far."""
+        return np.array(self._scores, dtype=np.float64)
+
+    def flagged(self) -> tuple[ImageResult, ...]:
+        """The flagged files with the highest scores, highest first."""
+        return tuple(result for _, _, result in sorted(self._flagged, key=lambda entry: entry[:2], reverse=True))

@@ -1,0 +1,148 @@
+"""An evaluation's tables: the same cells for the console, for Markdown and for the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from flows.evaluation.summary import METRIC, Evaluation, Metric, Paired, Setting
+
+HEADLINE = "image_auroc"
+_MISSING = "–"
+
+
+def show(value: float, metric: Metric, deviation: float = math.nan, *, signed: bool = False) -> str:
+    """A value as tables show it: shares in per cent with one decimal, times with three digits, a dash for nan."""
+    if math.isnan(value):
+        return _MISSING
+    sign = "+" if signed else ""
+    if metric.unit == "share":
+        spread = "" if math.isnan(deviation) else f" ± {100 * deviation:.1f}"
+        return f"{100 * value:{sign}.1f}{spread}"
+    return f"{value:{sign}.3g}"  # a time's deviation over seeds says more about the machine
+
+
+def overall_table(evaluation: Evaluation) -> Table:
+    """Learners and settings by metric: means over data sets, with the deviation over seeds."""
+    table = Table(
+        title="Means over data sets", caption="± over seeds; shares in per cent", title_justify="left", show_lines=False
+    )
+    table.add_column("Given", style="dim")
+    table.add_column("Learner", no_wrap=True)
+    for metric in evaluation.metrics:
+        table.add_column(metric.label, justify="right")
+    for setting in evaluation.settings:
+        for cells in overall_rows(evaluation, setting):
+            table.add_row(setting.label, *(Text(cell) for cell in cells))  # Text: a name is never markup
+    return table
+
+
+def comparison_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
+    """Paired differences to the baseline on one metric: interval, wins, worst line."""
+    table = Table(
+        title=f"{METRIC[metric].label}: difference to {evaluation.baseline}",
+        caption="95 % bootstrap interval over data sets; positive is better",
+        title_justify="left",
+    )
+    for name in ("Given", "Learner"):
+        table.add_column(name, no_wrap=True)
+    for name in ("Difference", "Interval", "Won / tied / lost"):
+        table.add_column(name, justify="right")
+    table.add_column("Worst line")
+    for setting in evaluation.settings:
+        for learner, pair in pairs_of(evaluation, metric, setting):
+            cells = comparison_cells(pair, METRIC[metric])
+            table.add_row(setting.label, Text(learner), *(Text(cell) for cell in cells))
+    return table
+
+
+def markdown(evaluation: Evaluation, metrics: Sequence[str] | None = None) -> str:
+    """The same tables, and each line's means on the headline metric, as Markdown.
+
+    Args:
+        evaluation: what to show.
+        metrics: keys for the overall table; None: all that the rows have.
+    """
+    chosen = tuple(METRIC[key] for key in metrics) if metrics is not None else evaluation.metrics
+    parts: list[str] = []
+    for setting in evaluation.settings:
+        parts.append(f"### {setting.label}")
+        head = ["Learner", *(metric.label for metric in chosen)]
+        parts.append(_markdown_table(head, overall_rows(evaluation, setting, chosen)))
+        comparison = [
+            [learner, *comparison_cells(pair, METRIC[HEADLINE])]
+            for learner, pair in pairs_of(evaluation, HEADLINE, setting)
+        ]
+        if comparison:
+            parts.append(f"{METRIC[HEADLINE].label}, difference to {evaluation.baseline} (positive is better):")
+            head = ["Learner", "Difference", "95 % interval", "Won / tied / lost", "Worst line"]
+            parts.append(_markdown_table(head, comparison))
+        head = [f"{METRIC[HEADLINE].label} by line", *evaluation.learners]
+        parts.append(_markdown_table(head, line_rows(evaluation, METRIC[HEADLINE], setting)))
+    parts.append(
+        "Shares in per cent. Means are over seeds, then lines of a data set, then data sets; ± is the standard "
+        "deviation over seeds. A star marks lines where fewer seeds were defined than tried."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def overall_rows(evaluation: Evaluation, setting: Setting, metrics: Sequence[Metric] | None = None) -> list[list[str]]:
+    """A learner and its cells, for every learner that was tried in the setting; says so where it lacks lines."""
+    tried = {row.learner for row in evaluation.rows if row.setting == setting}
+    rows = []
+    for learner in evaluation.learners:
+        if learner not in tried:
+            continue
+        cells = [learner]
+        for metric in metrics if metrics is not None else evaluation.metrics:
+            figures = evaluation.overall(metric.key, learner, setting)
+            most = max(evaluation.overall(metric.key, other, setting).lines for other in evaluation.learners)
+            partly = f" ({figures.lines} of {most} lines)" if 0 < figures.lines < most else ""
+            cells.append(show(figures.mean, metric, figures.deviation) + partly)
+        rows.append(cells)
+    return rows
+
+
+def line_rows(evaluation: Evaluation, metric: Metric, setting: Setting) -> list[list[str]]:
+    """A line and each learner's mean over seeds on it; a star where fewer seeds were defined than tried."""
+    rows = []
+    for line in evaluation.lines:
+        cells = [line]
+        for learner in evaluation.learners:
+            spread = evaluation.line(metric.key, learner, setting, line)
+            incomplete = 0 < spread.seeds < evaluation.attempts(learner, setting, line)
+            cells.append(show(spread.mean, metric, spread.deviation) + (" *" if incomplete else ""))
+        rows.append(cells)
+    return rows
+
+
+def pairs_of(evaluation: Evaluation, metric: str, setting: Setting) -> list[tuple[str, Paired]]:
+    """Every other learner that shares a line and seed with the baseline, and how it compares."""
+    others = [learner for learner in evaluation.learners if learner != evaluation.baseline]
+    pairs = [(learner, evaluation.paired(metric, learner, setting)) for learner in others]
+    return [(learner, pair) for learner, pair in pairs if pair.by_line]
+
+
+def comparison_cells(pair: Paired, metric: Metric) -> list[str]:
+    """Difference, interval, lines won / tied / lost, worst line."""
+    low, high = (show(end, metric, signed=True) for end in (pair.interval.low, pair.interval.high))
+    interval = _MISSING if math.isnan(pair.interval.low) else f"{low} to {high}"
+    unpaired = f" ({pair.unpaired} unpaired)" if pair.unpaired else ""
+    return [
+        show(pair.interval.mean, metric, signed=True),
+        interval,
+        f"{pair.wins} / {pair.ties} / {pair.losses}{unpaired}",
+        f"{pair.worst_line} {show(pair.worst, metric, signed=True)}",
+    ]
+
+
+def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    aligned = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in (head, aligned, *rows))
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

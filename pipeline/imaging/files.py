@@ -1,0 +1,86 @@
+"""Image files on disk: found in folders as a stream, and read whole, without trusting names or kinds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import ImageError, StorageError
+from pipeline.imaging.encoded import COPY_AGAIN
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+"""Which files of a folder are taken for images, in lower case. What a file really is, its contents say."""
+
+
+def iter_image_files(folder: Path) -> Iterator[Path]:
+    """The image files under a folder, recursively; each folder's entries sorted by name, hidden ones skipped.
+
+    Links to folders are followed, but every real folder is entered only once, so loops end. A broken link with an
+    image's suffix is yielded: whoever reads it reports it, and nothing is lost in silence.
+
+    Raises:
+        StorageError: the folder, or one below it, does not exist or cannot be listed.
+    """
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else "no such folder"
+        raise StorageError("a folder of images", f"{got} at {folder}", "check the path")
+    return _walk(folder, set())
+
+
+def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path]:
+    try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in entered:
+            return
+        entered.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as listing:
+            entries = sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda e: e.name)
+    except OSError as error:
+        got = f"{error.strerror or error} at {folder}"
+        raise StorageError("a folder that can be listed", got, "grant access to it or move it away") from error
+    for entry in entries:
+        path = folder / entry.name
+        # isdir, unlike DirEntry.is_dir, answers no for a link that loops or leads where we may not look.
+        if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(path)):  # noqa: PTH112
+            yield from _walk(path, entered)
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            yield path
+
+
+def sha256_file(path: Path) -> str:
+    """The hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """All bytes of an ordinary file of at most `max_bytes`. Raises `ImageError` without naming the path."""
+    try:
+        with open(path, "rb", buffering=0, opener=_open_without_blocking) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("an image file", "a pipe or device", "name a file")
+            if status.st_size > max_bytes:
+                got = f"{status.st_size:,} bytes"
+                raise ImageError(f"at most {max_bytes:,} bytes", got, "save a smaller image or raise the limit")
+            data = file.read()
+    except FileNotFoundError as error:
+        raise ImageError("an image file", "no such file", "check the path") from error
+    except IsADirectoryError as error:
+        raise ImageError("an image file", "a folder", "name a file") from error
+    except PermissionError as error:
+        raise ImageError("a readable image file", "permission denied", "grant read access to the file") from error
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise ImageError("a readable image file", got, "check the disk or network share") from error
+    if not data:
+        raise ImageError("an image", "an empty file", COPY_AGAIN)
+    return data
+
+
+def _open_without_blocking(path: str, flags: int) -> int:
+    # Opening a named pipe that nobody writes to would otherwise hang the line.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

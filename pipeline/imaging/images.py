@@ -1,0 +1,266 @@
+"""Decode and resize: one torch-free path for support, meta-training and scoring.
+
+A file is read once; its hash and its pixels come from the same bytes. What it is follows from those bytes, never from
+its suffix, and its size is checked before a pixel is decoded. The format modules (`jpeg`, `opencv`,
+`tiff`) read headers and decode; this module checks, resizes and turns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError, ImageError
+from pipeline.imaging import jpeg as image_jpeg
+from pipeline.imaging import opencv as image_opencv
+from pipeline.imaging import tiff as image_tiff
+from pipeline.imaging.encoded import EncodedImage, Pixels
+from pipeline.imaging.files import IMAGE_SUFFIXES, iter_image_files, read_bytes, sha256_file
+from pipeline.imaging.orientation import turn_upright
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "IMAGE_SUFFIXES",
+    "WHITE_LEVELS",
+    "DecodedImage",
+    "ImageLimits",
+    "PreprocessSpec",
+    "UnreadableImage",
+    "brightest_value",
+    "iter_image_files",
+    "open_image",
+    "read_image",
+    "read_mask",
+    "read_native",
+    "require_image",
+    "sha256_file",
+    "suggest_white_level",
+    "to_native",
+    "white_level_for",
+]
+
+WHITE_LEVELS = (255, 1023, 4095, 16383, 65535)
+"""The largest pixel value of 8-, 10-, 12-, 14- and 16-bit cameras."""
+
+_OVERSAMPLING = 2  # a JPEG is decoded to at least twice the model's size, so that the AREA resize still has work to do
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessSpec:
+    """How a file becomes the backbone's input: uint8 RGB of exactly `height` x `width`, by AREA resize.
+
+    `white_level` maps deeper than 8-bit pixels: 0..white_level becomes 0..255 (None: the dtype's full range). It is a
+    property of the line's camera, fixed at adaptation, never of one image. Normalisation is in the graph.
+    """
+
+    height: int
+    width: int
+    white_level: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise ConfigError("a height and width of at least 1", f"{self.height} x {self.width}", "set both")
+        if self.white_level is not None and not 1 <= self.white_level <= 65535:
+            raise ConfigError("a white level of 1..65535 or none", str(self.white_level), "use the camera's, e.g. 4095")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageLimits:
+    """What is refused before a pixel is decoded."""
+
+    max_pixels: int = 100_000_000
+    max_bytes: int = 512 * 1024 * 1024
+    min_side: int = 16
+
+
+DEFAULT_LIMITS = ImageLimits()
+_MASK_LIMITS = ImageLimits(min_side=1)
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """A usable image: `pixels` is uint8 RGB (height, width, 3) of the spec.
+
+    `source_size` is the (height, width) of the upright image before the resize; `bit_depth` is 8 or 16, as stored.
+    """
+
+    path: Path
+    sha256: str
+    pixels: NDArray[np.uint8]
+    source_size: tuple[int, int]
+    bit_depth: int
+
+
+@dataclass(frozen=True)
+class UnreadableImage:
+    """An image that could not be used, as a value: scoring goes on, the report and the store name it.
+
+    `sha256` is None when not even the bytes could be read. `reason` is one sentence without the path.
+    """
+
+    path: Path
+    sha256: str | None
+    reason: str
+
+
+def read_image(
+    path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS
+) -> DecodedImage | UnreadableImage:
+    """Decode a file to the spec. Never raises for a bad file: that comes back as a value."""
+    sha256: str | None = None
+    try:
+        data = read_bytes(path, limits.max_bytes)
+        sha256 = hashlib.sha256(data).hexdigest()
+        encoded = open_image(data, limits)
+        pixels = _decode_to_spec(encoded, spec)
+    except ImageError as error:
+        return UnreadableImage(path, sha256, str(error))
+    return DecodedImage(path, sha256, pixels, encoded.upright_size, encoded.bit_depth)
+
+
+def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage:
+    """Decode a file to the spec, or raise an `ImageError` that names the file."""
+    with _naming(path):
+        data = read_bytes(path, limits.max_bytes)
+        encoded = open_image(data, limits)
+        pixels = _decode_to_spec(encoded, spec)
+    return DecodedImage(path, hashlib.sha256(data).hexdigest(), pixels, encoded.upright_size, encoded.bit_depth)
+
+
+def read_native(path: Path, limits: ImageLimits = DEFAULT_LIMITS, white_level: int | None = None) -> NDArray[np.uint8]:
+    """The upright image at its own size: uint8 RGB (H, W, 3), for overlays and reports. Raises `ImageError`."""
+    with _naming(path):
+        encoded = open_image(read_bytes(path, limits.max_bytes), limits)
+        return to_native(encoded, encoded.decode(0, 0), white_level)
+
+
+def to_native(encoded: EncodedImage, pixels: Pixels, white_level: int | None = None) -> NDArray[np.uint8]:
+    """Decoded pixels as upright uint8 RGB."""
+    return turn_upright(_to_rgb(_to_8_bit(pixels, white_level), encoded), encoded.orientation)
+
+
+def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A defect mask (h, w): True where any colour channel is not zero.
+
+    Args:
+        path: a lossless image; JPEG is refused, because its noise around edges is not zero.
+        size: (h, w) of the upright image the mask belongs to.
+
+    Raises:
+        ImageError: the file cannot be used, or its size differs.
+    """
+    with _naming(path):
+        encoded = open_image(read_bytes(path, _MASK_LIMITS.max_bytes), _MASK_LIMITS)
+        if encoded.format == "JPEG":
+            raise ImageError("a lossless mask", "a JPEG, whose noise is not zero", "save the mask as PNG")
+        if encoded.upright_size != tuple(size):
+            expected, got = _size_text(size), _size_text(encoded.upright_size)
+            raise ImageError(f"a mask of its image's size, {expected}", got, "save the mask at the image's size")
+        pixels = turn_upright(encoded.decode(0, 0), encoded.orientation)
+    return pixels != 0 if pixels.ndim == 2 else (pixels[:, :, :3] != 0).any(axis=2)
+
+
+def suggest_white_level(paths: Iterable[Path], limits: ImageLimits = DEFAULT_LIMITS) -> int | None:
+    """The smallest usual white level that covers every pixel of the deeper than 8-bit images; None without such images.
+
+    Raises `ImageError` for a file that cannot be used.
+    """
+    brightest = -1
+    for path in paths:
+        with _naming(path):
+            encoded = open_image(read_bytes(path, limits.max_bytes), limits)
+            if encoded.bit_depth > 8:
+                brightest = max(brightest, brightest_value(encoded.decode(0, 0)))
+    return white_level_for(brightest) if brightest >= 0 else None
+
+
+def white_level_for(brightest: int) -> int:
+    """The smallest usual white level that is no less than the brightest pixel value."""
+    return next(level for level in WHITE_LEVELS if level >= brightest)
+
+
+def brightest_value(pixels: Pixels) -> int:
+    """The largest grey or colour value; alpha does not count."""
+    return int(pixels[..., :3].max() if pixels.ndim == 3 else pixels.max())
+
+
+def open_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> EncodedImage:
+    """Read a header, by the contents' own signature, and check it. Raises `ImageError`; decodes no pixel."""
+    encoded = _sniff(data)
+    height, width = encoded.height, encoded.width
+    if min(height, width) < limits.min_side:
+        minimum = f"at least {limits.min_side} pixels on each side"
+        raise ImageError(minimum, _size_text((height, width)), "use a larger image")
+    if height * width > limits.max_pixels:
+        got = f"{_size_text((height, width))} = {height * width:,}"
+        raise ImageError(f"at most {limits.max_pixels:,} pixels", got, "save a smaller image or raise the limit")
+    return encoded
+
+
+def _sniff(data: bytes) -> EncodedImage:
+    if data.startswith(image_jpeg.MAGIC):
+        return image_jpeg.open_jpeg(data)
+    if data.startswith(image_opencv.PNG_MAGIC):
+        return image_opencv.open_png(data)
+    if data.startswith(image_tiff.MAGICS):
+        return image_tiff.open_tiff(data)
+    if data.startswith(image_opencv.BMP_MAGIC):
+        return image_opencv.open_bmp(data)
+    got = f"other contents (the file begins with {data[:8]!r})"
+    raise ImageError("a JPEG, PNG, BMP or TIFF image", got, "save the image in one of these formats")
+
+
+def _decode_to_spec(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.uint8]:
+    turned = encoded.orientation >= 5
+    height, width = (spec.width, spec.height) if turned else (spec.height, spec.width)
+    pixels = encoded.decode(_OVERSAMPLING * height, _OVERSAMPLING * width)
+    pixels = _resize(pixels, height, width)
+    return to_native(encoded, pixels, spec.white_level)  # depth, channels, turning: once few pixels are left
+
+
+def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Shrink by AREA, then enlarge by LINEAR: OpenCV's AREA turns into LINEAR when one side grows, and aliases."""
+    shrunk = (min(height, pixels.shape[0]), min(width, pixels.shape[1]))
+    if shrunk != pixels.shape[:2]:
+        pixels = cv2.resize(pixels, (shrunk[1], shrunk[0]), interpolation=cv2.INTER_AREA)
+    if shrunk != (height, width):
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+    return pixels
+
+
+def _to_8_bit(pixels: Pixels, white_level: int | None) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    return cv2.convertScaleAbs(pixels, alpha=255.0 / (white_level or 65535)).astype(np.uint8, copy=False)  # saturates
+
+
+def _to_rgb(pixels: NDArray[np.uint8], encoded: EncodedImage) -> NDArray[np.uint8]:
+    if pixels.ndim == 2:
+        code = cv2.COLOR_GRAY2RGB
+    elif pixels.shape[2] == 4:
+        code = cv2.COLOR_BGRA2RGB if encoded.bgr else cv2.COLOR_RGBA2RGB
+    elif encoded.bgr:
+        code = cv2.COLOR_BGR2RGB
+    else:
+        return pixels
+    return cv2.cvtColor(pixels, code).astype(np.uint8, copy=False)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Adds the path to an `ImageError` from inside."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(error.expected, f"{error.got} in {path}", error.remedy, path) from error
+
+
+def _size_text(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} pixels"

@@ -1,0 +1,99 @@
+"""PNG and BMP: headers read here, pixels decoded by OpenCV, which reads files that end early without complaint."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+
+from pipeline.errors import ImageError
+from pipeline.imaging.encoded import EncodedImage, Pixels, as_bytes_array, damaged
+from pipeline.imaging.orientation import UPRIGHT, exif_orientation
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+BMP_MAGIC = b"BM"
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}  # by colour type; OpenCV gives grey with alpha as BGRA
+_BMP_CORE_HEADER = 12
+_BMP_UNCOMPRESSED = (0, 3, 6)  # BI_RGB and the two bit-field layouts; the others are run lengths
+
+
+def decode_with_opencv(data: bytes, format_name: str) -> Pixels:
+    """Every pixel at its own depth and channels (BGR), unturned. Raises `ImageError` for damaged data."""
+    try:
+        pixels = cv2.imdecode(as_bytes_array(data), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise damaged(format_name, f"data that OpenCV refuses ({error.err})") from error
+    if pixels is None:
+        raise damaged(format_name, "damaged data")
+    return pixels
+
+
+def open_png(data: bytes) -> EncodedImage:
+    """Read a PNG's header and chunk list. Raises `ImageError` when it ends early or names an unknown colour type."""
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        raise damaged("PNG", "one without a whole header")
+    width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
+    if colour_type not in _PNG_CHANNELS:
+        raise damaged("PNG", f"the unknown colour type {colour_type}")
+    channels = _PNG_CHANNELS[colour_type]
+    orientation: int | None = None
+    position, kind = len(PNG_MAGIC), b""
+    while position + 12 <= len(data) and kind != b"IEND":
+        (length,) = struct.unpack_from(">I", data, position)
+        kind = data[position + 4 : position + 8]
+        if kind == b"eXIf" and orientation is None:
+            orientation = exif_orientation(data[position + 8 : position + 8 + length])
+        elif kind == b"tRNS" and channels == 3:  # one colour, or palette entries, made transparent
+            channels = 4
+        position += 12 + length
+    if kind != b"IEND" or position > len(data):
+        raise damaged("PNG", "one that ends early")
+    return EncodedImage(
+        format="PNG",
+        height=height,
+        width=width,
+        channels=channels,
+        bit_depth=16 if bits == 16 else 8,
+        orientation=orientation or UPRIGHT,
+        bgr=True,
+        decode=lambda _height, _width: decode_with_opencv(data, "PNG"),
+    )
+
+
+def open_bmp(data: bytes) -> EncodedImage:
+    """Read a BMP's header. Raises `ImageError` when it ends early."""
+    if len(data) < 54:
+        raise damaged("BMP", "one without a whole header")
+    pixel_offset, header_size = struct.unpack_from("<II", data, 10)
+    if header_size == _BMP_CORE_HEADER:
+        width, height, _planes, bits = struct.unpack_from("<HHHH", data, 18)
+        compression = 0
+    else:
+        width, height, _planes, bits, compression = struct.unpack_from("<iiHHI", data, 18)
+    height = abs(height)  # negative: stored from the top
+    if width < 0 or bits not in (1, 4, 8, 16, 24, 32):
+        raise damaged("BMP", f"a width of {width} and {bits} bits a pixel")
+    if compression not in (*_BMP_UNCOMPRESSED, 1, 2):
+        raise ImageError("a plain or run-length BMP", f"compression {compression}", "save the image as PNG")
+    if compression in _BMP_UNCOMPRESSED and len(data) < pixel_offset + (width * bits + 31) // 32 * 4 * height:
+        raise damaged("BMP", "one that ends early")
+    return EncodedImage(
+        format="BMP",
+        height=height,
+        width=width,
+        channels=_bmp_channels(data, bits, header_size, pixel_offset),
+        bit_depth=8,
+        orientation=UPRIGHT,
+        bgr=True,
+        decode=lambda _height, _width: decode_with_opencv(data, "BMP"),
+    )
+
+
+def _bmp_channels(data: bytes, bits: int, header_size: int, pixel_offset: int) -> int:
+    """1 for a grey palette, else the stored channels."""
+    if bits > 8:
+        return 4 if bits == 32 else 3
+    entry = 3 if header_size == _BMP_CORE_HEADER else 4
+    palette = data[14 + header_size : pixel_offset]
+    colours = (palette[start : start + 3] for start in range(0, len(palette) - 2, entry))
+    return 1 if all(colour[0] == colour[1] == colour[2] for colour in colours) else 3

@@ -1,0 +1,124 @@
+"""TIFF: uncompressed pixels by tifffile (much faster than OpenCV), lossless compression by OpenCV's libtiff."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import tifffile
+from tifffile import COMPRESSION, PHOTOMETRIC, PLANARCONFIG, SAMPLEFORMAT, TiffPage
+
+from pipeline.errors import ImageError
+from pipeline.imaging.encoded import COPY_AGAIN, EncodedImage, Pixels, damaged
+from pipeline.imaging.opencv import decode_with_opencv
+from pipeline.imaging.orientation import UPRIGHT
+
+MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")  # classic and BigTIFF
+# libtiff inflates strip by strip into buffers of the declared size; a generic inflate has no such bound.
+_LOSSLESS = (COMPRESSION.LZW, COMPRESSION.DEFLATE, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.PACKBITS)
+_GREY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
+_SAVE_PLAIN = "save the image as an uncompressed 8- or 16-bit TIFF or as PNG"
+
+
+def open_tiff(data: bytes) -> EncodedImage:
+    """Read a TIFF's directory. Raises `ImageError` for damage and for what a line camera does not write."""
+    try:
+        return _encoded(data, _only_page(data))
+    except ImageError:
+        raise
+    except Exception as error:  # tifffile lets through whatever struct, numpy or an enum raises on a damaged directory
+        raise damaged("TIFF", f"a directory that cannot be read ({error})") from error
+
+
+def _only_page(data: bytes) -> TiffPage:
+    file = tifffile.TiffFile(BytesIO(data))  # stays open: the page reads its pixels from the same bytes later
+    page = file.pages.first
+    try:
+        second = file.pages[1]
+    except IndexError:
+        second = None
+    if isinstance(second, TiffPage) and not second.is_reduced:  # a reduced page is a thumbnail or a pyramid level
+        raise ImageError("one image in a TIFF", "several pages", "save each page as a file of its own")
+    return page
+
+
+def _encoded(data: bytes, page: TiffPage) -> EncodedImage:
+    _refuse_unknown(page)
+    compressed = page.compression != COMPRESSION.NONE
+    _refuse_cut_off(data, page, compressed=compressed)
+    if compressed:
+        _refuse_compressed_oddities(page)
+    tag = page.tags.get("Orientation")
+    stored = int(tag.value) if tag is not None and tag.value in range(1, 9) else UPRIGHT
+    swapped = compressed and stored >= 5  # libtiff in OpenCV turns the image itself
+
+    def decode(_least_height: int, _least_width: int) -> Pixels:
+        return decode_with_opencv(data, "TIFF") if compressed else _read_plain(page)
+
+    return EncodedImage(
+        format="TIFF",
+        height=page.imagewidth if swapped else page.imagelength,
+        width=page.imagelength if swapped else page.imagewidth,
+        channels=min(page.samplesperpixel, 4) if page.samplesperpixel > 2 else 1,
+        bit_depth=_bits(page),
+        orientation=UPRIGHT if compressed else stored,
+        bgr=compressed,
+        decode=decode,
+    )
+
+
+def _bits(page: TiffPage) -> int:
+    bits = page.bitspersample
+    return bits if isinstance(bits, int) else max(bits)
+
+
+def _refuse_unknown(page: TiffPage) -> None:
+    if page.compression not in (COMPRESSION.NONE, *_LOSSLESS):
+        name = getattr(page.compression, "name", str(page.compression))
+        raise ImageError(
+            "a TIFF without compression, or with LZW, Deflate or PackBits", f"{name} compression", _SAVE_PLAIN
+        )
+    if page.sampleformat != SAMPLEFORMAT.UINT or page.bitspersample not in (8, 16):
+        kind = getattr(page.sampleformat, "name", str(page.sampleformat))
+        raise ImageError("a TIFF of 8 or 16 bits a sample", f"{page.bitspersample} bits ({kind})", _SAVE_PLAIN)
+    grey = page.photometric in _GREY and page.samplesperpixel in (1, 2)
+    colour = page.photometric == PHOTOMETRIC.RGB and page.samplesperpixel in (3, 4)
+    if not (grey or colour) or page.imagedepth != 1:
+        name = getattr(page.photometric, "name", str(page.photometric))
+        raise ImageError("a grey or RGB TIFF", f"{name} with {page.samplesperpixel} samples a pixel", _SAVE_PLAIN)
+
+
+def _refuse_cut_off(data: bytes, page: TiffPage, *, compressed: bool) -> None:
+    counts, offsets = page.databytecounts, page.dataoffsets
+    if not counts or len(counts) != len(offsets):
+        raise damaged("TIFF", "one without a whole list of its strips")
+    needed = page.imagelength * page.imagewidth * page.samplesperpixel * _bits(page) // 8
+    ends = max(offset + count for offset, count in zip(offsets, counts, strict=True))
+    if ends > len(data) or (not compressed and sum(counts) < needed):
+        raise damaged("TIFF", "one that ends early")
+
+
+def _refuse_compressed_oddities(page: TiffPage) -> None:
+    """OpenCV multiplies alpha in, mixes up separate 16-bit planes, and inverts only some white-is-zero images."""
+    odd = {
+        "an alpha channel": page.samplesperpixel in (2, 4),
+        "separate colour planes": page.planarconfig == PLANARCONFIG.SEPARATE and page.samplesperpixel > 1,
+        "white as zero": page.photometric == PHOTOMETRIC.MINISWHITE,
+    }
+    for what, present in odd.items():
+        if present:
+            raise ImageError(f"a compressed TIFF without {what}", f"compression and {what}", _SAVE_PLAIN)
+
+
+def _read_plain(page: TiffPage) -> Pixels:
+    try:
+        pixels = page.asarray()
+    except Exception as error:  # see open_tiff
+        raise ImageError("a complete TIFF", f"damaged data ({error})", COPY_AGAIN) from error
+    if pixels.ndim == 3 and page.planarconfig == PLANARCONFIG.SEPARATE:
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.ndim == 3 and page.samplesperpixel == 2:
+        pixels = pixels[:, :, 0]
+    if page.photometric == PHOTOMETRIC.MINISWHITE:
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,1 @@
+"""Product lines on disk: layouts, importers, and a check that says what is wrong."""

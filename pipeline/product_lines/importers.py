@@ -1,0 +1,255 @@
+"""Public data sets into the MVTec AD layout: one function over an explicit table of formats.
+
+An importer only plans: which source file goes where. `import_data_set` carries the plan out in a folder beside the
+destination and renames it, so a destination is either whole or not there.
+
+    mvtec        <line>/train/good, test/<kind>, ground_truth/<kind>: checked and copied; also a single line
+    mpdd         the same layout
+    visa         split_csv/1cls.csv names the split, label and mask of each image
+    btad         <line>/train/ok, test/ok, test/ko, ground_truth/ko
+    kolektorsdd  kosNN/PartN.jpg with PartN_label.bmp: one line, "commutator"
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import ConfigError, ImageError, LineError, StorageError
+from pipeline.imaging.files import iter_image_files, read_bytes
+from pipeline.imaging.images import DEFAULT_LIMITS, open_image, read_mask
+from pipeline.product_lines.lines import GOOD, ProductLine, load_line, load_named_line
+
+_VISA_COLUMNS = ("object", "split", "label", "image", "mask")
+_VISA_FOLDERS = {
+    ("train", "normal"): "train/good",
+    ("test", "normal"): "test/good",
+    ("test", "anomaly"): "test/anomaly",
+}
+_KOLEKTOR_LINE = "commutator"
+_KOLEKTOR_TEST_EVERY = 3  # every third commutator's good parts are for testing
+_NOTICES = ("license", "licence", "readme")
+_CHOOSE = "choose another format or folder"
+
+
+@dataclass(frozen=True)
+class _PlannedFile:
+    """One file to bring over: `target` is relative to the destination, "<line>/<split>/<kind>/<file>"."""
+
+    source: Path
+    target: PurePosixPath
+
+
+Plan = Iterator[_PlannedFile]
+
+
+def import_data_set(format: str, source: Path, destination: Path, *, link: bool = False) -> list[ProductLine]:
+    """Bring a data set over and return its lines, named "<destination>/<line>".
+
+    Args:
+        format: a key of `IMPORTERS`.
+        source: the data set as its owner distributes it, unpacked.
+        destination: a folder that does not exist yet; it becomes the data-set folder.
+        link: hard-link the files instead of copying them (same file system only).
+
+    Raises:
+        ConfigError: an unknown format.
+        LineError: the source does not look like the format, or the destination exists.
+        StorageError: a file cannot be read or written.
+    """
+    if format not in IMPORTERS:
+        raise ConfigError(f"a data set format among {', '.join(sorted(IMPORTERS))}", repr(format), "choose one of them")
+    if not source.is_dir():
+        raise LineError(f"a folder with a data set in {format} format", f"no such folder as {source}", "check the path")
+    if destination.exists() or destination.is_symlink():
+        raise LineError("a destination that does not exist yet", str(destination), "choose another or move it away")
+    try:
+        plan = list(IMPORTERS[format](source))
+    except OSError as error:
+        got = f"{error.strerror or error} at {error.filename}"
+        raise StorageError("a data set that can be listed", got, "grant access to it") from error
+    _refuse_collisions(plan)
+    _carry_out(plan, destination, link=link)
+    names = sorted({planned.target.parts[0] for planned in plan if len(planned.target.parts) > 1})
+    return [
+        load_named_line(destination / name, name=f"{destination.name}/{name}", data_set=destination.name)
+        for name in names
+    ]
+
+
+def _plan_mvtec(source: Path) -> Plan:
+    folders = _line_folders(source, "train/good", "an MVTec AD layout")
+    for folder in folders:
+        line = load_line(folder)
+        for record in (*line.train_good, *line.test_good, *line.defects):
+            relative = PurePosixPath(record.path.relative_to(folder).as_posix())
+            yield _PlannedFile(record.path, folder.name / relative)
+            if record.mask_path is not None:
+                place = relative.relative_to(PurePosixPath("test", record.kind)).with_name(
+                    _mask_name(record.path, record.mask_path)
+                )
+                yield _PlannedFile(record.mask_path, PurePosixPath(folder.name, "ground_truth", record.kind, place))
+        yield from _notices(folder, PurePosixPath(folder.name))
+    if folders != [source]:
+        yield from _notices(source, PurePosixPath())
+
+
+def _plan_btad(source: Path) -> Plan:
+    for folder in _line_folders(source, "train/ok", "the BTAD layout"):
+        name = PurePosixPath(folder.name)
+        masks = {path.stem: path for path in _images(folder / "ground_truth" / "ko")}
+        for origin, target in (("train/ok", "train/good"), ("test/ok", "test/good"), ("test/ko", "test/ko")):
+            for image in _images(folder / origin):
+                yield _PlannedFile(image, name / target / image.name)
+                if origin == "test/ko" and image.stem in masks:
+                    mask = masks[image.stem]
+                    yield _PlannedFile(mask, name / "ground_truth/ko" / _mask_name(image, mask))
+    yield from _notices(source, PurePosixPath())
+
+
+def _plan_visa(source: Path) -> Plan:
+    table = source / "split_csv" / "1cls.csv"
+    if not table.is_file():
+        raise LineError("the VisA layout with split_csv/1cls.csv", f"none in {source}", _CHOOSE)
+    try:
+        rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LineError("a readable CSV table", f"{error} in {table}", "download the data set again") from error
+    for number, row in enumerate(rows, start=2):
+        where = f"{table} line {number}"
+        if any(row.get(column) is None for column in _VISA_COLUMNS):
+            raise LineError(f"the columns {', '.join(_VISA_COLUMNS)}", f"fewer in {where}", "download the table again")
+        folder = _VISA_FOLDERS.get((row["split"], row["label"]))
+        if folder is None:
+            got = f"split {row['split']!r} with label {row['label']!r} in {where}"
+            raise LineError("train normal, test normal or test anomaly", got, "use VisA's 1cls.csv")
+        name = _component(row["object"], where)
+        image = _inside(source, row["image"], where)
+        yield _PlannedFile(image, PurePosixPath(name, folder, image.name))
+        if row["mask"]:
+            mask = _inside(source, row["mask"], where)
+            yield _PlannedFile(mask, PurePosixPath(name, "ground_truth/anomaly", _mask_name(image, mask)))
+    if not rows:
+        raise LineError("a table that names images", f"an empty one, {table}", "download the data set again")
+    yield from _notices(source, PurePosixPath())
+
+
+def _plan_kolektorsdd(source: Path) -> Plan:
+    """Good parts are split by commutator: its faces look alike, so they never stand on both sides.
+
+    Every defective part is for testing, whichever commutator it is on: nearly all have one.
+    """
+    folders = [folder for folder in sorted(source.glob("kos[0-9]*")) if folder.is_dir()]
+    if not folders:
+        raise LineError("the KolektorSDD layout with folders kos01, kos02, ...", f"none in {source}", _CHOOSE)
+    line = PurePosixPath(_KOLEKTOR_LINE)
+    for index, folder in enumerate(folders):
+        good_folder = "test/good" if index % _KOLEKTOR_TEST_EVERY == _KOLEKTOR_TEST_EVERY - 1 else "train/good"
+        for image in sorted(folder.glob("Part*.jpg")):
+            label = image.with_name(f"{image.stem}_label.bmp")
+            name = f"{folder.name}_{image.name}"
+            if _is_defective(image, label):
+                yield _PlannedFile(image, line / "test/crack" / name)
+                yield _PlannedFile(label, line / "ground_truth/crack" / f"{folder.name}_{image.stem}_mask.bmp")
+            else:
+                yield _PlannedFile(image, line / good_folder / name)
+    yield from _notices(source, PurePosixPath())
+
+
+IMPORTERS: dict[str, Callable[[Path], Plan]] = {
+    "mvtec": _plan_mvtec,
+    "mpdd": _plan_mvtec,
+    "visa": _plan_visa,
+    "btad": _plan_btad,
+    "kolektorsdd": _plan_kolektorsdd,
+}
+
+
+def _is_defective(image: Path, label: Path) -> bool:
+    try:
+        size = open_image(read_bytes(image, DEFAULT_LIMITS.max_bytes)).upright_size
+        return bool(read_mask(label, size).any())
+    except ImageError as error:
+        got = f"{error.got} (for {image})"
+        raise LineError(f"a part with its label: {error.expected}", got, "download the data set again") from error
+
+
+def _line_folders(source: Path, marker: str, layout: str) -> list[Path]:
+    """The source itself, or the folders in it, that have `marker`."""
+    if (source / marker).is_dir():
+        return [source.resolve()]
+    folders = [folder for folder in sorted(source.iterdir()) if (folder / marker).is_dir()]
+    if not folders:
+        raise LineError(f"{layout} with <line>/{marker}", f"none in {source}", _CHOOSE)
+    return folders
+
+
+def _images(folder: Path) -> list[Path]:
+    return list(iter_image_files(folder)) if folder.is_dir() else []
+
+
+def _notices(folder: Path, target: PurePosixPath) -> Plan:
+    """Licence and readme files: what they say must travel with the images."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.stem.lower() in _NOTICES:
+            yield _PlannedFile(path, target / path.name)
+
+
+def _mask_name(image: Path, mask: Path) -> str:
+    return f"{image.stem}_mask{mask.suffix.lower()}"
+
+
+def _component(name: str, where: str) -> str:
+    """A name that is one ordinary part of a path."""
+    if not name or name.startswith(".") or any(character in name for character in "/\\\0"):
+        raise LineError("a plain folder name", f"{name!r} in {where}", "correct the table")
+    return name
+
+
+def _inside(source: Path, relative: str, where: str) -> Path:
+    """A file named by a table, which must stay inside the source, also through links."""
+    root = source.resolve()
+    path = (root / relative.replace("\0", "")).resolve()
+    if not path.is_relative_to(root):
+        raise LineError("a path inside the data set", f"{relative!r} in {where}", "correct the table")
+    if not path.is_file():
+        raise LineError(
+            "a file that the data set has", f"no {relative!r}, named in {where}", "unpack the whole data set"
+        )
+    return path
+
+
+def _refuse_collisions(plan: list[_PlannedFile]) -> None:
+    taken: dict[str, Path] = {}
+    for planned in plan:
+        key = str(planned.target).casefold()  # the destination's file system may not tell cases apart
+        if key in taken:
+            got = f"{taken[key]} and {planned.source} for {planned.target}"
+            raise LineError("one source file for each name", got, "rename one of them")
+        taken[key] = planned.source
+    for line in {planned.target.parts[0] for planned in plan if len(planned.target.parts) > 1}:
+        if not any(planned.target.is_relative_to(f"{line}/train/{GOOD}") for planned in plan):
+            raise LineError("good training images in every line", f"none for {line!r}", "check the data set")
+
+
+def _carry_out(plan: list[_PlannedFile], destination: Path, *, link: bool) -> None:
+    partial = destination.with_name(f".{destination.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        for planned in plan:
+            target = partial / planned.target
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if link:
+                target.hardlink_to(planned.source.resolve())
+            else:
+                shutil.copyfile(planned.source, target)
+        partial.rename(destination)
+    except OSError as error:
+        hint = "import without hard links" if link else "check space and permissions there"
+        raise StorageError(f"to write the data set to {destination}", error.strerror or str(error), hint) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # nothing is left of it after the rename

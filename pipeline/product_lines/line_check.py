@@ -1,0 +1,179 @@
+"""Is a line fit to adapt to and to judge by? Every image and mask is read once, and a report comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ImageError
+from pipeline.imaging.encoded import Pixels
+from pipeline.imaging.files import iter_image_files, read_bytes
+from pipeline.imaging.images import (
+    DEFAULT_LIMITS,
+    ImageLimits,
+    UnreadableImage,
+    brightest_value,
+    open_image,
+    read_mask,
+    white_level_for,
+)
+from pipeline.product_lines.line_report import (
+    TEST_GOOD,
+    TRAIN_GOOD,
+    DuplicateGroup,
+    LineReport,
+    MaskReport,
+    NearDuplicate,
+    Problem,
+    Severity,
+    place,
+)
+from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
+from pipeline.product_lines.near_duplicates import THUMBNAIL_SIDE, find_near_duplicates, thumbnail
+
+__all__ = ["DuplicateGroup", "LineReport", "MaskReport", "NearDuplicate", "Problem", "Severity", "check_line"]
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """What one readable image gave. `marked`: its mask marks something, or why not; None without a mask."""
+
+    record: ImageRecord
+    place: str
+    sha256: str
+    size: tuple[int, int]
+    bit_depth: int
+    channels: int
+    brightest: int
+    thumbnail: Pixels
+    marked: bool | UnreadableImage | None
+
+
+def check_line(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS, workers: int | None = None) -> LineReport:
+    """Read every image and mask of a line and report.
+
+    Args:
+        path: the line's folder, in either layout of `pipeline.product_lines.lines`.
+        limits: what is refused before decoding.
+        workers: decoding threads; None: one for each processor.
+
+    Raises:
+        LineError: the folder is no line at all.
+    """
+    line = load_line(path)
+    placed = _placed(line)
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        outcomes = list(pool.map(lambda item: _examine(item[0], item[1], limits), placed))
+    examined = [outcome for outcome in outcomes if isinstance(outcome, _Examined)]
+    white_level = _white_level(examined)
+    known = {record.path for record, _ in placed} | {record.mask_path for record, _ in placed}
+    return LineReport(
+        line=line,
+        counts=dict(Counter(where for _, where in placed)),
+        sizes=dict(Counter(image.size for image in examined).most_common()),
+        bit_depths=dict(Counter(image.bit_depth for image in examined)),
+        channels=dict(Counter(image.channels for image in examined)),
+        white_level=white_level,
+        unreadable=tuple(outcome for outcome in outcomes if isinstance(outcome, UnreadableImage)),
+        duplicates=_duplicates(examined),
+        near_duplicates=_near_duplicates(examined, white_level),
+        masks=_mask_report(examined),
+        unused=tuple(file for file in iter_image_files(path) if file not in known),
+    )
+
+
+def _placed(line: ProductLine) -> list[tuple[ImageRecord, str]]:
+    """Every record with its place in the report."""
+    train = [(record, place(record.kind, in_training=True)) for record in line.train_good]
+    return train + [(record, place(record.kind, in_training=False)) for record in (*line.test_good, *line.defects)]
+
+
+def _examine(record: ImageRecord, where: str, limits: ImageLimits) -> _Examined | UnreadableImage:
+    sha256: str | None = None
+    try:
+        data = read_bytes(record.path, limits.max_bytes)
+        sha256 = hashlib.sha256(data).hexdigest()
+        encoded = open_image(data, limits)
+        pixels = encoded.decode(2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE)
+    except ImageError as error:
+        return UnreadableImage(record.path, sha256, str(error))
+    return _Examined(
+        record=record,
+        place=where,
+        sha256=sha256,
+        size=encoded.upright_size,
+        bit_depth=encoded.bit_depth,
+        channels=encoded.channels,
+        brightest=brightest_value(pixels) if encoded.bit_depth > 8 else 0,
+        thumbnail=thumbnail(pixels, encoded),
+        marked=_examine_mask(record.mask_path, encoded.upright_size),
+    )
+
+
+def _examine_mask(path: Path | None, size: tuple[int, int]) -> bool | UnreadableImage | None:
+    if path is None:
+        return None
+    try:
+        return bool(read_mask(path, size).any())
+    except ImageError as error:
+        return UnreadableImage(path, None, str(error))
+
+
+def _white_level(examined: list[_Examined]) -> int | None:
+    deep = [image.brightest for image in examined if image.bit_depth > 8]
+    return white_level_for(max(deep)) if deep else None
+
+
+def _duplicates(examined: list[_Examined]) -> tuple[DuplicateGroup, ...]:
+    groups: dict[str, list[_Examined]] = defaultdict(list)
+    for image in examined:
+        groups[image.sha256].append(image)
+    return tuple(
+        DuplicateGroup(
+            sha256,
+            tuple(image.record.path for image in images),
+            tuple(sorted({image.place for image in images})),
+        )
+        for sha256, images in groups.items()
+        if len(images) > 1
+    )
+
+
+def _near_duplicates(examined: list[_Examined], white_level: int | None) -> tuple[NearDuplicate, ...]:
+    """Good test images that are training images saved anew, each with the closest; identical files are not repeated."""
+    train = [image for image in examined if image.place == TRAIN_GOOD]
+    test = [image for image in examined if image.place == TEST_GOOD]
+    pairs = find_near_duplicates(_thumbnails(train, white_level), _thumbnails(test, white_level))
+    closest: dict[int, NearDuplicate] = {}
+    for left, right, difference in sorted(pairs, key=lambda pair: pair[2]):
+        if train[left].sha256 != test[right].sha256:
+            closest.setdefault(right, NearDuplicate(train[left].record.path, test[right].record.path, difference))
+    return tuple(pair for _, pair in sorted(closest.items()))
+
+
+def _thumbnails(images: list[_Examined], white_level: int | None) -> NDArray[np.uint8]:
+    """(N, T, T), with the line's white level at 255."""
+    scale = 255.0 / (white_level or 255)
+    scaled = [
+        image.thumbnail if image.bit_depth == 8 else cv2.convertScaleAbs(image.thumbnail, alpha=scale)
+        for image in images
+    ]
+    return np.array(scaled, np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+
+
+def _mask_report(examined: list[_Examined]) -> MaskReport:
+    defects = [image for image in examined if image.record.is_defect]
+    return MaskReport(
+        usable=sum(image.marked is True for image in defects),
+        missing=tuple(image.record.path for image in defects if image.marked is None),
+        empty=tuple(image.record.mask_path for image in defects if image.marked is False and image.record.mask_path),
+        unusable=tuple(image.marked for image in defects if isinstance(image.marked, UnreadableImage)),
+    )

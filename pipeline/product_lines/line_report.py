@@ -1,0 +1,184 @@
+"""What a check of a line found, and the sentences that follow from it. Rendering is the command line's job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pipeline.imaging.images import UnreadableImage
+from pipeline.product_lines.lines import GOOD, ProductLine
+
+TRAIN_GOOD = "train good"
+TEST_GOOD = "test good"
+_FEW_GOOD_IMAGES = 4
+_NAMED = 3  # files that a sentence names before it only counts
+
+
+class Severity(StrEnum):
+    """An error keeps a line from being used as it is; a warning is worth a look."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One sentence about what is wrong, with file names relative to the line's folder."""
+
+    severity: Severity
+    sentence: str
+
+
+@dataclass(frozen=True)
+class DuplicateGroup:
+    """Files with the very same bytes. `places` are where they stand, sorted: "train good", "test good" or a kind."""
+
+    sha256: str
+    paths: tuple[Path, ...]
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """A good training and a good test image that show the same picture; `difference` is in grey levels, 0..255."""
+
+    train: Path
+    test: Path
+    difference: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskReport:
+    """The masks of a line's readable defects.
+
+    Args:
+        usable: how many defects have a mask that fits and marks something.
+        missing: defects without a mask.
+        empty: masks in which no pixel is marked.
+        unusable: masks that cannot be read or are not of their image's size, with the reason.
+    """
+
+    usable: int
+    missing: tuple[Path, ...]
+    empty: tuple[Path, ...]
+    unusable: tuple[UnreadableImage, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineReport:
+    """What a line holds and what is wrong with it. Sizes, depths and channels are of the readable images.
+
+    Args:
+        line: the line as loaded.
+        counts: number of images by place: "train good", "test good" and each kind of defect.
+        sizes: number of images of each upright (height, width), the most frequent first.
+        bit_depths: number of images of 8 and of 16 bits.
+        channels: number of images with 1 (grey), 3 (colour) and 4 (with alpha) channels.
+        white_level: suggested for deeper than 8-bit images; None without such images.
+        unreadable: images that cannot be used.
+        duplicates: byte-identical images.
+        near_duplicates: good test images that are training images saved anew, each with the closest one.
+        masks: the state of the masks.
+        unused: image files in the line's folder that are neither an image nor a mask of the line.
+    """
+
+    line: ProductLine
+    counts: dict[str, int]
+    sizes: dict[tuple[int, int], int]
+    bit_depths: dict[int, int]
+    channels: dict[int, int]
+    white_level: int | None
+    unreadable: tuple[UnreadableImage, ...]
+    duplicates: tuple[DuplicateGroup, ...]
+    near_duplicates: tuple[NearDuplicate, ...]
+    masks: MaskReport
+    unused: tuple[Path, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error; warnings may remain."""
+        return not any(self._errors())
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Every problem, errors first."""
+        errors = [Problem(Severity.ERROR, sentence) for sentence in self._errors()]
+        return (*errors, *(Problem(Severity.WARNING, sentence) for sentence in self._warnings()))
+
+    def _errors(self) -> Iterator[str]:
+        if self.unreadable:
+            yield f"{_count(self.unreadable, 'image')} cannot be used: {self._reasons(self.unreadable)}."
+        if len(self.bit_depths) > 1:
+            depths = " and ".join(f"{count} of {bits} bits" for bits, count in sorted(self.bit_depths.items()))
+            yield f"The images differ in depth, {depths}: take all of them with one camera setting."
+        for group in self.duplicates:
+            same = f"are the same file: {self._names(group.paths)}."
+            if {TRAIN_GOOD, TEST_GOOD} & set(group.places) and set(group.places) - {TRAIN_GOOD, TEST_GOOD}:
+                yield f"A good and a defective image {same}"
+            elif group.places == (TEST_GOOD, TRAIN_GOOD):
+                yield f"A training and a test image {same}"
+        if self.masks.unusable:
+            yield f"{_count(self.masks.unusable, 'mask')} cannot be used: {self._reasons(self.masks.unusable)}."
+
+    def _warnings(self) -> Iterator[str]:
+        good = self.counts.get(TRAIN_GOOD, 0)
+        if good < _FEW_GOOD_IMAGES:
+            yield f"Only {good} good training images: add some, up to at least {_FEW_GOOD_IMAGES}."
+        if len(self.sizes) > 1:
+            smallest, largest = (_size(pick(self.sizes, key=_area)) for pick in (min, max))
+            yield f"The images have {len(self.sizes)} sizes, from {smallest} to {largest} pixels."
+        if 1 in self.channels and len(self.channels) > 1:
+            colour = sum(self.channels.values()) - self.channels[1]
+            yield f"{_count(range(self.channels[1]), 'image')} in grey, but {colour} in colour."
+        for group in self.duplicates:
+            if len(group.places) == 1:
+                images = _count(group.paths, f"{group.places[0]} image")
+                yield f"{images} are the same file: {self._names(group.paths)}."
+            elif not {TRAIN_GOOD, TEST_GOOD} & set(group.places):
+                yield f"Two kinds of defect have the same file: {self._names(group.paths)}."
+        if self.near_duplicates:
+            pairs = [f"{self._name(pair.test)} of {self._name(pair.train)}" for pair in self.near_duplicates]
+            yield f"{_count(pairs, 'good test image')} may be a training image saved anew: {_some(pairs)}."
+        masked = self.masks.usable + len(self.masks.empty) + len(self.masks.unusable)
+        if self.masks.missing and masked:
+            yield f"{_count(self.masks.missing, 'defect')} without a mask: {self._names(self.masks.missing)}."
+        if self.masks.empty:
+            yield f"{_count(self.masks.empty, 'mask')} without a marked pixel: {self._names(self.masks.empty)}."
+        if self.unused:
+            yield f"{_count(self.unused, 'image file')} not used in this layout: {self._names(self.unused)}."
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.line.root).as_posix()
+
+    def _names(self, paths: Iterable[Path]) -> str:
+        return _some([self._name(path) for path in paths])
+
+    def _reasons(self, images: Iterable[UnreadableImage]) -> str:
+        return _some([f"{self._name(image.path)} ({image.reason})" for image in images])
+
+
+def place(kind: str, *, in_training: bool) -> str:
+    """Where an image stands, as the report calls it."""
+    if kind != GOOD:
+        return kind
+    return TRAIN_GOOD if in_training else TEST_GOOD
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(things: Iterable[object], noun: str) -> str:
+    count = len(list(things))
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"

@@ -1,0 +1,226 @@
+"""A product line on disk: MVTec AD layout, or simply `good/` and `defect/` (masks optional).
+
+    MVTec AD layout                             simple layout
+    train/good/*.png                            good/*.png
+    test/good/*.png                             defect/*.png  or  defect/<kind>/*.png
+    test/<kind>/*.png                           masks/ or ground_truth/, arranged like defect/ or flat:
+    ground_truth/<kind>/<stem>_mask.png             <stem>.png or <stem>_mask.png
+        (or <stem>.png)
+
+Files that are not images are ignored, and so is everything hidden.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import LineError, StorageError
+from pipeline.imaging.files import iter_image_files
+
+GOOD = "good"
+DEFECT = "defect"
+_MASK_SUFFIX = "_mask"
+_LAYOUTS = "train/good/ with images (MVTec AD layout), or good/ with images"
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image of a line. `kind` is "good" or the defect's name; `mask_path` only for defects that have one."""
+
+    path: Path
+    line: str
+    kind: str
+    mask_path: Path | None = None
+
+    @property
+    def is_defect(self) -> bool:
+        """Whether the image shows a defect."""
+        return self.kind != GOOD
+
+
+@dataclass(frozen=True)
+class ProductLine:
+    """A product line: records sorted by path.
+
+    `name` is "<data set>/<line>" when found below a data-set folder, else the folder's name. `data_set` groups close
+    relatives: lines of one data set never straddle a split.
+    """
+
+    name: str
+    data_set: str
+    root: Path
+    train_good: tuple[ImageRecord, ...]
+    test_good: tuple[ImageRecord, ...]
+    defects: tuple[ImageRecord, ...]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any defect has a mask."""
+        return any(record.mask_path is not None for record in self.defects)
+
+
+def load_line(path: Path) -> ProductLine:
+    """The line in a folder, named after it.
+
+    In the simple layout every good image is `train_good` and `test_good` is empty.
+
+    Raises:
+        LineError: not a folder, empty, without good images, or with masks that cannot be told apart.
+    """
+    name = path.resolve().name
+    return load_named_line(path, name=name, data_set=name)
+
+
+def find_lines(root: Path) -> list[ProductLine]:
+    """The lines under a folder, sorted by name: the folder itself, or <line>, or <data set>/<line>.
+
+    A line directly under the root is a data set of its own.
+
+    Raises:
+        LineError: not a folder, no line in it, or one of its lines is unusable.
+    """
+    with _listing():
+        return _find_lines(root)
+
+
+def _find_lines(root: Path) -> list[ProductLine]:
+    _require_folder(root)
+    if _looks_like_line(root):
+        return [load_line(root)]
+    lines: list[ProductLine] = []
+    for folder in _folders(root):
+        if _looks_like_line(folder):
+            lines.append(load_named_line(folder, name=folder.name, data_set=folder.name))
+            continue
+        lines += [
+            load_named_line(below, name=f"{folder.name}/{below.name}", data_set=folder.name)
+            for below in _folders(folder)
+            if _looks_like_line(below)
+        ]
+    if not lines:
+        raise LineError(f"product lines with {_LAYOUTS}", f"none in {root} or two levels below", "check the folder")
+    return sorted(lines, key=lambda line: line.name)
+
+
+def load_named_line(path: Path, *, name: str, data_set: str) -> ProductLine:
+    """The line in a folder, under a given name. Raises `LineError` as `load_line` does."""
+    with _listing():
+        _require_folder(path)
+        if not any(path.iterdir()):
+            got = f"an empty folder, {path}"
+            raise LineError(f"a product line with {_LAYOUTS}", got, "copy the line's images there")
+        if (path / "train").is_dir():
+            return _load_mvtec(path, name, data_set)
+        return _load_simple(path, name, data_set)
+
+
+def _load_mvtec(path: Path, name: str, data_set: str) -> ProductLine:
+    test, truth = path / "test", path / "ground_truth"
+    defects: list[ImageRecord] = []
+    for folder in _folders(test) if test.is_dir() else []:
+        if folder.name != GOOD:
+            masks = _masks_by_key(truth / folder.name)
+            images = _images(folder)
+            defects += [_defect(image, name, folder.name, masks.get(_key(image, folder))) for image in images]
+    return ProductLine(
+        name=name,
+        data_set=data_set,
+        root=path,
+        train_good=_good_records(path / "train" / GOOD, name, required_by=path),
+        test_good=_good_records(test / GOOD, name),
+        defects=_sorted(defects),
+    )
+
+
+def _load_simple(path: Path, name: str, data_set: str) -> ProductLine:
+    good = _good_records(path / GOOD, name, required_by=path)
+    return ProductLine(
+        name=name, data_set=data_set, root=path, train_good=good, test_good=(), defects=_simple_defects(path, name)
+    )
+
+
+def _simple_defects(path: Path, name: str) -> tuple[ImageRecord, ...]:
+    folder = path / DEFECT
+    masks: dict[str, Path] = {}
+    for masks_name in ("masks", "ground_truth"):
+        masks = _masks_by_key(path / masks_name) | masks
+    images = _images(folder)
+    stems = Counter(image.stem for image in images)
+    records = []
+    for image in images:
+        parts = image.relative_to(folder).parts
+        kind = parts[0] if len(parts) > 1 else DEFECT
+        if kind == GOOD:
+            got = f"a kind of defect called {GOOD!r} in {path}"
+            raise LineError("defects under their own names", got, "move its images to good/ or rename the folder")
+        mask = masks.get(_key(image, folder))
+        if mask is None and image.stem in masks:
+            if stems[image.stem] > 1:
+                got = f"{masks[image.stem]} for {stems[image.stem]} images called {image.stem!r}"
+                raise LineError("one image for each mask", got, f"move it to {path.name}/masks/<kind>/")
+            mask = masks[image.stem]
+        records.append(_defect(image, name, kind, mask))
+    return _sorted(records)
+
+
+def _good_records(folder: Path, name: str, *, required_by: Path | None = None) -> tuple[ImageRecord, ...]:
+    records = _sorted([ImageRecord(image, name, GOOD) for image in _images(folder)])
+    if required_by is not None and not records:
+        got = f"no good image in {required_by}"
+        raise LineError(f"a product line with {_LAYOUTS}", got, "copy images of good parts there")
+    return records
+
+
+def _defect(image: Path, name: str, kind: str, mask: Path | None) -> ImageRecord:
+    return ImageRecord(image, name, kind, mask)
+
+
+def _images(folder: Path) -> list[Path]:
+    return list(iter_image_files(folder)) if folder.is_dir() else []
+
+
+def _masks_by_key(folder: Path) -> dict[str, Path]:
+    """Masks by their image's key; <stem>_mask wins over <stem>."""
+    masks: dict[str, Path] = {}
+    for path in sorted(_images(folder), key=lambda mask: mask.stem.endswith(_MASK_SUFFIX)):
+        masks[_key(path, folder).removesuffix(_MASK_SUFFIX)] = path
+    return masks
+
+
+def _key(path: Path, folder: Path) -> str:
+    """An image's place under its folder, without the suffix: what it shares with its mask."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _sorted(records: list[ImageRecord]) -> tuple[ImageRecord, ...]:
+    return tuple(sorted(records, key=lambda record: record.path))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _looks_like_line(folder: Path) -> bool:
+    return (folder / "train" / GOOD).is_dir() or (folder / GOOD).is_dir()
+
+
+def _require_folder(path: Path) -> None:
+    if not path.is_dir():
+        got = f"a file, {path}" if path.exists() else f"no such folder as {path}"
+        raise LineError("a folder with a product line", got, "check the path")
+
+
+@contextmanager
+def _listing() -> Iterator[None]:
+    """Turns what keeps a folder from being listed into a `LineError`."""
+    try:
+        yield
+    except StorageError as error:
+        raise LineError(error.expected, error.got, error.remedy) from error
+    except OSError as error:
+        got = f"{error.strerror or error} at {error.filename}"
+        raise LineError("a folder that can be listed", got, "grant access to it") from error

@@ -1,0 +1,1 @@
+"""Procedural product lines and synthetic defects, seeded, with masks."""
