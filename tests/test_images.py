@@ -408,6 +408,18 @@ def test_no_cut_is_read_as_a_whole_image(tmp_path, format_name, data):
     assert result.reason.startswith("expected ")
 
 
+def test_a_tiff_whose_directory_lies_about_its_planes_is_damaged(tmp_path):
+    """Found by the test below: tifffile then gives pixels of another shape."""
+    page = bytearray(tiff(picture()))
+    with tifffile.TiffFile(BytesIO(bytes(page))) as file:
+        tag = file.pages.first.tags["PlanarConfiguration"]
+    page[tag.valueoffset] = 150
+    (tmp_path / "lies.tiff").write_bytes(page)
+    result = read_image(tmp_path / "lies.tiff", SPEC)
+    assert isinstance(result, UnreadableImage)
+    assert "not what its directory says" in result.reason
+
+
 @pytest.mark.parametrize("format_name", [*ENCODINGS, "TIFF deflate", "PNG 16", "EXIF"])
 @given(data=st.data())
 @settings(database=None, deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])

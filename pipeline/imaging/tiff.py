@@ -119,6 +119,10 @@ def _read_plain(page: TiffPage) -> Pixels:
         pixels = np.moveaxis(pixels, 0, -1)
     if pixels.ndim == 3 and page.samplesperpixel == 2:
         pixels = pixels[:, :, 0]
+    size = (page.imagelength, page.imagewidth)
+    promised = size if page.samplesperpixel <= 2 else (*size, page.samplesperpixel)
+    if pixels.shape != promised or pixels.dtype not in (np.uint8, np.uint16):
+        raise damaged("TIFF", f"pixels of shape {pixels.shape}, not what its directory says")
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         pixels = np.iinfo(pixels.dtype).max - pixels
     return np.ascontiguousarray(pixels)
