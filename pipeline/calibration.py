@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError
 
 _PRIOR_COUNT = 4
-_DEFAULT_SPREAD = 0.15  # in log distance: the median LOO spread of a memory bank over generated lines
+_DEFAULT_SPREAD = 0.15  # in log distance: an assumption, used only where no source line has shown its own
 _REVIEW_FACTOR = 5.0  # REVIEW begins where this many times the false-reject rate of good images lie
 
 
