@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import secrets
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from deploy.storage import PARTIAL_SUFFIX, storage_errors
+from deploy.storage import replacing_text
 from pipeline.calibration import Decision
 
 ROWS_FORMAT = 1
@@ -46,7 +43,7 @@ def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
         StorageError: the file cannot be written; an older one is then still there.
     """
     count = 0
-    with _replacing(path) as file:
+    with replacing_text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
@@ -68,7 +65,7 @@ def write_json(path: Path, about: dict[str, Any], rows: Iterable[ReportRow]) -> 
     """
     assert not {"format_version", "rows"} & about.keys(), "write_json sets these itself"
     count = 0
-    with _replacing(path) as file:
+    with replacing_text(path) as file:
         head = json.dumps({"format_version": ROWS_FORMAT, **about}, allow_nan=False)
         file.write(f'{head[:-1]}, "rows": [')
         for count, row in enumerate(rows, 1):
@@ -81,19 +78,3 @@ def _values(row: ReportRow) -> dict[str, Any]:
     given = asdict(row) | {"status": row.status}
     assert given.keys() == set(COLUMNS) == {field.name for field in fields(row)} | {"status"}
     return {name: given[name] for name in COLUMNS}
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes the name `path` when the body is through, and vanishes when it raises."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
-    with storage_errors(path):
-        try:
-            with partial.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
