@@ -6,7 +6,8 @@ K good support images, A augmentations.
 In the spirit of PatchCore (Roth et al., CVPR 2022): a patch is as anomalous as it is far from every patch seen on good
 parts. Two things differ. Distances are taken per group of channels (one network layer each), so that each layer can be
 scaled by the support's own leave-one-out distances before they are fused. And every bank row remembers the image it
-came from, so that a good image can be scored against the others' rows only.
+came from, so that a good image can be scored against the others' rows only. And distances fade towards the image
+border, see `border_weight`.
 """
 
 from __future__ import annotations
@@ -21,17 +22,33 @@ from pipeline.episodes import SupportSet
 
 _FAR = 1e9
 _BLOCK = 64
+_BORDER = 8  # the border strip is this part of the image's side wide: 32 px of 256
 
 
 @dataclass(frozen=True)
 class BankMatch:
     """Nearest neighbours of a level's patches: `distances` (B, G, h, w), root mean square over the group's channels;
-    `rows` (B, G, P) int64 bank rows; `residuals` (B, C, h, w), patch minus matched row.
+    `rows` (B, G, P) int64 bank rows; `residuals` (B, C, h, w), patch minus matched row. Both times `border_weight`.
     """
 
     distances: Tensor
     rows: Tensor
     residuals: Tensor
+
+
+def border_weight(h: int, w: int) -> Tensor:
+    """What distances are multiplied by (h, w): 0.5 at the image border, rising to 1 over an eighth of the side.
+
+    A patch near the border is half made of the network's zero padding and of whatever the frame happened to cut, so
+    that good parts differ most there. Without this weight a few border cells decide the image score: measured on 13
+    real lines with 4 good images, it lifts the mean image AUROC from 79 to 86 (`benchmarks/border.md`).
+    """
+
+    def ramp(cells: int) -> Tensor:
+        nearest = torch.minimum(torch.arange(cells), torch.arange(cells).flip(0)) + 0.5
+        return 0.5 + 0.5 * (nearest * _BORDER / cells).clamp(max=1.0)
+
+    return torch.minimum(ramp(h)[:, None], ramp(w)[None])
 
 
 class MemoryBank(nn.Module):
@@ -64,6 +81,7 @@ class MemoryBank(nn.Module):
         """
         B, _, h, w = level_BChw.shape
         patches = level_BChw.flatten(2).transpose(1, 2)  # (B, P, C)
+        border = border_weight(h, w)
         distances, rows, residuals = [], [], []
         for index, (start, stop) in enumerate(self.groups):
             query = patches[..., start:stop]
@@ -79,9 +97,9 @@ class MemoryBank(nn.Module):
             rows.append(row)
             residuals.append(residual)
         return BankMatch(
-            torch.stack(distances, 1).reshape(B, len(self.groups), h, w),
+            torch.stack(distances, 1).reshape(B, len(self.groups), h, w) * border,
             torch.stack(rows, 1),
-            torch.cat(residuals, -1).transpose(1, 2).reshape(B, -1, h, w),
+            torch.cat(residuals, -1).transpose(1, 2).reshape(B, -1, h, w) * border,
         )
 
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_zoo.memory_bank import border_weight
+
 
 class PositionalReference(nn.Module):
     """The good images' own feature maps of one level, to compare with cell by cell within a small window.
@@ -44,6 +46,7 @@ class PositionalReference(nn.Module):
     def forward(self, level_BChw: Tensor, excluded_BR: Tensor | None = None) -> Tensor:
         """Distances (B, G, h, w): root mean square over a group's channels to the nearest reference in the window.
 
+        Times `border_weight`, as in the bank.
         `excluded_BR` bool leaves references out per batch item; it is not part of the exported graph.
         """
         references = self.padded[:, :, self.cells]  # (R, C, S, P)
@@ -55,4 +58,5 @@ class PositionalReference(nn.Module):
                 distance = distance + (excluded_BR * 1e9)[:, :, None, None]
             nearest.append(distance.amin((1, 2)))
         distances = torch.stack(nearest, 1).clamp_min(1e-6).sqrt()
-        return distances.reshape(-1, len(self.groups), *level_BChw.shape[-2:])
+        h, w = level_BChw.shape[-2:]
+        return distances.reshape(-1, len(self.groups), h, w) * border_weight(h, w)
