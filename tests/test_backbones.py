@@ -83,11 +83,11 @@ def test_mapped_weights_give_the_reference_logits(package_state: dict[str, Tenso
 
 
 @torch.inference_mode()
-def test_levels_are_blocks_2_4_7_10_averaged_and_scaled(package_state: dict[str, Tensor]) -> None:
+def test_levels_are_blocks_4_and_10_averaged_and_scaled(package_state: dict[str, Tensor]) -> None:
     built = backbone()
     x = torch.from_numpy(images())
     _, blocks = reference_forward(package_state, x)
-    expected = [torch.cat([F.avg_pool2d(blocks[2], 2), blocks[4]], 1), torch.cat([blocks[7], blocks[10]], 1)]
+    expected = [blocks[4], blocks[10]]
     for level, (features, raw) in enumerate(zip(built(x), expected, strict=True)):
         counts = F.conv2d(torch.ones(1, 1, *raw.shape[2:]), torch.ones(1, 1, 3, 3), padding=1)
         sums = F.conv2d(raw, torch.ones(raw.shape[1], 1, 3, 3), padding=1, groups=raw.shape[1])
@@ -98,14 +98,12 @@ def test_levels_are_blocks_2_4_7_10_averaged_and_scaled(package_state: dict[str,
 def test_default_spec_at_256() -> None:
     spec = build_backbone().spec
     assert [(level.stride, level.channels, level.height, level.width) for level in spec.levels] == [
-        (8, 64, 32, 32),
-        (16, 192, 16, 16),
+        (8, 40, 32, 32),
+        (16, 112, 16, 16),
     ]
     assert [(group.name, group.level, group.start, group.stop) for group in spec.groups] == [
-        ("blocks.1", 0, 0, 24),
-        ("blocks.2", 0, 24, 64),
-        ("blocks.3", 1, 0, 80),
-        ("blocks.4", 1, 80, 192),
+        ("blocks.2", 0, 0, 40),
+        ("blocks.4", 1, 0, 112),
     ]
     assert spec.mean == pytest.approx((127 / 255,) * 3) and spec.std == pytest.approx((128 / 255,) * 3)
     assert spec.weights_licence == "Apache-2.0"
@@ -174,10 +172,10 @@ def test_a_backbone_never_trains() -> None:
 @pytest.mark.parametrize(
     ("name", "size", "levels", "groups"),
     [
-        ("resnet18", 64, [(8, 192), (16, 256)], ["layer1", "layer2", "layer3"]),
-        ("wide_resnet50_2", 64, [(8, 768), (16, 1024)], ["layer1", "layer2", "layer3"]),
-        ("convnext_pico", 64, [(8, 192), (16, 256)], ["stages.0", "stages.1", "stages.2"]),
-        ("swin_tiny_patch4_window7_224", 64, [(8, 288), (16, 384)], ["layers.0", "layers.1", "layers.2"]),
+        ("resnet18", 64, [(8, 128), (16, 256)], ["layer2", "layer3"]),
+        ("wide_resnet50_2", 64, [(8, 512), (16, 1024)], ["layer2", "layer3"]),
+        ("convnext_pico", 64, [(8, 128), (16, 256)], ["stages.1", "stages.2"]),
+        ("swin_tiny_patch4_window7_224", 64, [(8, 192), (16, 384)], ["layers.1", "layers.2"]),
         ("vit_tiny_patch16_224", 64, [(16, 384)], ["blocks.6", "blocks.9"]),
     ],
 )

@@ -63,9 +63,22 @@ def test_rate_below_what_the_sample_can_show_lies_just_beyond_the_largest_deviat
 
 def test_lines_count_alike_whatever_their_number_of_images():
     small, large = SourceScores("a", np.zeros(2), np.full(1, 5.0)), SourceScores("b", np.zeros(2), np.zeros(99))
-    pooled = pool([small, large])
-    assert sum(pooled.weights) == pytest.approx(1.0)
-    assert pooled.weights[pooled.deviations.index(max(pooled.deviations))] == pytest.approx(0.5)
+    deviations, weights = pool([small, large]).sample()
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[deviations.argmax()] == pytest.approx(0.5)
+
+
+def test_a_line_that_strays_wholesale_is_left_out():
+    usual = sources(9)
+    strayed = SourceScores("strayed", usual[0].leave_one_out, usual[0].good_query + 100.0)
+    with_it, without = pool([*usual, strayed]), pool(usual)
+    assert with_it.strayed == ("strayed",)
+    assert without.strayed == ()
+    rejects = [
+        calibrate(usual[0].leave_one_out, MAPS, target_false_reject_rate=0.01, pooled=pooled).reject
+        for pooled in (with_it, without)
+    ]
+    assert rejects[0] == pytest.approx(rejects[1], abs=0.05)
 
 
 def test_single_good_image_still_gets_a_threshold_above_its_score():
