@@ -7,6 +7,7 @@ feature is asked for under a key that names exactly what was computed, so that a
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -158,8 +159,9 @@ def sample_images(
     Raises:
         LineError: no good image, or none left for the query.
     """
+    pool = list(line.train_good)
+    random.Random(seed).shuffle(pool)  # noqa: S311 (other tools repeat this draw from the file names)
     rng = np.random.default_rng(seed)
-    pool = [line.train_good[i] for i in rng.permutation(len(line.train_good))]
     if len(pool) + len(line.test_good) < 2:
         raise LineError(f"two good images in {line.root}", str(len(pool)), "add good images to make episodes from")
     keep_one = 1 if not line.test_good else 0
