@@ -60,7 +60,11 @@ demo.register(app)
 
 
 def main() -> int:
-    """Run the command. 0: done; 2: a mistake the user can mend, told in one sentence; 130: interrupted."""
+    """Run the command.
+
+    0: done; 1: done, but with files that were found wanting; 2: a mistake the user can mend, told in one sentence; 130:
+    interrupted.
+    """
     tune_process()
     try:
         app()

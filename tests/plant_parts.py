@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import simplejpeg
 from onnx import helper
 
 from deploy.bundles.bundle import (
@@ -94,8 +95,8 @@ def bundle_files() -> dict[str, bytes | Path]:
     return {
         "head.onnx": bytes(range(256)) * 4,
         "bank_sources.npy": buffer.getvalue(),
-        "support/000.jpg": b"first support image",
-        "support/001.jpg": b"second support image",
+        "support/000.jpg": simplejpeg.encode_jpeg(np.full((8, 8, 3), 40, np.uint8)),
+        "support/001.jpg": simplejpeg.encode_jpeg(np.full((8, 8, 3), 50, np.uint8)),
     }
 
 

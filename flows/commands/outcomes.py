@@ -35,6 +35,7 @@ def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
     if as_json:
         outputs = {"report": str(result.report), "json": str(result.json_path), "csv": str(result.csv_path)}
         sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
+        _show_unreadable(result)
         return
     counts = ("images", "pass", "review", "reject", "unreadable", "scored_before")
     listing = table(escape(f"{result.line} {result.version}"), *(name.replace("_", " ") for name in counts))
@@ -45,12 +46,17 @@ def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
         out().print(f"  {image.decision} {score:>8}  {escape(str(image.path))}")
     if result.summary.flagged_count > MAX_FLAGGED:
         out().print(f"  and {result.summary.flagged_count - MAX_FLAGGED} more: see the report")
-    for file in result.summary.unreadable_files[:MAX_UNREADABLE]:
-        err().print(f"[yellow]no decision on {escape(str(file.path))}: {escape(file.reason)}")
-    if result.summary.unreadable > MAX_UNREADABLE:
-        err().print(f"[yellow]and {result.summary.unreadable - MAX_UNREADABLE} more files that cannot be read")
+    _show_unreadable(result)
     out().print(f"{figures['images_per_second']} images/s, {escape(result.device)}")
     out().print(f"Report: {escape(str(result.report))}")
+
+
+def _show_unreadable(result: ScoreResult) -> None:
+    summary = result.summary
+    for file in summary.unreadable_files[:MAX_UNREADABLE]:
+        err().print(f"[yellow]no decision on {escape(str(file.path))}: {escape(file.reason)}")
+    if summary.unreadable > MAX_UNREADABLE:
+        err().print(f"[yellow]and {summary.unreadable - MAX_UNREADABLE} more files that cannot be read")
 
 
 def show_meta_training(result: Any) -> None:

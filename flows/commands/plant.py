@@ -55,7 +55,10 @@ def score(
     overlays: Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")] = True,
     prefect: PrefectOption = False,
 ) -> None:
-    """Score a folder of images: decisions, heat maps, rows in the result store, a report."""
+    """Score a folder of images: decisions, heat maps, rows in the result store, a report.
+
+    Ends with 1 when some files got no decision; all others are scored and kept.
+    """
     to_stdout = json_path is not None and str(json_path) == "-"
     request = build_request(
         ScoreRequest,
@@ -70,7 +73,10 @@ def score(
         csv_path=csv_path,
         overlays=overlays,
     )
-    show_scoring(run_job("score", request, prefect=prefect), as_json=to_stdout)
+    result = run_job("score", request, prefect=prefect)
+    show_scoring(result, as_json=to_stdout)
+    if result.summary.unreadable:
+        raise typer.Exit(1)
 
 
 def list_versions(
