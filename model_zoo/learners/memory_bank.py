@@ -18,7 +18,7 @@ from pipeline.features import BackboneSpec
 class MemoryBankConfig:
     """`bank_budget`: most rows per level; more are thinned by a greedy coreset."""
 
-    bank_budget: int = 4096
+    bank_budget: int = 2048
 
 
 class MemoryBankLearner:
