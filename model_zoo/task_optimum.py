@@ -28,7 +28,7 @@ from pipeline.learner import OuterStepReport
 class OptimumGuidedConfig(ThetaGeneratorConfig):
     """`fit_steps`, `fit_rate`: Adam steps to theta*, their rate. `fit_proximal`: weight of the distance to theta0."""
 
-    fit_steps: int = 30
+    fit_steps: int = 60
     fit_rate: float = 0.06
     fit_proximal: float = 0.01
 

@@ -51,7 +51,12 @@ class ThetaGenerator(TaskLearner):
     def refined(
         self, theta_P: Tensor, loss: LossOf, *, training: bool, rates: Mapping[str, Tensor | float] | None = None
     ) -> Parameters:
-        """A few steps on the support loss from a generated theta; guarded on a new line."""
+        """A few steps on the support loss from a generated theta; guarded on a new line.
+
+        There the generated theta, a step from theta0 like any other, is itself taken only if it lowers the loss.
+        """
+        if not training:
+            theta_P = min(self.theta0, theta_P, key=lambda theta: float(loss({"theta": theta}).detach()))
         start = {"theta": theta_P}
         return adaptation_loop(
             start,
