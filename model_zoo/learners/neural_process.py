@@ -5,7 +5,7 @@
 x: a cell's features. Context: 400 support cells, normal and defective in equal parts where there are enough. Targets:
 the query's cells; q(z | context and targets) sees 400 of them, the loss sees all. Outer objective: the query loss with
 z ~ q(z | context and targets), plus beta * KL(q(z | context and targets) || q(z | context)). A new line takes the mean
-of q(z | context), and no gradient step.
+of q(z | context), and no gradient step; what the process adds is dropped where it raises the support loss.
 
 'ANPML' is a name of the source texts without a published algorithm; this definition is ours, after Kim et al.,
 "Attentive Neural Processes", ICLR 2019. Ours are the labelled cells as points, theta0's logit as the prediction to
@@ -70,32 +70,44 @@ def labelled_points(
 
 
 class _ProcessScorer(nn.Module):
-    """The exported scorer: trunk, theta0, process, and the line's context and code."""
+    """The exported scorer: trunk, theta0, process, the line's context and code, and whether it listens to them.
+
+    `share`, 1 or 0, multiplies what the process adds, so that the exported graph has one structure.
+    """
 
     theta: Tensor
     x: Tensor
     y: Tensor
     valid: Tensor
     z: Tensor
+    share: Tensor
 
     def __init__(self, trunk: Trunk, theta_P: Tensor, process: AttentiveProcess, context: Points, z: Tensor) -> None:
         super().__init__()
         self.trunk = trunk
         self.process = process
-        for name, value in {"theta": theta_P, "z": z, **context._asdict()}.items():
+        for name, value in {"theta": theta_P, "z": z, "share": torch.ones(()), **context._asdict()}.items():
             self.register_buffer(name, value.detach().clone())
 
     def forward(self, inputs: HeadInputs) -> Tensor:
         """Logits (B, H, W)."""
-        return _logits(self.trunk, self.theta, self.process, inputs, Points(self.x, self.y, self.valid), self.z)
+        context = Points(self.x, self.y, self.valid)
+        return _logits(self.trunk, self.theta, self.process, inputs, context, self.z, share=self.share)
 
 
 def _logits(
-    trunk: Trunk, theta_P: Tensor, process: AttentiveProcess, inputs: HeadInputs, context: Points, z: Tensor
+    trunk: Trunk,
+    theta_P: Tensor,
+    process: AttentiveProcess,
+    inputs: HeadInputs,
+    context: Points,
+    z: Tensor,
+    *,
+    share: Tensor | float = 1.0,
 ) -> Tensor:
     x = cell_features(trunk, inputs).movedim(1, -1)
     added = process(x.flatten(0, 2), context, z).reshape(inputs.log_base.shape)
-    return apply_theta(theta_P, trunk.local(x[..., :TRUNK_WIDTH].movedim(-1, 1)), inputs.log_base) + added
+    return apply_theta(theta_P, trunk.local(x[..., :TRUNK_WIDTH].movedim(-1, 1)), inputs.log_base) + share * added
 
 
 class NeuralProcessLearner(TaskLearner):
@@ -137,4 +149,7 @@ class NeuralProcessLearner(TaskLearner):
         """Trunk, process, the line's context (drawn from the global generator, which `adapt` seeds) and code."""
         context = self.points(support, None)
         code = self.process.posterior(context).mean
-        return _ProcessScorer(self._trunk_with({}), self.theta0, copy.deepcopy(self.process), context, code)
+        scorer = _ProcessScorer(self._trunk_with({}), self.theta0, copy.deepcopy(self.process), context, code)
+        with_process = anomaly_loss(scorer(support.inputs), support.targets)
+        scorer.share.copy_(with_process < self.query_loss({"theta": self.theta0}, support))
+        return scorer
