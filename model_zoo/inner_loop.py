@@ -74,3 +74,27 @@ def guarded_inner_loop(
         else:
             return phi
     return phi
+
+
+def adaptation_loop(
+    start: Mapping[str, Tensor],
+    loss_of: LossOf,
+    *,
+    steps: int,
+    rates: Mapping[str, Tensor | float],
+    training: bool,
+) -> Parameters:
+    """Second-order `inner_loop` in training, `guarded_inner_loop` on a new line."""
+    if training:
+        return inner_loop(start, loss_of, steps=steps, rates=rates, create_graph=True)
+    return guarded_inner_loop(start, loss_of, steps=steps, rates=rates)
+
+
+def near(start: Mapping[str, Tensor], loss_of: LossOf, *, unit: Tensor | float, weight: float) -> LossOf:
+    """The loss plus a proximal term: `weight` times the mean squared distance to `start` in units of `unit`."""
+
+    def loss(parameters: Parameters) -> Tensor:
+        away = torch.cat([((value - start[name]) / unit).flatten() for name, value in parameters.items()])
+        return loss_of(parameters) + weight * away.square().mean()
+
+    return loss

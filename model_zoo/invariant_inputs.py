@@ -37,6 +37,11 @@ def level_groups(spec: BackboneSpec) -> LevelGroups:
     )
 
 
+def scalar_channels(spec: BackboneSpec) -> int:
+    """D, the number of scalar channels a backbone's features give."""
+    return 4 * len(spec.groups) + len(spec.levels) + 6
+
+
 @dataclass(frozen=True, kw_only=True)
 class InvariantConfig:
     """Budgets of the inputs: bank rows per level, defect prototype rows per level, positional window in cells."""

@@ -6,11 +6,17 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from model_zoo.learners.autoregressive import AutoregressiveConfig, AutoregressiveLearner
 from model_zoo.learners.hypernetwork import HypernetworkConfig, HypernetworkLearner
+from model_zoo.learners.leo import LeoConfig, LeoLearner
 from model_zoo.learners.maml import MamlConfig, MamlLearner
+from model_zoo.learners.maml_gan import MamlGanConfig, MamlGanLearner
 from model_zoo.learners.memory_bank import MemoryBankConfig, MemoryBankLearner
+from model_zoo.learners.meta_sgd_hypernetwork import MetaSgdHypernetworkConfig, MetaSgdHypernetworkLearner
+from model_zoo.learners.neural_process import NeuralProcessConfig, NeuralProcessLearner
 from model_zoo.learners.prototypical import PrototypicalConfig, PrototypicalLearner
 from model_zoo.learners.transfer import TransferConfig, TransferLearner
+from model_zoo.learners.vae import VaeConfig, VaeLearner
 from pipeline.errors import ConfigError
 from pipeline.features import BackboneSpec
 from pipeline.learner import Learner
@@ -84,6 +90,60 @@ LEARNERS: dict[str, LearnerEntry] = {
         is_meta=True,
         make=lambda spec, outer, pooled, seed: HypernetworkLearner(
             spec, HypernetworkConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "meta_sgd_hn": LearnerEntry(
+        family="hypernetwork",
+        source="ours, after Li et al., 2017; Ha et al., ICLR 2017",
+        adapts="bank and theta",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: MetaSgdHypernetworkLearner(
+            spec, MetaSgdHypernetworkConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "maml_gan": LearnerEntry(
+        family="generative",
+        source="ours, after Goodfellow et al., NeurIPS 2014",
+        adapts="bank and theta",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: MamlGanLearner(
+            spec, MamlGanConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "vae": LearnerEntry(
+        family="generative",
+        source="Kingma & Welling, ICLR 2014; Gordon et al., ICLR 2019",
+        adapts="bank and theta",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: VaeLearner(
+            spec, VaeConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "leo": LearnerEntry(
+        family="generative",
+        source="Rusu et al., ICLR 2019",
+        adapts="bank and theta",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: LeoLearner(
+            spec, LeoConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "autoregressive": LearnerEntry(
+        family="generative",
+        source="ours, after Graves, 2013",
+        adapts="bank and theta",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: AutoregressiveLearner(
+            spec, AutoregressiveConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "neural_process": LearnerEntry(
+        family="neural process",
+        source="ours, after Kim et al., ICLR 2019",
+        adapts="bank, context cells and a code",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: NeuralProcessLearner(
+            spec, NeuralProcessConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
         ),
     ),
 }

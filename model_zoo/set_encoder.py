@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_zoo.invariant_inputs import HeadInputs
 from model_zoo.task_head import TRUNK_WIDTH, Trunk
 from model_zoo.tasks import TaskInputs
 
@@ -17,12 +18,17 @@ def encoding_size(scalar_channels: int) -> int:
     return 4 * (TRUNK_WIDTH + scalar_channels)
 
 
+def cell_features(trunk: Trunk, inputs: HeadInputs) -> Tensor:
+    """What a cell looks like: its embedding and its scalars (B, T + D, H, W)."""
+    return torch.cat([trunk.embed(inputs), inputs.scalars.clamp(-3.0, 3.0)], 1)
+
+
 def encode_set(trunk: Trunk, support: TaskInputs) -> Tensor:
     """Mean and standard deviation of the normal and of the defective cells' embeddings, normalised (E,).
 
     Cells of images without a mask take no part. Without defective cells (not even synthetic ones) their half is zero.
     """
-    embedding = torch.cat([trunk.embed(support.inputs), support.inputs.scalars.clamp(-3.0, 3.0)], 1)
+    embedding = cell_features(trunk, support.inputs)
     known = support.targets.has_mask[:, None, None]
     defective = ((support.targets.fractions > 0.25) & known).float()[:, None]
     normal = ((support.targets.fractions <= 0.25) & known).float()[:, None]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model_zoo.heads import LearnedHead, ThetaScorer
 from model_zoo.inner_loop import LossOf, Parameters
-from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, level_groups
+from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, level_groups, scalar_channels
 from model_zoo.task_head import Targets, Trunk, anomaly_loss, apply_theta, image_score, initial_theta
 from model_zoo.tasks import PreparedSupport, PreparedTask, TaskInputs, prepare_support, prepare_task, subset
 from pipeline.distributed import average_gradients
@@ -64,8 +64,8 @@ class TaskLearner(nn.Module):
         self.config = config
         self.groups = level_groups(spec)
         self._generator = torch.Generator().manual_seed(seed)
-        scalar_channels = 4 * len(spec.groups) + len(spec.levels) + 6
-        self.trunk = Trunk(scalar_channels, tuple(level.channels for level in spec.levels), generator=self._generator)
+        level_channels = tuple(level.channels for level in spec.levels)
+        self.trunk = Trunk(scalar_channels(spec), level_channels, generator=self._generator)
         self.theta0 = nn.Parameter(initial_theta())
         self._optimiser: torch.optim.Optimizer | None = None
         self._steps_done = 0

@@ -34,6 +34,7 @@ def learners(json_path: JsonOption = None) -> None:
     if json_path is not None:
         return
     listing = table("Learners", "name", "family", "adapts", "meta-trained", "source")
+    listing.columns[0].no_wrap = True  # a name is what one copies
     for row in rows:
         cells = (row["name"], row["family"], row["adapts"], "yes" if row["meta_trained"] else "no", row["source"])
         listing.add_row(*map(escape, cells))

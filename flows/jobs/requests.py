@@ -27,6 +27,12 @@ class LearnerName(StrEnum):
     PROTOTYPICAL = "prototypical"
     MAML = "maml"
     HYPERNETWORK = "hypernetwork"
+    META_SGD_HN = "meta_sgd_hn"
+    MAML_GAN = "maml_gan"
+    VAE = "vae"
+    LEO = "leo"
+    AUTOREGRESSIVE = "autoregressive"
+    NEURAL_PROCESS = "neural_process"
 
 
 class Protocol(StrEnum):

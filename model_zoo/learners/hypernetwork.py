@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from model_zoo.inner_loop import Parameters, guarded_inner_loop, inner_loop
+from model_zoo.invariant_inputs import scalar_channels
 from model_zoo.set_encoder import encode_set, encoding_size, small_mlp
 from model_zoo.task_head import THETA_SIZE, theta_scale
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
@@ -36,10 +37,8 @@ class HypernetworkLearner(TaskLearner):
     def __init__(self, spec: BackboneSpec, config: HypernetworkConfig, *, seed: int) -> None:
         super().__init__(spec, config, seed=seed)
         self.hypernetwork = config
-        scalar_channels = 4 * len(spec.groups) + len(spec.levels) + 6
-        self.generate = small_mlp(
-            (encoding_size(scalar_channels), config.hidden, THETA_SIZE), last_gain=0.1, generator=self._generator
-        )
+        sizes = (encoding_size(scalar_channels(spec)), config.hidden, THETA_SIZE)
+        self.generate = small_mlp(sizes, last_gain=0.1, generator=self._generator)
 
     def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
         """The generated theta, refined; guarded on a new line."""
