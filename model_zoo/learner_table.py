@@ -6,10 +6,14 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from model_zoo.learners.abml import AbmlConfig, AbmlLearner
+from model_zoo.learners.bmaml import BmamlConfig, BmamlLearner
 from model_zoo.learners.hypernetwork import HypernetworkConfig, HypernetworkLearner
 from model_zoo.learners.maml import MamlConfig, MamlLearner
 from model_zoo.learners.memory_bank import MemoryBankConfig, MemoryBankLearner
+from model_zoo.learners.meta_sgd import MetaSgdConfig, MetaSgdLearner
 from model_zoo.learners.prototypical import PrototypicalConfig, PrototypicalLearner
+from model_zoo.learners.reptile import ReptileConfig, ReptileLearner
 from model_zoo.learners.transfer import TransferConfig, TransferLearner
 from pipeline.errors import ConfigError
 from pipeline.features import BackboneSpec
@@ -84,6 +88,60 @@ LEARNERS: dict[str, LearnerEntry] = {
         is_meta=True,
         make=lambda spec, outer, pooled, seed: HypernetworkLearner(
             spec, HypernetworkConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "first_order_maml": LearnerEntry(
+        family="MAML",
+        source="Finn et al., ICML 2017, section 5.2",
+        adapts="bank, theta and the trunk's last convolution",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: MamlLearner(
+            spec, MamlConfig(order=1, outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "anil": LearnerEntry(
+        family="MAML",
+        source="Raghu et al., ICLR 2020",
+        adapts="bank and theta",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: MamlLearner(
+            spec, MamlConfig(scope="anil", outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "reptile": LearnerEntry(
+        family="MAML",
+        source="Nichol et al., 2018",
+        adapts="bank, theta and the trunk's last convolution",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: ReptileLearner(
+            spec, ReptileConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "meta_sgd": LearnerEntry(
+        family="MAML",
+        source="Li et al., 2017",
+        adapts="bank, theta and the trunk's last convolution",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: MetaSgdLearner(
+            spec, MetaSgdConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "bmaml": LearnerEntry(
+        family="Bayesian",
+        source="Yoon et al., NeurIPS 2018",
+        adapts="bank and five thetas",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: BmamlLearner(
+            spec, BmamlConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
+        ),
+    ),
+    "abml": LearnerEntry(
+        family="Bayesian",
+        source="Ravi & Beatson, ICLR 2019",
+        adapts="bank and a Gaussian over theta",
+        is_meta=True,
+        make=lambda spec, outer, pooled, seed: AbmlLearner(
+            spec, AbmlConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
         ),
     ),
 }

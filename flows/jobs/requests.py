@@ -27,6 +27,12 @@ class LearnerName(StrEnum):
     PROTOTYPICAL = "prototypical"
     MAML = "maml"
     HYPERNETWORK = "hypernetwork"
+    FIRST_ORDER_MAML = "first_order_maml"
+    ANIL = "anil"
+    REPTILE = "reptile"
+    META_SGD = "meta_sgd"
+    BMAML = "bmaml"
+    ABML = "abml"
 
 
 class Protocol(StrEnum):
