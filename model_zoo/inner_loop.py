@@ -10,6 +10,7 @@ A learner whose step is not the plain gradient gives a `direction`: what to step
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 
 import torch
@@ -85,6 +86,16 @@ def guarded_inner_loop(
         else:
             return phi
     return phi
+
+
+def in_turn(*losses: LossOf) -> LossOf:
+    """One loss after the other, a different one at each call: an inner loop over minibatches."""
+    following = itertools.cycle(losses)
+
+    def loss(phi: Parameters) -> Tensor:
+        return next(following)(phi)
+
+    return loss
 
 
 def half_squared_distance(phi: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:

@@ -38,12 +38,13 @@ def svgd_direction(particles: Parameters, gradients: Parameters, *, temperature:
     x = torch.cat([value.flatten(1) for value in particles.values()], 1)
     gradient = torch.cat([gradients[name].flatten(1) for name in particles], 1)
     M = len(x)
-    apart = x[:, None] - x[None]
-    distances = apart.square().sum(-1)
+    x = x - x.mean(0).detach()  # only differences count, and they are more exact near the origin
+    squares = x.square().sum(1)
+    distances = squares[:, None] + squares[None] - 2 * x @ x.T
     rows, columns = torch.triu_indices(M, M, offset=1)
     h = distances[rows, columns].detach().median() / math.log(M + 1) + 1e-12
     kernel = torch.exp(-distances / h)
-    repulsion = 2 / h * (kernel[..., None] * apart).sum(1)
+    repulsion = 2 / h * (kernel.sum(1, keepdim=True) * x - kernel @ x)
     against = (kernel @ gradient - temperature * repulsion) / M
     pieces = against.split([value[0].numel() for value in particles.values()], 1)
     return {name: piece.view_as(particles[name]) for name, piece in zip(particles, pieces, strict=True)}

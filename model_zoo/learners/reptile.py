@@ -11,13 +11,12 @@ theta0 and the trunk's last convolution; the rest of the trunk stays.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from model_zoo.inner_loop import Parameters, guarded_inner_loop, half_squared_distance, inner_loop
+from model_zoo.inner_loop import Parameters, guarded_inner_loop, half_squared_distance, in_turn, inner_loop
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig, with_gradient_of
 from model_zoo.tasks import PreparedTask, TaskInputs
 from pipeline.features import BackboneSpec
@@ -64,13 +63,9 @@ class ReptileLearner(TaskLearner):
         if self._steps_done <= self.config.pooled_steps:
             return super().task_loss(task)
         start = self.initial_parameters("local")
-        losses = itertools.cycle([self.support_loss(part, "local") for part in task])
-
-        def loss_in_turn(parameters: Parameters) -> Tensor:
-            return next(losses)(parameters)
-
+        loss = in_turn(*(self.support_loss(part, "local") for part in task))
         steps = self.reptile.outer_inner_steps
-        adapted = inner_loop(start, loss_in_turn, steps=steps, rates=self._rates, create_graph=False)
+        adapted = inner_loop(start, loss, steps=steps, rates=self._rates, create_graph=False)
         with torch.no_grad():
             value = self.query_loss(adapted, task.query)
         return with_gradient_of(half_squared_distance(start, adapted), value)
