@@ -130,12 +130,20 @@ class Pooled:
     def outer_loss(self, tasks: Tasks) -> Tensor:
         return squared_errors(predict(self.meta, tasks.query_x), tasks.query_y).mean()
 
-    def meta_train(self, iterations: int, shots: int, *, frequencies: tuple[float, float] = (1.0, 1.0)) -> None:
-        """Adam at 1e-3 on batches of 25 tasks."""
+    def meta_train(
+        self,
+        iterations: int,
+        shots: int,
+        *,
+        tasks: int = 25,
+        rate: float = 1e-3,
+        frequencies: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        """Outer steps of Adam at `rate`, each on a batch of fresh tasks."""
         parameters = [value.requires_grad_(True) for value in (*self.meta.values(), *self.own.values())]
-        optimiser = torch.optim.Adam(parameters, lr=1e-3)
+        optimiser = torch.optim.Adam(parameters, lr=rate)
         for _ in range(iterations):
-            loss = self.outer_loss(sample_tasks(25, shots, shots, generator=self.generator, frequencies=frequencies))
+            loss = self.outer_loss(sample_tasks(tasks, shots, shots, generator=self.generator, frequencies=frequencies))
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 10.0)
