@@ -84,14 +84,14 @@ class LearnedHead(AnomalyHead):
 
 
 class ThetaScorer(nn.Module):
-    """A trunk and one line's theta."""
+    """A trunk and one line's theta (P,), or its M thetas (M, P)."""
 
     theta: Tensor
 
-    def __init__(self, trunk: Trunk, theta_P: Tensor) -> None:
+    def __init__(self, trunk: Trunk, theta: Tensor) -> None:
         super().__init__()
         self.trunk = trunk
-        self.register_buffer("theta", theta_P.detach().clone())
+        self.register_buffer("theta", theta.detach().clone())
 
     def forward(self, inputs: HeadInputs) -> Tensor:
         """Logits (B, H, W)."""

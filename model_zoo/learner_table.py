@@ -5,146 +5,127 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from model_zoo.learners.abml import AbmlConfig, AbmlLearner
 from model_zoo.learners.autoregressive import AutoregressiveConfig, AutoregressiveLearner
+from model_zoo.learners.bmaml import BmamlConfig, BmamlLearner
 from model_zoo.learners.hypernetwork import HypernetworkConfig, HypernetworkLearner
 from model_zoo.learners.leo import LeoConfig, LeoLearner
 from model_zoo.learners.maml import MamlConfig, MamlLearner
 from model_zoo.learners.maml_gan import MamlGanConfig, MamlGanLearner
 from model_zoo.learners.memory_bank import MemoryBankConfig, MemoryBankLearner
+from model_zoo.learners.meta_sgd import MetaSgdConfig, MetaSgdLearner
 from model_zoo.learners.meta_sgd_hypernetwork import MetaSgdHypernetworkConfig, MetaSgdHypernetworkLearner
 from model_zoo.learners.neural_process import NeuralProcessConfig, NeuralProcessLearner
 from model_zoo.learners.prototypical import PrototypicalConfig, PrototypicalLearner
+from model_zoo.learners.reptile import ReptileConfig, ReptileLearner
 from model_zoo.learners.transfer import TransferConfig, TransferLearner
 from model_zoo.learners.vae import VaeConfig, VaeLearner
 from pipeline.errors import ConfigError
 from pipeline.features import BackboneSpec
 from pipeline.learner import Learner
 
+Make = Callable[[BackboneSpec, int, int, int], Learner]
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True)
 class LearnerEntry:
     """One row of the table.
 
     Args:
         family: of the method. source: paper. adapts: what is the line's own after adaptation.
-        is_meta: whether the outer loop trains it.
         make: (backbone spec, outer steps, pooled steps, seed) -> learner; the steps matter to meta-learners only.
+        is_meta: whether the outer loop trains it.
     """
 
     family: str
     source: str
     adapts: str
-    is_meta: bool
-    make: Callable[[BackboneSpec, int, int, int], Learner]
+    make: Make
+    is_meta: bool = True
 
+
+def _meta(learner: Any, config: Any, **settings: Any) -> Make:
+    """Makes a learner whose first steps are the pooled ones."""
+    return lambda spec, outer, pooled, seed: learner(
+        spec, config(outer_steps=outer, pooled_steps=pooled, **settings), seed=seed
+    )
+
+
+def _transfer(start: Literal["random", "in_context"]) -> Make:
+    """Makes a transfer learner: all of its steps are pooled ones."""
+    return lambda spec, outer, _pooled, seed: TransferLearner(
+        spec, TransferConfig(start=start, outer_steps=outer, pooled_steps=outer), seed=seed
+    )
+
+
+def _memory_bank(spec: BackboneSpec, _outer: int, _pooled: int, _seed: int) -> Learner:
+    return MemoryBankLearner(spec, MemoryBankConfig())
+
+
+_THETA = "bank and theta"
+_LOCAL = "bank, theta and the trunk's last convolution"
 
 LEARNERS: dict[str, LearnerEntry] = {
-    "memory_bank": LearnerEntry(
-        family="memory bank",
-        source="Roth et al., CVPR 2022",
-        adapts="bank",
-        is_meta=False,
-        make=lambda spec, _outer, _pooled, _seed: MemoryBankLearner(spec, MemoryBankConfig()),
-    ),
+    "memory_bank": LearnerEntry("memory bank", "Roth et al., CVPR 2022", "bank", _memory_bank, is_meta=False),
     "transfer": LearnerEntry(
-        family="transfer",
-        source="Chen et al., ICLR 2019",
-        adapts="bank, trunk and theta, from a random start",
+        "transfer",
+        "Chen et al., ICLR 2019",
+        "bank, trunk and theta, from a random start",
+        _transfer("random"),
         is_meta=False,
-        make=lambda spec, outer, _pooled, seed: TransferLearner(
-            spec, TransferConfig(start="random", outer_steps=outer, pooled_steps=outer), seed=seed
-        ),
     ),
-    "in_context": LearnerEntry(
-        family="transfer",
-        source="Tian et al., ECCV 2020",
-        adapts="bank",
-        is_meta=True,
-        make=lambda spec, outer, _pooled, seed: TransferLearner(
-            spec, TransferConfig(start="in_context", outer_steps=outer, pooled_steps=outer), seed=seed
-        ),
-    ),
+    "in_context": LearnerEntry("transfer", "Tian et al., ECCV 2020", "bank", _transfer("in_context")),
     "prototypical": LearnerEntry(
-        family="prototype-based",
-        source="Snell et al., NeurIPS 2017",
-        adapts="bank and two prototypes",
-        is_meta=True,
-        make=lambda spec, outer, pooled, seed: PrototypicalLearner(
-            spec, PrototypicalConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
-        ),
+        "prototype-based",
+        "Snell et al., NeurIPS 2017",
+        "bank and two prototypes",
+        _meta(PrototypicalLearner, PrototypicalConfig),
     ),
-    "maml": LearnerEntry(
-        family="MAML",
-        source="Finn et al., ICML 2017",
-        adapts="bank, theta and the trunk's last convolution",
-        is_meta=True,
-        make=lambda spec, outer, pooled, seed: MamlLearner(
-            spec, MamlConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
-        ),
+    "maml": LearnerEntry("MAML", "Finn et al., ICML 2017", _LOCAL, _meta(MamlLearner, MamlConfig)),
+    "first_order_maml": LearnerEntry(
+        "MAML", "Finn et al., ICML 2017, section 5.2", _LOCAL, _meta(MamlLearner, MamlConfig, order=1)
     ),
+    "anil": LearnerEntry("MAML", "Raghu et al., ICLR 2020", _THETA, _meta(MamlLearner, MamlConfig, scope="anil")),
+    "reptile": LearnerEntry("MAML", "Nichol et al., 2018", _LOCAL, _meta(ReptileLearner, ReptileConfig)),
+    "meta_sgd": LearnerEntry("Meta-SGD", "Li et al., 2017", _LOCAL, _meta(MetaSgdLearner, MetaSgdConfig)),
     "hypernetwork": LearnerEntry(
-        family="hypernetwork",
-        source="Ha et al., ICLR 2017; Przewięźlikowski et al., 2022",
-        adapts="bank and theta",
-        is_meta=True,
-        make=lambda spec, outer, pooled, seed: HypernetworkLearner(
-            spec, HypernetworkConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
-        ),
+        "hypernetwork",
+        "Ha et al., ICLR 2017; Przewięźlikowski et al., 2022",
+        _THETA,
+        _meta(HypernetworkLearner, HypernetworkConfig),
     ),
     "meta_sgd_hn": LearnerEntry(
-        family="hypernetwork",
-        source="ours, after Li et al., 2017; Ha et al., ICLR 2017",
-        adapts="bank and theta",
-        is_meta=True,
-        make=lambda spec, outer, pooled, seed: MetaSgdHypernetworkLearner(
-            spec, MetaSgdHypernetworkConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
-        ),
+        "hypernetwork",
+        "ours, after Li et al., 2017; Ha et al., ICLR 2017",
+        _THETA,
+        _meta(MetaSgdHypernetworkLearner, MetaSgdHypernetworkConfig),
     ),
-    "maml_gan": LearnerEntry(
-        family="generative",
-        source="ours, after Goodfellow et al., NeurIPS 2014",
-        adapts="bank and theta",
-        is_meta=True,
-        make=lambda spec, outer, pooled, seed: MamlGanLearner(
-            spec, MamlGanConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
-        ),
+    "bmaml": LearnerEntry(
+        "Bayesian", "Yoon et al., NeurIPS 2018", "bank and five thetas", _meta(BmamlLearner, BmamlConfig)
     ),
-    "vae": LearnerEntry(
-        family="generative",
-        source="Kingma & Welling, ICLR 2014; Gordon et al., ICLR 2019",
-        adapts="bank and theta",
-        is_meta=True,
-        make=lambda spec, outer, pooled, seed: VaeLearner(
-            spec, VaeConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
-        ),
-    ),
-    "leo": LearnerEntry(
-        family="generative",
-        source="Rusu et al., ICLR 2019",
-        adapts="bank and theta",
-        is_meta=True,
-        make=lambda spec, outer, pooled, seed: LeoLearner(
-            spec, LeoConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
-        ),
-    ),
-    "autoregressive": LearnerEntry(
-        family="generative",
-        source="ours, after Graves, 2013",
-        adapts="bank and theta",
-        is_meta=True,
-        make=lambda spec, outer, pooled, seed: AutoregressiveLearner(
-            spec, AutoregressiveConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
-        ),
+    "abml": LearnerEntry(
+        "Bayesian", "Ravi & Beatson, ICLR 2019", "bank and a Gaussian over theta", _meta(AbmlLearner, AbmlConfig)
     ),
     "neural_process": LearnerEntry(
-        family="neural process",
-        source="ours, after Kim et al., ICLR 2019",
-        adapts="bank, context cells and a code",
-        is_meta=True,
-        make=lambda spec, outer, pooled, seed: NeuralProcessLearner(
-            spec, NeuralProcessConfig(outer_steps=outer, pooled_steps=pooled), seed=seed
-        ),
+        "neural process",
+        "ours, after Kim et al., ICLR 2019",
+        "bank, context cells and a code",
+        _meta(NeuralProcessLearner, NeuralProcessConfig),
+    ),
+    "maml_gan": LearnerEntry(
+        "generative", "ours, after Goodfellow et al., NeurIPS 2014", _THETA, _meta(MamlGanLearner, MamlGanConfig)
+    ),
+    "vae": LearnerEntry(
+        "generative",
+        "Kingma & Welling, ICLR 2014; Gordon et al., ICLR 2019",
+        _THETA,
+        _meta(VaeLearner, VaeConfig),
+    ),
+    "leo": LearnerEntry("generative", "Rusu et al., ICLR 2019", _THETA, _meta(LeoLearner, LeoConfig)),
+    "autoregressive": LearnerEntry(
+        "generative", "ours, after Graves, 2013", _THETA, _meta(AutoregressiveLearner, AutoregressiveConfig)
     ),
 }
 

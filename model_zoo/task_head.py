@@ -83,9 +83,11 @@ class Trunk(nn.Module):
         return self.local(self.embed(inputs))
 
 
-def apply_theta(theta_P: Tensor, trunk_BTHW: Tensor, log_base_BHW: Tensor) -> Tensor:
-    """Logits (B, H, W) of a theta."""
-    parts = split_theta(theta_P)
+def apply_theta(theta: Tensor, trunk_BTHW: Tensor, log_base_BHW: Tensor) -> Tensor:
+    """Logits (B, H, W) of a theta (P,), or the mean of the logits of several (M, P)."""
+    if theta.ndim == 2:
+        return torch.stack([apply_theta(one, trunk_BTHW, log_base_BHW) for one in theta]).mean(0)
+    parts = split_theta(theta)
     modulated = F.relu(trunk_BTHW * (1 + parts.gamma[:, None, None]) + parts.beta[:, None, None])
     return parts.s * log_base_BHW + (modulated * parts.w[:, None, None]).sum(1) + parts.b
 

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_zoo.heads import LearnedHead, ThetaScorer
-from model_zoo.inner_loop import LossOf, Parameters
+from model_zoo.inner_loop import LossOf, Parameters, near
 from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, level_groups, scalar_channels
-from model_zoo.task_head import Targets, Trunk, anomaly_loss, apply_theta, image_score, initial_theta
+from model_zoo.task_head import Targets, Trunk, anomaly_loss, apply_theta, image_score, initial_theta, theta_scale
 from model_zoo.tasks import PreparedSupport, PreparedTask, TaskInputs, prepare_support, prepare_task, subset
 from pipeline.distributed import average_gradients
 from pipeline.episodes import Episode, SupportSet
@@ -73,8 +73,9 @@ class TaskLearner(nn.Module):
     # --- what a learner fills in ------------------------------------------------------------------------------------
 
     def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
-        """The line's parameters from its support task ("theta", and "trunk...." entries where the trunk adapts too),
-        and a term to add to the outer loss. In training it stays differentiable; on a new line it is guarded.
+        """The line's parameters from its support task ("theta": (P,), or (M, P) for several whose logits are averaged;
+        and "trunk...." entries where the trunk adapts too), and a term to add to the outer loss. In training it stays
+        differentiable; on a new line it is guarded.
         """
         raise NotImplementedError
 
@@ -122,8 +123,18 @@ class TaskLearner(nn.Module):
         channels = torch.func.functional_call(self.trunk, trunk, (inputs,)) if trunk else self.trunk(inputs)
         return apply_theta(parameters["theta"], channels, inputs.log_base)
 
-    def support_loss(self, support: TaskInputs, adapts: Adapts) -> LossOf:
-        """The support loss as a function of a line's parameters. What they leave as it is is computed once."""
+    def initial_parameters(self, adapts: Adapts) -> Parameters:
+        """What an inner loop starts from: theta0, and the trunk's tensors that adapt."""
+        prefix = {"theta": (), "local": ("local.",), "all": ("",)}[adapts]
+        start: Parameters = {"theta": self.theta0}
+        start.update((f"trunk.{name}", p) for name, p in self.trunk.named_parameters() if name.startswith(prefix))
+        return start
+
+    def support_loss(self, support: TaskInputs, adapts: Adapts, *, proximal: float = 0.0) -> LossOf:
+        """The support loss as a function of a line's parameters. What they leave as it is is computed once.
+
+        `proximal` weighs the distance of theta to theta0, see `near`.
+        """
         inputs, targets = support
         if adapts == "theta":
             channels = self.trunk(inputs)
@@ -143,7 +154,10 @@ class TaskLearner(nn.Module):
             def logits(parameters: Parameters) -> Tensor:
                 return self.logits(parameters, inputs)
 
-        return lambda parameters: anomaly_loss(logits(parameters), targets)
+        def loss(parameters: Parameters) -> Tensor:
+            return anomaly_loss(logits(parameters), targets)
+
+        return near({"theta": self.theta0}, loss, unit=theta_scale(), weight=proximal) if proximal else loss
 
     def _trunk_with(self, parameters: Parameters) -> Trunk:
         trunk = Trunk(
@@ -239,6 +253,13 @@ class TaskLearner(nn.Module):
             for channels in (query.inputs.scalars.shape[1], *(r.shape[1] for r in query.inputs.residuals))
         ]
         return PreparedTask(_blank(task.support, keep), _blank(query, keep))
+
+
+def with_gradient_of(objective: Tensor, value: Tensor) -> Tensor:
+    """A scalar that reads as `value`, the query loss, and has the gradient of `objective`: for learners whose outer
+    objective is another, so that what an outer step reports is one quantity.
+    """
+    return value.detach() + objective - objective.detach()
 
 
 def _blank(task: TaskInputs, keep: list[Tensor]) -> TaskInputs:

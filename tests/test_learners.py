@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -11,11 +13,17 @@ import pytest
 import torch
 
 from deploy.exporting.export import export_head
-from model_zoo.inner_loop import guarded_inner_loop, inner_loop
+from model_zoo.inner_loop import guarded_inner_loop, in_turn, inner_loop
 from model_zoo.learner_table import LEARNERS, make_learner
+from model_zoo.learners.abml import AbmlLearner
+from model_zoo.learners.bmaml import BmamlConfig, BmamlLearner
 from model_zoo.learners.maml import MamlConfig, MamlLearner
+from model_zoo.learners.meta_sgd import MetaSgdLearner
 from model_zoo.learners.prototypical import PrototypicalConfig, PrototypicalLearner
+from model_zoo.learners.reptile import ReptileLearner
+from model_zoo.task_head import THETA_SIZE, apply_theta
 from model_zoo.task_learner import TaskLearner
+from model_zoo.tasks import PreparedTask
 from pipeline.episodes import SupportSet
 from pipeline.errors import ConfigError
 from pipeline.learner import Learner, MetaLearner
@@ -85,12 +93,18 @@ def test_adaptation_does_not_change_the_learner(learner: Learner):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Heads of equal structure share a graph here as they do in the registry."""
+    return tmp_path_factory.mktemp("templates")
+
+
 @pytest.mark.parametrize("m", [0, 2])
-def test_exported_head_scores_as_torch_does(learner: Learner, m: int, tmp_path):
+def test_exported_head_scores_as_torch_does(learner: Learner, m: int, tmp_path: Path, templates: Path):
     line = ToyLine(4)
     head = learner.adapt(line.support(m=m), seed=0)
     query = line.query()
-    export_head(head, [level[:3] for level in query.levels], tmp_path / "head.onnx")
+    export_head(head, [level[:3] for level in query.levels], tmp_path / "head.onnx", template_folder=templates)
     session = ort.InferenceSession(tmp_path / "head.onnx", providers=["CPUExecutionProvider"])
     wanted = {node.name for node in session.get_inputs()}
     feed = {f"level_{i}": level.numpy() for i, level in enumerate(query.levels) if f"level_{i}" in wanted}
@@ -183,6 +197,103 @@ def test_maml_variants_adapt_what_they_say():
         changed = not torch.equal(head.scorer.trunk.local.weight, learner.trunk.local.weight)
         assert changed is changes
         assert not torch.equal(head.scorer.theta, learner.theta0)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_learner_calls_itself_by_its_name_in_the_table(name: str):
+    assert fresh(name).name == name
+
+
+def after_pooled_steps(name: str) -> tuple[TaskLearner, PreparedTask]:
+    """A learner whose next outer step is its own, with weights that let gradients reach the trunk, and a task."""
+    learner = make_learner(name, SPEC, outer_steps=10, pooled_steps=0, seed=0)
+    assert isinstance(learner, TaskLearner)
+    learner._steps_done = 1
+    with torch.no_grad():
+        learner.theta0[:-2] += 0.1
+    return learner, learner.prepare(ToyLine(10).episode()).unpack()
+
+
+def test_reptiles_outer_gradient_leads_from_what_the_inner_loop_arrives_at_to_the_start():
+    learner, task = after_pooled_steps("reptile")
+    assert isinstance(learner, ReptileLearner)
+    loss = learner.task_loss(task)
+    loss.backward()
+
+    start = learner.initial_parameters("local")
+    of_batches = in_turn(*(learner.support_loss(part, "local") for part in task))
+    rates = {"theta": 0.1, "trunk.local.weight": 0.02, "trunk.local.bias": 0.02}
+    adapted = inner_loop(start, of_batches, steps=6, rates=rates, create_graph=False)
+    assert set(start) == set(rates)
+    for name, value in start.items():
+        assert value.grad is not None
+        assert value.grad.abs().max() > 0
+        assert torch.allclose(value.grad, value.detach() - adapted[name].detach(), atol=1e-6), name
+    assert learner.trunk.mix.weight.grad is None
+    assert torch.allclose(loss, learner.query_loss(adapted, task.query))
+
+
+def test_meta_sgd_learns_a_rate_of_every_parameter_within_bounds():
+    learner, task = after_pooled_steps("meta_sgd")
+    assert isinstance(learner, MetaSgdLearner)
+    before = learner.rates()
+    assert {name: value.shape for name, value in learner.initial_parameters("local").items()} == {
+        name: rate.shape for name, rate in before.items() if isinstance(rate, torch.Tensor)
+    }
+    assert torch.allclose(torch.as_tensor(before["theta"]), torch.tensor(0.1))
+    learner.outer_step([task])
+    assert all(
+        not torch.equal(torch.as_tensor(rate), torch.as_tensor(before[n])) for n, rate in learner.rates().items()
+    )
+
+
+@pytest.mark.parametrize("objective", ["query", "chaser"])
+def test_bmaml_trains_the_particles_by_either_objective(objective: Literal["query", "chaser"]):
+    _, task = after_pooled_steps("bmaml")
+    learner = BmamlLearner(SPEC, BmamlConfig(pooled_steps=0, objective=objective), seed=0)
+    learner._steps_done = 1
+    with torch.no_grad():
+        learner.theta0[:-2] += 0.1
+    reported = learner.task_loss(task)
+    reported.backward()
+    particles, _ = learner.adapted(task.support, training=True)
+    assert torch.allclose(reported, learner.query_loss(particles, task.query))
+    assert learner.offsets.grad is not None
+    assert learner.offsets.grad.abs().max() > 0
+
+
+def test_bmaml_particles_stay_apart_and_the_repulsion_is_what_keeps_them_so():
+    task = after_pooled_steps("bmaml")[1]
+    spreads = []
+    for temperature in (0.0, 1.0):
+        learner = BmamlLearner(SPEC, BmamlConfig(temperature=temperature), seed=0)
+        particles, _ = learner.adapted(task.support, training=True)
+        assert particles["theta"].shape == (5, THETA_SIZE)
+        spreads.append(float(particles["theta"].detach().std(0).mean()))
+    assert spreads[0] > 0
+    assert spreads[1] > 1.2 * spreads[0]
+
+
+def test_abml_head_holds_draws_around_the_learned_prior_that_follow_the_seed():
+    learner = make_learner("abml", SPEC, seed=0)
+    assert isinstance(learner, AbmlLearner)
+    support = ToyLine(11).support()
+    thetas = [learner.adapt(support, seed=seed).scorer.theta for seed in (0, 1)]
+    assert thetas[0].shape == (5, THETA_SIZE)
+    assert not torch.equal(*thetas)
+    with torch.no_grad():
+        learner.log_sigma0 -= 20.0
+    certain = learner.adapt(support, seed=0).scorer.theta
+    assert torch.allclose(certain[0], certain[1], atol=1e-5)
+    assert float(thetas[0].std(0).mean()) > 0.01
+
+
+def test_several_thetas_score_as_the_mean_of_their_logits():
+    generator = torch.Generator().manual_seed(0)
+    thetas = torch.randn(3, THETA_SIZE, generator=generator)
+    trunk, log_base = torch.randn(2, 32, 8, 8, generator=generator), torch.randn(2, 8, 8, generator=generator)
+    together = apply_theta(thetas, trunk, log_base)
+    assert torch.allclose(together, sum(apply_theta(theta, trunk, log_base) for theta in thetas) / 3, atol=1e-6)
 
 
 def test_defect_prototype_shrinks_towards_the_prior_without_defects():

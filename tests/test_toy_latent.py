@@ -16,7 +16,7 @@ from model_zoo.inner_loop import near
 from model_zoo.learners.autoregressive import BLOCK_SIZE, BLOCKS, BlockRecurrence
 from model_zoo.learners.leo import encoder_penalty, latent_steps, orthogonality_penalty
 from model_zoo.learners.maml_gan import discriminator_loss, generator_loss
-from model_zoo.learners.meta_sgd_hypernetwork import bounded_rates
+from model_zoo.learners.meta_sgd_hypernetwork import rates_around
 from model_zoo.learners.neural_process import labelled_points
 from model_zoo.task_head import THETA_SIZE, Targets
 
@@ -247,5 +247,5 @@ def test_gan_losses_are_those_of_the_sigmoid():
 
 
 def test_generated_rates_stay_within_the_factor():
-    rates = bounded_rates(torch.tensor([-1e6, 0.0, 1e6]), rate=0.1, factor=5.0)
+    rates = rates_around(torch.tensor([-1e6, 0.0, 1e6]), rate=0.1, factor=5.0)
     assert torch.allclose(rates, torch.tensor([0.02, 0.1, 0.5]))

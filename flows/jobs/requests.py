@@ -26,13 +26,19 @@ class LearnerName(StrEnum):
     IN_CONTEXT = "in_context"
     PROTOTYPICAL = "prototypical"
     MAML = "maml"
+    FIRST_ORDER_MAML = "first_order_maml"
+    ANIL = "anil"
+    REPTILE = "reptile"
+    META_SGD = "meta_sgd"
     HYPERNETWORK = "hypernetwork"
     META_SGD_HN = "meta_sgd_hn"
+    BMAML = "bmaml"
+    ABML = "abml"
+    NEURAL_PROCESS = "neural_process"
     MAML_GAN = "maml_gan"
     VAE = "vae"
     LEO = "leo"
     AUTOREGRESSIVE = "autoregressive"
-    NEURAL_PROCESS = "neural_process"
 
 
 class Protocol(StrEnum):

@@ -13,7 +13,6 @@ from typing import Literal
 from torch import Tensor
 
 from model_zoo.inner_loop import Parameters, guarded_inner_loop, inner_loop
-from model_zoo.task_head import theta_scale
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import TaskInputs
 from pipeline.features import BackboneSpec
@@ -41,27 +40,17 @@ class MamlConfig(TaskLearnerConfig):
 class MamlLearner(TaskLearner):
     """See the module."""
 
-    name = "maml"
-
     def __init__(self, spec: BackboneSpec, config: MamlConfig, *, seed: int) -> None:
         super().__init__(spec, config, seed=seed)
         self.maml = config
+        self.name = "anil" if config.scope == "anil" else {1: "first_order_maml", 2: "maml"}[config.order]
 
     def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
         """A few steps from the initialisation; guarded on a new line."""
-        start: Parameters = {"theta": self.theta0}
-        rates: dict[str, Tensor | float] = {"theta": self.maml.rate}
-        if self.maml.scope == "full":
-            for name, value in self.trunk.local.named_parameters():
-                start[f"trunk.local.{name}"] = value
-                rates[f"trunk.local.{name}"] = self.maml.trunk_inner_rate
-
-        plain_loss, scale = self.support_loss(support, "local" if self.maml.scope == "full" else "theta"), theta_scale()
-
-        def loss(parameters: Parameters) -> Tensor:
-            away = ((parameters["theta"] - self.theta0) / scale).square().mean()
-            return plain_loss(parameters) + self.maml.proximal * away
-
+        adapts = "local" if self.maml.scope == "full" else "theta"
+        start = self.initial_parameters(adapts)
+        rates = {name: self.maml.rate if name == "theta" else self.maml.trunk_inner_rate for name in start}
+        loss = self.support_loss(support, adapts, proximal=self.maml.proximal)
         steps = self.maml.steps
         if training:
             return inner_loop(start, loss, steps=steps, rates=rates, create_graph=self.maml.order == 2), 0.0

@@ -30,7 +30,7 @@ class MetaSgdHypernetworkConfig(ThetaGeneratorConfig):
     rate_factor: float = 5.0
 
 
-def bounded_rates(raw: Tensor, *, rate: float, factor: float) -> Tensor:
+def rates_around(raw: Tensor, *, rate: float, factor: float) -> Tensor:
     """Positive rates within [rate / factor, rate * factor] from a network's output of any size."""
     return rate * torch.exp(math.log(factor) * torch.tanh(raw))
 
@@ -49,6 +49,6 @@ class MetaSgdHypernetworkLearner(ThetaGenerator):
     def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
         """The generated theta, refined with the generated rates; guarded on a new line."""
         update, raw_rates = self.generate(self.encode(support)).chunk(2)
-        rates = bounded_rates(raw_rates, rate=self.generation.rate, factor=self.meta_sgd_hn.rate_factor)
+        rates = rates_around(raw_rates, rate=self.generation.rate, factor=self.meta_sgd_hn.rate_factor)
         loss = self.support_loss(support, "theta")
         return self.refined(self.theta_from(update), loss, training=training, rates={"theta": rates}), 0.0

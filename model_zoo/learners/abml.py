@@ -1,0 +1,92 @@
+"""ABML: a Gaussian over theta instead of one theta; the prior is learned over lines, the posterior adapted to one.
+
+    prior p(theta) = N(theta0, sigma0^2), posterior q = N(mean, sigma^2), which starts as the prior and takes a few
+    gradient steps on  E_q[support loss] + kl_weight * KL(q || p)  (the negative evidence lower bound)
+
+Source: Ravi & Beatson, "Amortized Bayesian Meta-Learning", ICLR 2019 (section 3, algorithm 1). The expectation is a
+mean over a few draws of theta whose noise is fixed for the line, so that a step can be judged by whether the loss
+falls; the head averages the logits of these same draws. Departures: the outer loss is that of the averaged logits on
+the query alone (the paper: of each draw, on support and query), and sigma0 has no hyperprior: the outer loop is short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model_zoo.inner_loop import LossOf, Parameters, guarded_inner_loop, inner_loop
+from model_zoo.task_head import THETA_SIZE, theta_scale
+from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
+from model_zoo.tasks import TaskInputs
+from pipeline.features import BackboneSpec
+
+
+def draws(gaussians: Parameters, noise: Mapping[str, Tensor]) -> Parameters:
+    """S draws, every tensor (S, ...), of Gaussians (2, ...): row 0 the means, row 1 the log standard deviations."""
+    return {name: value[0] + value[1].exp() * noise[name] for name, value in gaussians.items()}
+
+
+def kl_divergence(q: Parameters, p: Parameters) -> Tensor:
+    """KL(q || p) of two Gaussians with diagonal covariance, as in `draws`, in nats over all tensors together."""
+    parts = []
+    for name, (mean, log_sigma) in q.items():
+        prior_mean, prior_log_sigma = p[name]
+        spread = (2 * (log_sigma - prior_log_sigma)).exp() + ((mean - prior_mean) / prior_log_sigma.exp()).square()
+        parts.append((prior_log_sigma - log_sigma + (spread - 1) / 2).sum())
+    return torch.stack(parts).sum()
+
+
+def free_energy(loss_of_draws: LossOf, prior: Parameters, noise: Mapping[str, Tensor], *, kl_weight: float) -> LossOf:
+    """The inner loss as a function of the posterior: the loss of its draws plus kl_weight * KL(posterior || prior)."""
+    return lambda q: loss_of_draws(draws(q, noise)) + kl_weight * kl_divergence(q, prior)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbmlConfig(TaskLearnerConfig):
+    """Prior and inner loop.
+
+    Args:
+        draws: S, of theta, in the losses and in the head.
+        spread: sigma0 before meta-training, in units of theta's scale.
+        kl_weight: of the KL term beside the mean support loss: one over the number of independent observations.
+        steps: inner steps. rate: of the mean. log_sigma_rate: of the log standard deviation.
+    """
+
+    draws: int = 5
+    spread: float = 0.1
+    kl_weight: float = 1e-3
+    steps: int = 5
+    rate: float = 0.1
+    log_sigma_rate: float = 0.1
+
+
+class AbmlLearner(TaskLearner):
+    """See the module."""
+
+    name = "abml"
+
+    def __init__(self, spec: BackboneSpec, config: AbmlConfig, *, seed: int) -> None:
+        super().__init__(spec, config, seed=seed)
+        self.abml = config
+        self.log_sigma0 = nn.Parameter((config.spread * theta_scale()).log())
+        self._rates: dict[str, Tensor | float] = {"theta": torch.tensor([[config.rate], [config.log_sigma_rate]])}
+
+    def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
+        """Draws (S, P) of the adapted posterior, and the weighted KL divergence; guarded on a new line."""
+        prior: Parameters = {"theta": torch.stack([self.theta0, self.log_sigma0])}
+        generator = self._generator if training else None  # on a new line `adapt` has seeded the global one
+        noise = {"theta": torch.randn(self.abml.draws, THETA_SIZE, generator=generator)}
+        loss = self.support_loss(support, "theta")
+
+        def mean_loss(thetas: Parameters) -> Tensor:
+            return torch.stack([loss({"theta": one}) for one in thetas["theta"]]).mean()
+
+        inner = free_energy(mean_loss, prior, noise, kl_weight=self.abml.kl_weight)
+        steps = self.abml.steps
+        if training:
+            posterior = inner_loop(prior, inner, steps=steps, rates=self._rates, create_graph=True)
+            return draws(posterior, noise), self.abml.kl_weight * kl_divergence(posterior, prior)
+        return draws(guarded_inner_loop(prior, inner, steps=steps, rates=self._rates), noise), 0.0
