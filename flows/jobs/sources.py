@@ -19,7 +19,7 @@ from pipeline.support import FeatureSource, SupportConfig, sample_episode
 EPISODES_PER_LINE = 4
 CALIBRATION_EPISODES = 2
 QUERY_IMAGES = 16
-CALIBRATION_QUERY = 24
+CALIBRATION_QUERY = 96  # a 1 % tail needs hundreds of good images in all
 
 
 @dataclass(frozen=True)
