@@ -41,7 +41,7 @@ def border_weight(h: int, w: int) -> Tensor:
 
     A patch near the border is half made of the network's zero padding and of whatever the frame happened to cut, so
     that good parts differ most there. Without this weight a few border cells decide the image score: measured on 13
-    real lines with 4 good images, it lifts the mean image AUROC from 79 to 86 (`benchmarks/border.md`).
+    real lines with 4 good images, it lifts the mean image AUROC from 79 to 86 (`benchmarks/memory_bank.md`).
     """
 
     def ramp(cells: int) -> Tensor:

@@ -8,9 +8,8 @@ units, is a property of the learner that many earlier lines have shown. So the t
 
 with q the (1 - rate) quantile of (score - mean) / spread over good query images of the source lines, lines counting
 alike, `prior` their typical LOO spread, and n0 = 4 the weight of that prior. A line whose good images stray wholesale
-(taken with other light than its support, say) is left out: it would set the quantile for all the others. On 13 real
-lines one such line made a 1 % threshold miss 92 % of the defects; without it 76 %, at 1.8 % false rejects on the others
-(`benchmarks/thresholds.md`). Without source lines q is the quantile of a one-sided Student-t prediction interval, which
+(taken with other light than its support, say) is left out: it would set the quantile for all the others, see
+`benchmarks/memory_bank.md`. Without source lines q is the quantile of a one-sided Student-t prediction interval, which
 is honest about n and therefore wide.
 """
 

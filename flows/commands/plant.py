@@ -53,6 +53,9 @@ def score(
     json_path: JsonOption = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the results as CSV.")] = None,
     overlays: Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")] = True,
+    maps: Annotated[
+        Path | None, typer.Option(help="Folder for the anomaly maps of this run's images (float32 TIFF).")
+    ] = None,
     prefect: PrefectOption = False,
 ) -> None:
     """Score a folder of images: decisions, heat maps, rows in the result store, a report.
@@ -72,6 +75,7 @@ def score(
         json_path=None if to_stdout else json_path,
         csv_path=csv_path,
         overlays=overlays,
+        maps=maps,
     )
     result = run_job("score", request, prefect=prefect)
     show_scoring(result, as_json=to_stdout)

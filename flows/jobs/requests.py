@@ -155,6 +155,10 @@ class ScoreRequest(Request):
     json_path: Path | None = Field(default=None, description="JSON file of results to write; None: beside the report.")
     csv_path: Path | None = Field(default=None, description="CSV file of results to write; None: beside the report.")
     overlays: bool = Field(default=True, description="Write a heat-map overlay for every flagged image.")
+    maps: Path | None = Field(
+        default=None,
+        description="Folder for the anomaly map of every image scored in this run, as float32 TIFF; None: no maps.",
+    )
     bundle: Path | None = Field(
         default=None, description="An exported bundle folder of this line, instead of a registered version."
     )

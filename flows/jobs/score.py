@@ -13,6 +13,7 @@ from deploy.engine.runtime import Device, ScoringEngine, resolve_device
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.reports.report import ReportData, write_report
 from deploy.results.store import ResultStore
+from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, ScoringSummary, score_folder
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import ScoreRequest
@@ -20,7 +21,7 @@ from flows.jobs.row_spool import RowSpool
 from flows.jobs.score_outputs import drop_old_reports, output_paths
 from flows.jobs.score_pictures import Pictures
 from pipeline.calibration import Decision
-from pipeline.errors import BundleError, LineError
+from pipeline.errors import BundleError, ConfigError, LineError
 from pipeline.imaging.images import iter_image_files
 from pipeline.settings import Settings
 
@@ -63,12 +64,15 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     """Score the images that have no result of this bundle yet; the report covers all of them.
 
     Raises:
-        ConfigError: no such line or version.
+        ConfigError: no such line or version, or maps would be written among the images.
         BundleError: the bundle is damaged, or an exported one is another line's.
         DeviceError: the device is not there.
         LineError: the folder holds no image file.
         StorageError: something cannot be read or written; what was scored until then is kept.
     """
+    if request.maps is not None and request.maps.absolute().is_relative_to(request.images.absolute()):
+        got = str(request.maps)
+        raise ConfigError(f"a folder for maps outside {request.images}", got, "maps are images too: put them elsewhere")
     deployment = find_deployment(request, settings)
     total = count_images(request.images)
     settings.ensure_home()
@@ -85,6 +89,8 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
         def keep(result: ImageResult, view: ImageView | None) -> None:
             rows.add(result)
             pictures.take(result, view)
+            if view is not None and request.maps is not None:
+                write_map(map_path(request.maps, result.path, request.images), view.anomaly_map)
 
         summary = score_folder(
             bundle,
