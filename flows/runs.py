@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -21,6 +22,16 @@ from pipeline.errors import ConfigError, LinewiseError, StorageError
 
 GPU_LIMIT = "linewise-gpu"
 """Name of the global concurrency limit that queues runs before a GPU; `flows.bootstrap` creates it."""
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Prefect logs a task's exception with its traceback; a user's mistake has said all in its sentence."""
+    if record.exc_info and isinstance(record.exc_info[1], LinewiseError):
+        record.exc_info = None
+    return True
+
+
+logging.getLogger("prefect.task_runs").addFilter(_without_traceback)
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -329,9 +329,12 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(tmp_path):
 # --- against a Prefect API
 
 
-def test_a_mistake_becomes_the_state_message(prefect_api, home):
+def test_a_mistake_becomes_the_state_message(prefect_api, home, caplog):
     request = AdaptRequest(line=LINE, images=Path("/nowhere"), size=SIZE)
     state = flows.adapt.adapt_line(request, return_state=True)
+    told = [record for record in caplog.records if "no such folder" in record.getMessage()]
+    assert {record.name for record in told} >= {"prefect.task_runs", "prefect.flow_runs"}
+    assert not any(record.exc_info for record in told)
     assert state.is_failed()
     assert state.message is not None
     assert state.message.startswith("expected a folder with a product line, got no such folder")
