@@ -21,7 +21,7 @@ from pipeline.features import BackboneArtefact
 from pipeline.learner import AnomalyHead, AnomalyOutput
 
 SIZE = 128  # a quarter of the pixels of the default: the same graph, four times as fast
-GROUPS = ((0, 0, 24), (0, 24, 64), (1, 0, 80), (1, 80, 192))
+GROUPS = ((0, 0, 24), (0, 24, 40), (1, 0, 80), (1, 80, 112))
 
 
 @cache
@@ -71,7 +71,8 @@ class SmallHead(AnomalyHead):
         self.register_buffer("bank_sources", torch.zeros(rows, 4, dtype=torch.int64))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.trunk = nn.Sequential(nn.Conv2d(4 + 64, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1))
+            channels = len(GROUPS) + levels()[0].shape[1]
+            self.trunk = nn.Sequential(nn.Conv2d(channels, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1))
         self.base_weight = base_weight
         self.eval().requires_grad_(False)
 
@@ -93,10 +94,10 @@ class SmallHead(AnomalyHead):
                 score = F.interpolate(score, size=(height, width), mode="bilinear", align_corners=False)
                 nearest = index.reshape(-1, h, w)
             maps.append(score)
-        query = levels[0].permute(0, 2, 3, 1).reshape(-1, 64)
+        query = levels[0].permute(0, 2, 3, 1).flatten(0, 2)
         bank = self.get_buffer("bank_0")
         index = torch.addmm(bank.square().sum(1)[None], query, bank.t(), alpha=-2).argmin(1)
-        residual = (query - bank[index]).abs().reshape(-1, height, width, 64).permute(0, 3, 1, 2)
+        residual = (query - bank[index]).abs().reshape(-1, height, width, query.shape[1]).permute(0, 3, 1, 2)
         maps[0] = maps[0] - torch.ones_like(maps[0]) * self.get_buffer("scale")[0]
         logits = self.trunk(torch.cat([*maps, torch.log1p(residual)], 1))[:, 0]
         anomaly_map = self.base_weight * torch.cat(maps, 1).mean(1) + logits

@@ -68,7 +68,7 @@ def test_meta_training_leaves_a_model_its_request_and_its_losses(trained):
     assert trained.model.lines == tuple(sorted(trained.model.lines))
     assert len(trained.model.lines) == 3
     assert trained.model.calibration is not None
-    assert set(trained.model.calibration.lines) == set(trained.model.lines)
+    assert set(trained.model.calibration.deviations) == set(trained.model.lines)
     assert json.loads((trained.run / "request.json").read_text())["learner"] == "hypernetwork"
 
 

@@ -215,7 +215,7 @@ def test_adapt_line_from_its_form(plant, page, screenshot):
         runs = plant.client.read_flow_runs(limit=10)
         return next((run for run in runs if run.deployment_id == deployment.id), None)
 
-    run = plant.wait_for(submitted, 30.0)
+    run = plant.wait_for(submitted, 120.0)  # the browser shares two cores with other tests
     page.goto("about:blank")  # an open page keeps the processors busy that the run needs
     assert run.parameters["request"]["line"] == LINE
     run = plant.ended(run.id)
