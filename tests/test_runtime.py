@@ -170,7 +170,7 @@ def _backbone_shaped_like_a_head(folder: Path) -> Path:
     import onnx
     from onnx import TensorProto, helper
 
-    shape = ["batch", 64, SIZE // 8, SIZE // 8]
+    shape = ["batch", 40, SIZE // 8, SIZE // 8]
     graph = helper.make_graph(
         [helper.make_node("Relu", ["level_0"], ["score"])],
         "other",
