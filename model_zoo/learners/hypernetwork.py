@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from model_zoo.inner_loop import Parameters, guarded_inner_loop, inner_loop
+from model_zoo.inner_loop import Parameters, adaptation_loop
 from model_zoo.invariant_inputs import scalar_channels
 from model_zoo.set_encoder import encode_set, encoding_size, small_mlp
 from model_zoo.task_head import THETA_SIZE, theta_scale
@@ -47,6 +47,4 @@ class HypernetworkLearner(TaskLearner):
         loss = self.support_loss(support, "theta")
         rates: dict[str, Tensor | float] = {"theta": self.hypernetwork.rate}
         steps = self.hypernetwork.steps
-        if training:
-            return inner_loop({"theta": theta}, loss, steps=steps, rates=rates, create_graph=True), 0.0
-        return guarded_inner_loop({"theta": theta}, loss, steps=steps, rates=rates), 0.0
+        return adaptation_loop({"theta": theta}, loss, steps=steps, rates=rates, training=training), 0.0

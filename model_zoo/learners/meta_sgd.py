@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_zoo.inner_loop import Parameters, bounded_rates, guarded_inner_loop, inner_loop
+from model_zoo.inner_loop import Parameters, adaptation_loop, bounded_rates
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import TaskInputs
 from pipeline.features import BackboneSpec
@@ -62,7 +62,4 @@ class MetaSgdLearner(TaskLearner):
         """A few steps at the learned rates; guarded on a new line."""
         start, rates = self.initial_parameters("local"), self.rates()
         loss = self.support_loss(support, "local", proximal=self.meta_sgd.proximal)
-        steps = self.meta_sgd.steps
-        if training:
-            return inner_loop(start, loss, steps=steps, rates=rates, create_graph=True), 0.0
-        return guarded_inner_loop(start, loss, steps=steps, rates=rates), 0.0
+        return adaptation_loop(start, loss, steps=self.meta_sgd.steps, rates=rates, training=training), 0.0
