@@ -174,3 +174,10 @@ def test_a_bundle_with_one_byte_changed(run: Run, plant: Path, home: Path):
     head.write_bytes(data)
     code, _, error = run("score", LINE, plant)
     said(code, error, "head.onnx")
+
+
+def test_a_file_name_is_no_formula_in_the_csv(run: Run, plant: Path, tmp_path: Path):
+    write_image(plant / "=1+1.png", brightness=40, seed=9)
+    code, _, error = run("score", LINE, plant, "--csv", tmp_path / "rows.csv")
+    assert code == 0, error
+    assert "\n'=1+1.png," in (tmp_path / "rows.csv").read_text()

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from deploy.storage import replacing_text
+from deploy.storage import harmless_cell, replacing_text
 from pipeline.calibration import Decision
 
 ROWS_FORMAT = 1
@@ -37,7 +37,8 @@ COLUMNS = ("path", "sha256", "status", "score", "decision", "reason")
 def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
     """Write the rows as CSV with a header line (UTF-8, fields empty where there is nothing); return how many.
 
-    A name's bytes come out as they are on disk, also where they are no UTF-8.
+    A name's bytes come out as they are on disk, also where they are no UTF-8; text that a spreadsheet would run as a
+    formula gets an apostrophe in front: file names come from anywhere.
 
     Raises:
         StorageError: the file cannot be written; an older one is then still there.
@@ -47,7 +48,7 @@ def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
-            writer.writerow(_values(row).values())
+            writer.writerow(harmless_cell(value) for value in _values(row).values())
     return count
 
 

@@ -9,11 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from deploy.results.schema import ResultRow
-from deploy.storage import replacing_text
+from deploy.storage import harmless_cell, replacing_text
 
 COLUMNS = tuple(column.key for column in ResultRow.__table__.columns if column.key != "id")
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export_csv(path: Path, rows: Iterable[ResultRow]) -> int:
@@ -29,7 +27,7 @@ def export_csv(path: Path, rows: Iterable[ResultRow]) -> int:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
-            writer.writerow(_harmless(value) for value in _values(row).values())
+            writer.writerow(harmless_cell(value) for value in _values(row).values())
     return count
 
 
@@ -51,7 +49,3 @@ def export_json(path: Path, rows: Iterable[ResultRow]) -> int:
 def _values(row: ResultRow) -> dict[str, str | int | float | None]:
     values = {name: getattr(row, name) for name in COLUMNS}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
-
-
-def _harmless(value: str | float | None) -> str | float | None:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
