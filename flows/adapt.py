@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.client.schemas.objects import State
 
+from deploy.bundles.card import evidence_text
 from deploy.bundles.registry import Registry
 from flows.artifacts import (
     Cell,
@@ -74,6 +75,7 @@ def show(request: AdaptRequest, result: job.AdaptResult) -> None:
         "version": manifest.version,
         "live": result.live,
         "learner": manifest.learner.name,
+        **{choice.what: evidence_text(choice) for choice in manifest.choices},
         "meta-model": manifest.learner.meta_model,
         "good images": result.good,
         "defective images": result.defects,

@@ -7,16 +7,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_zoo.invariant_inputs import HeadInputs, InvariantInputs, LevelGroups
-from model_zoo.memory_bank import MemoryBank, build_banks
+from model_zoo.memory_bank import BankMatch, MemoryBank, build_banks
 from model_zoo.task_head import Trunk, apply_theta, image_score
-from pipeline.episodes import SupportSet
+from pipeline.episodes import SupportSet, TensorLevels
 from pipeline.learner import AnomalyHead, AnomalyOutput
 
 
 class MemoryBankHead(AnomalyHead):
-    """Nearest-neighbour distances alone: the mean over the groups, each scaled by its LOO median, as a log."""
+    """Nearest-neighbour distances alone: a weighted mean over the groups, each scaled by its LOO median, as a log.
+
+    Attributes:
+        image_weights, map_weights: (G,) weights of the groups, 1 in sum, in the image score and in the anomaly map.
+    """
 
     scale: Tensor
+    image_weights: Tensor
+    map_weights: Tensor
 
     def __init__(self, support: SupportSet, groups: LevelGroups, *, budget: int, seed: int) -> None:
         super().__init__()
@@ -24,39 +30,62 @@ class MemoryBankHead(AnomalyHead):
         self.grid = tuple(support.good[0].shape[-2:])
         self.banks = nn.ModuleList(build_banks(support, groups, budget=budget, seed=seed))
         with torch.no_grad():
-            distances = [bank(level, own).distances for bank, level, own in self._loo(support)]
-            scale = torch.cat([d.transpose(0, 1).flatten(1).median(1).values for d in distances])
+            matches = self._match(support.good, torch.arange(self.k))
+            scale = torch.cat([match.distances.transpose(0, 1).flatten(1).median(1).values for match in matches])
         self.register_buffer("scale", scale.reshape(-1, 1, 1))
+        for name in ("image_weights", "map_weights"):
+            self.register_buffer(name, torch.full((len(scale),), 1 / len(scale)))
         self.bank_sources = self.banks[-1].sources  # type: ignore[assignment]
 
     def forward(self, *levels: Tensor) -> AnomalyOutput:
         """Score a batch of feature levels."""
-        matches = [bank(level) for bank, level in zip(self.banks, levels, strict=True)]
-        return self._output([match.distances for match in matches], matches[-1].rows)
+        return self._output(self._match(levels))
 
     @torch.no_grad()
     def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
         """The K good images, each scored against the others."""
-        matches = [bank(level, own) for bank, level, own in self._loo(support)]
-        return self._output([match.distances for match in matches], matches[-1].rows)
+        return self._output(self._match(support.good, torch.arange(self.k)))
 
-    def _loo(self, support: SupportSet) -> list[tuple[MemoryBank, Tensor, Tensor]]:
-        images = torch.arange(self.k)
-        triples = []
-        for bank, level in zip(self.banks, support.good, strict=True):
-            assert isinstance(bank, MemoryBank)
-            own = bank.sources[:, 0][None] == images[:, None]
-            triples.append((bank, level, own & (bank.sources[:, 1] == -1)[None] if self.k == 1 else own))
-        return triples
+    @torch.no_grad()
+    def ratios(self, levels: TensorLevels, without: Tensor | None = None) -> Tensor:
+        """Distances in units of their LOO median (B, G, H, W), each image's without the rows of one good image.
 
-    def _output(self, distances: list[Tensor], rows: Tensor) -> AnomalyOutput:
-        fine = [
-            d if tuple(d.shape[-2:]) == self.grid else F.interpolate(d, self.grid, mode="bilinear", align_corners=False)
-            for d in distances
+        `without` (B,) int64 names the good images; None compares with all rows.
+        """
+        return self._ratios(self._match(levels, without))
+
+    def _match(self, levels: TensorLevels, without: Tensor | None = None) -> list[BankMatch]:
+        return [
+            bank(level, None if without is None else self._rows_of(bank, without))
+            for bank, level in zip(self.banks, levels, strict=True)
         ]
-        log_base = (torch.cat(fine, 1) / self.scale).mean(1).log()
-        nearest = rows[:, -1].reshape(-1, *distances[-1].shape[-2:])
-        return AnomalyOutput(image_score(log_base), log_base, nearest)
+
+    def _rows_of(self, bank: nn.Module, images: Tensor) -> Tensor:
+        """The bank rows of each good image (B, N) bool; of a single one its plain rows, the augmented stand in."""
+        assert isinstance(bank, MemoryBank)
+        own = bank.sources[:, 0][None] == images[:, None]
+        return own & (bank.sources[:, 1] == -1)[None] if self.k == 1 else own
+
+    def _ratios(self, matches: list[BankMatch]) -> Tensor:
+        fine = [
+            match.distances
+            if tuple(match.distances.shape[-2:]) == self.grid
+            else F.interpolate(match.distances, self.grid, mode="bilinear", align_corners=False)
+            for match in matches
+        ]
+        return torch.cat(fine, 1) / self.scale
+
+    def _output(self, matches: list[BankMatch]) -> AnomalyOutput:
+        ratios = self._ratios(matches)
+        nearest = matches[-1].rows[:, -1].reshape(-1, *matches[-1].distances.shape[-2:])
+        return AnomalyOutput(
+            image_score(log_mean(ratios, self.image_weights)), log_mean(ratios, self.map_weights), nearest
+        )
+
+
+def log_mean(ratios_BGHW: Tensor, weights_G: Tensor) -> Tensor:
+    """The log of the groups' weighted mean (B, H, W)."""
+    return (ratios_BGHW * weights_G[:, None, None]).sum(1).log()
 
 
 class LearnedHead(AnomalyHead):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from model_zoo.learners.abml import AbmlConfig, AbmlLearner
+from model_zoo.learners.auto import AutoConfig, AutoLearner
 from model_zoo.learners.autoregressive import AutoregressiveConfig, AutoregressiveLearner
 from model_zoo.learners.bmaml import BmamlConfig, BmamlLearner
 from model_zoo.learners.hypernetwork import HypernetworkConfig, HypernetworkLearner
@@ -64,10 +65,17 @@ def _memory_bank(spec: BackboneSpec, _outer: int, _pooled: int, _seed: int) -> L
     return MemoryBankLearner(spec, MemoryBankConfig())
 
 
+def _auto(spec: BackboneSpec, _outer: int, _pooled: int, _seed: int) -> Learner:
+    return AutoLearner(spec, AutoConfig())
+
+
 _THETA = "bank and theta"
 _LOCAL = "bank, theta and the trunk's last convolution"
 
 LEARNERS: dict[str, LearnerEntry] = {
+    "auto": LearnerEntry(
+        "memory bank", "ours, after Roth et al., CVPR 2022", "bank, layers and input size", _auto, is_meta=False
+    ),
     "memory_bank": LearnerEntry("memory bank", "Roth et al., CVPR 2022", "bank", _memory_bank, is_meta=False),
     "transfer": LearnerEntry(
         "transfer",

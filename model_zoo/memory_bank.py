@@ -22,6 +22,7 @@ from pipeline.episodes import SupportSet
 
 _FAR = 1e9
 _BLOCK = 64
+_CANDIDATES = 8  # rows a coreset looks at for each that it keeps
 _BORDER = 8  # the border strip is this part of the image's side wide: 32 px of 256
 
 
@@ -147,8 +148,12 @@ def coreset(vectors_NC: Tensor, size: int, *, seed: int, projection: int = 16) -
 
     Returns (size,) int64 row indices, ascending: each next row is the one farthest from all rows chosen before, so the
     farthest any candidate is from the coreset stays near the smallest possible (within a factor 2 in the projection).
+    Of more than 8 rows for each one to choose, a random 8 for each are looked at: the time grows with their number.
     """
     generator = torch.Generator().manual_seed(seed)
+    if len(vectors_NC) > _CANDIDATES * size:
+        rows = torch.randperm(len(vectors_NC), generator=generator)[: _CANDIDATES * size].sort().values
+        return rows[coreset(vectors_NC[rows], size, seed=seed, projection=projection)]
     C = vectors_NC.shape[1]
     points = vectors_NC @ (torch.randn(C, min(projection, C), generator=generator) / projection**0.5)
     chosen = torch.empty(size, dtype=torch.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from deploy.bundles.manifest import BundleDraft
+from deploy.bundles.manifest import BundleDraft, ChoiceRecord
 
 
 def render_card(manifest: BundleDraft) -> str:
@@ -16,6 +16,7 @@ def render_card(manifest: BundleDraft) -> str:
     metrics = "\n".join(["| Metric | Value |", "|---|---|", *rows]) if rows else "None: no labelled test images."
     lines = ", ".join(manifest.lineage.training_lines) or "none: this learner is not meta-trained"
     white = manifest.preprocess.white_level
+    chosen = "\n".join(f"| {_cell(choice.what)} | {_cell(evidence_text(choice))} |" for choice in manifest.choices)
     return f"""# {_cell(manifest.line)}, version {manifest.version}
 
 Made {manifest.created_at:%Y-%m-%d %H:%M %Z} by Linewise {manifest.linewise_version}.
@@ -27,6 +28,7 @@ Made {manifest.created_at:%Y-%m-%d %H:%M %Z} by Linewise {manifest.linewise_vers
 | Backbone weights | {_cell(spec.weights_source)}, licence {_cell(spec.weights_licence)} |
 | Input | {spec.height} x {spec.width} RGB{f", white level {white}" if white is not None else ""} |
 | Adapted from | {len(support.good)} good images, {len(support.defects)} defects ({support.masks} with a mask) |
+{chosen}
 
 ## Decision
 
@@ -62,6 +64,12 @@ and the map by at most {manifest.parity.max_map_error:.2g} (tolerance {manifest.
   may be missed.
 - A score says how unlike the good support images a part looks. It names no defect and no cause.
 """
+
+
+def evidence_text(choice: ChoiceRecord) -> str:
+    """What was chosen and over what: `512 px (evidence 4.21; 256 px 3.07)`."""
+    others = "".join(f"; {name} {value:.2f}" for name, value in choice.evidence.items() if name != choice.chosen)
+    return f"{choice.chosen}, chosen from the support (evidence {choice.evidence[choice.chosen]:.2f}{others})"
 
 
 def _cell(text: str) -> str:

@@ -66,6 +66,14 @@ class SupportRecord(Record):
     masks: Annotated[int, Field(ge=0)] = 0
 
 
+class ChoiceRecord(Record):
+    """What the support chose among candidates, and the evidence for each: higher is better."""
+
+    what: str
+    chosen: str
+    evidence: dict[str, float]
+
+
 class ParityRecord(Record):
     """Largest absolute differences between torch and the exported graphs, over `images` images."""
 
@@ -96,6 +104,7 @@ class BundleDraft(Record):
     preprocess: PreprocessSpec
     support: SupportRecord
     threshold: Threshold
+    choices: tuple[ChoiceRecord, ...] = ()
     metrics: dict[str, float] = {}
     parity: ParityRecord
     lineage: LineageRecord = LineageRecord()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deploy.bundles.card import evidence_text
 from deploy.bundles.manifest import BundleDraft
 
 
@@ -75,6 +76,7 @@ def _model(manifest: BundleDraft) -> tuple[Fact, ...]:
     settings = ", ".join(f"{name}={value}" for name, value in sorted(learner.config.items()))
     return (
         Fact("Learner", learner.name),
+        *(Fact(choice.what[0].upper() + choice.what[1:], evidence_text(choice)) for choice in manifest.choices),
         *([Fact("Settings", settings, code=True)] if settings else []),
         *([Fact("Meta-model", learner.meta_model, code=True)] if learner.meta_model else []),
         Fact("Backbone", f"{spec.name} (frozen; weights: {spec.weights_source}, licence {spec.weights_licence})"),

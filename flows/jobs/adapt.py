@@ -34,21 +34,20 @@ from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.export import check_parity, export_head
 from flows.jobs.backbones import OpenBackbone, open_backbone
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
-from flows.jobs.requests import AdaptRequest
+from flows.jobs.requests import AdaptRequest, LearnerName
+from flows.jobs.scales import DEFAULT_SIZE, SUPPORT, Adapted, adapt_to_best, candidate_sizes, view_of
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.task_learner import TaskLearner
 from pipeline.calibration import Threshold, calibrate
 from pipeline.episodes import SupportSet
 from pipeline.errors import BundleError, ConfigError
-from pipeline.imaging.images import PreprocessSpec, require_image, sha256_file, suggest_white_level
+from pipeline.imaging.images import require_image, sha256_file, suggest_white_level
 from pipeline.learner import AnomalyHead, Learner
 from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.product_lines.lines import ImageRecord, load_line
 from pipeline.settings import Settings
-from pipeline.support import DirectFeatures, SupportConfig, build_support
 
 MAX_SUPPORT = 16
-SUPPORT = SupportConfig()
 _STAGE = "adapt"
 
 
@@ -70,17 +69,6 @@ class AdaptResult:
     opening_seconds: float
 
 
-@dataclass(frozen=True)
-class Adapted:
-    """An adapted head in torch, and what it rests on."""
-
-    head: AnomalyHead
-    threshold: Threshold
-    preprocess: PreprocessSpec
-    good: tuple[ImageRecord, ...]
-    defects: tuple[ImageRecord, ...]
-
-
 def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> AdaptResult:
     """Adapt to the line and register the bundle.
 
@@ -91,43 +79,51 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         BundleError, StorageError: as the sentence says.
     """
     opening = time.perf_counter()
-    steps = ("open the backbone", "support features", "adapt", "export", "register")
+    steps = ("open the backbone", "adapt", "export", "register")
 
     def tell(done: int) -> None:
-        on_progress(Progress(stage=f"{_STAGE}: {steps[min(done, 4)]}", done=done, total=len(steps)))
+        on_progress(Progress(stage=f"{_STAGE}: {steps[min(done, 3)]}", done=done, total=len(steps)))
 
     tell(0)
     line = load_line(request.images)
     good = _few(line.train_good, request.good, request.seed)
     defects = _few(line.defects, MAX_SUPPORT if request.defects is None else request.defects, request.seed)
     meta = load_meta_model(request.meta_model.expanduser()) if request.meta_model else None
-    backbone = open_backbone(request.backbone, request.size, settings)
-    learner = _learner(request, meta, backbone)
+    backbones = [open_backbone(request.backbone, size, settings) for size in _sizes(request, meta, [*good, *defects])]
+    learners = [_learner(request, meta, backbone) for backbone in backbones]
     start = time.perf_counter()
 
     tell(1)
-    preprocess = backbone.preprocess(suggest_white_level(record.path for record in (*good, *defects)))
-    support = build_support(good, defects, DirectFeatures(backbone.extractor), preprocess, SUPPORT, seed=request.seed)
+    white_level = suggest_white_level(record.path for record in (*good, *defects))
+    views = [view_of(backbone, good, defects, white_level, seed=request.seed) for backbone in backbones]
+    adapted = adapt_to_best(learners, views, seed=request.seed)
+    threshold = _calibrate(adapted.head, adapted.view.support, request, meta)
     tell(2)
-    head = learner.adapt(support, seed=request.seed)
-    adapted = Adapted(head, _calibrate(head, support, request, meta), preprocess, tuple(good), tuple(defects))
+    bundle, parity = _bundle(request, settings, adapted, threshold, meta)
     tell(3)
-    bundle, parity = _bundle(request, settings, backbone, learner, adapted, meta)
-    tell(4)
     registry = Registry(settings.home)
     if request.promote:
         registry.promote(request.line, bundle.manifest.version)
-    tell(5)
+    tell(4)
     return AdaptResult(
         bundle=bundle,
         live=registry.live_version(request.line) == bundle.manifest.version,
         good=len(good),
         defects=len(defects),
-        threshold=adapted.threshold,
+        threshold=threshold,
         parity=parity,
         seconds=time.perf_counter() - start,
         opening_seconds=start - opening,
     )
+
+
+def _sizes(request: AdaptRequest, meta: MetaModel | None, records: Sequence[ImageRecord]) -> tuple[int, ...]:
+    """The input sizes to try: the one asked for, the meta-model's, or what the learner may choose from."""
+    if request.size is not None:
+        return (request.size,)
+    if meta is not None:
+        return (meta.spec.height,)
+    return candidate_sizes(records) if request.learner is LearnerName.AUTO else (DEFAULT_SIZE,)
 
 
 def _few(records: Sequence[ImageRecord], limit: int | None, seed: int) -> list[ImageRecord]:
@@ -153,7 +149,8 @@ def _learner(request: AdaptRequest, meta: MetaModel | None, backbone: OpenBackbo
         raise ConfigError(f"a meta-model of {name}", f"one of {meta.learner}", f"pass --learner {meta.learner}")
     if meta.spec.fingerprint != backbone.spec.fingerprint:
         raise ConfigError(
-            f"a meta-model for the backbone {backbone.spec.name} at {request.size} px ({backbone.spec.fingerprint})",
+            f"a meta-model for the backbone {backbone.spec.name} at {backbone.spec.height} px "
+            f"({backbone.spec.fingerprint})",
             f"one for {meta.spec.name} at {meta.spec.height} px ({meta.spec.fingerprint})",
             "pass the backbone and size it was trained with, or meta-train again",
         )
@@ -183,15 +180,14 @@ def _calibrate(head: AnomalyHead, support: SupportSet, request: AdaptRequest, me
 def _bundle(
     request: AdaptRequest,
     settings: Settings,
-    backbone: OpenBackbone,
-    learner: Learner,
     adapted: Adapted,
+    threshold: Threshold,
     meta: MetaModel | None,
 ) -> tuple[Bundle, Parity]:
     """Export the head, prove that the exported graphs score the support as torch does, and add the bundle."""
-    registry = Registry(settings.home)
-    pixels = [require_image(record.path, adapted.preprocess).pixels for record in (*adapted.good, *adapted.defects)]
-    images = np.stack(pixels)
+    registry, view, learner = Registry(settings.home), adapted.view, adapted.learner
+    backbone = view.backbone
+    images = np.stack([require_image(record.path, view.preprocess).pixels for record in (*view.good, *view.defects)])
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         path = Path(scratch) / HEAD
         examples = [torch.from_numpy(level) for level in backbone.extractor.extract(np.stack([images[0], images[-1]]))]
@@ -213,13 +209,14 @@ def _bundle(
                 onnx_sha256=backbone.artefact.onnx_sha256,
             ),
             spec=backbone.spec,
-            preprocess=adapted.preprocess,
+            preprocess=view.preprocess,
             support=SupportRecord(
-                good=tuple(sha256_file(record.path) for record in adapted.good),
-                defects=tuple(sha256_file(record.path) for record in adapted.defects),
-                masks=sum(record.mask_path is not None for record in adapted.defects),
+                good=tuple(sha256_file(record.path) for record in view.good),
+                defects=tuple(sha256_file(record.path) for record in view.defects),
+                masks=sum(record.mask_path is not None for record in view.defects),
             ),
-            threshold=adapted.threshold,
+            threshold=threshold,
+            choices=adapted.choices,
             parity=ParityRecord(
                 max_score_error=parity.max_score_error,
                 max_map_error=parity.max_map_error,
@@ -233,7 +230,7 @@ def _bundle(
             ),
         )
         files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(adapted.head.bank_sources.numpy())}
-        for index in range(len(adapted.good)):
+        for index in range(len(view.good)):
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(images[index])
         return registry.add(draft, files), parity
 

@@ -21,6 +21,7 @@ DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 class LearnerName(StrEnum):
     """The few-shot learners."""  # the names of model_zoo.learners; a test holds the two lists equal
 
+    AUTO = "auto"
     MEMORY_BANK = "memory_bank"
     TRANSFER = "transfer"
     IN_CONTEXT = "in_context"
@@ -62,6 +63,16 @@ BackboneName = Annotated[
 ]
 InputSize = Annotated[
     int, Field(ge=64, le=1024, multiple_of=32, description="Side of the square the images are resized to, in pixels.")
+]
+ChosenSize = Annotated[
+    int | None,
+    Field(
+        ge=64,
+        le=1024,
+        multiple_of=32,
+        description="Side of the square the images are resized to, in pixels; None: the meta-model's, or what the "
+        "support chooses where the learner is auto, or 256.",
+    ),
 ]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Equal seeds give equal results on one machine.")]
 Iterations = Annotated[int, Field(ge=10, le=100_000, description="Outer steps of meta-training.")]
@@ -108,14 +119,12 @@ class AdaptRequest(Request):
 
     line: LineName
     images: Path = Field(description="Folder with good/ and defect/ (or the MVTec AD layout) of this line.")
-    learner: LearnerName = Field(
-        default=LearnerName.MEMORY_BANK, description="Learner that turns the images into a model."
-    )
+    learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner that turns the images into a model.")
     meta_model: Path | None = Field(
         default=None, description="Meta-model folder of a meta-train run; needed by the meta-learners."
     )
     backbone: BackboneName = DEFAULT_BACKBONE
-    size: InputSize = 256
+    size: ChosenSize = None
     good: GoodCount | None = Field(default=None, description="Use at most this many good images; None: up to 16.")
     defects: DefectCount | None = Field(default=None, description="Use at most this many defects; None: up to 16.")
     target_false_reject_rate: FalseRejectRate = 0.01
@@ -129,12 +138,12 @@ class AdaptNewLinesRequest(Request):
     incoming: Path | None = Field(
         default=None, description="Folder of new lines, one folder each; None: incoming/ in the home folder."
     )
-    learner: LearnerName = Field(default=LearnerName.MEMORY_BANK, description="Learner for all of them.")
+    learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner for all of them.")
     meta_model: Path | None = Field(
         default=None, description="Meta-model folder of a meta-train run; needed by the meta-learners."
     )
     backbone: BackboneName = DEFAULT_BACKBONE
-    size: InputSize = 256
+    size: ChosenSize = None
     target_false_reject_rate: FalseRejectRate = 0.01
     promote: bool = Field(default=True, description="Make each new bundle live for its line.")
 

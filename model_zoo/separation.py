@@ -1,0 +1,54 @@
+"""How well a way of scoring tells the support's defects from its good images: what choices for a line are made by.
+
+Good images are scored leave-one-out, synthetic defects without the image they were painted on, so that no score is
+flattered by its own patches.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_PRIOR_VARIANCE = 0.1  # in log distance, squared
+_PRIOR_COUNT = 4
+_RATE_LIMIT = 0.3  # as in AUPRO
+_DEFECTIVE = 0.25
+
+
+def separation(defective: Tensor, good: Tensor) -> float:
+    """d', the distance of the mean scores in units of their spread.
+
+    The pooled variance is shrunk towards a fixed one that counts as four scores: of four good images and one defect
+    nobody knows the spread.
+
+    Args:
+        defective: (N,) image scores of defective images, N of at least 1.
+        good: (K,) of good ones.
+    """
+    assert len(defective)
+    assert len(good)
+    squares = sum(((scores - scores.mean()).square().sum() for scores in (defective, good)), torch.zeros(()))
+    count = len(defective) + len(good) - 2 + _PRIOR_COUNT
+    variance = (squares + _PRIOR_COUNT * _PRIOR_VARIANCE) / count
+    return float((defective.mean() - good.mean()) / variance.sqrt())
+
+
+def overlap(maps_NHW: Tensor, fractions_NHW: Tensor, good_maps_KHW: Tensor) -> float | None:
+    """The mean over the images of AUPRO at 0.3, its false-positive rate taken over the good images' cells: 0..1.
+
+    Args:
+        maps_NHW: anomaly maps of defective images.
+        fractions_NHW: the defective share of each cell.
+        good_maps_KHW: anomaly maps of good images.
+
+    Returns:
+        None where no image has a cell that is a quarter defective.
+    """
+    good = good_maps_KHW.flatten().sort().values
+    found = []
+    for anomaly_map, fractions in zip(maps_NHW, fractions_NHW, strict=True):
+        inside = anomaly_map[fractions > _DEFECTIVE]
+        if len(inside):
+            higher = 1 - torch.searchsorted(good, inside) / len(good)
+            found.append((1 - higher / _RATE_LIMIT).clamp_min(0).mean())
+    return float(torch.stack(found).mean()) if found else None
