@@ -228,7 +228,7 @@ class TaskLearner(nn.Module):
         }
 
     def load_outer_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `outer_state`."""
+        """The inverse of `outer_state`; its tensors go to the learner's device."""
         self._steps_done = int(state["steps_done"])
         self._generator.set_state(state["generator"])
         self._outer_optimiser().load_state_dict(state["optimiser"])

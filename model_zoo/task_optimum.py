@@ -66,8 +66,7 @@ class OptimumGuided(ThetaGenerator):
 
     def optimal_update(self, support: TaskInputs) -> Tensor:
         """(theta* - theta0) / scale of a task met in the outer loop (P,): what a generator should have written."""
-        optimum = self._optima[fingerprint(support)].to(self.device)
-        return (optimum - self.theta0.detach()) / self.theta_scale
+        return (self._optima[fingerprint(support)] - self.theta0.detach()) / self.theta_scale
 
     def outer_step(self, tasks: Sequence[PreparedTask]) -> OuterStepReport:
         """The outer step, once theta* of its tasks is known."""
@@ -83,7 +82,7 @@ class OptimumGuided(ThetaGenerator):
     def load_outer_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of `outer_state`."""
         super().load_outer_state(state)
-        self._optima = dict(state["optima"])
+        self._optima = {name: optimum.to(self.device) for name, optimum in state["optima"].items()}
 
     def _fit_once(self, task: PreparedTask) -> None:
         name = fingerprint(task.support)

@@ -63,11 +63,15 @@ def _refusal(processes: int) -> DeviceError | ConfigError | None:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         remedy = "mend that (driver, visible GPUs, a torch for this CUDA), or train with --device cpu"
         return DeviceError("a GPU that torch can use", f"none ({reason})", remedy)
-    count = torch.cuda.device_count()
-    if processes > count:
-        got = f"{processes} processes for {count}"
+    return too_few(processes, torch.cuda.device_count(), nccl=dist.is_nccl_available())
+
+
+def too_few(processes: int, gpus: int, *, nccl: bool) -> DeviceError | ConfigError | None:
+    """Why so many processes cannot share so many GPUs, if they cannot."""
+    if processes > gpus:
+        got = f"{processes} processes for {gpus}"
         return ConfigError("a GPU for each process", got, "ask for fewer processes, or train with --device cpu")
-    if processes > 1 and not dist.is_nccl_available():
+    if processes > 1 and not nccl:
         remedy = "use one process, or train with --device cpu"
         return DeviceError("NCCL, through which processes on GPUs talk", "a torch without it", remedy)
     return None
@@ -83,7 +87,7 @@ def on_device(learner: TaskLearner, device: torch.device) -> Iterator[None]:
     if device.type == "cpu":
         yield
         return
-    learner.to(device)
+    _move(learner, device)
     try:
         with _reproducible():
             yield
@@ -93,8 +97,12 @@ def on_device(learner: TaskLearner, device: torch.device) -> Iterator[None]:
             str(error).split(". ")[0],
             "free it, ask for a smaller size, or train with --device cpu",
         ) from error
-    learner.cpu()
-    learner.load_outer_state(learner.outer_state())  # the outer optimisers' state goes where the parameters are
+    _move(learner, torch.device("cpu"))
+
+
+def _move(learner: TaskLearner, device: torch.device) -> None:
+    learner.to(device)
+    learner.load_outer_state(learner.outer_state())  # goes where the parameters are
 
 
 @contextmanager
