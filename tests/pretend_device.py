@@ -41,7 +41,7 @@ class _Elsewhere(Tensor):
         wrapper.held = held
         return wrapper
 
-    def __repr__(self) -> str:
+    def __repr__(self, *, tensor_contents: object = None) -> str:
         return f"_Elsewhere({self.held!r})"
 
     @classmethod
