@@ -7,7 +7,7 @@ from prefect import flow, task
 from flows.artifacts import ProgressArtifact, artifact_key, figures_table, plain, publish_markdown, publish_table
 from flows.jobs import meta_train as job
 from flows.jobs.requests import MetaTrainRequest
-from flows.runs import fails_with_a_sentence, tagged
+from flows.runs import fails_with_a_sentence, queued_for_gpu, tagged
 from pipeline.settings import load_settings
 
 LOSS_POINTS = 50
@@ -16,8 +16,8 @@ LOSS_POINTS = 50
 @flow(name="meta-train", flow_run_name="meta-train {request.learner.value} on {request.lines.name}")
 @fails_with_a_sentence
 def meta_train(request: MetaTrainRequest) -> job.MetaTrainResult:
-    """Train on the lines, then show the losses and the held-out lines' metrics."""
-    with tagged(f"learner:{request.learner.value}"):
+    """Wait for the GPUs if any are used, train on the lines, then show the losses and the held-out lines' metrics."""
+    with tagged(f"learner:{request.learner.value}"), queued_for_gpu(request.device, places=request.processes):
         result = train(request)
         show(result)
     return result
@@ -39,6 +39,7 @@ def show(result: job.MetaTrainResult) -> None:
         "outer steps": model.outer_steps,
         "final loss": model.final_loss,
         **result.held_out,
+        "trained on": model.trained_on,
         "seconds": result.seconds,
         "folder": str(result.folder),
     }

@@ -80,23 +80,29 @@ def storage_trouble(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
 
 
 @contextmanager
-def queued_for_gpu(device: str) -> Iterator[None]:
-    """Wait for a free place in `GPU_LIMIT` when `device` is a GPU; a CPU run does not wait.
+def queued_for_gpu(device: str, places: int = 1) -> Iterator[None]:
+    """Wait for so many free places in `GPU_LIMIT` when `device` is a GPU; a CPU run does not wait.
 
     Raises:
-        ConfigError: the limit does not exist on this server.
+        ConfigError: the limit does not exist on this server, or has fewer places.
     """
     if device not in {"cuda", "tensorrt"} or FlowRunContext.get() is None:
         yield
         return
     with get_client(sync_client=True) as client:
         try:
-            client.read_global_concurrency_limit_by_name(GPU_LIMIT)
+            limit = client.read_global_concurrency_limit_by_name(GPU_LIMIT).limit
         except ObjectNotFound as missing:
             raise ConfigError(
                 f"the global concurrency limit {GPU_LIMIT!r} on the Prefect server",
                 "none of that name",
                 f"run `python -m flows.bootstrap`, or `prefect gcl create {GPU_LIMIT} --limit 1`",
             ) from missing
-    with concurrency(GPU_LIMIT, occupy=1, strict=True):
+    if places > limit:  # it would wait for ever
+        raise ConfigError(
+            f"a global concurrency limit {GPU_LIMIT!r} of at least {places}, one for each process",
+            str(limit),
+            f"run `prefect gcl update {GPU_LIMIT} --limit {places}` where there are as many GPUs",
+        )
+    with concurrency(GPU_LIMIT, occupy=places, strict=True):
         yield

@@ -19,7 +19,7 @@ class Gaussian(NamedTuple):
 
     def sample(self, generator: torch.Generator | None) -> Tensor:
         """Mean + std * noise (..., n), differentiable in both (Kingma & Welling, ICLR 2014, section 2.4)."""
-        return self.mean + self.log_std.exp() * torch.randn(self.mean.shape, generator=generator)
+        return self.mean + self.log_std.exp() * torch.randn(self.mean.shape, generator=generator).to(self.mean.device)
 
     def log_density(self, value: Tensor) -> Tensor:
         """The log density of each entry of a value (..., n), in nats."""
@@ -33,9 +33,9 @@ def gaussian_from(raw: Tensor, *, start_std: float) -> Gaussian:
     return Gaussian(mean, math.log(start_std) + _LOG_STD_RANGE * torch.tanh(raw_log_std / _LOG_STD_RANGE))
 
 
-def standard_gaussian(size: int) -> Gaussian:
-    """N(0, I) of `size` entries."""
-    return Gaussian(torch.zeros(size), torch.zeros(size))
+def standard_gaussian(size: int, device: torch.device | None = None) -> Gaussian:
+    """N(0, I) of `size` entries, on a device (None: the CPU)."""
+    return Gaussian(torch.zeros(size, device=device), torch.zeros(size, device=device))
 
 
 def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:

@@ -52,12 +52,16 @@ Adapts = Literal["theta", "local", "all"]
 class TaskLearner(nn.Module):
     """Base of the learners with a learned head.
 
+    It trains and adapts on the device its parameters are on. Episodes come from the CPU and heads go there, whatever
+    the device. Random numbers are drawn on the CPU: equal seeds sample alike everywhere.
+
     Args:
         spec: of the backbone whose features it reads.
         config: settings. seed: of the initial weights and of what the outer loop samples.
     """
 
     name: str
+    theta_scale: Tensor
 
     def __init__(self, spec: BackboneSpec, config: TaskLearnerConfig, *, seed: int) -> None:
         super().__init__()
@@ -67,6 +71,7 @@ class TaskLearner(nn.Module):
         level_channels = tuple(level.channels for level in spec.levels)
         self.trunk = Trunk(scalar_channels(spec), level_channels, generator=self._generator)
         self.theta0 = nn.Parameter(initial_theta())
+        self.register_buffer("theta_scale", theta_scale(), persistent=False)
         self._optimiser: torch.optim.Optimizer | None = None
         self._steps_done = 0
 
@@ -78,6 +83,11 @@ class TaskLearner(nn.Module):
         differentiable; on a new line it is guarded.
         """
         raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.theta0.device
 
     def own_parameters(self) -> list[nn.Parameter]:
         """The meta-parameters beside trunk and theta0."""
@@ -92,9 +102,7 @@ class TaskLearner(nn.Module):
 
     def adapt_prepared(self, support: PreparedSupport, *, seed: int) -> LearnedHead:
         """`adapt` for a support that was prepared with this learner's input settings, to share it among learners."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            scorer = self.scorer(support.task)
+        scorer = self._seeded_scorer(support.task, seed=seed)
         return LearnedHead(support.inputs, scorer).eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -103,17 +111,21 @@ class TaskLearner(nn.Module):
         those of the query. What thresholds are pooled from.
         """
         task = task.unpack()
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(seed)
-            scorer = self.scorer(task.support)
+        scorer = self._seeded_scorer(task.support, seed=seed)
         scores = []
         for part in (task.support, task.query):
             good = subset(part, (~part.targets.labels).nonzero()[:, 0])
             scores.append(image_score(scorer(good.inputs)))
         return scores[0], scores[1]
 
+    def _seeded_scorer(self, support: TaskInputs, *, seed: int) -> nn.Module:
+        """The scorer of a support from the CPU, for the CPU; the global random state is left alone."""
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(seed)
+            return self.scorer(support.to(self.device)).cpu()
+
     def scorer(self, support: TaskInputs) -> nn.Module:
-        """The adapted scorer: head inputs -> logits (B, H, W)."""
+        """The adapted scorer: head inputs -> logits (B, H, W), on the learner's device as the support is."""
         parameters, _ = self.adapted(support, training=False)
         return ThetaScorer(self._trunk_with(parameters), parameters["theta"])
 
@@ -157,7 +169,7 @@ class TaskLearner(nn.Module):
         def loss(parameters: Parameters) -> Tensor:
             return anomaly_loss(logits(parameters), targets)
 
-        return near({"theta": self.theta0}, loss, unit=theta_scale(), weight=proximal) if proximal else loss
+        return near({"theta": self.theta0}, loss, unit=self.theta_scale, weight=proximal) if proximal else loss
 
     def _trunk_with(self, parameters: Parameters) -> Trunk:
         trunk = Trunk(
@@ -167,7 +179,7 @@ class TaskLearner(nn.Module):
         )
         own = {name.removeprefix("trunk."): value for name, value in parameters.items() if name != "theta"}
         trunk.load_state_dict({name: value.detach() for name, value in (self.trunk.state_dict() | own).items()})
-        return trunk
+        return trunk.to(self.device)
 
     # --- the outer loop's side --------------------------------------------------------------------------------------
 
@@ -180,7 +192,7 @@ class TaskLearner(nn.Module):
         self.train()
         self._steps_done += 1
         optimiser = self._outer_optimiser()
-        losses = [self.task_loss(self._sampled(task.unpack())) for task in tasks]
+        losses = [self.task_loss(self._sampled(task.unpack(self.device))) for task in tasks]
         loss = torch.stack(losses).mean()
         optimiser.zero_grad()
         loss.backward()
@@ -216,7 +228,7 @@ class TaskLearner(nn.Module):
         }
 
     def load_outer_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `outer_state`."""
+        """The inverse of `outer_state`; its tensors go to the learner's device."""
         self._steps_done = int(state["steps_done"])
         self._generator.set_state(state["generator"])
         self._outer_optimiser().load_state_dict(state["optimiser"])
@@ -246,10 +258,13 @@ class TaskLearner(nn.Module):
         rows = []
         for wanted in (~labels, labels):
             of_kind = wanted.nonzero()[:, 0]
-            rows.append(of_kind[torch.randperm(len(of_kind), generator=self._generator)[:half]])
+            chosen = torch.randperm(len(of_kind), generator=self._generator)[:half]
+            rows.append(of_kind[chosen.to(self.device)])
         query = subset(task.query, torch.cat(rows))
         keep = [
-            (torch.rand(1, channels, 1, 1, generator=self._generator) >= self.config.channel_dropout).float()
+            (torch.rand(1, channels, 1, 1, generator=self._generator) >= self.config.channel_dropout)
+            .float()
+            .to(self.device)
             for channels in (query.inputs.scalars.shape[1], *(r.shape[1] for r in query.inputs.residuals))
         ]
         return PreparedTask(_blank(task.support, keep), _blank(query, keep))

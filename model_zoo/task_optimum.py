@@ -16,7 +16,7 @@ from torch import Tensor
 
 from model_zoo.inner_loop import near
 from model_zoo.invariant_inputs import concatenate
-from model_zoo.task_head import Targets, theta_scale
+from model_zoo.task_head import Targets
 from model_zoo.task_learner import TaskLearner
 from model_zoo.tasks import PreparedTask, TaskInputs
 from model_zoo.theta_generator import ThetaGenerator, ThetaGeneratorConfig
@@ -41,7 +41,7 @@ def fit_optimum(learner: TaskLearner, task: PreparedTask, *, steps: int, rate: f
     )
     with torch.no_grad():
         plain_loss = learner.support_loss(both, "theta")
-    loss = near({"theta": learner.theta0.detach()}, plain_loss, unit=theta_scale(), weight=proximal)
+    loss = near({"theta": learner.theta0.detach()}, plain_loss, unit=learner.theta_scale, weight=proximal)
     theta = learner.theta0.detach().clone().requires_grad_(True)
     optimiser = torch.optim.Adam([theta], lr=rate)
     for _ in range(steps):
@@ -53,7 +53,7 @@ def fit_optimum(learner: TaskLearner, task: PreparedTask, *, steps: int, rate: f
 
 def fingerprint(support: TaskInputs) -> str:
     """Names a support by its memory bank's anomaly maps, which neither a resumed run nor a blanked channel changes."""
-    return hashlib.sha256(support.inputs.log_base.half().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(support.inputs.log_base.half().cpu().numpy().tobytes()).hexdigest()
 
 
 class OptimumGuided(ThetaGenerator):
@@ -66,7 +66,7 @@ class OptimumGuided(ThetaGenerator):
 
     def optimal_update(self, support: TaskInputs) -> Tensor:
         """(theta* - theta0) / scale of a task met in the outer loop (P,): what a generator should have written."""
-        return (self._optima[fingerprint(support)] - self.theta0.detach()) / theta_scale()
+        return (self._optima[fingerprint(support)] - self.theta0.detach()) / self.theta_scale
 
     def outer_step(self, tasks: Sequence[PreparedTask]) -> OuterStepReport:
         """The outer step, once theta* of its tasks is known."""
@@ -82,14 +82,14 @@ class OptimumGuided(ThetaGenerator):
     def load_outer_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of `outer_state`."""
         super().load_outer_state(state)
-        self._optima = dict(state["optima"])
+        self._optima = {name: optimum.to(self.device) for name, optimum in state["optima"].items()}
 
     def _fit_once(self, task: PreparedTask) -> None:
         name = fingerprint(task.support)
         if name not in self._optima:
             self._optima[name] = fit_optimum(
                 self,
-                task.unpack(),
+                task.unpack(self.device),
                 steps=self.fit.fit_steps,
                 rate=self.fit.fit_rate,
                 proximal=self.fit.fit_proximal,

@@ -11,6 +11,8 @@ from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, InvariantInp
 from model_zoo.task_head import Targets
 from pipeline.episodes import Episode, QuerySet, SupportSet
 
+CPU = torch.device("cpu")
+
 
 class TaskInputs(NamedTuple):
     """Head inputs of B images and what they ought to score."""
@@ -18,23 +20,36 @@ class TaskInputs(NamedTuple):
     inputs: HeadInputs
     targets: Targets
 
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> TaskInputs:
+        """The same on a device, its floating-point inputs as `dtype`; what is there already is not copied."""
+        inputs, targets = self
+        return TaskInputs(
+            HeadInputs(
+                inputs.scalars.to(device, dtype),
+                tuple(residual.to(device, dtype) for residual in inputs.residuals),
+                inputs.log_base.to(device, dtype),
+                inputs.nearest.to(device),
+            ),
+            Targets(*(column.to(device) for column in targets)),
+        )
+
 
 class PreparedTask(NamedTuple):
-    """An episode after the part that no outer step changes. Stored in float16; `unpack` gives float32."""
+    """An episode after the part that no outer step changes. Stored in float16 on the CPU; `unpack` gives float32."""
 
     support: TaskInputs
     query: TaskInputs
 
-    def unpack(self) -> PreparedTask:
-        """The task in float32."""
-        return PreparedTask(_cast(self.support, torch.float32), _cast(self.query, torch.float32))
+    def unpack(self, device: torch.device = CPU) -> PreparedTask:
+        """The task in float32, on the device that is to learn from it."""
+        return PreparedTask(self.support.to(device), self.query.to(device))
 
 
 def prepare_task(episode: Episode, groups: LevelGroups, config: InvariantConfig) -> PreparedTask:
     """The inputs and targets of an episode, in float16 to halve the memory of many episodes."""
     inputs, support = prepare_support(episode.support, groups, config, seed=0)
     task = PreparedTask(support, query_task(inputs, episode.query))
-    return PreparedTask(_cast(task.support, torch.float16), _cast(task.query, torch.float16))
+    return PreparedTask(task.support.to(CPU, torch.float16), task.query.to(CPU, torch.float16))
 
 
 class PreparedSupport(NamedTuple):
@@ -93,16 +108,3 @@ def _good_targets(count: int, inputs: InvariantInputs) -> Targets:
     H, W = inputs.grid
     none = torch.zeros(count, dtype=torch.bool)
     return Targets(torch.zeros(count, H, W), none, ~none, torch.ones(count))
-
-
-def _cast(task: TaskInputs, dtype: torch.dtype) -> TaskInputs:
-    inputs, targets = task
-    return TaskInputs(
-        HeadInputs(
-            inputs.scalars.to(dtype),
-            tuple(residual.to(dtype) for residual in inputs.residuals),
-            inputs.log_base.to(dtype),
-            inputs.nearest,
-        ),
-        targets,
-    )

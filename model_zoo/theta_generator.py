@@ -10,7 +10,6 @@ from torch import Tensor
 from model_zoo.inner_loop import LossOf, Parameters, adaptation_loop, near
 from model_zoo.invariant_inputs import scalar_channels
 from model_zoo.set_encoder import encode_set, encoding_size
-from model_zoo.task_head import theta_scale
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import TaskInputs
 from pipeline.features import BackboneSpec
@@ -46,7 +45,7 @@ class ThetaGenerator(TaskLearner):
 
     def theta_from(self, update_P: Tensor) -> Tensor:
         """Theta (P,) of a generated update (P,), which is in units of theta's scale."""
-        return self.theta0 + update_P * theta_scale()
+        return self.theta0 + update_P * self.theta_scale
 
     def refined(
         self, theta_P: Tensor, loss: LossOf, *, training: bool, rates: Mapping[str, Tensor | float] | None = None
@@ -60,7 +59,7 @@ class ThetaGenerator(TaskLearner):
         start = {"theta": theta_P}
         return adaptation_loop(
             start,
-            near(start, loss, unit=theta_scale(), weight=self.generation.proximal),
+            near(start, loss, unit=self.theta_scale, weight=self.generation.proximal),
             steps=self.generation.steps,
             rates=rates or {"theta": self.generation.rate},
             training=training,

@@ -27,5 +27,6 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
         return
     for parameter in parameters:
         gradient = parameter.grad if parameter.grad is not None else parameter.new_zeros(parameter.shape)
+        gradient = gradient.contiguous()  # the processes' kernels may choose different layouts
         dist.all_reduce(gradient)
         parameter.grad = gradient / dist.get_world_size()

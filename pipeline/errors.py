@@ -4,7 +4,7 @@
     ├── ImageError           one image file cannot be used (reason, path)
     ├── LineError            a folder is not a usable product line
     ├── ConfigError          an unknown name or a value out of range
-    ├── DeviceError          the asked execution provider is not there
+    ├── DeviceError          the asked execution provider or GPU is not there
     ├── BundleError          a bundle or meta-model is damaged, incomplete or of another version
     ├── ParityError          ONNX and torch disagree by more than the tolerance
     └── StorageError         a folder, file or database cannot be written or read
@@ -57,7 +57,7 @@ class ConfigError(LinewiseError):
 
 
 class DeviceError(LinewiseError):
-    """The execution provider that was asked for is not available; nothing ever falls back silently."""
+    """The execution provider or GPU that was asked for is not available; nothing ever falls back silently."""
 
 
 class BundleError(LinewiseError):

@@ -36,7 +36,8 @@ class MetaModel:
         learner: its name. seed: of meta-training. good: support size K it was calibrated for.
         outer_steps, pooled_steps: lengths of the outer loop and of its pooled part.
         spec: of the backbone. lines: source lines. calibration: pooled over them. final_loss: mean of the last steps.
-        weights: meta-parameters by name; empty for learners without any.
+        weights: meta-parameters by name, on the CPU; empty for learners without any.
+        trained_on: device and processes of the outer loop, in words; before there was a choice, the CPU.
     """
 
     identifier: str
@@ -50,6 +51,7 @@ class MetaModel:
     calibration: PooledCalibration | None
     final_loss: float | None
     weights: dict[str, Tensor]
+    trained_on: str = "cpu"
 
 
 def save_meta_model(model: MetaModel, folder: Path) -> None:
@@ -132,6 +134,7 @@ def _card(model: MetaModel) -> str:
         ("backbone weights", f"{model.spec.weights_source}, {model.spec.weights_licence}"),
         ("meta-parameters", f"{parameters:,}"),
         ("outer steps", f"{model.outer_steps} (of them pooled: {model.pooled_steps}), seed {model.seed}"),
+        ("trained on", model.trained_on),
         ("final loss", "none" if model.final_loss is None else f"{model.final_loss:.4f}"),
         ("calibrated for", f"{model.good} good images"),
         ("source lines", f"{len(model.lines)}: {', '.join(model.lines)}"),

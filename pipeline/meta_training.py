@@ -61,7 +61,8 @@ def meta_train(
         tasks: to draw from.
         config: settings.
         run: folder for losses and checkpoints; None keeps nothing.
-        resume: go on from the run folder's checkpoint, exactly as if it had not been interrupted.
+        resume: go on from the run folder's checkpoint, exactly as if it had not been interrupted; on another device
+            than before, but for rounding.
         on_step: called after every step.
         validate: metrics of a held-out line, logged every `validate_every` steps.
 
@@ -142,7 +143,7 @@ def _load_checkpoint(run: Path, learner: MetaLearner, config: MetaTrainingConfig
     if not path.exists():
         raise StorageError(f"a checkpoint in {run}", "none", "start without --resume, or name the right run folder")
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)  # written on a GPU or not
         learner.load_state_dict(state["weights"])
         learner.load_outer_state(state["outer"])
     except Exception as error:

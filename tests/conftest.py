@@ -19,7 +19,14 @@ hypothesis.settings.register_profile("ci", derandomize=True)  # a landing does n
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
-SLOWEST_FIRST = ("test_readme.py", "test_prefect_server.py", "test_learners.py", "test_jobs.py", "test_flows.py")
+SLOWEST_FIRST = (
+    "test_readme.py",
+    "test_prefect_server.py",
+    "test_learners.py",
+    "test_learner_devices.py",
+    "test_jobs.py",
+    "test_flows.py",
+)
 """Files that take minutes: two workers share the whole run evenly only if these do not come last."""
 
 

@@ -175,6 +175,7 @@ def test_learners_and_backbones(run):
         (["adapt", "a", "nowhere", "--target-false-reject-rate", "0.9"], ["target-false-reject-rate", "0.5"]),
         (["meta-train", "nowhere", "--iterations", "1"], ["iterations", "10", "got 1"]),
         (["meta-train", "nowhere"], ["nowhere"]),
+        (["meta-train", "nowhere", "--device", "tensorrt"], ["device", "'cuda'", "'tensorrt'"]),
         (["evaluate", "--lines", "x", "--defects", "0,many"], ["defects", "'many'"]),
         (["evaluate", "--lines", "x", "--learners", "transfer,telepathy"], ["learners", "'telepathy'"]),
         (["evaluate", "--train-lines", "x"], ["test_lines"]),

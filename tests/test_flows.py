@@ -427,6 +427,14 @@ def test_gpu_runs_queue_and_need_their_limit(prefect_api):
     assert body() == 1
     assert held == [1]
 
+    @flow
+    @runs.fails_with_a_sentence
+    def on_two() -> None:
+        with runs.queued_for_gpu("cuda", places=2):
+            pass
+
+    assert "at least 2, one for each process, got 1: run `prefect gcl update" in str(on_two(return_state=True).message)
+
 
 def test_progress_is_one_artifact(prefect_api):
     @flow

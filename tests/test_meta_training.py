@@ -109,6 +109,15 @@ def test_meta_model_survives_the_disk(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
+def test_a_meta_model_from_before_devices_could_be_chosen_was_trained_on_the_cpu(tmp_path):
+    save_meta_model(model(trained_on="cuda (X)"), tmp_path)
+    assert load_meta_model(tmp_path).trained_on == "cuda (X)"
+    fields = json.loads((tmp_path / "meta.json").read_text())
+    del fields["trained_on"]
+    (tmp_path / "meta.json").write_text(json.dumps(fields))
+    assert load_meta_model(tmp_path).trained_on == "cpu"
+
+
 def test_identifier_changes_with_a_single_weight():
     weights = learner().state_dict()
     before = content_identifier("hypernetwork", weights, None)

@@ -63,7 +63,8 @@ def show_meta_training(result: Any) -> None:
     """What was learned (a `MetaTrainResult`), and where it is."""
     model = result.model
     loss = "" if model.final_loss is None else f", final loss {model.final_loss:.4f}"
-    out().print(escape(f"{model.identifier}: {len(model.lines)} lines, {result.seconds:.0f} s{loss}"))
+    cost = f"{result.seconds:.0f} s on {model.trained_on}"
+    out().print(escape(f"{model.identifier}: {len(model.lines)} lines, {cost}{loss}"))
     for name, value in result.held_out.items():
         out().print(escape(f"  {name.replace('_', ' ')}: {value:.3f}"))
     out().print(f"Meta-model: {escape(str(result.folder))}")

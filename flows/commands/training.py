@@ -10,7 +10,14 @@ import typer
 
 from flows.commands.console import PrefectOption, build_request, run_job, split_names, through_prefect
 from flows.commands.outcomes import show_adaptation, show_evaluation, show_meta_training
-from flows.jobs.requests import AdaptRequest, EvaluateRequest, LearnerName, MetaTrainRequest, Protocol
+from flows.jobs.requests import (
+    AdaptRequest,
+    EvaluateRequest,
+    LearnerName,
+    MetaTrainRequest,
+    Protocol,
+    TrainingDevice,
+)
 
 LEARNERS = ", ".join(LearnerName)
 
@@ -39,6 +46,10 @@ def meta_train(
     backbone: BackboneOption = None,
     size: SizeOption = None,
     seed: SeedOption = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help=f"Of the outer loop: {', '.join(TrainingDevice)} (default: cpu). cuda: one GPU a process."),
+    ] = None,
     processes: Annotated[int | None, typer.Option(help="Training processes.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
     prefect: PrefectOption = False,
@@ -56,6 +67,7 @@ def meta_train(
         backbone=backbone,
         size=size,
         seed=seed,
+        device=device,
         processes=processes,
         resume=resume,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from deploy.exporting.export import export_head
 from flows.jobs.backbones import open_backbone
@@ -16,6 +17,7 @@ from flows.jobs.processes import in_processes
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import MetaTrainRequest
 from flows.jobs.sources import QUERY_IMAGES, Sources, task_scores
+from flows.jobs.training_device import on_device, training_place
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.task_learner import TaskLearner
 from pipeline.calibration import SourceScores, pool
@@ -60,9 +62,11 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
 
     Raises:
         LineError: no usable line.
+        DeviceError: the device is not there.
         ConfigError, StorageError: as the sentence says.
     """
     start = time.perf_counter()
+    place = training_place(request.device, request.processes)
     folder = (request.output or settings.runs / f"{request.learner.value}-seed{request.seed}").expanduser().absolute()
     _note_request(folder, request)
     training = set_up(request, settings)
@@ -71,13 +75,15 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
         raise ConfigError("at least one training line for each process", got, "ask for fewer processes")
     learner, name = training.learner, request.learner.value
     reports: list[OuterStepReport] = []
+    trained_on = MetaModel.trained_on
     scores: list[SourceScores] = []
     if isinstance(learner, TaskLearner) and learner_entry(name).is_meta:
+        trained_on = place.note
         if request.processes > 1:
-            reports = in_processes(train_share, request, settings, folder, learner)
+            reports = in_processes(train_share, request, settings, folder, learner, place)
         else:
             tasks = prepare_tasks(training, on_progress)
-            reports = outer_loop(training, tasks, folder, on_progress)
+            reports = outer_loop(training, tasks, folder, place.device(), on_progress)
             scores = task_scores(learner, tasks)
     for done, line in enumerate(training.train if not scores else ()):
         on_progress(Progress(stage="calibrate", done=done, total=len(training.train)))
@@ -99,6 +105,7 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
         calibration=calibration,
         final_loss=float(np.mean([report.loss for report in reports[-50:]])) if reports else None,
         weights=weights,
+        trained_on=trained_on,
     )
     save_meta_model(model, folder / "meta_model")
     return MetaTrainResult(
@@ -131,10 +138,10 @@ def set_up(request: MetaTrainRequest, settings: Settings) -> Training:
     return Training(request, learner, sources, backbone.spec, tuple(train), tuple(held_out))
 
 
-def train_share(request: MetaTrainRequest, settings: Settings, folder: Path) -> None:
+def train_share(request: MetaTrainRequest, settings: Settings, folder: Path, device: torch.device) -> None:
     """One process's part of a distributed run; the first leaves its checkpoint in the run folder."""
     training = set_up(request, settings)
-    outer_loop(training, prepare_tasks(training, ignore_progress), folder, ignore_progress)
+    outer_loop(training, prepare_tasks(training, ignore_progress), folder, device, ignore_progress)
 
 
 def prepare_tasks(training: Training, on_progress: OnProgress) -> list[SourceTask]:
@@ -150,9 +157,9 @@ def prepare_tasks(training: Training, on_progress: OnProgress) -> list[SourceTas
 
 
 def outer_loop(
-    training: Training, tasks: list[SourceTask], folder: Path, on_progress: OnProgress
+    training: Training, tasks: list[SourceTask], folder: Path, device: torch.device, on_progress: OnProgress
 ) -> list[OuterStepReport]:
-    """The outer loop with the request's settings, resumed where asked."""
+    """The outer loop with the request's settings on a device, resumed where asked."""
     request, learner = training.request, training.learner
     assert isinstance(learner, TaskLearner)
 
@@ -161,15 +168,16 @@ def outer_loop(
             stage = f"meta-train {request.learner.value}"
             on_progress(Progress(stage=stage, done=step, total=request.iterations, figures={"loss": report.loss}))
 
-    return meta_train(
-        learner,
-        tasks,
-        MetaTrainingConfig(steps=request.iterations, seed=request.seed, validate_every=100),
-        run=folder,
-        resume=request.resume,
-        on_step=tell,
-        validate=(lambda: held_out_aurocs(training)) if training.held_out and rank() == 0 else None,
-    )
+    with on_device(learner, device):
+        return meta_train(
+            learner,
+            tasks,
+            MetaTrainingConfig(steps=request.iterations, seed=request.seed, validate_every=100),
+            run=folder,
+            resume=request.resume,
+            on_step=tell,
+            validate=(lambda: held_out_aurocs(training)) if training.held_out and rank() == 0 else None,
+        )
 
 
 def prepare_export(training: Training, settings: Settings) -> None:
@@ -215,7 +223,8 @@ def _note_request(folder: Path, request: MetaTrainRequest) -> None:
     content = request.model_dump(mode="json", exclude={"resume"})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if request.resume and path.exists() and json.loads(path.read_text()) != content:
+        before = json.loads(path.read_text()) if request.resume and path.exists() else content
+        if before | {"device": content["device"]} != content:  # a run may go on elsewhere
             raise ConfigError(
                 f"the request that {folder} was started with", "another", "repeat its settings, or name another folder"
             )

@@ -1,6 +1,7 @@
 """Meta-training in several processes: each prepares and draws its share of the episodes, gradients are averaged.
 
-The processes talk through torch.distributed (gloo) over a file in the run folder; no port is opened.
+The processes talk through torch.distributed: gloo between CPUs, NCCL between GPUs with one process each. They meet over
+a file in the run folder.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import ProcessRaisedException, start_processes
+from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from pipeline.errors import ConfigError
 from pipeline.learner import OuterStepReport
@@ -20,52 +21,72 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from flows.jobs.requests import MetaTrainRequest
+    from flows.jobs.training_device import TrainingPlace
     from model_zoo.task_learner import TaskLearner
 
 
-Share = Callable[["MetaTrainRequest", Settings, Path], None]
-"""One process's part of the run: an importable function."""
+Share = Callable[["MetaTrainRequest", Settings, Path, torch.device], None]
+"""One process's part of the run on its device: an importable function."""
+
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for another: one with larger lines reaches its first outer step so much later, and the first
+one validates between steps."""
 
 
 def in_processes(
-    share: Share, request: MetaTrainRequest, settings: Settings, folder: Path, learner: TaskLearner
+    share: Share,
+    request: MetaTrainRequest,
+    settings: Settings,
+    folder: Path,
+    learner: TaskLearner,
+    place: TrainingPlace,
 ) -> list[OuterStepReport]:
-    """Run `share` in `request.processes` processes, then take the first one's checkpoint into `learner`.
+    """Run `share` in `place.processes` processes, then take the first one's checkpoint into `learner`.
 
     Raises:
-        ConfigError: a process failed; its own sentence is above.
+        ConfigError: a process failed; its own sentence, or the signal that ended it, is in the message.
     """
     meeting = folder / ".meeting"
     meeting.unlink(missing_ok=True)
     try:
         start_processes(
-            _worker, (share, request, settings, folder, meeting), nprocs=request.processes, start_method="spawn"
+            _worker, (share, request, settings, folder, meeting, place), nprocs=place.processes, start_method="spawn"
         )
-    except ProcessRaisedException as error:
+    except ProcessException as error:
         raise ConfigError(
-            f"{request.processes} training processes to finish",
+            f"{place.processes} training processes to finish",
             str(error).strip().splitlines()[-1],
             "mend what it says",
         ) from error
     finally:
         meeting.unlink(missing_ok=True)
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
     learner.load_state_dict(state["weights"])
     return [OuterStepReport(**report) for report in state["reports"]]
 
 
 def _worker(
-    rank: int, share: Share, request: MetaTrainRequest, settings: Settings, folder: Path, meeting: Path
+    rank: int,
+    share: Share,
+    request: MetaTrainRequest,
+    settings: Settings,
+    folder: Path,
+    meeting: Path,
+    place: TrainingPlace,
 ) -> None:
     torch.set_num_threads(1)
+    device = place.device(rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group(
-        "gloo",
+        place.backend,
         init_method=f"file://{meeting}",
         rank=rank,
-        world_size=request.processes,
-        timeout=timedelta(minutes=30),
+        world_size=place.processes,
+        timeout=PATIENCE,
+        device_id=device if device.type == "cuda" else None,  # NCCL then connects now, not after all is prepared
     )
     try:
-        share(request, settings, folder)
+        share(request, settings, folder, device)
     finally:
         dist.destroy_process_group()

@@ -42,6 +42,14 @@ class LearnerName(StrEnum):
     AUTOREGRESSIVE = "autoregressive"
 
 
+class TrainingDevice(StrEnum):
+    """Where the outer loop of meta-training runs. `auto` says which it took; the others never fall back."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    AUTO = "auto"
+
+
 class Protocol(StrEnum):
     """How an evaluation splits lines into those to meta-train on and those to test on."""
 
@@ -112,6 +120,11 @@ class MetaTrainRequest(Request):
     )
     resume: bool = Field(default=False, description="Go on from the run folder's last checkpoint.")
     processes: int = Field(default=1, ge=1, le=64, description="Training processes, through torch.distributed.")
+    device: TrainingDevice = Field(
+        default=TrainingDevice.CPU,  # results do not depend on what a machine happens to have; a GPU is asked for
+        description="Where the outer loop runs; cuda: a GPU for each process, an error where there is none; auto: cuda "
+        "where it works, else cpu. Features are computed on the CPU.",
+    )
 
 
 class AdaptRequest(Request):

@@ -67,26 +67,29 @@ class AbmlLearner(TaskLearner):
     """See the module."""
 
     name = "abml"
+    rates: Tensor
 
     def __init__(self, spec: BackboneSpec, config: AbmlConfig, *, seed: int) -> None:
         super().__init__(spec, config, seed=seed)
         self.abml = config
         self.log_sigma0 = nn.Parameter((config.spread * theta_scale()).log())
-        self._rates: dict[str, Tensor | float] = {"theta": torch.tensor([[config.rate], [config.log_sigma_rate]])}
+        rates = torch.tensor([[config.rate], [config.log_sigma_rate]])
+        self.register_buffer("rates", rates, persistent=False)
 
     def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
         """Draws (S, P) of the adapted posterior, and the weighted KL divergence; guarded on a new line."""
         prior: Parameters = {"theta": torch.stack([self.theta0, self.log_sigma0])}
         generator = self._generator if training else None  # on a new line `adapt` has seeded the global one
-        noise = {"theta": torch.randn(self.abml.draws, THETA_SIZE, generator=generator)}
+        noise = {"theta": torch.randn(self.abml.draws, THETA_SIZE, generator=generator).to(self.device)}
         loss = self.support_loss(support, "theta")
 
         def mean_loss(thetas: Parameters) -> Tensor:
             return torch.stack([loss({"theta": one}) for one in thetas["theta"]]).mean()
 
         inner = free_energy(mean_loss, prior, noise, kl_weight=self.abml.kl_weight)
+        rates: dict[str, Tensor | float] = {"theta": self.rates}
         steps = self.abml.steps
         if training:
-            posterior = inner_loop(prior, inner, steps=steps, rates=self._rates, create_graph=True)
+            posterior = inner_loop(prior, inner, steps=steps, rates=rates, create_graph=True)
             return draws(posterior, noise), self.abml.kl_weight * kl_divergence(posterior, prior)
-        return draws(guarded_inner_loop(prior, inner, steps=steps, rates=self._rates), noise), 0.0
+        return draws(guarded_inner_loop(prior, inner, steps=steps, rates=rates), noise), 0.0

@@ -62,7 +62,7 @@ class BlockRecurrence(nn.Module):
         `choose` gives block t from p(b_t | b_<t, c): a sample, the mean, or the block of a teacher.
         """
         condition = torch.tanh(self.condition(c))
-        state, block = torch.zeros(1, self.cell.hidden_size), torch.zeros(BLOCK_SIZE)
+        state, block = c.new_zeros(1, self.cell.hidden_size), c.new_zeros(BLOCK_SIZE)
         blocks: list[Tensor] = []
         conditionals: list[Gaussian] = []
         for t in range(BLOCKS):

@@ -41,7 +41,7 @@ def svgd_direction(particles: Parameters, gradients: Parameters, *, temperature:
     x = x - x.mean(0).detach()  # only differences count, and they are more exact near the origin
     squares = x.square().sum(1)
     distances = squares[:, None] + squares[None] - 2 * x @ x.T
-    rows, columns = torch.triu_indices(M, M, offset=1)
+    rows, columns = torch.triu_indices(M, M, offset=1, device=x.device)
     h = distances[rows, columns].detach().median() / math.log(M + 1) + 1e-12
     kernel = torch.exp(-distances / h)
     repulsion = 2 / h * (kernel.sum(1, keepdim=True) * x - kernel @ x)

@@ -14,7 +14,7 @@ from torch import Tensor
 from model_zoo.inner_loop import Parameters, adaptation_loop
 from model_zoo.invariant_inputs import scalar_channels
 from model_zoo.set_encoder import encode_set, encoding_size, small_mlp
-from model_zoo.task_head import THETA_SIZE, theta_scale
+from model_zoo.task_head import THETA_SIZE
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import TaskInputs
 from pipeline.features import BackboneSpec
@@ -42,7 +42,7 @@ class HypernetworkLearner(TaskLearner):
 
     def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
         """The generated theta, refined; guarded on a new line."""
-        theta = self.theta0 + self.generate(encode_set(self.trunk, support)) * theta_scale()
+        theta = self.theta0 + self.generate(encode_set(self.trunk, support)) * self.theta_scale
 
         loss = self.support_loss(support, "theta")
         rates: dict[str, Tensor | float] = {"theta": self.hypernetwork.rate}

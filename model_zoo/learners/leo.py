@@ -68,7 +68,8 @@ def encoder_penalty(z: Tensor, adapted_z: Tensor) -> Tensor:
 def orthogonality_penalty(weight_PL: Tensor) -> Tensor:
     """|C - I|^2 / L^2, C: cosines between the latent directions, the columns of a decoder's weight (P, L)."""
     directions = F.normalize(weight_PL, dim=0)
-    return (directions.T @ directions - torch.eye(weight_PL.shape[1])).square().mean()
+    identity = torch.eye(weight_PL.shape[1], device=weight_PL.device)
+    return (directions.T @ directions - identity).square().mean()
 
 
 class LeoLearner(ThetaGenerator):
@@ -100,7 +101,7 @@ class LeoLearner(ThetaGenerator):
             training=training,
         )
         penalties = (
-            leo.kl_weight * kl_divergence(posterior, standard_gaussian(leo.latent))
+            leo.kl_weight * kl_divergence(posterior, standard_gaussian(leo.latent, self.device))
             + leo.encoder_weight * encoder_penalty(z, adapted_z)
             + leo.orthogonality_weight * orthogonality_penalty(self.decoder.weight)
         )

@@ -127,7 +127,8 @@ class MamlGanLearner(OptimumGuided):
 
     def _generated(self, c: Tensor, generator: torch.Generator | None) -> Tensor:
         """G(c, z) of a fresh z (P,), in units of theta's scale."""
-        return self.generator(torch.cat([c, torch.randn(self.gan.noise, generator=generator)]))
+        z = torch.randn(self.gan.noise, generator=generator).to(c.device)
+        return self.generator(torch.cat([c, z]))
 
     def _verdict(self, update: Tensor, c: Tensor) -> Tensor:
         """The generator's adversarial loss. Its gradient passes through the discriminator and leaves it unchanged."""

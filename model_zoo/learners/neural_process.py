@@ -61,11 +61,11 @@ def labelled_points(
     rows, valid = [], []
     for wanted in ((fractions == 0) & known, (fractions > 0.25) & known):
         cells = wanted.nonzero()[:, 0]
-        chosen = cells[torch.randperm(len(cells), generator=generator)[: count // 2]]
+        chosen = cells[torch.randperm(len(cells), generator=generator)[: count // 2].to(cells.device)]
         padding = count // 2 - len(chosen)
         rows.append(torch.cat([chosen, chosen.new_zeros(padding)]))
-        valid.append(torch.arange(count // 2) < len(chosen))
-    y = torch.cat([torch.full((count // 2,), label) for label in (-1.0, 1.0)])
+        valid.append(torch.arange(count // 2, device=cells.device) < len(chosen))
+    y = torch.cat([x.new_full((count // 2,), label) for label in (-1.0, 1.0)])
     return Points(x[torch.cat(rows)], y, torch.cat(valid))
 
 
@@ -86,7 +86,7 @@ class _ProcessScorer(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.process = process
-        for name, value in {"theta": theta_P, "z": z, "share": torch.ones(()), **context._asdict()}.items():
+        for name, value in {"theta": theta_P, "z": z, "share": z.new_ones(()), **context._asdict()}.items():
             self.register_buffer(name, value.detach().clone())
 
     def forward(self, inputs: HeadInputs) -> Tensor:

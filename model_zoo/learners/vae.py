@@ -51,6 +51,6 @@ class VaeLearner(ThetaGenerator):
         posterior = gaussian_from(self.encoder(self.encode(support)), start_std=self.vae.start_std)
         z = posterior.sample(self._generator) if training else posterior.mean
         theta = self.theta_from(self.decoder(z))
-        kl = kl_divergence(posterior, standard_gaussian(self.vae.latent))
+        kl = kl_divergence(posterior, standard_gaussian(self.vae.latent, self.device))
         loss = self.support_loss(support, "theta")
         return self.refined(theta, loss, training=training), self.vae.kl_weight * kl
