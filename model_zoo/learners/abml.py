@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_zoo.inner_loop import LossOf, Parameters, guarded_inner_loop, inner_loop
+from model_zoo.inner_loop import LossOf, Parameters, adaptation_loop
 from model_zoo.task_head import THETA_SIZE, theta_scale
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import TaskInputs
@@ -85,8 +85,5 @@ class AbmlLearner(TaskLearner):
             return torch.stack([loss({"theta": one}) for one in thetas["theta"]]).mean()
 
         inner = free_energy(mean_loss, prior, noise, kl_weight=self.abml.kl_weight)
-        steps = self.abml.steps
-        if training:
-            posterior = inner_loop(prior, inner, steps=steps, rates=self._rates, create_graph=True)
-            return draws(posterior, noise), self.abml.kl_weight * kl_divergence(posterior, prior)
-        return draws(guarded_inner_loop(prior, inner, steps=steps, rates=self._rates), noise), 0.0
+        posterior = adaptation_loop(prior, inner, steps=self.abml.steps, rates=self._rates, training=training)
+        return draws(posterior, noise), self.abml.kl_weight * kl_divergence(posterior, prior)
