@@ -24,7 +24,7 @@ from model_zoo.inner_loop import (
     in_turn,
     inner_loop,
 )
-from model_zoo.learners.abml import draws, free_energy, kl_divergence
+from model_zoo.learners.abml import draws, free_energy, total_kl
 from model_zoo.learners.bmaml import svgd_direction
 
 RATE = 0.01
@@ -263,4 +263,4 @@ class Abml(Maml):
     def outer_loss(self, tasks: Tasks) -> Tensor:
         loss = super().outer_loss(tasks)
         count = len(tasks.support_x)
-        return loss + self.kl_weight * kl_divergence(self.posterior, self.start(count)) / count
+        return loss + self.kl_weight * total_kl(self.posterior, self.start(count)) / count
