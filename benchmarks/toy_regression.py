@@ -1,43 +1,33 @@
-"""Sinusoid regression with the learners' equations: writes toy_regression.md beside this file.
+"""Sinusoid regression with the learners' equations, on the networks of tests/sinusoid_support.py.
 
-Run from the repository root: `OMP_NUM_THREADS=1 python -m benchmarks.toy_regression`; seven minutes of one core.
+Run from the repository root: `OMP_NUM_THREADS=1 python -m benchmarks.toy_regression [--write]`; seven minutes of one
+core. `--write` puts the figures into toy_regression.md.
 """
 
 from __future__ import annotations
 
-import subprocess
+import argparse
 import time
-from datetime import date
 from pathlib import Path
 
 import torch
 
-from tests.sinusoid_support import (
-    Abml,
-    Bmaml,
-    ChaserBmaml,
-    FirstOrderMaml,
-    Maml,
-    MetaSgd,
-    Pooled,
-    Reptile,
-    Tasks,
-    sample_tasks,
-)
+from benchmarks.pages import made_today, replace_figures
+from tests import sinusoid_support as toy
 
 STEPS = (1, 5, 10)
 SHOTS = (5, 10)
 FINN = (1.0, 1.0)
 LI = (0.8, 1.2)
-METHODS: list[tuple[str, type[Pooled], int]] = [
-    ("pooled training, best of 5 inner rates", Pooled, 4000),
-    ("MAML", Maml, 4000),
-    ("first-order MAML", FirstOrderMaml, 4000),
-    ("Reptile", Reptile, 1500),
-    ("Meta-SGD", MetaSgd, 4000),
-    ("BMAML, query loss", Bmaml, 700),
-    ("BMAML, chaser loss", ChaserBmaml, 700),
-    ("ABML", Abml, 700),
+METHODS: list[tuple[str, type[toy.Pooled], int]] = [
+    ("pooled training, best of 5 inner rates", toy.Pooled, 4000),
+    ("MAML", toy.Maml, 4000),
+    ("first-order MAML", toy.FirstOrderMaml, 4000),
+    ("Reptile", toy.Reptile, 1500),
+    ("Meta-SGD", toy.MetaSgd, 4000),
+    ("BMAML, query loss", toy.Bmaml, 700),
+    ("BMAML, chaser loss", toy.ChaserBmaml, 700),
+    ("ABML", toy.Abml, 700),
 ]
 PUBLISHED = {
     ("MAML", 5): "1.13 ± 0.18",
@@ -47,21 +37,11 @@ PUBLISHED = {
 }
 
 
-def test_tasks(shots: int, frequencies: tuple[float, float], *, seed: int) -> Tasks:
-    return sample_tasks(600, shots, 100, generator=torch.Generator().manual_seed(seed), frequencies=frequencies)
-
-
-def trained(method: type[Pooled], iterations: int, shots: int, frequencies: tuple[float, float]) -> Pooled:
+def trained(method: type[toy.Pooled], iterations: int, shots: int, frequencies: tuple[float, float]) -> toy.Pooled:
     learner = method(torch.Generator().manual_seed(0))
     learner.meta_train(iterations, shots, frequencies=frequencies)
-    if method is Pooled:
-        validation = test_tasks(shots, frequencies, seed=1)
-
-        def error(rate: float) -> float:
-            learner.rate = rate
-            return float(learner.errors(validation, 5).mean().nan_to_num(torch.inf))
-
-        learner.rate = min((0.001, 0.003, 0.01, 0.02, 0.03), key=error)
+    if method is toy.Pooled:
+        learner.take_best_rate(toy.unseen_tasks(600, shots, seed=1, frequencies=frequencies), 5)
     return learner
 
 
@@ -69,11 +49,11 @@ def cell(errors: torch.Tensor) -> str:
     return f"{errors.mean():.2f} ± {1.96 * errors.std() / len(errors) ** 0.5:.2f}"
 
 
-def measure(label: str, method: type[Pooled], iterations: int, shots: int, frequencies: tuple[float, float]) -> str:
+def measure(label: str, method: type[toy.Pooled], iterations: int, shots: int, frequencies: tuple[float, float]) -> str:
     start = time.process_time()
     learner = trained(method, iterations, shots, frequencies)
     seconds = time.process_time() - start
-    tasks = test_tasks(shots, frequencies, seed=2)
+    tasks = toy.unseen_tasks(600, shots, seed=2, frequencies=frequencies)
     cells = " | ".join(cell(learner.errors(tasks, steps)) for steps in STEPS)
     published = f" | {PUBLISHED[label, shots]}" if frequencies == LI else ""
     row = f"| {label} | {shots} | {iterations} | {seconds:.0f} | {cells}{published} |"
@@ -82,21 +62,14 @@ def measure(label: str, method: type[Pooled], iterations: int, shots: int, frequ
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     finn = [measure(*row, shots, FINN) for shots in SHOTS for row in METHODS]
-    li = [measure(*row, shots, LI) for shots in SHOTS for row in METHODS if row[1] in (Maml, MetaSgd)]
+    li = [measure(*row, shots, LI) for shots in SHOTS for row in METHODS if row[1] in (toy.Maml, toy.MetaSgd)]
     columns = "| method | shots | outer steps | CPU s | 1 step | 5 steps | 10 steps |"
-    text = f"""# Sinusoid regression with the learners' equations
-
-{date.today().isoformat()}, commit {commit}, one CPU core, {time.process_time() / 60:.1f} CPU minutes:
-
-    OMP_NUM_THREADS=1 python -m benchmarks.toy_regression
-
-Mean squared error on 100 query points after 1, 5 and 10 inner steps, mean over 600 unseen tasks ± 95 % interval over
-tasks; one meta-seed. Every method is meta-trained for one inner step (Reptile: ten) with as many shots as it is tested
-with, in batches of 25 tasks. The network is 1 - 40 - 40 - 1 with ReLU, initialised as torch.nn.Linear is.
+    figures = f"""{made_today()}, {time.process_time() / 60:.1f} CPU minutes.
 
 ## Finn et al. 2017, section 5.1: amplitude and phase vary
 
@@ -106,13 +79,13 @@ with, in batches of 25 tasks. The network is 1 - 40 - 40 - 1 with ReLU, initiali
 
 ## Li et al. 2017, section 4.1: the frequency varies too
 
-Published: Meta-SGD paper, table 1, as many shots in training as in the test, one inner step.
-
 {columns} published, 1 step |
 |{"---|" * 8}
 {chr(10).join(li)}
 """
-    Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
+    print(figures)
+    if arguments.write:
+        replace_figures(Path(__file__).with_suffix(".md"), figures)
 
 
 if __name__ == "__main__":

@@ -218,11 +218,3 @@ def file_lock(path: Path, *, timeout_seconds: float = 60.0) -> Iterator[None]:
                     ) from error
                 time.sleep(_LOCK_POLL_SECONDS)
         yield
-
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def harmless_cell(value: str | float | None) -> str | float | None:
-    """A CSV cell; text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value

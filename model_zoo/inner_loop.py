@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -95,11 +96,13 @@ def adaptation_loop(
     steps: int,
     rates: Mapping[str, Tensor | float],
     training: bool,
+    order: Literal[1, 2] = 2,
+    direction: Direction = gradient_direction,
 ) -> Parameters:
-    """Second-order `inner_loop` in training, `guarded_inner_loop` on a new line."""
+    """`inner_loop` of the given order in training, `guarded_inner_loop` on a new line."""
     if training:
-        return inner_loop(start, loss_of, steps=steps, rates=rates, create_graph=True)
-    return guarded_inner_loop(start, loss_of, steps=steps, rates=rates)
+        return inner_loop(start, loss_of, steps=steps, rates=rates, create_graph=order == 2, direction=direction)
+    return guarded_inner_loop(start, loss_of, steps=steps, rates=rates, direction=direction)
 
 
 def near(start: Mapping[str, Tensor], loss_of: LossOf, *, unit: Tensor | float, weight: float) -> LossOf:

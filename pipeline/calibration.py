@@ -101,13 +101,17 @@ class PooledCalibration:
         return tuple(line for line, value in medians.items() if value > centre + _STRAYS * width + 1e-9)
 
     def sample(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The deviations of the lines that did not stray, ascending, and their weights: lines alike, 1 in sum."""
+        """The deviations of the lines that did not stray, and their weights, see `lines_alike`."""
         strayed = self.strayed
-        kept = [values for line, values in self.deviations.items() if line not in strayed]
-        deviations = np.concatenate([np.asarray(values, np.float64) for values in kept])
-        weights = np.concatenate([np.full(len(values), 1 / (len(values) * len(kept))) for values in kept])
-        order = np.argsort(deviations, kind="stable")
-        return deviations[order], weights[order]
+        return lines_alike([values for line, values in self.deviations.items() if line not in strayed])
+
+
+def lines_alike(lines: Sequence[Sequence[float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """All values of some lines, ascending, and their weights: every line counts the same, 1 in sum."""
+    deviations = np.concatenate([np.asarray(values, np.float64) for values in lines])
+    weights = np.concatenate([np.full(len(values), 1 / (len(values) * len(lines))) for values in lines])
+    order = np.argsort(deviations, kind="stable")
+    return deviations[order], weights[order]
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def pool(episodes: Sequence[SourceScores]) -> PooledCalibration:
     prior = max(prior, 1e-3)
     deviations: dict[str, list[float]] = {}
     for episode in usable:
-        mean, spread = _centre(episode.leave_one_out, prior)
+        mean, spread = centre(episode.leave_one_out, prior)
         deviations.setdefault(episode.line, []).extend(((episode.good_query - mean) / spread).tolist())
     return PooledCalibration(deviations={line: tuple(sorted(v)) for line, v in deviations.items()}, spread=prior)
 
@@ -160,12 +164,12 @@ def calibrate(
         got = str(target_false_reject_rate)
         raise ConfigError("a false-reject rate above 0 and at most 0.5", got, "state the share of good parts to reject")
     assert len(leave_one_out) >= 1
-    mean, spread = _centre(leave_one_out, pooled.spread if pooled else _DEFAULT_SPREAD)
+    mean, spread = centre(leave_one_out, pooled.spread if pooled else _DEFAULT_SPREAD)
     review_rate = min(0.5, _REVIEW_FACTOR * target_false_reject_rate)
     if pooled:
         deviations, weights = pooled.sample()
         quantile, review_quantile = (
-            _weighted_quantile(deviations, weights, rate) for rate in (target_false_reject_rate, review_rate)
+            weighted_quantile(deviations, weights, rate) for rate in (target_false_reject_rate, review_rate)
         )
         expected = float(weights[deviations >= quantile].sum())
         method, count = "pooled leave-one-out", len(leave_one_out) + len(deviations)
@@ -187,7 +191,7 @@ def calibrate(
     )
 
 
-def _centre(scores: NDArray[np.float64], prior: float) -> tuple[float, float]:
+def centre(scores: NDArray[np.float64], prior: float) -> tuple[float, float]:
     """Mean and shrunk standard deviation of one support's LOO scores."""
     n = len(scores)
     variance = float(np.var(scores, ddof=1)) if n > 1 else 0.0
@@ -197,7 +201,7 @@ def _centre(scores: NDArray[np.float64], prior: float) -> tuple[float, float]:
     )
 
 
-def _weighted_quantile(ascending: NDArray[np.float64], weights: NDArray[np.float64], rate: float) -> float:
+def weighted_quantile(ascending: NDArray[np.float64], weights: NDArray[np.float64], rate: float) -> float:
     """The smallest deviation that at most `rate` of the weight lies at or above.
 
     Just past the largest when even that is too much: "fewer than we have seen" is not promised by what was seen.

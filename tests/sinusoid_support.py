@@ -24,10 +24,11 @@ from model_zoo.inner_loop import (
     in_turn,
     inner_loop,
 )
-from model_zoo.learners.abml import draws, free_energy, kl_divergence
+from model_zoo.learners.abml import draws, free_energy, total_kl
 from model_zoo.learners.bmaml import svgd_direction
 
 RATE = 0.01
+INNER_RATES = (0.001, 0.003, 0.01, 0.02, 0.03)
 SIZES = (1, 40, 40, 1)
 
 
@@ -52,6 +53,11 @@ def sample_tasks(
     x = uniform(-5.0, 5.0, shots + queries)
     y = amplitude * torch.sin(frequency * x + phase)
     return Tasks(x[:, :shots], y[:, :shots], x[:, shots:], y[:, shots:])
+
+
+def unseen_tasks(count: int, shots: int, *, seed: int, frequencies: tuple[float, float] = (1.0, 1.0)) -> Tasks:
+    """Tasks for a test: equal for equal seeds, 100 query points each."""
+    return sample_tasks(count, shots, 100, generator=torch.Generator().manual_seed(seed), frequencies=frequencies)
 
 
 def initial_mlp(generator: torch.Generator) -> Parameters:
@@ -153,6 +159,16 @@ class Pooled:
         """Mean squared error on the query of each task (T,) after `steps` steps on its support."""
         predictions = self.predictions(self.adapted(tasks, steps, create_graph=False), tasks.query_x)
         return squared_errors(predictions.detach(), tasks.query_y)
+
+    def take_best_rate(self, tasks: Tasks, steps: int) -> float:
+        """Set the inner rate to that of INNER_RATES with the least mean error after `steps` steps; return the error."""
+
+        def error(rate: float) -> float:
+            self.rate = rate
+            return float(self.errors(tasks, steps).mean().nan_to_num(torch.inf))
+
+        self.rate = min(INNER_RATES, key=error)
+        return error(self.rate)
 
 
 class Maml(Pooled):
@@ -263,4 +279,4 @@ class Abml(Maml):
     def outer_loss(self, tasks: Tasks) -> Tensor:
         loss = super().outer_loss(tasks)
         count = len(tasks.support_x)
-        return loss + self.kl_weight * kl_divergence(self.posterior, self.start(count)) / count
+        return loss + self.kl_weight * total_kl(self.posterior, self.start(count)) / count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import struct
@@ -176,8 +177,18 @@ def test_a_bundle_with_one_byte_changed(run: Run, plant: Path, home: Path):
     said(code, error, "head.onnx")
 
 
-def test_a_file_name_is_no_formula_in_the_csv(run: Run, plant: Path, tmp_path: Path):
-    write_image(plant / "=1+1.png", brightness=40, seed=9)
-    code, _, error = run("score", LINE, plant, "--csv", tmp_path / "rows.csv")
-    assert code == 0, error
-    assert "\n'=1+1.png," in (tmp_path / "rows.csv").read_text()
+def test_a_file_name_is_no_formula_and_no_new_row_in_the_csv(run: Run, plant: Path, tmp_path: Path):
+    formula, torn = "=cmd|' C calc'!A0.png", 'a "b",\nc.png'
+    write_image(plant / formula, brightness=40, seed=9)
+    (plant / torn).write_text("no image")
+    code, _, error = run("score", LINE, plant, "--csv", tmp_path / "rows.csv", "--json", tmp_path / "rows.json")
+    assert code == 1, error
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        from_csv = {row["path"]: row for row in csv.DictReader(file)}
+    from_json = {row["path"]: row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    assert from_csv.keys() == {f"'{formula}", torn, "good_0.png", "good_1.png"}, "a spreadsheet must not run it"
+    assert from_json.keys() == {formula, torn, "good_0.png", "good_1.png"}
+    assert float(from_csv[f"'{formula}"]["score"]) == from_json[formula]["score"]
+    assert from_csv[f"'{formula}"]["decision"] == from_json[formula]["decision"]
+    assert from_csv[torn]["reason"] == from_json[torn]["reason"]
+    assert from_csv[torn]["status"] == from_json[torn]["status"] == "unreadable"

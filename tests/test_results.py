@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import csv
-import json
 import os
 import pwd
 import shutil
@@ -19,7 +17,6 @@ from sqlalchemy import create_engine, text
 
 from deploy.bundles.bundle import Bundle, write_bundle
 from deploy.results.database import parse_url
-from deploy.results.export import export_csv, export_json
 from deploy.results.records import Duplicate, path_text
 from deploy.results.schema import VERSION_TABLE, Base, ResultRow, ResultStatus, RunStatus
 from deploy.results.store import ResultStore
@@ -206,25 +203,6 @@ def test_runs_begin_and_finish(store: ResultStore, bundle: Bundle) -> None:
     assert earliest.finished_at >= earliest.started_at
     assert (earliest.bundle_id, earliest.folder, earliest.device) == (bundle.id, "/images", "cpu")
     assert store.runs(line="other") == []
-
-
-def test_rows_go_out_as_csv_and_json(store: ResultStore, bundle: Bundle, tmp_path: Path) -> None:
-    run = begin(store, bundle)
-    store.add(
-        [scored(run, bundle, 1, score=0.1), unreadable(run, bundle, "=cmd|' /C calc'!A0", number=2, reason='a "b",\nc')]
-    )
-    rows = store.query()
-    assert export_csv(tmp_path / "rows.csv", store.stream()) == export_json(tmp_path / "rows.json", store.stream()) == 2
-    with (tmp_path / "rows.csv").open(newline="") as file:
-        from_csv = list(csv.DictReader(file))
-    from_json = json.loads((tmp_path / "rows.json").read_text())
-    assert from_csv[0]["image_path"] == "'=cmd|' /C calc'!A0", "a spreadsheet must not run it"
-    assert from_csv[0]["reason"] == from_json[0]["reason"] == 'a "b",\nc'
-    assert float(from_csv[1]["score"]) == from_json[1]["score"] == 0.1
-    assert from_json[1]["decision"] == from_csv[1]["decision"] == "PASS"
-    assert datetime.fromisoformat(from_json[1]["scored_at"]) == rows[1].scored_at
-    assert export_json(tmp_path / "none.json", []) == 0
-    assert json.loads((tmp_path / "none.json").read_text()) == []
 
 
 def test_threads_and_processes_write_at_once(database: str, bundle: Bundle) -> None:

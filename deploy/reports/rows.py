@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from deploy.storage import harmless_cell, replacing_text
+from deploy.storage import replacing_text
 from pipeline.calibration import Decision
 
 ROWS_FORMAT = 1
@@ -32,6 +32,7 @@ class ReportRow:
 
 
 COLUMNS = ("path", "sha256", "status", "score", "decision", "reason")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
@@ -48,7 +49,7 @@ def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
-            writer.writerow(harmless_cell(value) for value in _values(row).values())
+            writer.writerow(_harmless_cell(value) for value in _values(row).values())
     return count
 
 
@@ -79,3 +80,8 @@ def _values(row: ReportRow) -> dict[str, Any]:
     given = asdict(row) | {"status": row.status}
     assert given.keys() == set(COLUMNS) == {field.name for field in fields(row)} | {"status"}
     return {name: given[name] for name in COLUMNS}
+
+
+def _harmless_cell(value: str | float | None) -> str | float | None:
+    """A CSV cell; text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_zoo.inner_loop import LossOf, Parameters, guarded_inner_loop, inner_loop
+from model_zoo.gaussians import Gaussian, kl_divergence
+from model_zoo.inner_loop import LossOf, Parameters, adaptation_loop
 from model_zoo.task_head import THETA_SIZE, theta_scale
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import TaskInputs
@@ -29,19 +30,14 @@ def draws(gaussians: Parameters, noise: Mapping[str, Tensor]) -> Parameters:
     return {name: value[0] + value[1].exp() * noise[name] for name, value in gaussians.items()}
 
 
-def kl_divergence(q: Parameters, p: Parameters) -> Tensor:
-    """KL(q || p) of two Gaussians with diagonal covariance, as in `draws`, in nats over all tensors together."""
-    parts = []
-    for name, (mean, log_sigma) in q.items():
-        prior_mean, prior_log_sigma = p[name]
-        spread = (2 * (log_sigma - prior_log_sigma)).exp() + ((mean - prior_mean) / prior_log_sigma.exp()).square()
-        parts.append((prior_log_sigma - log_sigma + (spread - 1) / 2).sum())
-    return torch.stack(parts).sum()
+def total_kl(q: Parameters, p: Parameters) -> Tensor:
+    """KL(q || p) of Gaussians as in `draws`, in nats over all tensors together."""
+    return torch.stack([kl_divergence(Gaussian(*q[name]), Gaussian(*p[name])).sum() for name in q]).sum()
 
 
 def free_energy(loss_of_draws: LossOf, prior: Parameters, noise: Mapping[str, Tensor], *, kl_weight: float) -> LossOf:
     """The inner loss as a function of the posterior: the loss of its draws plus kl_weight * KL(posterior || prior)."""
-    return lambda q: loss_of_draws(draws(q, noise)) + kl_weight * kl_divergence(q, prior)
+    return lambda q: loss_of_draws(draws(q, noise)) + kl_weight * total_kl(q, prior)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +84,5 @@ class AbmlLearner(TaskLearner):
 
         inner = free_energy(mean_loss, prior, noise, kl_weight=self.abml.kl_weight)
         rates: dict[str, Tensor | float] = {"theta": self.rates}
-        steps = self.abml.steps
-        if training:
-            posterior = inner_loop(prior, inner, steps=steps, rates=rates, create_graph=True)
-            return draws(posterior, noise), self.abml.kl_weight * kl_divergence(posterior, prior)
-        return draws(guarded_inner_loop(prior, inner, steps=steps, rates=rates), noise), 0.0
+        posterior = adaptation_loop(prior, inner, steps=self.abml.steps, rates=rates, training=training)
+        return draws(posterior, noise), self.abml.kl_weight * total_kl(posterior, prior)

@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from model_zoo.inner_loop import LossOf, Parameters, guarded_inner_loop, half_squared_distance, inner_loop
+from model_zoo.inner_loop import LossOf, Parameters, adaptation_loop, half_squared_distance, inner_loop
 from model_zoo.task_head import THETA_SIZE, theta_scale
 from model_zoo.task_learner import TaskLearner, TaskLearnerConfig, with_gradient_of
 from model_zoo.tasks import PreparedTask, TaskInputs
@@ -89,11 +89,15 @@ class BmamlLearner(TaskLearner):
 
     def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
         """The particles (M, P) after SVGD on the support; on a new line a step counts only if their mean loss falls."""
-        start, loss = {"theta": self.theta0 + self.offsets}, self._sum_of_losses(support)
-        if training:
-            return self._svgd(start, loss, steps=self.bmaml.steps, create_graph=True), 0.0
-        adapted = guarded_inner_loop(start, loss, steps=self.bmaml.steps, rates=self._rates, direction=self._direction)
-        return adapted, 0.0
+        particles = adaptation_loop(
+            {"theta": self.theta0 + self.offsets},
+            self._sum_of_losses(support),
+            steps=self.bmaml.steps,
+            rates=self._rates,
+            training=training,
+            direction=self._direction,
+        )
+        return particles, 0.0
 
     def task_loss(self, task: PreparedTask) -> Tensor:
         """The query loss; under the chaser objective a value only, and the gradient is the chaser loss's.
@@ -105,20 +109,17 @@ class BmamlLearner(TaskLearner):
             return super().task_loss(task)
         of_support, of_query = (self._sum_of_losses(part) for part in task)
         chaser, _ = self.adapted(task.support, training=True)
-        leader = self._svgd(
+        leader = inner_loop(
             {"theta": chaser["theta"].detach()},
             lambda particles: of_support(particles) + of_query(particles),
             steps=self.bmaml.leader_steps,
+            rates=self._rates,
             create_graph=False,
+            direction=self._direction,
         )
         with torch.no_grad():
             value = self.query_loss(chaser, task.query)
         return with_gradient_of(2 * half_squared_distance(chaser, leader), value)
-
-    def _svgd(self, start: Parameters, loss: LossOf, *, steps: int, create_graph: bool) -> Parameters:
-        return inner_loop(
-            start, loss, steps=steps, rates=self._rates, create_graph=create_graph, direction=self._direction
-        )
 
     def _sum_of_losses(self, support: TaskInputs) -> LossOf:
         """The particles' losses, summed, so that the gradient at each particle is its own."""

@@ -2,6 +2,9 @@
 
 theta = theta0 + G(c(support)) * scale, then `steps` guarded gradient steps.
 
+The plain one: unlike the learners on `model_zoo.theta_generator` it starts a new line at the generated theta even where
+theta0 has the lower support loss, and no proximal term holds the steps back.
+
 Sources: Ha, Dai & Le, "HyperNetworks", ICLR 2017; Przewięźlikowski et al., "HyperMAML", 2022.
 """
 

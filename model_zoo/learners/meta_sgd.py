@@ -15,51 +15,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_zoo.inner_loop import Parameters, adaptation_loop, bounded_rates
-from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
-from model_zoo.tasks import TaskInputs
+from model_zoo.inner_loop import bounded_rates
+from model_zoo.learned_start import LearnedStart, LearnedStartConfig
 from pipeline.features import BackboneSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetaSgdConfig(TaskLearnerConfig):
-    """Inner loop settings.
+class MetaSgdConfig(LearnedStartConfig):
+    """`rate` and `trunk_inner_rate` are where learned rates start; `factor` times that is the most they can reach."""
 
-    Args:
-        steps: inner steps.
-        most: bound of theta's rates. trunk_most: of those of the trunk's last convolution.
-        first: where all rates start, as a share of their bound.
-        proximal: weight of the squared distance to the initialisation in the support loss, in units of theta's scale.
-    """
-
-    steps: int = 5
-    most: float = 0.4
-    trunk_most: float = 0.08
-    first: float = 0.25
-    proximal: float = 0.02
+    factor: float = 4.0
 
 
-class MetaSgdLearner(TaskLearner):
+class MetaSgdLearner(LearnedStart):
     """See the module."""
 
     name = "meta_sgd"
 
     def __init__(self, spec: BackboneSpec, config: MetaSgdConfig, *, seed: int) -> None:
         super().__init__(spec, config, seed=seed)
-        self.meta_sgd = config
-        raw = torch.logit(torch.tensor(config.first))
-        self.raw_rates = nn.ParameterList(
-            nn.Parameter(raw.expand(value.shape).clone()) for value in self.initial_parameters("local").values()
-        )
+        self.most = {name: config.factor * float(rate) for name, rate in super().rates().items()}
+        raw = torch.logit(torch.tensor(1 / config.factor))
+        self.raw_rates = nn.ParameterList(nn.Parameter(raw.expand(p.shape).clone()) for p in self.start().values())
 
     def rates(self) -> dict[str, Tensor | float]:
         """The learned rate of every parameter that adapts, by name, each of that parameter's shape."""
-        raw = dict(zip(self.initial_parameters("local"), self.raw_rates, strict=True))
-        most = {name: self.meta_sgd.most if name == "theta" else self.meta_sgd.trunk_most for name in raw}
-        return bounded_rates(raw, most)
-
-    def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
-        """A few steps at the learned rates; guarded on a new line."""
-        start, rates = self.initial_parameters("local"), self.rates()
-        loss = self.support_loss(support, "local", proximal=self.meta_sgd.proximal)
-        return adaptation_loop(start, loss, steps=self.meta_sgd.steps, rates=rates, training=training), 0.0
+        return bounded_rates(dict(zip(self.start(), self.raw_rates, strict=True)), self.most)

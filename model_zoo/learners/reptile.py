@@ -16,31 +16,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_zoo.inner_loop import Parameters, guarded_inner_loop, half_squared_distance, in_turn, inner_loop
-from model_zoo.task_learner import TaskLearner, TaskLearnerConfig, with_gradient_of
-from model_zoo.tasks import PreparedTask, TaskInputs
+from model_zoo.inner_loop import half_squared_distance, in_turn, inner_loop
+from model_zoo.learned_start import LearnedStart, LearnedStartConfig
+from model_zoo.task_learner import with_gradient_of
+from model_zoo.tasks import PreparedTask
 from pipeline.features import BackboneSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReptileConfig(TaskLearnerConfig):
-    """Inner loop settings.
+class ReptileConfig(LearnedStartConfig):
+    """`outer_inner_steps`: inner steps in the outer loop, on support and query in turn; `steps` is for a new line."""
 
-    Args:
-        steps: inner steps on a new line.
-        outer_inner_steps: inner steps in the outer loop, on support and query in turn.
-        rate: of theta. trunk_inner_rate: of the trunk's last convolution.
-        proximal: weight of the squared distance to the initialisation in the support loss, in units of theta's scale.
-    """
-
-    steps: int = 5
     outer_inner_steps: int = 6
-    rate: float = 0.1
-    trunk_inner_rate: float = 0.02
-    proximal: float = 0.02
 
 
-class ReptileLearner(TaskLearner):
+class ReptileLearner(LearnedStart):
     """See the module."""
 
     name = "reptile"
@@ -48,24 +38,15 @@ class ReptileLearner(TaskLearner):
     def __init__(self, spec: BackboneSpec, config: ReptileConfig, *, seed: int) -> None:
         super().__init__(spec, config, seed=seed)
         self.reptile = config
-        start = self.initial_parameters("local")
-        self._rates = {name: config.rate if name == "theta" else config.trunk_inner_rate for name in start}
-
-    def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
-        """A few guarded steps on the support; the outer loop does not differentiate through them and never asks."""
-        assert not training
-        start = self.initial_parameters("local")
-        loss = self.support_loss(support, "local", proximal=self.reptile.proximal)
-        return guarded_inner_loop(start, loss, steps=self.reptile.steps, rates=self._rates), 0.0
 
     def task_loss(self, task: PreparedTask) -> Tensor:
         """The query loss of the adapted parameters as a value; the gradient is Reptile's, start - adapted."""
         if self._steps_done <= self.config.pooled_steps:
             return super().task_loss(task)
-        start = self.initial_parameters("local")
-        loss = in_turn(*(self.support_loss(part, "local") for part in task))
+        start = self.start()
+        loss = in_turn(*(self.support_loss(part, self.adapts) for part in task))
         steps = self.reptile.outer_inner_steps
-        adapted = inner_loop(start, loss, steps=steps, rates=self._rates, create_graph=False)
+        adapted = inner_loop(start, loss, steps=steps, rates=self.rates(), create_graph=False)
         with torch.no_grad():
             value = self.query_loss(adapted, task.query)
         return with_gradient_of(half_squared_distance(start, adapted), value)

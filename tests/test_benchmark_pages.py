@@ -1,0 +1,32 @@
+"""A benchmark's command writes its own part of its page and no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pages import BEGIN, END, replace_figures
+
+PAGES = sorted(path for path in (Path(__file__).parents[1] / "benchmarks").glob("*.md") if BEGIN in path.read_text())
+
+
+def test_new_figures_leave_the_prose(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text(f"# Title\n\nBefore.\n\n{BEGIN}\n\nold\n\n{END}\n\nAfter.\n")
+    replace_figures(page, "| new |\n")
+    assert page.read_text() == f"# Title\n\nBefore.\n\n{BEGIN}\n\n| new |\n\n{END}\n\nAfter.\n"
+    page.write_text("prose only")
+    with pytest.raises(ValueError, match="put them in"):
+        replace_figures(page, "| new |")
+    assert page.read_text() == "prose only"
+
+
+def test_the_pages_have_one_place_for_figures(tmp_path: Path):
+    assert {page.stem for page in PAGES} == {"memory_bank", "scale", "toy_regression"}
+    for page in PAGES:
+        before, after = page.read_text().split(BEGIN)[0], page.read_text().split(END)[1]
+        copy = tmp_path / page.name
+        copy.write_text(page.read_text())
+        replace_figures(copy, "figures")
+        assert copy.read_text() == f"{before}{BEGIN}\n\nfigures\n\n{END}{after}"
