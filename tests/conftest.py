@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -19,7 +20,14 @@ hypothesis.settings.register_profile("ci", derandomize=True)  # a landing does n
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
-SLOWEST_FIRST = ("test_readme.py", "test_prefect_server.py", "test_learners.py", "test_jobs.py", "test_flows.py")
+SLOWEST_FIRST = (
+    "test_readme.py",
+    "test_prefect_server.py",
+    "test_learners.py",
+    "test_jobs.py",
+    "test_flows.py",
+    "test_score_job.py",
+)
 """Files that take minutes: two workers share the whole run evenly only if these do not come last."""
 
 
@@ -37,3 +45,15 @@ def real_lines() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real product lines at {folder}: set LINEWISE_LINES to run this test")
     return folder
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Writes bytes to a file of this test and returns its path."""
+
+    def write(data: bytes, name: str = "image.png") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return write
