@@ -9,11 +9,13 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deploy.engine.runtime import Device, resolve_device
 from deploy.exporting.export import export_backbone
 from model_zoo.backbones import Backbone, build_backbone
 from model_zoo.channel_std import generated_images
@@ -21,6 +23,7 @@ from pipeline.features import BackboneArtefact
 from pipeline.learner import AnomalyHead, AnomalyOutput
 
 SIZE = 128  # a quarter of the pixels of the default: the same graph, four times as fast
+NAMES = ["level_0", "level_1"]
 GROUPS = ((0, 0, 24), (0, 24, 40), (1, 0, 80), (1, 80, 112))
 
 
@@ -102,3 +105,13 @@ class SmallHead(AnomalyHead):
         logits = self.trunk(torch.cat([*maps, torch.log1p(residual)], 1))[:, 0]
         anomaly_map = self.base_weight * torch.cat(maps, 1).mean(1) + logits
         return AnomalyOutput(anomaly_map.flatten(1).topk(3, dim=1).values.mean(1), anomaly_map, nearest)
+
+
+def operators(path: Path) -> list[str]:
+    """What a graph computes with, node by node."""
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def cuda_works() -> bool:
+    """Whether this machine has a GPU that onnxruntime can use."""
+    return resolve_device(Device.AUTO).device is Device.CUDA

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -26,6 +27,7 @@ SLOWEST_FIRST = (
     "test_learner_devices.py",
     "test_jobs.py",
     "test_flows.py",
+    "test_score_job.py",
 )
 """Files that take minutes: two workers share the whole run evenly only if these do not come last."""
 
@@ -44,3 +46,15 @@ def real_lines() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real product lines at {folder}: set LINEWISE_LINES to run this test")
     return folder
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Writes bytes to a file of this test and returns its path."""
+
+    def write(data: bytes, name: str = "image.png") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return write

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -202,3 +202,21 @@ def write_image(path: Path, *, brightness: int, seed: int = 0, size: int = 48) -
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
     return path
+
+
+def later_draft(registry: Registry, version: str, day: int, line: str = "mvtec/pill") -> BundleDraft:
+    """What a later version of a line says of itself, on the backbone of the live one."""
+    return make_draft(
+        line=line,
+        version=version,
+        onnx_sha256=registry.live("mvtec/pill").manifest.backbone.onnx_sha256,
+        created_at=datetime(2026, 1, 2, tzinfo=UTC) + timedelta(days=day),
+    )
+
+
+def write_versions(home: Path) -> Registry:
+    """A plant whose line has the versions v1 (live), v2 and v3."""
+    registry = write_plant(home)
+    for number in (2, 3):
+        registry.add(later_draft(registry, f"v{number}", number), {**bundle_files(), "head.onnx": head_graph()})
+    return registry

@@ -1,17 +1,12 @@
-"""The jobs of scoring and export as plain functions, what runs show, and flows against one real Prefect API."""
+"""Names that stand in two places, and flows against one real Prefect API."""
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 prefect = pytest.importorskip("prefect", reason="the extra `flows` is not installed")
@@ -26,15 +21,8 @@ import flows.meta_train  # noqa: E402
 import flows.score  # noqa: E402
 from deploy.bundles.registry import Registry  # noqa: E402
 from deploy.engine.runtime import Device  # noqa: E402
-from deploy.reports.gallery import GalleryItem  # noqa: E402
-from deploy.reports.overlay import encode_jpeg  # noqa: E402
-from deploy.results.store import ResultStore  # noqa: E402
 from flows import artifacts, bootstrap, runs  # noqa: E402
 from flows.evaluation.outputs import require_writable, rows_as_json  # noqa: E402
-from flows.jobs import adapt as adapt_job  # noqa: E402
-from flows.jobs import export as export_job  # noqa: E402
-from flows.jobs import score as score_job  # noqa: E402
-from flows.jobs import score_pictures  # noqa: E402
 from flows.jobs.progress import Progress  # noqa: E402
 from flows.jobs.requests import (  # noqa: E402
     AdaptNewLinesRequest,
@@ -42,17 +30,12 @@ from flows.jobs.requests import (  # noqa: E402
     EvaluateRequest,
     ExportRequest,
     LearnerName,
-    ScoreRequest,
 )
 from model_zoo.learner_table import LEARNERS  # noqa: E402
-from pipeline.calibration import Decision  # noqa: E402
-from pipeline.errors import BundleError, ConfigError, DeviceError, LineError, StorageError  # noqa: E402
+from pipeline.errors import LineError, StorageError  # noqa: E402
 from pipeline.settings import DeviceName, Settings, load_settings  # noqa: E402
-from pipeline.support import AUGMENTATIONS  # noqa: E402
 from pipeline.synthetic.lines import write_line  # noqa: E402
-
-LINE = "Line_A/7"
-SIZE = 64
+from tests.adapted_home import LINE, SIZE, adapt_in_home, score_request, take_home  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -62,173 +45,19 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def adapted_home(line: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder with one registered line."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LINEWISE_HOME", str(home))
-        result = adapt_job.run(AdaptRequest(line=LINE, images=line, size=SIZE, good=3, defects=2), load_settings())
-    assert result.live
-    assert (result.good, result.defects) == (3, 2)
-    return home
+    return adapt_in_home(line, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
 def home(adapted_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that home, for one test."""
-    copied = shutil.copytree(adapted_home, tmp_path / "home")
-    monkeypatch.setenv("LINEWISE_HOME", str(copied))
-    monkeypatch.delenv("LINEWISE_DATABASE_URL", raising=False)
-    return copied
+    return take_home(adapted_home, tmp_path / "home", monkeypatch)
 
 
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[None]:
     with prefect_test_harness(server_startup_timeout=120):
         yield
-
-
-# --- the jobs of scoring and export, without Prefect
-
-
-def score(request: ScoreRequest) -> score_job.ScoreResult:
-    return score_job.run(request, load_settings())
-
-
-def export(request: ExportRequest) -> export_job.ExportResult:
-    return export_job.run(request, load_settings())
-
-
-def score_request(folder: Path, **changes: Any) -> ScoreRequest:
-    return ScoreRequest(**({"line": LINE, "images": folder / "test", "device": DeviceName.CPU, "workers": 1} | changes))
-
-
-def test_scoring_writes_rows_report_json_and_csv(home, line):
-    result = score(score_request(line))
-    assert result.summary.found == 10
-    assert result.summary.scored == 10
-    assert sum(result.summary.decisions.values()) == 10
-    for path in (result.report, result.json_path, result.csv_path):
-        assert path.is_relative_to(home / "reports")
-    rows = json.loads(result.json_path.read_text())
-    assert rows["line"] == LINE
-    assert len(rows["rows"]) == 10
-    assert {row["path"] for row in rows["rows"]} == {
-        str(path.relative_to(line / "test")) for path in (line / "test").rglob("*.png")
-    }
-    assert len(result.csv_path.read_text().splitlines()) == 11
-    html = result.report.read_text()
-    assert "data:image/jpeg;base64," in html
-    assert not re.search(r'(src|href)="https?:', html)
-    with ResultStore(load_settings().database) as store:
-        assert len(store.query(line=LINE)) == 10
-
-
-def test_scoring_again_scores_nothing_twice(home, line):
-    first = score(score_request(line))
-    second = score(score_request(line))
-    assert (second.summary.scored, second.summary.skipped) == (0, 10)
-    assert np.allclose(first.summary.scores, second.summary.scores)
-    assert second.report != first.report
-    assert "had a score of this bundle already" in second.report.read_text()
-    flagged = {item.name for item in first.gallery if item.decision is not Decision.PASS}
-    assert {item.name for item in second.gallery} == flagged, "flagged earlier, shown with that overlay"
-
-
-def test_a_schedule_does_not_fill_the_disk_with_reports(home, line, monkeypatch):
-    monkeypatch.setenv("LINEWISE_KEEP_REPORTS", "2")
-    own = home / "reports" / "Line_A-7" / "mine"
-    own.mkdir(parents=True)
-    made = [score(score_request(line)).report.parent for _ in range(3)]
-    assert own.is_dir()
-    assert [folder.is_dir() for folder in made].count(True) == 2
-
-
-def test_outputs_go_where_the_request_says(home, line, tmp_path):
-    result = score(
-        score_request(line, report=tmp_path / "out" / "r.html", json_path=tmp_path / "j.json", overlays=False)
-    )
-    assert result.report == tmp_path / "out" / "r.html"
-    assert result.csv_path == tmp_path / "out" / "r.csv"
-    assert json.loads((tmp_path / "j.json").read_text())["images"] == 10
-    assert not (home / "overlays").exists()
-
-
-def test_an_unreadable_image_is_named_and_the_rest_scored(home, line, tmp_path):
-    images = shutil.copytree(line / "test", tmp_path / "images")
-    broken = images / "good" / "000.png"
-    broken.write_bytes(broken.read_bytes()[:200])
-    (images / "text.png").write_text("not an image")
-    result = score(score_request(line, images=images))
-    assert result.summary.scored == 9
-    assert {file.path.name for file in result.summary.unreadable_files} == {"000.png", "text.png"}
-    rows = json.loads(result.json_path.read_text())["rows"]
-    assert sum(row["status"] == "unreadable" for row in rows) == 2
-
-
-def test_export_and_score_the_pack_elsewhere(home, line, tmp_path, monkeypatch):
-    packed = export(ExportRequest(line=LINE, destination=tmp_path / "pack"))
-    assert packed.version == Registry(home).live_version(LINE)
-    assert packed.files == sum(path.is_file() for path in (tmp_path / "pack").rglob("*"))
-    here = score(score_request(line))
-    monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "another machine"))
-    there = score(score_request(line, bundle=tmp_path / "pack"))
-    assert np.array_equal(here.summary.scores, there.summary.scores)
-    with pytest.raises(BundleError, match="of line 'other'"):
-        score(score_request(line, line="other", bundle=tmp_path / "pack"))
-    with pytest.raises(StorageError, match="something there"):
-        monkeypatch.setenv("LINEWISE_HOME", str(home))
-        export(ExportRequest(line=LINE, destination=tmp_path / "pack"))
-
-
-def test_one_changed_byte_in_the_bundle_stops_scoring(home, line):
-    (head,) = (home / "lines").rglob("head.onnx")
-    content = bytearray(head.read_bytes())
-    content[len(content) // 2] ^= 1
-    head.write_bytes(content)
-    with pytest.raises(BundleError):
-        score(score_request(line))
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "words"),
-    [
-        ({"images": Path("/nowhere")}, LineError, "no folder /nowhere"),
-        ({"line": "nobody"}, ConfigError, "'nobody'"),
-        ({"version": "v9"}, ConfigError, "'v9'"),
-        ({"bundle": Path("/nowhere")}, BundleError, "an exported bundle"),
-        ({"report": Path("/proc/nowhere/report.html")}, StorageError, "to write into"),
-    ],
-)
-def test_scoring_refuses_in_one_sentence(home, line, changes, error, words):
-    with pytest.raises(error, match=re.escape(words)) as refused:
-        score(score_request(line, **changes))
-    assert "\n" not in str(refused.value)
-
-
-def test_an_empty_folder_is_refused(home, line, tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(LineError, match="expected image files, got none in"):
-        score(score_request(line, images=tmp_path / "empty"))
-
-
-def test_a_gpu_that_is_not_there_is_refused(home, line):
-    from deploy.engine.runtime import resolve_device
-
-    try:
-        resolve_device(Device.CUDA)
-    except DeviceError:
-        with pytest.raises(DeviceError):
-            score(score_request(line, device=DeviceName.CUDA))
-    else:
-        pytest.skip("this machine has a GPU")
-
-
-def test_the_gallery_shows_the_good_patch_as_the_bank_saw_it(home, line):
-    """The views of scoring are the augmentations of adaptation, whose module imports torch."""
-    assert list(score_pictures.VIEWS) == list(AUGMENTATIONS)
-    image = np.random.default_rng(0).integers(0, 255, (6, 6, 3), dtype=np.uint8)
-    for name, view in score_pictures.VIEWS.items():
-        assert np.array_equal(view(image), AUGMENTATIONS[name](image))
 
 
 # --- names that stand in two places
@@ -265,49 +94,6 @@ def test_manifests_parse(name):
 
     documents = list(yaml.safe_load_all((Path(bootstrap.__file__).parents[1] / "deploy" / name).read_text()))
     assert all(isinstance(document, dict) for document in documents)
-
-
-# --- artifacts
-
-
-@pytest.mark.parametrize(
-    ("parts", "key"),
-    [(("adapt", "LINE_A/7"), "adapt-line-a-7"), (("x", "Ünïcode"), "x-n-code"), (("", "--"), "linewise")],
-)
-def test_artifact_keys_are_what_prefect_takes(parts, key):
-    assert artifacts.artifact_key(*parts) == key
-
-
-def test_names_are_data_and_never_markup():
-    assert artifacts.plain("a|b\n[x](y) <img> `c`") == r"a\|b \[x\]\(y\) \<img\> \`c\`"
-
-
-def test_gallery_inlines_small_pictures():
-    rng = np.random.default_rng(0)
-    jpeg = encode_jpeg(rng.integers(0, 255, (400, 300, 3), dtype=np.uint8))
-    item = GalleryItem(name="a|b.png", score=1.25, decision=Decision.REJECT, image=jpeg, overlay=jpeg)
-    markdown = artifacts.heat_map_gallery([item] * 20, {"a|b.png": "support:"})
-    rows = markdown.splitlines()[2:]
-    assert len(rows) == artifacts.MAX_PICTURES
-    assert rows[0].startswith("| ![a b.png](data:image/jpeg;base64,")
-    assert rows[0].endswith(r"| 1.250 | **REJECT** | *support:* a\|b.png |")
-    encoded = re.findall(r"base64,([A-Za-z0-9+/=]+)\)", rows[0])
-    assert len(encoded) == 2
-    picture = cv2.imdecode(np.frombuffer(base64.b64decode(encoded[0]), np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None
-    assert max(picture.shape[:2]) == artifacts.THUMBNAIL_SIDE
-
-
-def test_figures_are_readable():
-    table = artifacts.figures_table({"a": 0.123456, "b": None, "c": True, "d": "x|y", "e": 3})
-    assert [row.split(" | ", 1)[1] for row in table.splitlines()[2:]] == ["0.1235 |", "– |", "yes |", r"x\|y |", "3 |"]
-
-
-def test_losses_are_averaged_into_a_short_table():
-    table = flows.meta_train.loss_table(tuple(float(i) for i in range(120)))
-    assert len(table) == 40
-    assert table[0] == {"outer step": 3, "loss": 1.0}
-    assert table[-1]["outer step"] == 120
 
 
 # --- evaluation files

@@ -7,30 +7,25 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.bundles.bundle import BundleDraft
 from deploy.bundles.line_folder import line_of, slug
-from deploy.bundles.packs import open_packed
 from deploy.bundles.registry import Registry
-from deploy.engine.runtime import ScoringEngine
 from deploy.storage import file_lock
 from pipeline.errors import BundleError, ConfigError, LinewiseError, StorageError
 from tests.plant_parts import (
     SIZE,
     bundle_files,
-    head_graph,
+    later_draft,
     make_draft,
     mounted_tmpfs,
     tree,
     write_backbone,
-    write_plant,
+    write_versions,
 )
 
 LINE = "mvtec/pill"
@@ -39,23 +34,11 @@ LINE = "mvtec/pill"
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     """One line with the versions v1 (live), v2 and v3."""
-    registry = write_plant(tmp_path / "home")
-    for number in (2, 3):
-        registry.add(draft(registry, f"v{number}", number), {**bundle_files(), "head.onnx": head_graph()})
-    return registry
-
-
-def draft(registry: Registry, version: str, day: int, line: str = LINE) -> BundleDraft:
-    return make_draft(
-        line=line,
-        version=version,
-        onnx_sha256=registry.live(LINE).manifest.backbone.onnx_sha256,
-        created_at=datetime(2026, 1, 2, tzinfo=UTC) + timedelta(days=day),
-    )
+    return write_versions(tmp_path / "home")
 
 
 def test_versions_are_listed_oldest_first_with_the_live_one_marked(registry: Registry) -> None:
-    registry.add(draft(registry, "a-late-one", 9), bundle_files())
+    registry.add(later_draft(registry, "a-late-one", 9), bundle_files())
     registry.promote(LINE, "v2")
     records = registry.versions(LINE)
     assert [record.version for record in records] == ["v1", "v2", "v3", "a-late-one"]
@@ -85,7 +68,7 @@ def test_the_history_stays_small(registry: Registry) -> None:
 
 
 def test_a_line_without_a_live_version_says_which_to_promote(registry: Registry) -> None:
-    registry.add(draft(registry, "only", 1, line="bottle"), bundle_files())
+    registry.add(later_draft(registry, "only", 1, line="bottle"), bundle_files())
     assert registry.live_version("bottle") is None
     with pytest.raises(ConfigError, match=r"promote one of its versions \(only\)"):
         registry.live("bottle")
@@ -128,9 +111,9 @@ def test_a_slug_is_one_folder_and_gives_the_name_back(name: str) -> None:
 def test_a_version_is_written_once(registry: Registry) -> None:
     before = tree(registry.home)
     with pytest.raises(StorageError, match="nothing is overwritten"):
-        registry.add(draft(registry, "v2", 4), bundle_files())
+        registry.add(later_draft(registry, "v2", 4), bundle_files())
     with pytest.raises(ConfigError, match=r"live\.json"):
-        registry.add(draft(registry, "live.json", 4), bundle_files())
+        registry.add(later_draft(registry, "live.json", 4), bundle_files())
     assert tree(registry.home) == before
 
 
@@ -140,7 +123,7 @@ def test_new_versions_have_new_names(registry: Registry) -> None:
         name = registry.new_version(LINE)
         assert name not in names
         names.add(name)
-        registry.add(draft(registry, name, 5), bundle_files())
+        registry.add(later_draft(registry, name, 5), bundle_files())
     assert registry.new_version("never seen")
 
 
@@ -203,59 +186,6 @@ def test_backbones_are_checked_and_kept(registry: Registry, tmp_path: Path) -> N
         registry.backbone_folder("../../etc")
 
 
-def test_a_pack_scores_on_another_machine(registry: Registry, tmp_path: Path) -> None:
-    packed = registry.pack(LINE, tmp_path / "pack", version="v2")
-    elsewhere = shutil.copytree(packed, tmp_path / "stick" / "pack")
-    shutil.rmtree(registry.home)
-    deployment = open_packed(elsewhere)
-    assert deployment.bundle.manifest.version == "v2"
-    engine = ScoringEngine(deployment.backbone, "cpu")
-    engine.add_head(LINE, deployment.bundle.head_path, deployment.bundle.head_sha256)
-    scores = engine.score(LINE, np.full((1, SIZE, SIZE, 3), 51, dtype=np.uint8))
-    assert scores.image_score == pytest.approx([0.2])
-
-
-def test_a_pack_goes_into_another_registry_byte_for_byte(registry: Registry, tmp_path: Path) -> None:
-    pack = registry.pack(LINE, tmp_path / "pack")
-    other = Registry(tmp_path / "other")
-    bundle = other.add_packed(pack)
-    assert bundle.id == registry.live(LINE).id
-    assert other.live_version(LINE) is None
-    assert other.promote(LINE, "v1") == bundle
-    with pytest.raises(StorageError, match="nothing is overwritten"):
-        other.add_packed(pack)
-
-
-def test_packs_are_not_written_over_anything(registry: Registry, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    registry.pack(LINE, tmp_path / "empty")
-    before = tree(tmp_path / "empty")
-    with pytest.raises(StorageError, match="nothing is overwritten"):
-        registry.pack(LINE, tmp_path / "empty", "v2")
-    assert tree(tmp_path / "empty") == before
-
-
-@pytest.mark.parametrize("name", ["bundle/head.onnx", "bundle/manifest.json", "backbone/backbone.onnx"])
-def test_one_changed_byte_in_a_pack_is_found(registry: Registry, tmp_path: Path, name: str) -> None:
-    path = registry.pack(LINE, tmp_path / "pack") / name
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(BundleError, match=Path(name).name):
-        open_packed(tmp_path / "pack")
-
-
-def test_what_is_no_pack_says_so(registry: Registry, tmp_path: Path) -> None:
-    for folder in (tmp_path / "nothing", registry.home):
-        with pytest.raises(BundleError, match="linewise export"):
-            open_packed(folder)
-    pack = registry.pack(LINE, tmp_path / "pack")
-    shutil.rmtree(pack / "backbone")
-    write_backbone(pack / "backbone", fingerprint="fedcba9876543210")
-    with pytest.raises(BundleError, match="fedcba9876543210"):
-        open_packed(pack)
-
-
 def test_a_full_disk_leaves_the_live_version_live(registry: Registry, tmp_path: Path) -> None:
     with mounted_tmpfs(tmp_path / "small", kilobytes=192) as folder:
         shutil.copytree(registry.home, folder / "home")
@@ -267,7 +197,7 @@ def test_a_full_disk_leaves_the_live_version_live(registry: Registry, tmp_path: 
         before = tree(small.home)
         for change in (
             lambda: small.promote(LINE, "v2"),
-            lambda: small.add(draft(registry, "v8", 8), bundle_files()),
+            lambda: small.add(later_draft(registry, "v8", 8), bundle_files()),
             lambda: small.pack(LINE, folder / "pack"),
         ):
             with pytest.raises(StorageError, match="full disk"):
@@ -302,7 +232,7 @@ Registry(Path({str(registry.home)!r})).add(make_draft(version="v5"), bundle_file
     folder = registry.home / "lines" / slug(LINE)
     assert [path.name for path in folder.glob(".*.partial")], "it was killed in the middle"
     assert [record.version for record in registry.versions(LINE)] == ["v1", "v2", "v3"]
-    registry.add(draft(registry, "v5", 5), bundle_files())
+    registry.add(later_draft(registry, "v5", 5), bundle_files())
     assert not list(folder.glob(".*.partial"))
 
 

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,43 +20,14 @@ from deploy.results.store import ResultStore
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
 from tests.plant_parts import bundle_files, make_draft, mounted_tmpfs
+from tests.postgres_server import running_postgres
+from tests.result_rows import begin, scored, sha256, unreadable
 
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of an empty PostgreSQL database: LINEWISE_TEST_POSTGRES, or a server of our own."""
-    if url := os.environ.get("LINEWISE_TEST_POSTGRES"):
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
         yield url
-        return
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not programs:
-        pytest.skip("no PostgreSQL: install it or set LINEWISE_TEST_POSTGRES to the URL of an empty database")
-    as_user: list[str] = []
-    folder = tmp_path_factory.mktemp("postgres")
-    if os.geteuid() == 0:
-        try:
-            user = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-        as_user = ["runuser", "-u", "postgres", "--"]
-        folder = Path("/tmp") / f"linewise-postgres-{os.getpid()}"  # pytest's own folders are closed to other users
-        folder.mkdir()
-        os.chown(folder, user.pw_uid, user.pw_gid)
-
-    def run(*command: object) -> None:
-        subprocess.run([*as_user, *map(str, command)], check=True, capture_output=True, cwd="/", timeout=120)
-
-    initdb, pg_ctl, data = programs[-1], programs[-1].with_name("pg_ctl"), folder / "data"
-    try:
-        run(initdb, "-D", data, "-U", "line", "-A", "trust", "-E", "UTF8")
-        options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-        run(pg_ctl, "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
-        try:
-            yield f"postgresql://line@/postgres?host={folder}"
-        finally:
-            run(pg_ctl, "-D", data, "-w", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -84,38 +52,6 @@ def bundle(tmp_path: Path) -> Bundle:
 def store(database: str) -> Iterator[ResultStore]:
     with ResultStore(database) as store:
         yield store
-
-
-def begin(store: ResultStore, bundle: Bundle) -> int:
-    return store.begin_run(bundle, Path("/images"), device="cpu", workers=2)
-
-
-def sha256(number: int) -> str:
-    return f"{number:064x}"
-
-
-def scored(run_id: int, bundle: Bundle, number: int, *, path: str | None = None, score: float = 0.5) -> ResultRow:
-    return ResultRow(
-        run_id=run_id,
-        line=bundle.manifest.line,
-        bundle_id=bundle.id,
-        bundle_version=bundle.manifest.version,
-        image_path=path or f"/images/{number}.png",
-        image_sha256=sha256(number),
-        status=ResultStatus.SCORED,
-        score=score,
-        decision=bundle.manifest.threshold.decide(score),
-        reject_threshold=bundle.manifest.threshold.reject,
-        review_threshold=bundle.manifest.threshold.review,
-        scored_at=datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC),
-    )
-
-
-def unreadable(run_id: int, bundle: Bundle, path: str, *, number: int | None, reason: str = "broken") -> ResultRow:
-    row = scored(run_id, bundle, number or 0, path=path)
-    row.image_sha256 = None if number is None else sha256(number)
-    row.status, row.score, row.decision, row.reason = ResultStatus.UNREADABLE, None, None, reason
-    return row
 
 
 def test_rows_come_back_as_they_went(store: ResultStore, bundle: Bundle) -> None:

@@ -175,24 +175,22 @@ def _require_libraries(device: Device) -> None:
         raise _does_not_work(
             device, "an onnxruntime built without it", "install onnxruntime-gpu in place of onnxruntime"
         )
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError as error:
-        raise _does_not_work(
-            device, "no NVIDIA driver (libcuda.so.1)", "run on a machine with an NVIDIA GPU and its driver, or use cpu"
-        ) from error
+    remedy = "run on a machine with an NVIDIA GPU and its driver, or use cpu"
+    _require_library("libcuda.so.1", device, "NVIDIA driver", remedy)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):  # it prints what it cannot find
         ort.preload_dlls()
     if device is Device.TENSORRT:
-        try:
-            ctypes.CDLL("libnvinfer.so.10")
-        except OSError as error:
-            raise _does_not_work(
-                device, "no TensorRT 10 (libnvinfer.so.10)", "install TensorRT 10, or use cuda"
-            ) from error
+        _require_library("libnvinfer.so.10", device, "TensorRT 10", "install TensorRT 10, or use cuda")
     if missing := [line for line in said.getvalue().splitlines() if line.startswith("Failed to load")]:
         log.warning("%s", missing[0])
+
+
+def _require_library(file: str, device: Device, name: str, remedy: str) -> None:
+    try:
+        ctypes.CDLL(file)
+    except OSError as error:
+        raise _does_not_work(device, f"no {name} ({file})", remedy) from error
 
 
 def _run_probe(resolved: ResolvedDevice) -> None:

@@ -1,0 +1,42 @@
+"""Rows of a result store, scored and unreadable."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deploy.bundles.bundle import Bundle
+from deploy.results.schema import ResultRow, ResultStatus
+from deploy.results.store import ResultStore
+
+
+def begin(store: ResultStore, bundle: Bundle) -> int:
+    return store.begin_run(bundle, Path("/images"), device="cpu", workers=2)
+
+
+def sha256(number: int) -> str:
+    return f"{number:064x}"
+
+
+def scored(run_id: int, bundle: Bundle, number: int, *, path: str | None = None, score: float = 0.5) -> ResultRow:
+    return ResultRow(
+        run_id=run_id,
+        line=bundle.manifest.line,
+        bundle_id=bundle.id,
+        bundle_version=bundle.manifest.version,
+        image_path=path or f"/images/{number}.png",
+        image_sha256=sha256(number),
+        status=ResultStatus.SCORED,
+        score=score,
+        decision=bundle.manifest.threshold.decide(score),
+        reject_threshold=bundle.manifest.threshold.reject,
+        review_threshold=bundle.manifest.threshold.review,
+        scored_at=datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC),
+    )
+
+
+def unreadable(run_id: int, bundle: Bundle, path: str, *, number: int | None, reason: str = "broken") -> ResultRow:
+    row = scored(run_id, bundle, number or 0, path=path)
+    row.image_sha256 = None if number is None else sha256(number)
+    row.status, row.score, row.decision, row.reason = ResultStatus.UNREADABLE, None, None, reason
+    return row

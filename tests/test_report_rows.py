@@ -1,0 +1,68 @@
+"""A run's rows as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.reports.report import ReportRow, write_csv, write_json
+from pipeline.calibration import Decision
+from pipeline.errors import StorageError
+
+ROWS = [
+    ReportRow(path='a,"b"\n.png', sha256="0" * 64, score=1.25, decision=Decision.REJECT),
+    ReportRow(path="teil_\udcfc.png", sha256=None, reason="expected an image, got <nothing>: look"),
+    ReportRow(path="Prüfung/ü.png", sha256="1" * 64, score=0.1, decision=Decision.PASS),
+]
+
+
+def test_csv_rows_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    assert write_csv(path, iter(ROWS)) == 3
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [row.path for row in ROWS]
+    assert [row["status"] for row in rows] == ["scored", "unreadable", "scored"]
+    assert [row["score"] for row in rows] == ["1.25", "", "0.1"]
+    assert [row["decision"] for row in rows] == ["REJECT", "", "PASS"]
+    assert b"teil_\xfc.png" in path.read_bytes()  # the name's own byte
+    assert write_csv(path, []) == 0
+    assert path.read_text() == "path,sha256,status,score,decision,reason\n"
+
+
+def test_json_rows_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    assert write_json(path, {"line": "a/b", "threshold": 1.0}, iter(ROWS)) == 3
+    read = json.loads(path.read_text())
+    assert read["format_version"] == 1
+    assert read["line"] == "a/b"
+    assert [row["path"] for row in read["rows"]] == [row.path for row in ROWS]
+    assert [row["score"] for row in read["rows"]] == [1.25, None, 0.1]
+    assert read["rows"][0]["decision"] == "REJECT"
+    assert write_json(path, {}, []) == 0
+    assert json.loads(path.read_text()) == {"format_version": 1, "rows": []}
+
+
+def test_rows_that_fail_half_way_leave_the_older_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write_json(path, {}, ROWS)
+    before = path.read_bytes()
+
+    def torn() -> Iterator[ReportRow]:
+        yield ROWS[0]
+        raise RuntimeError("the store went away")
+
+    with pytest.raises(RuntimeError, match="the store went away"):
+        write_json(path, {}, torn())
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {}, [replace(ROWS[0], score=math.nan)])
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+    with pytest.raises(StorageError):
+        write_csv(tmp_path / "nowhere" / "results.csv", ROWS)
