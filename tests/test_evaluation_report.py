@@ -28,7 +28,8 @@ from flows.evaluation.report import (
     write_json,
     write_markdown,
 )
-from flows.evaluation.summary import METRIC, METRICS, Evaluation, Setting
+from flows.evaluation.rows import METRIC, METRICS, Setting
+from flows.evaluation.summary import Evaluation
 from pipeline.errors import StorageError
 
 FOUR = Setting(4, 0)
