@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -29,19 +30,19 @@ def show(value: float, metric: Metric, deviation: float = math.nan, *, signed: b
     return f"{value:{sign}.3g}"  # a time's deviation over seeds says more about the machine
 
 
-def overall_table(evaluation: Evaluation) -> Table:
-    """Learners and settings by metric: means over data sets, with the deviation over seeds."""
-    table = Table(
-        title="Means over data sets", caption="± over seeds; shares in per cent", title_justify="left", show_lines=False
-    )
-    table.add_column("Given", style="dim")
-    table.add_column("Learner", no_wrap=True)
-    for metric in evaluation.metrics:
-        table.add_column(metric.label, justify="right")
+def overall_table(evaluation: Evaluation) -> Group:
+    """One table a setting, learners by metric: means over data sets, with the deviation over seeds."""
+    tables: list[Table] = []
     for setting in evaluation.settings:
+        table = Table(title=f"{setting.label}: means over data sets", title_justify="left")
+        table.add_column("Learner", no_wrap=True)
+        for metric in evaluation.metrics:
+            table.add_column(metric.label, justify="right")
         for cells in overall_rows(evaluation, setting):
-            table.add_row(setting.label, *(Text(cell) for cell in cells))  # Text: a name is never markup
-    return table
+            table.add_row(*(Text(cell) for cell in cells))  # Text: a name is never markup
+        tables.append(table)
+    said = "± over seeds; shares in per cent" if tables else "No adaptation was evaluated."
+    return Group(*tables, Text(said, style="dim italic"))
 
 
 def comparison_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
@@ -70,8 +71,9 @@ def contrast_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
         caption="95 % bootstrap interval over data sets; positive is better",
         title_justify="left",
     )
-    for name in ("Given", "Contrast", "Learner"):
-        table.add_column(name, no_wrap=name != "Given")
+    table.add_column("Given", style="dim")
+    table.add_column("Contrast")
+    table.add_column("Learner", no_wrap=True)
     for name in COMPARED:
         table.add_column(name, justify="left" if name == "Worst line" else "right")
     for cells in contrast_rows(evaluation, metric):
