@@ -14,7 +14,7 @@ from flows.evaluation.contrasts import contrast_pairs, contrasts, forgetting
 from flows.evaluation.report import write_csv, write_html
 from flows.evaluation.rows import Setting
 from flows.evaluation.summary import Evaluation
-from flows.evaluation.tables import contrast_table, forgetting_table, markdown
+from flows.evaluation.tables import contrast_tables, forgetting_table, markdown
 
 
 def row(line: str, image_auroc: float, *, learner: str = "maml", seed: int = 0, **keys: Any) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def test_other_figures_are_those_of_the_last_stage():
 def test_tables_page_and_csv_show_them(tmp_path: Path):
     console = Console(width=200, file=io.StringIO(), color_system=None)
     evaluation = Evaluation(SHIFTED)
-    console.print(contrast_table(evaluation))
+    console.print(*contrast_tables(evaluation))
     assert forgetting_table(evaluation).row_count == 0
     incremental = Evaluation([*REPLAY, *NEWEST, *LAST])
     console.print(forgetting_table(incremental))

@@ -99,7 +99,7 @@ def show_evaluation(request: EvaluateRequest, result: Any, *, write: bool) -> No
     out().print(tables.overall_table(evaluation))
     if evaluation.baseline in evaluation.learners and len(evaluation.learners) > 1:
         out().print(tables.comparison_table(evaluation))
-    for scenario_table in (tables.contrast_table(evaluation), tables.forgetting_table(evaluation)):
+    for scenario_table in (*tables.contrast_tables(evaluation), tables.forgetting_table(evaluation)):
         if scenario_table.row_count:
             out().print(scenario_table)
     for note in sorted({f"{row['line']}: {row['note']}" for row in result.rows if row["note"]}):

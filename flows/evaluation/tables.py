@@ -64,21 +64,25 @@ def comparison_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
     return table
 
 
-def contrast_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
-    """Each learner under one condition against itself under another: interval, wins, worst line."""
-    table = Table(
-        title=f"{METRIC[metric].label}: the same learner under two conditions",
-        caption="95 % bootstrap interval over data sets; positive is better",
-        title_justify="left",
-    )
-    table.add_column("Given", style="dim")
-    table.add_column("Contrast")
-    table.add_column("Learner", no_wrap=True)
-    for name in COMPARED:
-        table.add_column(name, justify="left" if name == "Worst line" else "right")
-    for cells in contrast_rows(evaluation, metric):
-        table.add_row(*(Text(cell) for cell in cells))
-    return table
+def contrast_tables(evaluation: Evaluation, metric: str = HEADLINE) -> list[Table]:
+    """One table a contrast, each learner under one condition against itself under another: interval, wins, worst line."""
+    rows = contrast_rows(evaluation, metric)
+    tables = []
+    for label in dict.fromkeys(row[1] for row in rows):
+        table = Table(
+            title=f"{METRIC[metric].label}: {label}",
+            caption="95 % bootstrap interval over data sets; positive is better",
+            title_justify="left",
+        )
+        table.add_column("Given", style="dim")
+        table.add_column("Learner", no_wrap=True)
+        for name in COMPARED:
+            table.add_column(name, justify="left" if name == "Worst line" else "right")
+        for given, of, *cells in rows:
+            if of == label:
+                table.add_row(given, *(Text(cell) for cell in cells))
+        tables.append(table)
+    return tables
 
 
 def forgetting_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
