@@ -65,7 +65,7 @@ def comparison_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
 
 
 def contrast_tables(evaluation: Evaluation, metric: str = HEADLINE) -> list[Table]:
-    """One table a contrast, each learner under one condition against itself under another: interval, wins, worst line."""
+    """One table a contrast: each learner under one condition against itself under another."""
     rows = contrast_rows(evaluation, metric)
     tables = []
     for label in dict.fromkeys(row[1] for row in rows):
