@@ -8,7 +8,8 @@ from prefect import flow, task
 
 from flows.artifacts import Cell, ProgressArtifact, artifact_key, figures_table, publish_markdown, publish_table
 from flows.evaluation.outputs import require_writable, write_outputs
-from flows.evaluation.summary import METRIC, Evaluation
+from flows.evaluation.rows import METRIC
+from flows.evaluation.summary import Evaluation
 from flows.evaluation.tables import markdown
 from flows.jobs import evaluate as job
 from flows.jobs.requests import EvaluateRequest
@@ -18,7 +19,7 @@ from pipeline.settings import load_settings
 MAX_ROWS = 1000
 
 
-@flow(name="evaluate", flow_run_name="evaluate {request.protocol.value}")
+@flow(name="evaluate", flow_run_name="evaluate {request.scenario.value}")
 @fails_with_a_sentence
 def evaluate(request: EvaluateRequest) -> job.EvaluateResult:
     """Make sure of the output files, measure, write, show."""
@@ -31,7 +32,7 @@ def evaluate(request: EvaluateRequest) -> job.EvaluateResult:
     return result
 
 
-@task(task_run_name="evaluate {request.protocol.value}", persist_result=False)
+@task(task_run_name="evaluate {request.scenario.value}", persist_result=False)
 def measure(request: EvaluateRequest) -> job.EvaluateResult:
     """Meta-train on every fold's source lines, adapt to its test lines, score them. Not retried: it takes hours."""
     return job.run(request, load_settings(), ProgressArtifact(artifact_key("progress", "evaluate")))

@@ -6,7 +6,7 @@ query set of a line is the same for every number of support defects, so that row
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from pipeline.calibration import PooledCalibration, SourceScores, calibrate
 from pipeline.episodes import QuerySet, SupportSet
 from pipeline.errors import ConfigError
-from pipeline.imaging.files import read_bytes
-from pipeline.imaging.images import DEFAULT_LIMITS, open_image, read_mask
 from pipeline.learner import AnomalyHead, AnomalyOutput, Learner
 from pipeline.metrics import aupro, f1_max, false_reject_rate, image_ap, image_auroc, missed_defect_rate, pixel_auroc
-from pipeline.product_lines.lines import ImageRecord, ProductLine
+from pipeline.product_lines.lines import GOOD, ImageRecord, ProductLine
+from pipeline.support import read_defect_mask
 
 Row = dict[str, Any]
 """One row of an evaluation table; see `evaluate_outputs`."""
@@ -88,10 +87,9 @@ def read_truth(records: Sequence[ImageRecord], size: tuple[int, int]) -> Truth:
     for record in records:
         if not record.is_defect:
             masks.append(np.zeros(size, np.bool_))
-        elif record.mask_path is None:
+        elif (native := read_defect_mask(record)) is None:
             masks.append(None)
         else:
-            native = read_mask(record.mask_path, _upright_size(record))
             resized = cv2.resize(native.astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
             masks.append(resized.astype(np.bool_))
     return Truth(np.array([record.is_defect for record in records]), masks)
@@ -142,6 +140,28 @@ def evaluate_outputs(
     }
 
 
+def seen_and_unseen(scores: NDArray[np.float64], kinds: Sequence[str], support_kinds: Collection[str]) -> Row:
+    """Image AUROC of the good query images against the defective ones, by whether the support shows their kind.
+
+    Args:
+        scores: (Q,) image scores of the query.
+        kinds: (Q) "good" or the name of the defect (in the MVTec AD layout the folder below test/).
+        support_kinds: the kinds of the support's defective images.
+
+    Returns:
+        image_auroc_seen and image_auroc_unseen, 0..1; nan where the query has no such defect, and both without a
+        defective support image.
+    """
+    good = np.array([kind == GOOD for kind in kinds], np.bool_)
+    seen = np.array([kind in support_kinds for kind in kinds], np.bool_)
+
+    def against(defects: NDArray[np.bool_]) -> float:
+        kept = good | (defects & ~good)
+        return image_auroc(scores[kept], ~good[kept]) if support_kinds else float("nan")
+
+    return {"image_auroc_seen": against(seen), "image_auroc_unseen": against(~seen)}
+
+
 def source_scores(learner: Learner, line: str, support: SupportSet, query: QuerySet, *, seed: int) -> SourceScores:
     """What one episode of a source line adds to the pooled calibration."""
     head = learner.adapt(support, seed=seed)
@@ -158,7 +178,3 @@ def score_levels(head: AnomalyHead, levels: tuple[torch.Tensor, ...]) -> Anomaly
         H, W = levels[0].shape[-2:]
         return AnomalyOutput(torch.zeros(0), torch.zeros(0, H, W), torch.zeros(0, 1, 1, dtype=torch.int64))
     return AnomalyOutput(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def _upright_size(record: ImageRecord) -> tuple[int, int]:
-    return open_image(read_bytes(record.path, DEFAULT_LIMITS.max_bytes), DEFAULT_LIMITS).upright_size

@@ -195,34 +195,48 @@ def sample_episode(
     )
 
 
+def read_defect_mask(record: ImageRecord) -> NDArray[np.bool_] | None:
+    """The record's mask (h, w) at its file's own size, None where it has none. Raises `ImageError`."""
+    if record.mask_path is None:
+        return None
+    size = open_image(read_bytes(record.path, DEFAULT_LIMITS.max_bytes), DEFAULT_LIMITS).upright_size
+    mask = read_mask(record.mask_path, size)
+    return mask if record.shift is None else record.shift.apply_mask(mask)
+
+
 def _plain(record: ImageRecord, preprocess: PreprocessSpec) -> Item:
-    return FeatureKey(_hash(record.path), preprocess), lambda: require_image(record.path, preprocess).pixels
+    return _key(record, preprocess, "plain"), lambda: _pixels(record, preprocess)
 
 
 def _augmented(record: ImageRecord, preprocess: PreprocessSpec, name: str) -> Item:
     def load() -> Pixels:
-        return np.ascontiguousarray(AUGMENTATIONS[name](require_image(record.path, preprocess).pixels))
+        return np.ascontiguousarray(AUGMENTATIONS[name](_pixels(record, preprocess)))
 
-    return FeatureKey(_hash(record.path), preprocess, name), load
+    return _key(record, preprocess, name), load
 
 
 def _painted(record: ImageRecord, preprocess: PreprocessSpec, seed: int) -> tuple[Item, NDArray[np.bool_]]:
     """A synthetic defect on a good image, and its mask. Pasted material comes from the image in another light."""
-    good, rng = require_image(record.path, preprocess).pixels, np.random.default_rng(seed)
+    good, rng = _pixels(record, preprocess), np.random.default_rng(seed)
     image, mask, _ = paint_defect(good, rng, donor=photometric_jitter(good, rng))
-    return (FeatureKey(_hash(record.path), preprocess, f"synthetic:{PAINTER_VERSION}:{seed}"), lambda: image), mask
+    return (_key(record, preprocess, f"synthetic:{PAINTER_VERSION}:{seed}"), lambda: image), mask
+
+
+def _pixels(record: ImageRecord, preprocess: PreprocessSpec) -> Pixels:
+    image = require_image(record.path, preprocess)
+    return image.pixels if record.shift is None else record.shift.apply(image.pixels, image.sha256)
+
+
+def _key(record: ImageRecord, preprocess: PreprocessSpec, transform: str) -> FeatureKey:
+    seen = transform if record.shift is None else f"{record.shift.key} {transform}"
+    return FeatureKey(_hash(record.path), preprocess, seen)
 
 
 def _masks(records: Sequence[ImageRecord], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Defect fractions (B, H, W) and which are known (B,): a good image's empty mask is."""
-    fractions, known = [], []
-    for record in records:
-        if record.mask_path is None:
-            fractions.append(torch.zeros(grid))
-        else:
-            size = open_image(read_bytes(record.path, DEFAULT_LIMITS.max_bytes)).upright_size
-            fractions.append(_fractions(read_mask(record.mask_path, size), grid))
-        known.append(not record.is_defect or record.mask_path is not None)
+    masks = [read_defect_mask(record) for record in records]
+    fractions = [torch.zeros(grid) if mask is None else _fractions(mask, grid) for mask in masks]
+    known = [not record.is_defect or record.mask_path is not None for record in records]
     return _stack(fractions, grid), torch.tensor(known, dtype=torch.bool)
 
 

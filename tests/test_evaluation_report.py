@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from flows.evaluation.plots import differences_plot, lines_plot, settings_plot
 from flows.evaluation.report import (
@@ -28,7 +27,8 @@ from flows.evaluation.report import (
     write_json,
     write_markdown,
 )
-from flows.evaluation.summary import METRIC, METRICS, Evaluation, Setting
+from flows.evaluation.rows import METRIC, METRICS, Setting
+from flows.evaluation.summary import Evaluation
 from pipeline.errors import StorageError
 
 FOUR = Setting(4, 0)
@@ -175,7 +175,7 @@ def test_the_data_set_is_given_or_read_from_the_line():
 # Tables
 
 
-def printed(table: Table) -> str:
+def printed(table: RenderableType) -> str:
     console = Console(width=200, file=io.StringIO(), color_system=None)
     console.print(table)
     assert isinstance(console.file, io.StringIO)

@@ -16,10 +16,17 @@ from flows.jobs.requests import (
     LearnerName,
     MetaTrainRequest,
     Protocol,
+    Scenario,
+    ShiftName,
     TrainingDevice,
 )
 
 LEARNERS = ", ".join(LearnerName)
+SCENARIOS = (
+    f"{Scenario.FEW_SHOT}: new lines from a few images; {Scenario.DOMAIN_SHIFT}: the camera changes after adaptation; "
+    f"{Scenario.INCREMENTAL}: lines arrive one after another; {Scenario.MULTI_TASK}: one theta for all lines against "
+    "one a line."
+)
 
 BackboneOption = Annotated[str | None, typer.Option(help="Frozen backbone; `linewise backbones` lists them.")]
 SizeOption = Annotated[int | None, typer.Option(help="Side of the square the images are resized to, in pixels.")]
@@ -107,6 +114,7 @@ def adapt(
 
 
 def evaluate(
+    scenario: Annotated[str | None, typer.Option(help=SCENARIOS)] = None,
     lines: Annotated[Path | None, typer.Option(help="Folder of lines, for the leave-one-out protocols.")] = None,
     train_lines: Annotated[Path | None, typer.Option(help="Folder of lines to meta-train on.")] = None,
     test_lines: Annotated[Path | None, typer.Option(help="Folder of lines to test on.")] = None,
@@ -115,7 +123,7 @@ def evaluate(
         typer.Option(help=f"One of {', '.join(Protocol)}; train-test when --train-lines is given."),
     ] = None,
     learners: Annotated[str, typer.Option(help=f"Comma-separated, of {LEARNERS}.")] = LearnerName.MEMORY_BANK.value,
-    good: Annotated[int | None, typer.Option(help="Good support images.")] = None,
+    good: Annotated[str | None, typer.Option(help="Numbers of good support images, comma-separated.")] = None,
     defects: Annotated[str, typer.Option(help="Numbers of defective support images, comma-separated.")] = "0,4",
     seeds: Annotated[int | None, typer.Option(help="Seeds to repeat with.")] = None,
     iterations: IterationsOption = None,
@@ -127,22 +135,32 @@ def evaluate(
     synthetic_lines: Annotated[
         int | None, typer.Option(help="Generated lines that join the training lines of every fold.")
     ] = None,
+    shifts: Annotated[
+        str | None, typer.Option(help=f"domain-shift: what changes, comma-separated, of {', '.join(ShiftName)}.")
+    ] = None,
+    shift_strength: Annotated[float | None, typer.Option(help="domain-shift: how much, 1 unless told.")] = None,
+    arrival_iterations: Annotated[int | None, typer.Option(help="incremental: outer steps after each arrival.")] = None,
     seed: SeedOption = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="JSON file of rows to write.")] = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="CSV file of rows to write.")] = None,
     html_path: Annotated[Path | None, typer.Option("--html", help="HTML table with plots to write.")] = None,
     prefect: PrefectOption = False,
 ) -> None:
-    """Meta-train on some lines, test on others, and compare learners."""
+    """Meta-train on some lines, test on others, and compare learners.
+
+    The source texts claim generative learners (maml_gan) for few-shot and domain-shift, hypernetworks (hypernetwork,
+    meta_sgd_hn) for few-shot and incremental, Bayesian ones (bmaml, abml) for domain-shift and incremental.
+    """
     split = train_lines is not None or test_lines is not None
     request = build_request(
         EvaluateRequest,
+        scenario=scenario,
         lines=lines,
         train_lines=train_lines,
         test_lines=test_lines,
         protocol=protocol or (Protocol.TRAIN_TEST if split else None),
         learners=split_names(learners),
-        good=good,
+        good=None if good is None else split_names(good),
         defects=split_names(defects),
         seeds=seeds,
         iterations=iterations,
@@ -152,6 +170,9 @@ def evaluate(
         processes=processes,
         max_test_images=max_test_images,
         synthetic_lines=synthetic_lines,
+        shifts=None if shifts is None else split_names(shifts),
+        shift_strength=shift_strength,
+        arrival_iterations=arrival_iterations,
         seed=seed,
         json_path=json_path,
         csv_path=csv_path,

@@ -12,7 +12,7 @@ from typing import Any
 from deploy.storage import replace_file
 from flows.evaluation.report import write_csv, write_html
 from flows.evaluation.summary import Evaluation
-from flows.jobs.requests import EvaluateRequest
+from flows.jobs.requests import EvaluateRequest, Scenario
 from pipeline.errors import StorageError
 
 
@@ -57,7 +57,11 @@ def write_outputs(request: EvaluateRequest, evaluation: Evaluation, rows: Sequen
 
 def about(request: EvaluateRequest) -> dict[str, str]:
     """The request's settings in words, for the page."""
-    fields = request.model_dump(mode="json", exclude={"json_path", "csv_path", "html_path"}, exclude_none=True)
+    left_out = {"json_path", "csv_path", "html_path"}
+    if request.scenario is not Scenario.DOMAIN_SHIFT:
+        left_out |= {"shifts", "shift_strength"}
+    left_out |= {"protocol"} if request.scenario is Scenario.INCREMENTAL else {"arrival_iterations"}
+    fields = request.model_dump(mode="json", exclude=left_out, exclude_none=True)
     return {
         name.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         for name, value in fields.items()

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flows.evaluation.summary import Evaluation, Metric, Setting
+from flows.evaluation.rows import Metric, Setting
+from flows.evaluation.summary import Evaluation
 
 ROW = 11  # pixels a learner takes
 LABEL = 20  # pixels a label above its rows takes

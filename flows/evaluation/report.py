@@ -15,11 +15,15 @@ from deploy.bundles.manifest import linewise_version
 from deploy.reports.page import write_page
 from deploy.storage import replace_file
 from flows.evaluation.plots import colour_of, differences_plot, lines_plot, settings_plot
-from flows.evaluation.summary import METRIC, METRICS, Evaluation
+from flows.evaluation.rows import METRIC, METRICS
+from flows.evaluation.summary import Evaluation
 from flows.evaluation.tables import (
+    FORGOTTEN,
     HEADLINE,
     comparison_cells,
     comparison_table,
+    contrast_rows,
+    forgetting_rows,
     line_rows,
     markdown,
     overall_rows,
@@ -39,17 +43,21 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+_KEYS = (
+    *("data_set", "line", "learner", "good", "defects", "seed"),
+    *("scenario", "condition", "strength", "adaptation", "stage", "arrived"),
+)
 PLOTTED = ("image_auroc", "pixel_auroc", "aupro")
 
 
 def write_csv(path: Path, evaluation: Evaluation) -> None:
-    """Write the rows, one adaptation a line; undefined metrics are empty.
+    """Write the rows, one adaptation a line; undefined metrics, and keys of other scenarios, are empty.
 
     Raises:
         StorageError: the file cannot be written.
     """
     buffer = io.StringIO()
-    columns = ["data_set", "line", "learner", "good", "defects", "seed", *(metric.key for metric in METRICS), "note"]
+    columns = [*_KEYS, *(metric.key for metric in METRICS), "note"]
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     for row in _records(evaluation):
@@ -70,7 +78,7 @@ def write_json(path: Path, evaluation: Evaluation, about: Mapping[str, Any] | No
     """
     overall, paired = [], []
     for setting in evaluation.settings:
-        place = {"good": setting.good, "defects": setting.defects}
+        place = setting._asdict()
         for metric in evaluation.metrics:
             for learner in evaluation.learners:
                 figures = evaluation.overall(metric.key, learner, setting)
@@ -148,6 +156,9 @@ def write_html(
             "evaluation": evaluation,
             "about": dict(about or {}),
             "settings": settings,
+            "contrasts": contrast_rows(evaluation, HEADLINE),
+            "forgetting": forgetting_rows(evaluation, HEADLINE),
+            "forgotten": FORGOTTEN,
             "summaries": [plot for plot in summaries if plot is not None],
             "headline": METRIC[HEADLINE],
             "colours": {learner: colour_of(evaluation, learner) for learner in evaluation.learners},
@@ -167,6 +178,12 @@ def _records(evaluation: Evaluation) -> list[dict[str, Any]]:
             "good": row.setting.good,
             "defects": row.setting.defects,
             "seed": row.seed,
+            "scenario": row.scenario or None,
+            "condition": row.setting.condition or None,
+            "strength": row.strength or None,
+            "adaptation": row.setting.adaptation or None,
+            "stage": row.stage or None,
+            "arrived": row.arrived or None,
             **{key: _json(value) for key, value in row.values.items()},
             "note": row.note,
         }

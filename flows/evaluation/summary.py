@@ -1,7 +1,8 @@
 """What an evaluation's rows say: spreads over seeds, means over lines and data sets, paired differences.
 
-One row is one adaptation: a learner, a line, a setting (so many good and defective images), a seed. Means are taken in
-one order everywhere: over seeds inside a line, over lines inside a data set, then over data sets, so that neither a
+One row is one adaptation: a learner, a line, a setting (so many good and defective images, and what a scenario tells
+apart), a seed, and in the incremental scenario a stage: figures are then those of a line's last stage. Means are taken
+in one order everywhere: over seeds inside a line, over lines inside a data set, then over data sets, so that neither a
 data set with many lines nor a line with many seeds outweighs the rest. A metric a row leaves undefined (nan: a line
 without masks, an adaptation that failed) is left out of its means, never counted as zero.
 """
@@ -12,63 +13,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from flows.evaluation.rows import METRIC, METRICS, EvaluationRow, Metric, Setting, parse_rows
 from pipeline.metrics import Interval, paired_bootstrap
 
 BASELINE = "memory_bank"
 _TIE = 1e-9
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of the evaluation. Shares are 0..1 and shown as per cent."""
-
-    key: str
-    label: str
-    unit: Literal["share", "s", "ms"] = "share"
-    lower_is_better: bool = False
-
-
-METRICS: tuple[Metric, ...] = (
-    Metric("image_auroc", "Image AUROC"),
-    Metric("image_ap", "Image AP"),
-    Metric("f1_max", "F1-max"),
-    Metric("pixel_auroc", "Pixel AUROC"),
-    Metric("aupro", "AUPRO"),
-    Metric("false_reject_rate", "False rejects", lower_is_better=True),
-    Metric("missed_defect_rate", "Missed defects", lower_is_better=True),
-    Metric("adapt_seconds", "Adapt, s", "s", lower_is_better=True),
-    Metric("score_ms", "Score, ms", "ms", lower_is_better=True),
-)
-METRIC = {metric.key: metric for metric in METRICS}
-
-
-class Setting(NamedTuple):
-    """How many images a learner was given."""
-
-    good: int
-    defects: int
-
-    @property
-    def label(self) -> str:
-        """In words: "4 good, 2 defects"."""
-        return f"{self.good} good, {self.defects} defect{'' if self.defects == 1 else 's'}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationRow:
-    """One adaptation and what it reached; `values` has every metric's key, nan where it is undefined."""
-
-    line: str
-    data_set: str
-    learner: str
-    setting: Setting
-    seed: int
-    values: Mapping[str, float]
-    note: str = ""
 
 
 class Spread(NamedTuple):
@@ -93,7 +46,8 @@ class Overall:
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """A learner against the baseline on the same lines, settings and seeds; positive differences are better.
+    """A learner against another, or against itself in another setting, on the same lines and seeds; positive
+    differences are better.
 
     `by_line` holds each line's mean difference over seeds; `unpaired` counts rows that had no partner.
     """
@@ -111,43 +65,6 @@ class Paired:
     def worst(self) -> float:
         """The worst line's difference; nan without one."""
         return self.by_line[self.worst_line] if self.worst_line is not None else math.nan
-
-
-def parse_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[EvaluationRow, ...]:
-    """Check and type the rows of an evaluation.
-
-    Args:
-        rows: with line, learner, good, defects and seed; any of `METRICS` (absent or None: nan), note, data_set
-            (absent: what stands before the line's first slash).
-
-    Raises:
-        ValueError: a key is missing, a metric is infinite, or two rows are the same adaptation.
-    """
-    parsed: dict[tuple[str, str, Setting, int], EvaluationRow] = {}
-    for number, row in enumerate(rows):
-        if missing := {"line", "learner", "good", "defects", "seed"} - row.keys():
-            raise ValueError(f"expected line, learner, good, defects and seed, got row {number} without {min(missing)}")
-        values = {metric.key: _number(row.get(metric.key)) for metric in METRICS}
-        if any(math.isinf(value) for value in values.values()):
-            raise ValueError(f"expected finite metrics or nan, got an infinite one in row {number}")
-        line = str(row["line"])
-        entry = EvaluationRow(
-            line=line,
-            data_set=str(row.get("data_set") or line.partition("/")[0]),
-            learner=str(row["learner"]),
-            setting=Setting(int(row["good"]), int(row["defects"])),
-            seed=int(row["seed"]),
-            values=values,
-            note=str(row.get("note") or ""),
-        )
-        key = (entry.line, entry.learner, entry.setting, entry.seed)
-        if key in parsed:
-            raise ValueError(
-                f"expected one row an adaptation, got two of {line}, {entry.learner}, {entry.setting.label}, "
-                f"seed {entry.seed}"
-            )
-        parsed[key] = entry
-    return tuple(parsed.values())
 
 
 class Evaluation:
@@ -199,7 +116,7 @@ class Evaluation:
     @cached_property
     def _seeds(self) -> Mapping[tuple[str, Setting, str], Mapping[int, EvaluationRow]]:
         index: dict[tuple[str, Setting, str], dict[int, EvaluationRow]] = {}
-        for row in self.rows:
+        for row in sorted(self.rows, key=lambda row: row.stage):
             index.setdefault((row.learner, row.setting, row.line), {})[row.seed] = row
         return index
 
@@ -225,23 +142,26 @@ class Evaluation:
         by_line = {line: values for line, values in by_line.items() if values}
         means = {line: float(np.mean(list(values.values()))) for line, values in by_line.items()}
         seeds = set.intersection(*(set(values) for values in by_line.values())) if by_line else set()
-        by_seed = [self._over_data_sets({line: by_line[line][seed] for line in by_line}) for seed in sorted(seeds)]
+        by_seed = [self.over_data_sets({line: by_line[line][seed] for line in by_line}) for seed in sorted(seeds)]
         grouped = self._grouped(means)
         return Overall(
-            mean=self._over_data_sets(means),
+            mean=self.over_data_sets(means),
             deviation=_deviation([float(np.mean(values)) for values in by_seed]),
             lines=len(means),
             data_sets=len(grouped),
         )
 
-    def paired(self, metric: str, learner: str, setting: Setting) -> Paired:
-        """A learner against the baseline."""
+    def paired(
+        self, metric: str, learner: str, setting: Setting, *, against: tuple[str, Setting] | None = None
+    ) -> Paired:
+        """A learner against the baseline in the same setting, or `against` a learner in a setting."""
+        base_learner, base_setting = against or (self.baseline, setting)
         sign = -1.0 if METRIC[metric].lower_is_better else 1.0
         differences: dict[str, float] = {}
         unpaired = 0
         for line in self.lines:
             own = self.by_seed(metric, learner, setting, line)
-            base = self.by_seed(metric, self.baseline, setting, line)
+            base = self.by_seed(metric, base_learner, base_setting, line)
             unpaired += len(own.keys() ^ base.keys())
             if shared := sorted(own.keys() & base.keys()):
                 differences[line] = float(np.mean([sign * (own[seed] - base[seed]) for seed in shared]))
@@ -263,13 +183,10 @@ class Evaluation:
             grouped.setdefault(self.data_sets[line], []).append(value)
         return grouped
 
-    def _over_data_sets(self, by_line: Mapping[str, float]) -> float:
+    def over_data_sets(self, by_line: Mapping[str, float]) -> float:
+        """The mean of lines' figures: over the lines of a data set, then over data sets."""
         means = [float(np.mean(values)) for values in self._grouped(by_line).values()]
         return float(np.mean(means)) if means else math.nan
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _deviation(values: list[float]) -> float:

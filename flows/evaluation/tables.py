@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from flows.evaluation.summary import METRIC, Evaluation, Metric, Paired, Setting
+from flows.evaluation.contrasts import contrast_pairs, forgetting
+from flows.evaluation.rows import METRIC, Metric, Setting
+from flows.evaluation.summary import Evaluation, Paired
 
 HEADLINE = "image_auroc"
 _MISSING = "–"
+COMPARED = ("Difference", "95 % interval", "Won / tied / lost", "Worst line")
+FORGOTTEN = ("At arrival", "Last stage", "Forgotten", "Lines")
 
 
 def show(value: float, metric: Metric, deviation: float = math.nan, *, signed: bool = False) -> str:
@@ -25,19 +30,19 @@ def show(value: float, metric: Metric, deviation: float = math.nan, *, signed: b
     return f"{value:{sign}.3g}"  # a time's deviation over seeds says more about the machine
 
 
-def overall_table(evaluation: Evaluation) -> Table:
-    """Learners and settings by metric: means over data sets, with the deviation over seeds."""
-    table = Table(
-        title="Means over data sets", caption="± over seeds; shares in per cent", title_justify="left", show_lines=False
-    )
-    table.add_column("Given", style="dim")
-    table.add_column("Learner", no_wrap=True)
-    for metric in evaluation.metrics:
-        table.add_column(metric.label, justify="right")
+def overall_table(evaluation: Evaluation) -> Group:
+    """One table a setting, learners by metric: means over data sets, with the deviation over seeds."""
+    tables: list[Table] = []
     for setting in evaluation.settings:
+        table = Table(title=f"{setting.label}: means over data sets", title_justify="left")
+        table.add_column("Learner", no_wrap=True)
+        for metric in evaluation.metrics:
+            table.add_column(metric.label, justify="right")
         for cells in overall_rows(evaluation, setting):
-            table.add_row(setting.label, *(Text(cell) for cell in cells))  # Text: a name is never markup
-    return table
+            table.add_row(*(Text(cell) for cell in cells))  # Text: a name is never markup
+        tables.append(table)
+    said = "± over seeds; shares in per cent" if tables else "No adaptation was evaluated."
+    return Group(*tables, Text(said, style="dim italic"))
 
 
 def comparison_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
@@ -56,6 +61,43 @@ def comparison_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
         for learner, pair in pairs_of(evaluation, metric, setting):
             cells = comparison_cells(pair, METRIC[metric])
             table.add_row(setting.label, Text(learner), *(Text(cell) for cell in cells))
+    return table
+
+
+def contrast_tables(evaluation: Evaluation, metric: str = HEADLINE) -> list[Table]:
+    """One table a contrast: each learner under one condition against itself under another."""
+    rows = contrast_rows(evaluation, metric)
+    tables = []
+    for label in dict.fromkeys(row[1] for row in rows):
+        table = Table(
+            title=f"{METRIC[metric].label}: {label}",
+            caption="95 % bootstrap interval over data sets; positive is better",
+            title_justify="left",
+        )
+        table.add_column("Given", style="dim")
+        table.add_column("Learner", no_wrap=True)
+        for name in COMPARED:
+            table.add_column(name, justify="left" if name == "Worst line" else "right")
+        for given, of, *cells in rows:
+            if of == label:
+                table.add_row(given, *(Text(cell) for cell in cells))
+        tables.append(table)
+    return tables
+
+
+def forgetting_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
+    """What each learner's trunk forgot of the lines it was measured on at several stages."""
+    table = Table(
+        title=f"{METRIC[metric].label}: forgetting",
+        caption="best of the earlier stages minus the last; less is better",
+        title_justify="left",
+    )
+    table.add_column("Given", style="dim")
+    table.add_column("Learner", no_wrap=True)
+    for name in FORGOTTEN:
+        table.add_column(name, justify="right")
+    for cells in forgetting_rows(evaluation, metric):
+        table.add_row(*(Text(cell) for cell in cells))
     return table
 
 
@@ -78,10 +120,16 @@ def markdown(evaluation: Evaluation, metrics: Sequence[str] | None = None) -> st
         ]
         if comparison:
             parts.append(f"{METRIC[HEADLINE].label}, difference to {evaluation.baseline} (positive is better):")
-            head = ["Learner", "Difference", "95 % interval", "Won / tied / lost", "Worst line"]
+            head = ["Learner", *COMPARED]
             parts.append(_markdown_table(head, comparison))
         head = [f"{METRIC[HEADLINE].label} by line", *evaluation.learners]
         parts.append(_markdown_table(head, line_rows(evaluation, METRIC[HEADLINE], setting)))
+    if contrasted := contrast_rows(evaluation, HEADLINE):
+        parts.append(f"### {METRIC[HEADLINE].label}: the same learner under two conditions")
+        parts.append(_markdown_table(["Given", "Contrast", "Learner", *COMPARED], contrasted))
+    if forgotten := forgetting_rows(evaluation, HEADLINE):
+        parts.append(f"### {METRIC[HEADLINE].label}: forgetting (best of the earlier stages minus the last)")
+        parts.append(_markdown_table(["Given", "Learner", *FORGOTTEN], forgotten))
     parts.append(
         "Shares in per cent. Means are over seeds, then lines of a data set, then data sets; ± is the standard "
         "deviation over seeds. A star marks lines where fewer seeds were defined than tried."
@@ -124,6 +172,26 @@ def pairs_of(evaluation: Evaluation, metric: str, setting: Setting) -> list[tupl
     others = [learner for learner in evaluation.learners if learner != evaluation.baseline]
     pairs = [(learner, evaluation.paired(metric, learner, setting)) for learner in others]
     return [(learner, pair) for learner, pair in pairs if pair.by_line]
+
+
+def contrast_rows(evaluation: Evaluation, metric: str) -> list[list[str]]:
+    """What is given, the contrast, the learner, and the cells of `comparison_cells`."""
+    return [
+        [contrast.given, contrast.label, learner, *comparison_cells(pair, METRIC[metric])]
+        for contrast, learner, pair in contrast_pairs(evaluation, metric)
+    ]
+
+
+def forgetting_rows(evaluation: Evaluation, metric: str) -> list[list[str]]:
+    """What is given, the learner, and the cells of `FORGOTTEN`."""
+    rows = []
+    for setting in evaluation.settings:
+        for learner in evaluation.learners:
+            if (figures := forgetting(evaluation, metric, learner, setting)) is not None:
+                first, last = (show(value, METRIC[metric]) for value in (figures.at_arrival, figures.last))
+                forgotten = show(figures.forgotten, METRIC[metric], signed=True)
+                rows.append([setting.label, learner, first, last, forgotten, str(figures.lines)])
+    return rows
 
 
 def comparison_cells(pair: Paired, metric: Metric) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flows.jobs.progress import OnProgress, Progress
@@ -53,8 +53,9 @@ class FoldTrainer:
         self._tasks: dict[str, list[SourceTask]] = {}
         self._scores: dict[tuple[str, str], list[SourceScores]] = {}
 
-    def train(self, fold: Fold) -> dict[str, Trained]:
-        """Every requested learner by name, meta-trained on the fold's source lines where it is a meta-learner.
+    def train(self, fold: Fold, learners: Iterable[str], *, calibrate: bool = True) -> dict[str, Trained]:
+        """Every learner by name, meta-trained on the fold's source lines where it is a meta-learner;
+        with `calibrate` also what the source lines say about thresholds.
 
         Raises:
             LineError: a meta-learner is asked for, and no source line has defects.
@@ -63,7 +64,7 @@ class FoldTrainer:
         judges = [line for line in usable if line.data_set != GENERATED] or usable
         pooled: TaskLearner | None = None
         trained = {}
-        for name in sorted((value.value for value in self._request.learners), key=lambda name: name != POOLED):
+        for name in sorted(learners, key=lambda name: name != POOLED):
             learner = self._fresh(name)
             if learner_entry(name).is_meta and isinstance(learner, TaskLearner):
                 if pooled is None:
@@ -71,9 +72,31 @@ class FoldTrainer:
                 if name != POOLED:
                     learner.warm_start(pooled)
                     self._outer_loop(learner, usable, learner.config.outer_steps - self._request.iterations)
-            self._on_progress(Progress(stage=f"calibrate {name}", done=0))
-            trained[name] = Trained(learner, self._calibration(name, learner, judges) if judges else None)
+            calibration = None
+            if judges and calibrate:
+                self._on_progress(Progress(stage=f"calibrate {name}", done=0))
+                calibration = self._calibration(name, learner, judges)
+            trained[name] = Trained(learner, calibration)
         return trained
+
+    def go_on(
+        self, name: str, learner: TaskLearner, lines: Sequence[ProductLine], *, steps: int, stage: int
+    ) -> TaskLearner:
+        """A further outer loop from a learner's weights, with a rate that starts and falls anew; the learner stays.
+
+        Args:
+            name: of the learner in the table.
+            learner: trained before.
+            lines: to train on.
+            steps: of the outer loop.
+            stage: number of this loop, part of its seed.
+        """
+        seed = self._request.seed + stage
+        further = make_learner(name, self._spec, outer_steps=steps, pooled_steps=0, seed=seed)
+        assert isinstance(further, TaskLearner)
+        further.load_state_dict(learner.state_dict())
+        self._outer_loop(further, lines, steps, seed)
+        return further
 
     def _calibration(self, name: str, learner: Learner, lines: Sequence[ProductLine]) -> PooledCalibration:
         """From the prepared episodes for a meta-learner; the others do not change from fold to fold."""
@@ -94,7 +117,9 @@ class FoldTrainer:
         self._outer_loop(fresh, lines, self._request.iterations)
         return fresh
 
-    def _outer_loop(self, learner: TaskLearner, lines: Sequence[ProductLine], steps: int) -> None:
+    def _outer_loop(
+        self, learner: TaskLearner, lines: Sequence[ProductLine], steps: int, seed: int | None = None
+    ) -> None:
         tasks = []
         for line in lines:
             if line.name not in self._tasks:
@@ -107,7 +132,7 @@ class FoldTrainer:
             if step % 50 == 0 or step == steps:
                 self._on_progress(Progress(stage=stage, done=step, total=steps, figures={"loss": loss}))
 
-        config = MetaTrainingConfig(steps=steps, seed=self._request.seed)
+        config = MetaTrainingConfig(steps=steps, seed=self._request.seed if seed is None else seed)
         meta_train(learner, tasks, config, on_step=lambda step, report: tell(step, report.loss))
 
     def _fresh(self, name: str) -> Learner:

@@ -127,7 +127,7 @@ def set_up(request: MetaTrainRequest, settings: Settings) -> Training:
     """Lines, backbone, features and a fresh learner."""
     train, held_out = _split(request)
     backbone = open_backbone(request.backbone, request.size, settings)
-    sources = Sources(backbone.cached(settings), backbone.preprocess(), request.good, request.defects, request.seed)
+    sources = Sources(backbone.cached(settings), backbone.preprocess(), (request.good,), request.defects, request.seed)
     learner = make_learner(
         request.learner.value,
         backbone.spec,

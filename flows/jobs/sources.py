@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,11 +25,15 @@ CALIBRATION_QUERY = 96  # a 1 % tail needs hundreds of good images in all
 
 @dataclass(frozen=True)
 class Sources:
-    """Where episodes come from: the features, how images are read, how many good and defective images they hold."""
+    """Where episodes come from: the features, how images are read, how many good and defective images they hold.
+
+    With several numbers of good images the episodes of a line take them in turn, each line from another one on, and
+    thresholds are pooled over all of them: as one meta-model serves every line, whatever it is given.
+    """
 
     features: FeatureSource
     preprocess: PreprocessSpec
-    good: int
+    good: tuple[int, ...]
     defects: int
     seed: int
     support: SupportConfig = field(default_factory=SupportConfig)
@@ -46,14 +51,19 @@ class Sources:
                 "add some to learn what defects look like, or leave the line out",
             )
         turns = (self.defects, 0, min(1, self.defects))
-        return [self._episode(line, turns[i % 3], QUERY_IMAGES, self.seed * 100 + i) for i in range(count)]
+        goods = self._goods(line)
+        return [
+            self._episode(line, goods[i % len(goods)], turns[i % 3], QUERY_IMAGES, self.seed * 100 + i)
+            for i in range(count)
+        ]
 
     def scores(self, learner: Learner, line: ProductLine) -> list[SourceScores]:
         """What this line says about thresholds: the learner adapts to a few episodes of it."""
         scores = []
         for i in range(CALIBRATION_EPISODES):
             seed = self.seed * 100 + 50 + i
-            episode = self._episode(line, (0, self.defects)[i % 2], CALIBRATION_QUERY, seed)
+            goods = self._goods(line)
+            episode = self._episode(line, goods[i % len(goods)], (0, self.defects)[i % 2], CALIBRATION_QUERY, seed)
             scores.append(source_scores(learner, line.name, episode.support, episode.query, seed=seed))
         return scores
 
@@ -61,13 +71,18 @@ class Sources:
         """The line's episodes, prepared for the outer loop."""
         return [SourceTask(line.data_set, line.name, learner.prepare(episode)) for episode in self.episodes(line)]
 
-    def _episode(self, line: ProductLine, defects: int, query: int, seed: int) -> Episode:
+    def _goods(self, line: ProductLine) -> tuple[int, ...]:
+        """The numbers of good images in this line's order."""
+        first = zlib.crc32(line.name.encode()) % len(self.good)
+        return self.good[first:] + self.good[:first]
+
+    def _episode(self, line: ProductLine, good: int, defects: int, query: int, seed: int) -> Episode:
         return sample_episode(
             line,
             self.features,
             self.preprocess,
             self.support,
-            good=self.good,
+            good=good,
             defects=defects,
             query=query,
             seed=seed,

@@ -15,11 +15,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import LineError, StorageError
 from pipeline.imaging.files import iter_image_files
+
+if TYPE_CHECKING:  # listing a line decodes nothing
+    from pipeline.camera_shift import CameraShift
 
 GOOD = "good"
 DEFECT = "defect"
@@ -29,17 +33,25 @@ _LAYOUTS = "train/good/ with images (MVTec AD layout), or good/ with images"
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image of a line. `kind` is "good" or the defect's name; `mask_path` only for defects that have one."""
+    """One image of a line. `kind` is "good" or the defect's name; `mask_path` only for defects that have one.
+
+    `shift` is the change of camera the image is seen under, see `under`; None: as it was taken.
+    """
 
     path: Path
     line: str
     kind: str
     mask_path: Path | None = None
+    shift: CameraShift | None = None
 
     @property
     def is_defect(self) -> bool:
         """Whether the image shows a defect."""
         return self.kind != GOOD
+
+    def under(self, shift: CameraShift) -> ImageRecord:
+        """The same image, taken by the changed camera."""
+        return replace(self, shift=shift)
 
 
 @dataclass(frozen=True)
