@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from flows.jobs import adapt, evaluate, meta_train
+from flows.jobs.names import LearnerName, Protocol
 from flows.jobs.progress import Progress
-from flows.jobs.requests import AdaptRequest, EvaluateRequest, LearnerName, MetaTrainRequest, Protocol
+from flows.jobs.requests import AdaptRequest, EvaluateRequest, MetaTrainRequest
 from pipeline.errors import BundleError, ConfigError, ImageError, LineError
 from pipeline.settings import Settings, load_settings
 from pipeline.synthetic.lines import write_lines

@@ -20,8 +20,9 @@ from flows.evaluation.rows import METRICS
 from flows.jobs import evaluate
 from flows.jobs.backbones import open_backbone
 from flows.jobs.fold_training import FoldTrainer, Trained
+from flows.jobs.names import UNTRAINED, LearnerName, Scenario
 from flows.jobs.progress import Progress, ignore_progress
-from flows.jobs.requests import UNTRAINED, EvaluateRequest, LearnerName, Scenario
+from flows.jobs.requests import EvaluateRequest
 from flows.jobs.scenarios import domain_shift, incremental
 from flows.jobs.scenarios.bench import Bench
 from model_zoo.learner_table import LEARNERS, make_learner

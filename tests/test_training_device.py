@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from flows.jobs import meta_train
-from flows.jobs.requests import LearnerName, MetaTrainRequest, TrainingDevice
+from flows.jobs.names import LearnerName, TrainingDevice
+from flows.jobs.requests import MetaTrainRequest
 from flows.jobs.training_device import TrainingPlace, on_device, too_few, training_place
 from model_zoo.tasks import CPU
 from pipeline.errors import ConfigError, DeviceError

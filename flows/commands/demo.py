@@ -14,7 +14,8 @@ import typer
 from rich.markup import escape
 
 from flows.commands.console import out, progress_bars, table
-from flows.jobs.requests import AdaptRequest, ExportRequest, LearnerName, MetaTrainRequest, Request, ScoreRequest
+from flows.jobs.names import LearnerName
+from flows.jobs.requests import AdaptRequest, ExportRequest, MetaTrainRequest, Request, ScoreRequest
 from pipeline.errors import StorageError
 from pipeline.settings import DeviceName, Settings, load_settings
 

@@ -10,16 +10,8 @@ import typer
 
 from flows.commands.console import PrefectOption, build_request, run_job, split_names, through_prefect
 from flows.commands.outcomes import show_adaptation, show_evaluation, show_meta_training
-from flows.jobs.requests import (
-    AdaptRequest,
-    EvaluateRequest,
-    LearnerName,
-    MetaTrainRequest,
-    Protocol,
-    Scenario,
-    ShiftName,
-    TrainingDevice,
-)
+from flows.jobs.names import LearnerName, Protocol, Scenario, ShiftName, TrainingDevice
+from flows.jobs.requests import AdaptRequest, EvaluateRequest, MetaTrainRequest
 
 LEARNERS = ", ".join(LearnerName)
 SCENARIOS = (

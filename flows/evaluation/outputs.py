@@ -12,7 +12,8 @@ from typing import Any
 from deploy.storage import replace_file
 from flows.evaluation.report import write_csv, write_html
 from flows.evaluation.summary import Evaluation
-from flows.jobs.requests import EvaluateRequest, Scenario
+from flows.jobs.names import Scenario
+from flows.jobs.requests import EvaluateRequest
 from pipeline.errors import StorageError
 
 

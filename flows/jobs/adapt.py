@@ -33,8 +33,9 @@ from deploy.engine.parity import Parity
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.export import check_parity, export_head
 from flows.jobs.backbones import OpenBackbone, open_backbone
+from flows.jobs.names import LearnerName
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
-from flows.jobs.requests import AdaptRequest, LearnerName
+from flows.jobs.requests import AdaptRequest
 from flows.jobs.scales import DEFAULT_SIZE, SUPPORT, Adapted, adapt_to_best, candidate_sizes, view_of
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.task_learner import TaskLearner

@@ -15,8 +15,9 @@ import torch
 
 from flows.jobs.fold_rows import FoldRows
 from flows.jobs.folds import protocol_folds
+from flows.jobs.names import Scenario
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
-from flows.jobs.requests import EvaluateRequest, Scenario
+from flows.jobs.requests import EvaluateRequest
 from flows.jobs.scenarios import domain_shift, few_shot, incremental, multi_task
 from flows.jobs.scenarios.bench import Bench
 from pipeline.evaluation import Fold, Row

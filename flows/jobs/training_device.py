@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from flows.jobs.requests import TrainingDevice
+from flows.jobs.names import TrainingDevice
 from model_zoo.task_learner import TaskLearner
 from pipeline.errors import ConfigError, DeviceError
 

@@ -17,8 +17,9 @@ from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.export import export_head
 from flows.jobs.backbones import OpenBackbone, open_backbone
 from flows.jobs.fold_training import POOLED, FoldTrainer, Trained
+from flows.jobs.names import UNTRAINED
 from flows.jobs.progress import OnProgress
-from flows.jobs.requests import UNTRAINED, EvaluateRequest
+from flows.jobs.requests import EvaluateRequest
 from flows.jobs.sources import Sources
 from model_zoo.heads import LearnedHead
 from model_zoo.invariant_inputs import HeadInputs

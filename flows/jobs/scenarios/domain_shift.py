@@ -21,8 +21,8 @@ from dataclasses import replace
 
 from flows.jobs.conditions import AS_TAKEN, Adaptation
 from flows.jobs.fold_training import POOLED, Trained
+from flows.jobs.names import UNTRAINED
 from flows.jobs.progress import Progress
-from flows.jobs.requests import UNTRAINED
 from flows.jobs.scenarios.bench import Adapted, Bench, Query, Support
 from pipeline.camera_shift import CameraShift
 from pipeline.evaluation import Fold, Row

@@ -28,8 +28,9 @@ import numpy as np
 
 from flows.jobs.conditions import Update
 from flows.jobs.folds import generated_lines, named_lines
+from flows.jobs.names import UNTRAINED, LearnerName
 from flows.jobs.progress import OnProgress, Progress
-from flows.jobs.requests import UNTRAINED, EvaluateRequest, LearnerName
+from flows.jobs.requests import EvaluateRequest
 from flows.jobs.scenarios.bench import Bench
 from model_zoo.task_learner import TaskLearner
 from pipeline.errors import LineError

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from flows.jobs.conditions import Adaptation
 from flows.jobs.fold_training import POOLED
+from flows.jobs.names import UNTRAINED
 from flows.jobs.progress import Progress
-from flows.jobs.requests import UNTRAINED
 from flows.jobs.scenarios.bench import Bench
 from pipeline.evaluation import Fold, Row
 
