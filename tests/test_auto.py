@@ -11,11 +11,18 @@ import torch
 from torch import Tensor
 
 from flows.jobs import adapt, scales
-from flows.jobs.requests import AdaptRequest
+from flows.jobs.folds import protocol_folds
+from flows.jobs.names import LearnerName, Protocol
+from flows.jobs.progress import ignore_progress
+from flows.jobs.requests import AdaptRequest, EvaluateRequest
 from flows.jobs.scales import candidate_sizes
+from flows.jobs.scenarios import bench as bench_module
+from flows.jobs.scenarios import few_shot
+from flows.jobs.scenarios.bench import Bench
 from model_zoo.learners.auto import ALL_LAYERS, AutoConfig, AutoLearner
 from model_zoo.memory_bank import coreset
 from model_zoo.separation import overlap, separation
+from pipeline.imaging.images import read_native
 from pipeline.metrics import aupro
 from pipeline.product_lines.lines import load_line
 from pipeline.settings import load_settings
@@ -102,9 +109,15 @@ def test_no_size_beside_the_default_enlarges_an_image(tmp_path: Path, side: int,
     assert candidate_sizes([*line.train_good, *line.defects]) == sizes
 
 
-def test_the_chosen_size_and_its_evidence_stand_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(scales, "DEFAULT_SIZE", 64)
+@pytest.fixture
+def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is chosen from, small enough for a test."""
+    for module in (scales, bench_module):
+        monkeypatch.setattr(module, "DEFAULT_SIZE", 64)
     monkeypatch.setattr(scales, "LARGER_SIZES", (256, 128))
+
+
+def test_the_chosen_size_and_its_evidence_stand_in_the_card(tmp_path: Path, small_sizes: None):
     settings = load_settings(tmp_path / "home")
     images = write_line(tmp_path, 2, good=4, test_good=0, defects=4, size=160)
     manifest = adapt.run(AdaptRequest(line="chosen", images=images), settings).bundle.manifest
@@ -124,3 +137,29 @@ def test_an_asked_for_size_is_kept(tmp_path: Path):
     manifest = adapt.run(AdaptRequest(line="asked", images=images, size=64), settings).bundle.manifest
     assert manifest.preprocess.height == 64
     assert [choice.what for choice in manifest.choices] == ["image score from", "anomaly map from"]
+
+
+def test_evaluation_lets_auto_choose_the_size_of_each_line(tmp_path: Path, small_sizes: None):
+    for seed, side in ((1, 160), (2, 96)):
+        write_line(tmp_path / "lines", seed, good=3, test_good=3, defects=4, size=side)
+    request = EvaluateRequest(
+        protocol=Protocol.TRAIN_TEST,
+        train_lines=tmp_path / "lines",
+        test_lines=tmp_path / "lines",
+        learners=(LearnerName.AUTO,),
+        good=2,
+        defects=(0, 1),
+        seeds=1,
+    )
+    settings = load_settings(tmp_path / "home")
+    bench = Bench(request, settings, ignore_progress)
+    (fold,) = protocol_folds(request, settings, ignore_progress)
+    rows = list(few_shot.rows(bench, fold))
+    assert [(row["line"], row["defects"]) for row in rows] == [(line.name, m) for line in fold.test for m in (0, 1)]
+    assert all(0 <= row["image_auroc"] <= 1 for row in rows)
+    learner = bench.trainer.train(fold, ["auto"])["auto"].learner
+    for line in fold.test:
+        side = len(read_native(line.train_good[0].path))
+        adapted = bench.adapt("auto", learner, bench.support(bench.draw(line, 0), 2, 1, 0))
+        assert adapted.eye.preprocess == adapted.view.preprocess
+        assert adapted.eye.preprocess.height in ({64, 128} if side == 160 else {64})

@@ -26,7 +26,7 @@ TIME_LIMIT = 600.0
 
 FENCE = re.compile(r"^```(?P<language>\S*)[^\S\n]*\n(?P<text>.*?)^```[^\S\n]*$", re.MULTILINE | re.DOTALL)
 # Its reason on one line or several.
-NOT_RUN = re.compile(r"<!--\s*not run:\s*(?P<reason>.*?)\s*-->\s*\Z", re.DOTALL)
+NOT_RUN = re.compile(r"<!--\s*not run:\s*(?P<reason>(?:(?!-->).)*?)\s*-->\s*\Z", re.DOTALL)
 # Blocks that show no command; every other language is refused, so that no command hides from this test.
 NOT_COMMANDS = {"text", "mermaid", "json", "yaml", "toml", "python"}
 

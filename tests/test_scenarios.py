@@ -236,7 +236,7 @@ class RecordingTrainer(FoldTrainer):
 def staged(lines: Path, settings: Settings) -> tuple[list[Row], list[Sequence[ProductLine]], Fold]:
     job = request(lines, Scenario.INCREMENTAL)
     bench = Bench(job, settings, ignore_progress)
-    trainer = RecordingTrainer(job, bench.backbone.spec, bench.sources, ignore_progress)
+    trainer = RecordingTrainer(job, bench.eye().backbone.spec, bench.sources, ignore_progress)
     bench.trainer = trainer
     (part,) = [part for part in incremental.parts(job, settings, ignore_progress) if part.name == "hypernetwork"]
     return list(incremental.rows(bench, part)), trainer.seen, part

@@ -96,7 +96,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 
     tell(1)
     white_level = suggest_white_level(record.path for record in (*good, *defects))
-    views = [view_of(backbone, good, defects, white_level, seed=request.seed) for backbone in backbones]
+    views = [view_of(backbone, good, defects, white_level=white_level, seed=request.seed) for backbone in backbones]
     adapted = adapt_to_best(learners, views, seed=request.seed)
     threshold = _calibrate(adapted.head, adapted.view.support, request, meta)
     tell(2)

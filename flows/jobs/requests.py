@@ -185,7 +185,7 @@ class EvaluateRequest(Request):
     )
     seeds: int = Field(default=3, ge=1, le=100, description="Seeds to repeat with; the table shows mean and spread.")
     backbone: BackboneName = DEFAULT_BACKBONE
-    size: InputSize = 256
+    size: ChosenSize = None
     iterations: Iterations = 300
     seed: Seed = 0
     synthetic_lines: int = Field(

@@ -18,7 +18,7 @@ from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, PreprocessSpec, open_image
 from pipeline.learner import AnomalyHead, Learner
 from pipeline.product_lines.lines import ImageRecord
-from pipeline.support import DirectFeatures, SupportConfig, build_support
+from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_support
 
 SUPPORT = SupportConfig()
 DEFAULT_SIZE = 256
@@ -59,13 +59,18 @@ def view_of(
     backbone: OpenBackbone,
     good: Sequence[ImageRecord],
     defects: Sequence[ImageRecord],
-    white_level: int | None,
     *,
+    white_level: int | None = None,
+    features: FeatureSource | None = None,
     seed: int,
 ) -> View:
-    """Decode the images to the backbone's size and build their support set."""
+    """Decode the images to the backbone's size and build their support set.
+
+    `features` gives cached ones; None: straight from the backbone, in full precision.
+    """
     preprocess = backbone.preprocess(white_level)
-    support = build_support(good, defects, DirectFeatures(backbone.extractor), preprocess, SUPPORT, seed=seed)
+    features = features or DirectFeatures(backbone.extractor)
+    support = build_support(good, defects, features, preprocess, SUPPORT, seed=seed)
     return View(backbone, preprocess, tuple(good), tuple(defects), support)
 
 

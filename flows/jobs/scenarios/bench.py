@@ -2,123 +2,71 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from deploy.engine.devices import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.export import export_head
-from flows.jobs.backbones import OpenBackbone, open_backbone
 from flows.jobs.fold_training import POOLED, FoldTrainer, Trained
 from flows.jobs.names import UNTRAINED
 from flows.jobs.progress import OnProgress
 from flows.jobs.requests import EvaluateRequest
+from flows.jobs.scales import DEFAULT_SIZE, adapt_to_best, candidate_sizes
+from flows.jobs.scenarios.opened import Adapted, Eye, Query, Support
 from flows.jobs.sources import Sources
-from model_zoo.heads import LearnedHead
-from model_zoo.invariant_inputs import HeadInputs
 from model_zoo.learner_table import make_learner
+from model_zoo.learners.auto import AutoLearner
 from model_zoo.task_learner import TaskLearner
-from model_zoo.tasks import prepare_support
 from pipeline.calibration import PooledCalibration
-from pipeline.episodes import QuerySet, SupportSet
-from pipeline.evaluation import Fold, Row, Truth, evaluate_outputs, read_truth, score_levels, seen_and_unseen
+from pipeline.evaluation import Fold, Row, evaluate_outputs, read_truth, seen_and_unseen
 from pipeline.imaging.images import require_image
-from pipeline.learner import AnomalyHead, AnomalyOutput, Learner
+from pipeline.learner import AnomalyHead, Learner
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings
-from pipeline.support import EpisodeImages, build_query, build_support, sample_images
+from pipeline.support import EpisodeImages, sample_images
 
 _TIMED_IMAGES = 8
 
 
-@dataclass(frozen=True, eq=False)
-class Query:
-    """A line's query images, their features and what is known of them."""
-
-    records: tuple[ImageRecord, ...]
-    features: QuerySet
-    truth: Truth
-
-
-class Support:
-    """A support set, opened once for all learners: its features, and what the learned heads make of them.
-
-    Attributes:
-        images: the records; those of its query beside them.
-        good, defects: how many were asked for.
-        seed: of the draw and of the adaptations.
-        seconds: what all adaptations to it share, from cached features on.
-    """
-
-    def __init__(self, bench: Bench, images: EpisodeImages, *, good: int, defects: int, seed: int) -> None:
-        start = time.perf_counter()
-        sources = bench.sources
-        self.images, self.good, self.defects, self.seed = images, good, defects, seed
-        self.features: SupportSet = build_support(
-            images.good, images.defects, bench.features, sources.preprocess, sources.support, seed=seed
-        )
-        self.loading = time.perf_counter() - start
-        inputs = bench.inputs
-        self.prepared = None if inputs is None else prepare_support(self.features, *inputs, seed=seed)
-        self.seconds = time.perf_counter() - start
-        self._last: tuple[Query, HeadInputs] | None = None
-
-    def inputs_of(self, query: Query) -> HeadInputs:
-        """What learned heads see of a query, computed once for all of them."""
-        assert self.prepared is not None
-        if self._last is None or self._last[0] is not query:
-            self._last = None  # one query's inputs at a time: they are large
-            self._last = query, self.prepared.inputs.of_query(query.features.levels)
-        return self._last[1]
-
-
-class Adapted:
-    """A head and the support it came from; `seconds` from cached features to the head, what is shared included."""
-
-    def __init__(self, head: AnomalyHead, support: Support, seconds: float) -> None:
-        self.head, self.seconds = head, seconds
-        self._support = support
-        self._last: tuple[Query, AnomalyOutput] | None = None
-
-    def output(self, query: Query) -> AnomalyOutput:
-        """Its scores of a query."""
-        if self._last is None or self._last[0] is not query:
-            if isinstance(self.head, LearnedHead):
-                with torch.no_grad():
-                    output = self.head.output_of(self._support.inputs_of(query))
-            else:
-                output = score_levels(self.head, query.features.levels)
-            self._last = query, output
-        return self._last[1]
-
-
 class Bench:
-    """What one process of an evaluation shares among its parts: backbone, features, source episodes, timings."""
+    """What one process of an evaluation shares among its parts: backbone, features, source episodes, timings.
+
+    Where no input size was asked for, `auto` chooses a line's from the support; all others, meta-training and the
+    pooled thresholds see the default.
+    """
 
     def __init__(self, request: EvaluateRequest, settings: Settings, on_progress: OnProgress) -> None:
         self.request = request
         self.on_progress = on_progress
-        self.backbone: OpenBackbone = open_backbone(request.backbone, request.size, settings)
-        self.features = self.backbone.cached(settings)
-        self.sources = Sources(
-            self.features, self.backbone.preprocess(), request.good, max(request.defects), seed=request.seed
-        )
-        self.trainer = FoldTrainer(request, self.backbone.spec, self.sources, on_progress)
-        self._templates = settings.templates
+        self._settings = settings
+        self._eyes: dict[int, Eye] = {}
+        eye = self.eye()
+        spec = eye.backbone.spec
+        self.sources = Sources(eye.features, eye.preprocess, request.good, max(request.defects), seed=request.seed)
+        self.trainer = FoldTrainer(request, spec, self.sources, on_progress)
         self._speed: dict[tuple[str, str, int, int], float] = {}
         self._good_only: dict[str, tuple[tuple[ImageRecord, ...], int, Adapted]] = {}
-        fresh = [make_learner(name, self.backbone.spec) for name in request.learners]
+        self._last_auto: tuple[tuple[object, ...], Adapted] | None = None
+        fresh = [make_learner(name, spec) for name in request.learners]
         tasks = [learner for learner in fresh if isinstance(learner, TaskLearner)]
         assert all(task.config.inputs == tasks[0].config.inputs for task in tasks), "learners share inputs' settings"
         self.inputs = (tasks[0].groups, tasks[0].config.inputs) if tasks else None
         """The learned heads' groups and settings of inputs; None where every learner is without a learned head."""
+
+    def eye(self, size: int | None = None) -> Eye:
+        """The backbone at an input size (default: the one asked for, else the default size), opened once."""
+        size = size or self.request.size or DEFAULT_SIZE
+        if size not in self._eyes:
+            self._eyes[size] = Eye(self.request.backbone, size, self._settings)
+        return self._eyes[size]
 
     def train(self, fold: Fold, *, pooled: bool = False) -> dict[str, Trained]:
         """The requested learners, trained on the fold; with `pooled` also the pooled head the meta-learners begin with,
@@ -143,30 +91,51 @@ class Bench:
 
     def query(self, records: Sequence[ImageRecord]) -> Query:
         """Open a query."""
-        size = (self.backbone.spec.height, self.backbone.spec.width)
-        features = build_query(records, self.features, self.sources.preprocess)
-        return Query(tuple(records), features, read_truth(records, size))
+        preprocess = self.eye().preprocess
+        return Query(records, read_truth(records, (preprocess.height, preprocess.width)))
 
     def support(self, drawn: EpisodeImages, good: int, defects: int, seed: int) -> Support:
         """Open a support: the first so many images of a draw."""
         images = replace(drawn, good=drawn.good[:good], defects=drawn.defects[:defects])
-        return Support(self, images, good=good, defects=defects, seed=seed)
+        return Support(self.eye(), images, self.inputs, good=good, defects=defects, seed=seed)
 
     # --- heads ------------------------------------------------------------------------------------------------------
 
     def adapt(self, name: str, learner: Learner, support: Support) -> Adapted:
         """Adapt to a support. A learner that looks at good images only serves the next number of defects as well."""
-        start = time.perf_counter()
+        if isinstance(learner, AutoLearner):
+            return self._adapt_auto(learner, support)
+        start, eye = time.perf_counter(), self.eye()
         if isinstance(learner, TaskLearner):
             assert support.prepared is not None
             head: AnomalyHead = learner.adapt_prepared(support.prepared, seed=support.seed)
-            return Adapted(head, support, support.seconds + time.perf_counter() - start)
+            return Adapted(head, support, support.view, eye, support.seconds + time.perf_counter() - start)
         last = self._good_only.get(name)
         if last is None or last[:2] != (support.images.good, support.seed):
-            head = learner.adapt(support.features, seed=support.seed)
-            adapted = Adapted(head, support, support.loading + time.perf_counter() - start)
-            last = self._good_only[name] = (support.images.good, support.seed, adapted)
+            head = learner.adapt(support.view.support, seed=support.seed)
+            seconds = support.loading + time.perf_counter() - start
+            last = self._good_only[name] = (
+                support.images.good,
+                support.seed,
+                Adapted(head, support, support.view, eye, seconds),
+            )
         return last[2]
+
+    def _adapt_auto(self, learner: AutoLearner, support: Support) -> Adapted:
+        """Adapt at every input size that may be chosen, and keep the best."""
+        start, images = time.perf_counter(), support.images
+        sizes = (self.request.size,) if self.request.size else candidate_sizes((*images.good, *images.defects))
+        eyes = [self.eye(size) for size in sizes]
+        views = [support.view if eye is self.eye() else support.through(eye) for eye in eyes]
+        found = adapt_to_best([learner] * len(views), views, seed=support.seed)
+        seconds = support.loading + time.perf_counter() - start
+        chosen = (images.good, support.seed, *(choice.chosen for choice in found.choices))
+        if self._last_auto is None or self._last_auto[0] != chosen:
+            eye = next(eye for eye, view in zip(eyes, views, strict=True) if view is found.view)
+            self._last_auto = chosen, Adapted(found.head, support, found.view, eye, seconds)
+        again = copy.copy(self._last_auto[1])  # equal good images and choices give equal heads
+        again.seconds = seconds
+        return again
 
     def row(
         self,
@@ -198,7 +167,7 @@ class Bench:
         output = adapted.output(query)
         figures = evaluate_outputs(
             output,
-            adapted.head.leave_one_out(support.features),
+            adapted.head.leave_one_out(adapted.view.support),
             query.truth,
             target_false_reject_rate=self.request.target_false_reject_rate,
             pooled=calibration,
@@ -206,7 +175,7 @@ class Bench:
         seen = {record.kind for record in support.images.defects}
         cell = (line.name, name, support.good, support.defects)
         if cell not in self._speed:
-            self._speed[cell] = self._score_ms(adapted.head, query)
+            self._speed[cell] = self._score_ms(adapted, query)
         return {
             "line": line.name,
             "data_set": line.data_set,
@@ -223,18 +192,18 @@ class Bench:
             "note": _note(line, support),
         }
 
-    def _score_ms(self, head: AnomalyHead, query: Query) -> float:
+    def _score_ms(self, adapted: Adapted, query: Query) -> float:
         """Median milliseconds from a file to its score, decode included, with the exported head on this CPU."""
         with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
             path = Path(scratch) / "head.onnx"
-            levels = [level[: min(4, max(2, len(level)))] for level in query.features.levels]
-            exported = export_head(head, levels, path, template_folder=self._templates)
-            engine = ScoringEngine(self.backbone.artefact, "cpu", threads=available_cpus())
+            levels = [level[: min(4, max(2, len(level)))] for level in query.levels(adapted.eye)]
+            exported = export_head(adapted.head, levels, path, template_folder=self._settings.templates)
+            engine = ScoringEngine(adapted.eye.backbone.artefact, "cpu", threads=available_cpus())
             engine.add_head("line", path, exported.sha256)
             times = []
             for record in itertools.islice(itertools.cycle(query.records), _TIMED_IMAGES + 1):
                 start = time.perf_counter()
-                engine.score("line", require_image(record.path, self.sources.preprocess).pixels[None])
+                engine.score("line", require_image(record.path, adapted.eye.preprocess).pixels[None])
                 times.append(time.perf_counter() - start)
         return 1e3 * float(np.median(times[1:]))
 
