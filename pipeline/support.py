@@ -137,7 +137,6 @@ def sample_images(
     defects: int,
     query: int,
     seed: int,
-    reserve: int | None = None,
     spare_good: bool = True,
 ) -> EpisodeImages:
     """Draw an episode's images.
@@ -148,8 +147,6 @@ def sample_images(
         defects: defective ones.
         query: images of the query set, half good and half defective where there are enough.
         seed: of the draw.
-        reserve: defects kept out of the query whatever `defects` is (default: `defects`), so that the query set is the
-            same for every number of support defects up to it.
         spare_good: whether good images that the support left over may join the query's; where there is no `test/good`
             they do in any case.
 
@@ -167,12 +164,12 @@ def sample_images(
     keep_one = 1 if not line.test_good else 0
     support_good = pool[: min(good, len(pool) - keep_one)]
     defective = [line.defects[i] for i in rng.permutation(len(line.defects))]
-    held = max(0, min(max(reserve or 0, defects), len(defective) - 1))
+    held = max(0, min(defects, len(defective) - 1))
     of_test = [line.test_good[i] for i in rng.permutation(len(line.test_good))]
     spare = pool[len(support_good) :] if spare_good or not of_test else []
     query_good = (of_test + spare)[: max(1, query // 2)]
     query_bad = defective[held:][: max(1, query - len(query_good))]
-    return EpisodeImages(tuple(support_good), tuple(defective[: min(defects, held)]), (*query_good, *query_bad))
+    return EpisodeImages(tuple(support_good), tuple(defective[:held]), (*query_good, *query_bad))
 
 
 def sample_episode(
