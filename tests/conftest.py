@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +19,10 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
+if "LINEWISE_TEMPLATE_CACHE" not in os.environ:  # xdist's workers inherit it: a graph is traced once a run
+    os.environ["LINEWISE_TEMPLATE_CACHE"] = tempfile.mkdtemp(prefix="linewise-templates-")
+    atexit.register(shutil.rmtree, os.environ["LINEWISE_TEMPLATE_CACHE"], ignore_errors=True)
+
 hypothesis.settings.register_profile("ci", derandomize=True)  # a landing does not hang on a lucky draw
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
@@ -23,6 +30,8 @@ if os.environ.get("CI"):
 SLOWEST_FIRST = (
     "test_readme.py",
     "test_prefect_server.py",
+    "test_packaging.py",
+    "test_scenarios.py",
     "test_learners.py",
     "test_learner_devices.py",
     "test_jobs.py",

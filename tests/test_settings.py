@@ -32,7 +32,9 @@ def test_environment_overrules_defaults(monkeypatch, tmp_path):
     monkeypatch.setenv("LINEWISE_DEVICE", "cuda")
     monkeypatch.setenv("LINEWISE_WORKERS", "3")
     monkeypatch.setenv("LINEWISE_FEATURE_CACHE", str(tmp_path / "fast"))
+    monkeypatch.setenv("LINEWISE_TEMPLATE_CACHE", str(tmp_path / "graphs"))
     settings = load_settings()
+    assert settings.templates == tmp_path / "graphs"
     assert settings.home == tmp_path / "plant"
     assert settings.database == "postgresql+psycopg://user:secret@db/results"
     assert (settings.device, settings.workers, settings.features) == (DeviceName.CUDA, 3, tmp_path / "fast")
