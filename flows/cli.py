@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deploy.bundles.manifest import linewise_version
-from flows.commands import catalogue, demo, lines, plant, training
+from flows.commands import catalogue, demo, doctor, lines, plant, training
 from pipeline.errors import LinewiseError
 from pipeline.process_tuning import tune_process
 
@@ -57,6 +57,7 @@ catalogue.register(app)
 training.register(app)
 plant.register(app)
 demo.register(app)
+doctor.register(app)
 
 
 def main() -> int:

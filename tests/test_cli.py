@@ -30,6 +30,7 @@ COMMANDS = (
     "score",
     "evaluate",
     "registry",
+    "doctor",
 )
 Run = Callable[..., tuple[int, str, str]]
 

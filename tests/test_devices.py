@@ -60,7 +60,7 @@ def test_accelerated_providers_never_include_the_cpu(tmp_path: Path) -> None:
 
 
 def test_the_probe_graph_runs() -> None:
-    devices._run_probe(devices.ResolvedDevice(Device.CPU, ""))
+    devices.run_probe(devices.ResolvedDevice(Device.CPU, ""))
 
 
 def test_session_options_are_those_measured_fastest() -> None:

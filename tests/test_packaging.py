@@ -164,6 +164,18 @@ def test_the_command_runs_at_a_plant(plant: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "asking for help leaves nothing behind"
 
 
+def test_the_doctor_says_that_a_new_plant_has_nothing_to_measure_with(plant: Path, tmp_path: Path) -> None:
+    environment = {"LINEWISE_HOME": str(tmp_path / "home"), "PREFECT_API_URL": ""}
+    done = run(plant / "linewise", "doctor", "--device", "cpu", "--json", "-", cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["machine"]["packages"]["torch"] is None
+    cpu = told["devices"][0]
+    assert (cpu["works"], cpu["images_per_second"]) == (True, None)
+    assert "torch is not installed" in cpu["speed_says"]
+    assert "nothing to measure with" in cpu["speed_says"]
+
+
 def test_a_plant_has_no_training_library(plant: Path, tmp_path: Path) -> None:
     """Else the tests on the plant's environment would prove nothing."""
     absent = sorted(names(requirements("train", "flows")) - closure(requirements()))
@@ -226,6 +238,12 @@ def test_a_line_made_in_a_workshop_is_scored_at_a_plant(workshop: Path, plant: P
     (line,) = (tmp_path / "made").iterdir()
     linewise(workshop, "adapt", "part", f"made/{line.name}", "--learner", "memory_bank", "--good", "4", "--size", "128")
     linewise(workshop, "export", "part", "packed")
+
+    linewise(plant, "registry", "import", "packed")
+    cpu = json.loads(linewise(plant, "doctor", "--device", "cpu", "--json", "-"))["devices"][0]
+    assert cpu["images_per_second"] > 0
+    assert "part" in cpu["speed_says"]
+    assert "torch is not installed" in cpu["parity_says"]
 
     outputs = ("--report", "report.html", "--json", "scores.json")
     linewise(plant, "score", "part", f"made/{line.name}/test", "--bundle", "packed", "--device", "cpu", *outputs)

@@ -22,6 +22,8 @@ from uuid import UUID
 
 import pytest
 
+from flows.jobs.installation_checks import Verdict, check_installation
+from pipeline.settings import load_settings
 from pipeline.synthetic.lines import write_line
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -188,6 +190,12 @@ def test_deployments_are_registered_and_their_schedules_off(plant):
     )
     assert "none, all were there" in again.stdout
     assert len(plant.client.read_automations_by_name("linewise: crash silent runs")) == 1
+
+
+def test_the_doctor_reaches_the_server(plant, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", plant.environment["PREFECT_API_URL"])
+    (check,) = (check for check in check_installation(load_settings(plant.home)) if check.name == "prefect")
+    assert (check.verdict, check.says) == (Verdict.OK, f"{plant.ui}/api answers")
 
 
 def test_a_value_out_of_bounds_is_refused_before_a_run_exists(plant):

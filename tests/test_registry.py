@@ -170,7 +170,7 @@ def test_a_damaged_pointer_is_mended_by_promoting(registry: Registry) -> None:
 
 def test_backbones_are_checked_and_kept(registry: Registry, tmp_path: Path) -> None:
     artefact = write_backbone(tmp_path / "export", fingerprint="fedcba9876543210")
-    assert not registry.has_backbone("fedcba9876543210")
+    assert "fedcba9876543210" not in registry.backbones()
     added = registry.add_backbone(artefact)
     assert added == registry.add_backbone(artefact) == registry.backbone("fedcba9876543210")
     assert added.folder == registry.backbone_folder("fedcba9876543210")
@@ -181,7 +181,7 @@ def test_backbones_are_checked_and_kept(registry: Registry, tmp_path: Path) -> N
     shutil.rmtree(registry.backbone_folder("fedcba9876543210"))
     with pytest.raises(BundleError, match="export the backbone again"):
         registry.add_backbone(artefact)
-    assert not registry.has_backbone("fedcba9876543210")
+    assert "fedcba9876543210" not in registry.backbones()
     with pytest.raises(ConfigError):
         registry.backbone_folder("../../etc")
 

@@ -185,9 +185,9 @@ class Registry:
             raise ConfigError("a backbone's fingerprint", repr(fingerprint), "take it from the bundle's manifest")
         return self.home / "backbones" / fingerprint
 
-    def has_backbone(self, fingerprint: str) -> bool:
-        """Whether a backbone of that fingerprint is registered."""
-        return self.backbone_folder(fingerprint).is_dir()
+    def backbones(self) -> list[str]:
+        """Fingerprints of the registered backbones, sorted; not checked. What is half written begins with a dot."""
+        return sorted(path.name for path in (self.home / "backbones").glob("[!.]*") if path.is_dir())
 
     def backbone(self, fingerprint: str) -> BackboneArtefact:
         """A registered backbone, its hash checked.

@@ -13,6 +13,7 @@ import io
 import logging
 import math
 import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +35,9 @@ _PROBE = (
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
 )
 _PROVIDER = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+
+DRIVER_LIBRARY = "libcuda.so.1"
+TENSORRT_LIBRARY = "libnvinfer.so.10"
 
 
 class Device(StrEnum):
@@ -104,7 +108,7 @@ def resolve_device(device: Device | str = Device.AUTO, *, cache_folder: Path | N
     resolved = ResolvedDevice(target, f"running on {target}", cache_folder)
     try:
         _require_libraries(target)
-        _run_probe(resolved)
+        run_probe(resolved)
     except DeviceError as error:
         if wanted is not Device.AUTO:
             raise
@@ -169,31 +173,51 @@ def _cgroup_quota(root: Path) -> float | None:
     return None
 
 
-def _require_libraries(device: Device) -> None:
-    """Name the missing piece before onnxruntime hides it behind a general failure."""
-    if _PROVIDER[device] not in ort.get_available_providers():
-        raise _does_not_work(
-            device, "an onnxruntime built without it", "install onnxruntime-gpu in place of onnxruntime"
-        )
-    remedy = "run on a machine with an NVIDIA GPU and its driver, or use cpu"
-    _require_library("libcuda.so.1", device, "NVIDIA driver", remedy)
+def is_compiled_in(device: Device) -> bool:
+    """Whether the installed onnxruntime has the device's provider; says nothing about the machine."""
+    return _PROVIDER[device] in ort.get_available_providers()
+
+
+def loads(library: str) -> bool:
+    """Whether the dynamic linker finds and opens a shared library; it stays loaded."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def preload_cuda() -> list[str]:
+    """Load CUDA's libraries, also from the wheels that torch brings; names of those that cannot be, in order."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said):  # it prints what it cannot find
         ort.preload_dlls()
-    if device is Device.TENSORRT:
-        _require_library("libnvinfer.so.10", device, "TensorRT 10", "install TensorRT 10, or use cuda")
-    if missing := [line for line in said.getvalue().splitlines() if line.startswith("Failed to load")]:
-        log.warning("%s", missing[0])
+    failed = re.findall(r"^Failed to load (.+?): ", said.getvalue(), re.MULTILINE)
+    return [name for name in failed if "/" not in name]  # a path is its first try, the name alone its last
 
 
-def _require_library(file: str, device: Device, name: str, remedy: str) -> None:
-    try:
-        ctypes.CDLL(file)
-    except OSError as error:
-        raise _does_not_work(device, f"no {name} ({file})", remedy) from error
+def _require_libraries(device: Device) -> None:
+    """Name the missing piece before onnxruntime hides it behind a general failure."""
+    if not is_compiled_in(device):
+        raise _does_not_work(
+            device, "an onnxruntime built without it", "install onnxruntime-gpu in place of onnxruntime"
+        )
+    if not loads(DRIVER_LIBRARY):
+        remedy = "run on a machine with an NVIDIA GPU and its driver, or use cpu"
+        raise _does_not_work(device, f"no NVIDIA driver ({DRIVER_LIBRARY})", remedy)
+    missing = preload_cuda()
+    if device is Device.TENSORRT and not loads(TENSORRT_LIBRARY):
+        raise _does_not_work(device, f"no TensorRT 10 ({TENSORRT_LIBRARY})", "install TensorRT 10, or use cuda")
+    if missing:
+        log.warning("CUDA libraries that cannot be loaded: %s", ", ".join(missing))
 
 
-def _run_probe(resolved: ResolvedDevice) -> None:
+def run_probe(resolved: ResolvedDevice) -> None:
+    """Run a graph of one operator.
+
+    Raises:
+        DeviceError, BundleError: the device does not run it.
+    """
     session = open_session(_PROBE, resolved, threads=1)
     try:
         (result,) = session.run(None, {"x": np.array([-1.0], np.float32)})

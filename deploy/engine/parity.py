@@ -1,9 +1,13 @@
-"""How far an ONNX graph may be from the torch module it came from. Torch-free: it compares arrays."""
+"""How far an ONNX graph may be from the torch module it came from, and one device from another.
+
+Torch-free: it compares arrays.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +25,27 @@ _TIE_FACTOR = 50.0
 _MOST_CELLS = 0.99
 
 
+class Sides(NamedTuple):
+    """What is compared with what, and what to do when they disagree: the words of the error."""
+
+    reference: str
+    candidate: str
+    remedy: str
+
+
+EXPORT = Sides(
+    "torch",
+    "ONNX",
+    "do not use this export; check the installed torch and onnxruntime versions against the supported ones",
+)
+"""An exported graph against the torch module it came from."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How far ONNX and torch are apart over `images` images.
+    """How far two ways to compute a head are apart over `images` images: ONNX and torch, or two devices.
 
-    Every error is an absolute difference, divided by the largest torch value where that exceeds 1.
+    Every error is an absolute difference, divided by the largest reference value where that exceeds 1.
 
     Args:
         max_score_error: of the worst image.
@@ -46,18 +66,21 @@ class Parity:
 
 
 def compare_outputs(
-    expected: Sequence[NDArray[np.generic]], got: Sequence[NDArray[np.generic]], tolerance: float
+    expected: Sequence[NDArray[np.generic]],
+    got: Sequence[NDArray[np.generic]],
+    tolerance: float,
+    sides: Sides = EXPORT,
 ) -> Parity:
-    """Judge a head's ONNX outputs (`HEAD_OUTPUTS`) by those of torch.
+    """Judge a head's outputs (`HEAD_OUTPUTS`) by those of the reference.
 
     Raises:
         ParityError: another shape or dtype, a difference beyond the tolerance, or a value that is not finite.
     """
-    for name, torch_value, onnx_value in zip(HEAD_OUTPUTS, expected, got, strict=True):
-        if torch_value.shape != onnx_value.shape or torch_value.dtype != onnx_value.dtype:
+    for name, reference, candidate in zip(HEAD_OUTPUTS, expected, got, strict=True):
+        if reference.shape != candidate.shape or reference.dtype != candidate.dtype:
             raise ParityError(
-                expected=f"{name} as {torch_value.dtype} {torch_value.shape}, as in torch",
-                got=f"{onnx_value.dtype} {onnx_value.shape} from ONNX",
+                expected=f"{name} as {reference.dtype} {reference.shape}, as in {sides.reference}",
+                got=f"{candidate.dtype} {candidate.shape} from {sides.candidate}",
                 remedy="report this head; its graph depends on the data",
             )
     scores, maps = _errors(expected[0], got[0]), _errors(expected[1], got[1])
@@ -76,7 +99,7 @@ def compare_outputs(
         ("maps", parity.max_map_error, tolerance * _TIE_FACTOR),
     ):
         if not error <= limit:  # so that NaN fails
-            raise disagreement(what, error, limit)
+            raise disagreement(what, error, limit, sides)
     return parity
 
 
@@ -93,10 +116,10 @@ def _errors(expected: NDArray[np.generic], got: NDArray[np.generic]) -> NDArray[
     return np.where(np.isfinite(errors), errors, np.nan)  # NaN in the smallest cell fails every comparison
 
 
-def disagreement(what: str, error: float, tolerance: float) -> ParityError:
+def disagreement(what: str, error: float, tolerance: float, sides: Sides = EXPORT) -> ParityError:
     """The error that says so."""
     return ParityError(
-        expected=f"ONNX {what} within {tolerance:g} of torch's",
+        expected=f"{sides.candidate} {what} within {tolerance:g} of {sides.reference}'s",
         got=f"a difference of {error:g}",
-        remedy="do not use this export; check the installed torch and onnxruntime versions against the supported ones",
+        remedy=sides.remedy,
     )

@@ -1,0 +1,75 @@
+"""What this machine is: versions, CPUs and memory as a container gives them. Torch-free; nothing is imported to ask."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from deploy.bundles.manifest import linewise_version
+from deploy.engine.devices import available_cpus
+
+_DISTRIBUTIONS = (
+    "numpy",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "opencv-python-headless",
+    "simplejpeg",
+    "tifffile",
+    "SQLAlchemy",
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxscript",
+    "timm",
+    "prefect",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A machine as Linewise sees it.
+
+    Args:
+        platform: operating system and processor.
+        python: its version.
+        cpus: CPUs this process may use.
+        memory_bytes: memory this process may use.
+        packages: versions by distribution; None: not installed.
+    """
+
+    platform: str
+    python: str
+    cpus: int
+    memory_bytes: int
+    packages: dict[str, str | None]
+
+
+def describe_machine() -> Machine:
+    """This machine."""
+    return Machine(
+        platform=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        cpus=available_cpus(),
+        memory_bytes=available_memory(Path("/sys/fs/cgroup")),
+        packages={"linewise": linewise_version(), **{name: _version(name) for name in _DISTRIBUTIONS}},
+    )
+
+
+def available_memory(cgroup: Path) -> int:
+    """Bytes of memory: the machine's, cut by the limit of a cgroup (version 2, then 1)."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # version 2 writes "max" where there is no limit
+            return min(physical, int((cgroup / name).read_text()))
+    return physical
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
