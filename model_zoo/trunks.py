@@ -128,7 +128,7 @@ def _needs_file(name: str) -> ConfigError:
     return ConfigError(
         expected=f"weights for {name}",
         got="none",
-        remedy='give a .safetensors or .pth file, or weights="hub" to download them',
+        remedy=f"put its state dict as weights/{name}.safetensors or .pth into the home folder (LINEWISE_HOME)",
     )
 
 
