@@ -225,6 +225,9 @@ def _timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
                 got=f"none for {len(untouched)} of them (first: {untouched[0]})",
                 remedy="check that the file belongs to this network",
             )
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False  # the fused operator is exported with shape arithmetic, the plain one without
     return Trunk(
         module=ChannelsFirst(model) if str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC") else model,
         taps=tuple(

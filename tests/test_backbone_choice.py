@@ -62,12 +62,13 @@ def put_weights(home: Path, name: str, suffix: str) -> None:
         torch.save(state, file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "suffix"),
     [
         *((name, 64, None) for name in PACKAGES),
         (VIT, VIT_SIZE, ".safetensors"),
-        pytest.param(DINO, DINO_SIZE, ".pth", marks=pytest.mark.slow),
+        (DINO, DINO_SIZE, ".pth"),
     ],
 )
 def test_adapt_and_score_with_a_backbone_by_name(
