@@ -128,7 +128,7 @@ def _needs_file(name: str) -> ConfigError:
     return ConfigError(
         expected=f"weights for {name}",
         got="none",
-        remedy='give a .safetensors or .pth file, or weights="hub" to download them',
+        remedy=f"put its state dict as weights/{name}.safetensors or .pth into the home folder (LINEWISE_HOME)",
     )
 
 
@@ -225,6 +225,9 @@ def _timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
                 got=f"none for {len(untouched)} of them (first: {untouched[0]})",
                 remedy="check that the file belongs to this network",
             )
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False  # the fused operator is exported with shape arithmetic, the plain one without
     return Trunk(
         module=ChannelsFirst(model) if str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC") else model,
         taps=tuple(

@@ -1,6 +1,6 @@
 """Where Linewise keeps its things, from the environment: every variable starts with LINEWISE_.
 
-    LINEWISE_HOME            registry, results, runs, reports, feature cache      ~/.linewise
+    LINEWISE_HOME            registry, results, runs, reports, feature cache, weights   ~/.linewise
     LINEWISE_DATABASE_URL    result store (sqlite:///... or postgresql+psycopg://...)   sqlite in the home
     LINEWISE_DEVICE          cpu, cuda, tensorrt or auto                           auto
     LINEWISE_WORKERS         scoring threads                                       one per core

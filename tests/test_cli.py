@@ -172,7 +172,7 @@ def test_learners_and_backbones(run):
     ("arguments", "words"),
     [
         (["adapt", "a", "nowhere", "--learner", "telepathy"], ["learner", "'memory_bank'", "'telepathy'"]),
-        (["adapt", "a", "nowhere", "--size", "100"], ["size", "multiple of 32", "100"]),
+        (["adapt", "a", "nowhere", "--size", "32"], ["size", "64", "got 32"]),
         (["adapt", "a", "nowhere", "--target-false-reject-rate", "0.9"], ["target-false-reject-rate", "0.5"]),
         (["meta-train", "nowhere", "--iterations", "1"], ["iterations", "10", "got 1"]),
         (["meta-train", "nowhere"], ["nowhere"]),

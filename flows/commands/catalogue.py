@@ -42,11 +42,14 @@ def learners(json_path: JsonOption = None) -> None:
 
 
 def backbones(json_path: JsonOption = None) -> None:
-    """List the backbones with a recipe of their own; any timm features-only model works by its name as well."""
+    """List the backbones with a recipe of their own; any timm model that gives feature maps works by its name too."""
     names: tuple[str, ...] = import_module("model_zoo.backbones").BACKBONES
     write_json(json_path, [{"name": name, "default": name == DEFAULT_BACKBONE} for name in names])
     if json_path is not None:
         return
     for name in names:
         out().print(escape(name) + ("  (default)" if name == DEFAULT_BACKBONE else ""))
-    out().print("Any timm model that gives feature maps works by its name as well.")
+    out().print(
+        "Any timm model that gives feature maps works by its name as well, given its weights as "
+        "weights/NAME.safetensors or .pth in the home folder."
+    )

@@ -15,6 +15,9 @@ from pipeline.imaging.images import PreprocessSpec
 from pipeline.process_tuning import tune_process
 from pipeline.settings import Settings
 
+WEIGHTS_SUFFIXES = (".safetensors", ".pth")
+"""Of a weights file in the home, in the order they are looked for."""
+
 
 @dataclass(frozen=True)
 class OpenBackbone:
@@ -45,11 +48,16 @@ class OpenBackbone:
 def open_backbone(name: str, size: int, settings: Settings) -> OpenBackbone:
     """Build a backbone, export it into the registry where it is not there yet, and open it.
 
+    Its weights are `weights/<name>.safetensors` or `.pth` in the home; where there is no such file, those of its
+    installed package.
+
     Raises:
-        ConfigError: unknown backbone or unusable size. StorageError: the home folder cannot be written.
+        ConfigError: unknown backbone, unusable size, missing or unfitting weights.
+        StorageError: the home folder cannot be written, or the weights file not read.
     """
     tune_process()
     settings.ensure_home()
-    module = build_backbone(name, size=size)
+    files = [settings.below_home("weights", f"{name}{suffix}") for suffix in WEIGHTS_SUFFIXES]
+    module = build_backbone(name, size=size, weights=next((file for file in files if file.is_file()), None))
     artefact = export_backbone(module, module.spec, Registry(settings.home).backbone_folder(module.spec.fingerprint))
     return OpenBackbone(module, artefact, OrtExtractor(artefact, "cpu", threads=available_cpus()))

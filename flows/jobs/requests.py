@@ -30,16 +30,21 @@ BackboneName = Annotated[
     ),
 ]
 InputSize = Annotated[
-    int, Field(ge=64, le=1024, multiple_of=32, description="Side of the square the images are resized to, in pixels.")
+    int,
+    Field(
+        ge=64,
+        le=1024,
+        description="Side of the square the images are resized to, in pixels; a multiple of the backbone's coarsest "
+        "stride, 16 for most.",
+    ),
 ]
 ChosenSize = Annotated[
     int | None,
     Field(
         ge=64,
         le=1024,
-        multiple_of=32,
-        description="Side of the square the images are resized to, in pixels; None: the meta-model's, or what the "
-        "support chooses where the learner is auto, or 256.",
+        description="Side of the square the images are resized to, in pixels; a multiple of the backbone's coarsest "
+        "stride, 16 for most; None: the meta-model's, or what the support chooses where the learner is auto, or 256.",
     ),
 ]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Equal seeds give equal results on one machine.")]
