@@ -41,8 +41,8 @@ def demo(
     """
     began = time.monotonic()
     folder = folder.expanduser().absolute()
-    of_its_own = dict.fromkeys(("database_url", "feature_cache", "template_cache"))
-    settings = load_settings(folder / "home").model_copy(update=of_its_own)
+    elsewhere = {"database_url": None, "feature_cache": None, "template_cache": None}
+    settings = load_settings(folder / "home").model_copy(update=elsewhere)
 
     _say(1, f"Generating {len(SOURCE_SEEDS)} product lines to learn from, and one that is kept unseen")
     support, to_score = _generate(folder)
