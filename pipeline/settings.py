@@ -5,7 +5,7 @@
     LINEWISE_DEVICE          cpu, cuda, tensorrt or auto                           auto
     LINEWISE_WORKERS         scoring threads                                       one per core
     LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
-    LINEWISE_TEMPLATE_CACHE  folder of head graphs that exports fill               <home>/templates
+    LINEWISE_TEMPLATE_CACHE  folder of traced graphs that several homes share      <home>/templates
     LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
 
 Whatever Linewise names itself lies below the home folder; only what a user names on purpose lies elsewhere.
@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     device: DeviceName = Field(default=DeviceName.AUTO, description="Where scoring runs unless a request says so.")
     workers: int | None = Field(default=None, ge=1, le=256, description="Scoring threads; empty: one per core.")
     feature_cache: Path | None = Field(default=None, description="Folder of cached patch features.")
-    template_cache: Path | None = Field(default=None, description="Folder of head graphs that exports fill.")
+    template_cache: Path | None = Field(default=None, description="Folder of traced graphs that several homes share.")
     keep_reports: int = Field(default=500, ge=1, description="Newest report folders of a line that scoring keeps.")
 
     @field_validator("home", "feature_cache", "template_cache")

@@ -37,6 +37,10 @@ SLOWEST_FIRST = (
     "test_jobs.py",
     "test_flows.py",
     "test_score_job.py",
+    "test_auto.py",
+    "test_backbone_choice.py",
+    "test_doctor.py",
+    "test_training_device.py",
 )
 """Files that take minutes: two workers share the whole run evenly only if these do not come last."""
 

@@ -53,10 +53,10 @@ def test_levels_are_the_patch_tokens_of_two_blocks(name: str, size: int, patch: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "size"), [(CLASS, 80), (REGISTERS, 84)])
 @torch.inference_mode()
-def test_its_graph_equals_torch_for_any_batch_and_has_no_shape_arithmetic(name: str, size: int, tmp_path: Path) -> None:
-    built = build_backbone(name, size=size, weights="random")
+def test_its_graph_equals_torch_for_any_batch_and_has_no_shape_arithmetic(tmp_path: Path) -> None:
+    size = 84
+    built = build_backbone(REGISTERS, size=size, weights="random")
     artefact = export_backbone(built, built.spec, tmp_path / "backbone")
     assert not set(operators(artefact.onnx_path)) & {"Shape", "Expand", "If", "Loop"}
     extractor = OrtExtractor(artefact)

@@ -59,5 +59,9 @@ def open_backbone(name: str, size: int, settings: Settings) -> OpenBackbone:
     settings.ensure_home()
     files = [settings.below_home("weights", f"{name}{suffix}") for suffix in WEIGHTS_SUFFIXES]
     module = build_backbone(name, size=size, weights=next((file for file in files if file.is_file()), None))
-    artefact = export_backbone(module, module.spec, Registry(settings.home).backbone_folder(module.spec.fingerprint))
+    registry, fingerprint = Registry(settings.home), module.spec.fingerprint
+    folder = registry.backbone_folder(fingerprint)
+    if settings.template_cache is not None and not folder.exists():  # another home may have exported it
+        registry.add_backbone(export_backbone(module, module.spec, settings.template_cache / f"backbone-{fingerprint}"))
+    artefact = export_backbone(module, module.spec, folder)
     return OpenBackbone(module, artefact, OrtExtractor(artefact, "cpu", threads=available_cpus()))
