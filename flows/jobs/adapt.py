@@ -91,13 +91,13 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     defects = _few(line.defects, MAX_SUPPORT if request.defects is None else request.defects, request.seed)
     meta = load_meta_model(request.meta_model.expanduser()) if request.meta_model else None
     backbones = [open_backbone(request.backbone, size, settings) for size in _sizes(request, meta, [*good, *defects])]
-    learners = [_learner(request, meta, backbone) for backbone in backbones]
+    learner = _learner(request, meta, backbones[0])  # `auto`, the one with several sizes, fits all of them
     start = time.perf_counter()
 
     tell(1)
     white_level = suggest_white_level(record.path for record in (*good, *defects))
     views = [view_of(backbone, good, defects, white_level=white_level, seed=request.seed) for backbone in backbones]
-    adapted = adapt_to_best(learners, views, seed=request.seed)
+    adapted = adapt_to_best(learner, views, seed=request.seed)
     threshold = _calibrate(adapted.head, adapted.view.support, request, meta)
     tell(2)
     bundle, parity = _bundle(request, settings, adapted, threshold, meta)

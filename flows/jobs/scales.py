@@ -8,11 +8,11 @@ synthetic ones where there are no others, stand out most from its good images?
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.bundles.manifest import ChoiceRecord
 from flows.jobs.backbones import OpenBackbone
-from model_zoo.learners.auto import AutoAdaptation, AutoLearner
+from model_zoo.learners.auto import AutoLearner, Choice
 from pipeline.episodes import SupportSet
 from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, PreprocessSpec, open_image
@@ -74,25 +74,24 @@ def view_of(
     return View(backbone, preprocess, tuple(good), tuple(defects), support)
 
 
-def adapt_to_best(learners: Sequence[Learner], views: Sequence[View], *, seed: int) -> Adapted:
-    """Adapt to each view with its learner, and keep the one whose image scores tell the support's defects best."""
-    attempts = [_attempt(learner, view, seed) for learner, view in zip(learners, views, strict=True)]
+def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> Adapted:
+    """Adapt to each view, and keep the one whose image scores tell the support's defects best."""
+    attempts = {f"{view.preprocess.height} px": _attempt(learner, view, seed) for view in views}
+    size = Choice(evidence={name: evidence for name, (_, evidence) in attempts.items()})
+    adapted, _ = attempts[size.chosen]
     if len(attempts) == 1:
-        return attempts[0][0]
-    evidence = {f"{adapted.view.preprocess.height} px": value for adapted, value in attempts}
-    best = max(range(len(attempts)), key=lambda index: attempts[index][1])
-    adapted, _ = attempts[best]
-    size = ChoiceRecord(what="input size", chosen=list(evidence)[best], evidence=evidence)
-    return Adapted(adapted.view, adapted.learner, adapted.head, (size, *adapted.choices))
+        return adapted
+    return replace(adapted, choices=(_record("input size", size), *adapted.choices))
 
 
 def _attempt(learner: Learner, view: View, seed: int) -> tuple[Adapted, float]:
     """One view's head, and its evidence."""
     if not isinstance(learner, AutoLearner):
         return Adapted(view, learner, learner.adapt(view.support, seed=seed), ()), 0.0
-    found: AutoAdaptation = learner.choose(view.support, seed=seed)
-    choices = tuple(
-        ChoiceRecord(what=what, chosen=choice.chosen, evidence=dict(choice.evidence))
-        for what, choice in (("image score from", found.image_rule), ("anomaly map from", found.map_rule))
-    )
+    found = learner.choose(view.support, seed=seed)
+    choices = (_record("image score from", found.image_rule), _record("anomaly map from", found.map_rule))
     return Adapted(view, learner, found.head, choices), found.image_rule.evidence[found.image_rule.chosen]
+
+
+def _record(what: str, choice: Choice) -> ChoiceRecord:
+    return ChoiceRecord(what=what, chosen=choice.chosen, evidence=dict(choice.evidence))

@@ -127,7 +127,7 @@ class Bench:
         sizes = (self.request.size,) if self.request.size else candidate_sizes((*images.good, *images.defects))
         eyes = [self.eye(size) for size in sizes]
         views = [support.view if eye is self.eye() else support.through(eye) for eye in eyes]
-        found = adapt_to_best([learner] * len(views), views, seed=support.seed)
+        found = adapt_to_best(learner, views, seed=support.seed)
         seconds = support.loading + time.perf_counter() - start
         chosen = (images.good, support.seed, *(choice.chosen for choice in found.choices))
         if self._last_auto is None or self._last_auto[0] != chosen:
