@@ -55,7 +55,7 @@ def learner_costs(*, size: int | None = None) -> dict[str, LearnerCost]:
             config = learner.config.inputs
             if config not in prepared:
                 prepared[config] = prepare_support(support, learner.groups, config, seed=0)
-            head = learner.adapt_prepared(prepared[config], seed=0)
+            head = learner.choose_prepared(prepared[config], seed=0).head
         else:
             head = learner.adapt(support, seed=0)
         of_head = multiply_adds(head, *(level[:1] for level in support.good))
