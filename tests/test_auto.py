@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from flows.jobs import adapt, scales
+from flows.jobs.backbones import open_backbone
 from flows.jobs.folds import protocol_folds
 from flows.jobs.names import LearnerName, Protocol
 from flows.jobs.progress import ignore_progress
@@ -23,6 +24,7 @@ from model_zoo.learners.auto import AutoConfig, AutoHead, AutoLearner
 from model_zoo.memory_bank import coreset
 from model_zoo.separation import overlaps, separation
 from model_zoo.whitening import Whitening
+from pipeline.calibration import calibrate
 from pipeline.episodes import QuerySet, SupportSet
 from pipeline.imaging.images import read_native
 from pipeline.metrics import aupro, image_auroc
@@ -150,6 +152,16 @@ def test_the_chosen_size_and_its_evidence_stand_in_the_card(tmp_path: Path, smal
     assert size.chosen == f"{manifest.preprocess.height} px"
     card = (settings.home / "lines").rglob("card.md")
     assert f"{size.chosen}, chosen from the support" in next(card).read_text()
+    line, reject = load_line(images), {}
+    for name in size.evidence:  # the threshold is that of the head, layers and size that were chosen
+        backbone = open_backbone(manifest.backbone.name, int(name.split()[0]), settings)
+        view = scales.view_of(backbone, line.train_good, line.defects, seed=0)
+        loo = AutoLearner(backbone.spec, AutoConfig()).adapt(view.support, seed=0).leave_one_out(view.support)
+        scores = loo.image_score.double().numpy()
+        threshold = calibrate(scores, loo.anomaly_map.numpy(), target_false_reject_rate=0.01, pooled=None)
+        reject[name] = threshold.reject, threshold.pixel
+    assert (manifest.threshold.reject, manifest.threshold.pixel) == pytest.approx(reject.pop(size.chosen))
+    assert (manifest.threshold.reject, manifest.threshold.pixel) != pytest.approx(*reject.values())
 
 
 def test_an_asked_for_size_is_kept(tmp_path: Path):
