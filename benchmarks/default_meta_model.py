@@ -4,7 +4,7 @@
     python -m benchmarks.default_meta_model test LINES [--lines mvtec/pill,...] [--draws 2] [--meta-model FOLDER]
 
 `train` puts the meta-model into the package and prints the hash that model_zoo/shipped.py must name; the card's later
-sections are written by hand, the one on real lines from what `test` prints. Tested is what `linewise adapt --learner in_context`
+sections are written by hand, the one on real lines from what `test` prints. Tested is what adapting with this learner
 would register, at 256 px: 4 good images, 0 or 4 defective ones, the same query, none of its images in a support.
 """
 
