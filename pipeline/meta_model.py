@@ -139,7 +139,10 @@ def _card(model: MetaModel) -> str:
         *([("early stopping", model.early_stopping)] if model.early_stopping else []),
         ("trained on", model.trained_on),
         ("final loss", "none" if model.final_loss is None else f"{model.final_loss:.4f}"),
-        ("calibrated for", f"{model.good} good images"),
+        (
+            "calibrated for",
+            f"{model.good} good images" if model.calibration else "nothing, thresholds are a line's own",
+        ),
         ("source lines", f"{len(model.lines)}: {', '.join(model.lines)}"),
     ]
     body = "\n".join(f"- **{name}**: {value}" for name, value in rows)

@@ -16,7 +16,9 @@ from flows.jobs import adapt, evaluate, meta_train
 from flows.jobs.names import LearnerName, Protocol
 from flows.jobs.progress import Progress
 from flows.jobs.requests import AdaptRequest, EvaluateRequest, MetaTrainRequest
+from model_zoo import shipped
 from pipeline.errors import BundleError, ConfigError, ImageError, LineError
+from pipeline.imaging.images import sha256_file
 from pipeline.meta_model import save_meta_model
 from pipeline.settings import Settings, load_settings
 from pipeline.synthetic.lines import write_lines
@@ -133,13 +135,16 @@ def test_adaptation_registers_a_live_verified_bundle(trained, lines, settings):
     assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
 
 
-def test_a_meta_model_that_is_worse_than_the_bank_gives_way_to_it_and_the_card_says_so(
-    trained, lines, settings, tmp_path
+def test_a_shipped_meta_model_is_used_and_gives_way_to_the_bank_where_it_is_worse_and_the_card_says_so(
+    trained, lines, settings, tmp_path, monkeypatch
 ):
     weights = {name: value for name, value in trained.model.weights.items() if name.startswith(("trunk.", "theta0"))}
     weights["theta0"] = torch.zeros_like(weights["theta0"])
     weights["theta0"][-1] = -2.0  # what is far from normal now passes for good
-    save_meta_model(dataclasses.replace(trained.model, learner="in_context", weights=weights), tmp_path / "worse")
+    save_meta_model(dataclasses.replace(trained.model, learner="in_context", weights=weights), tmp_path / "in_context")
+    pinned = {"in_context": sha256_file(tmp_path / "in_context" / "meta.json")}
+    for name, value in (("FOLDER", tmp_path), ("SHIPPED", pinned)):
+        monkeypatch.setattr(shipped, name, value)
     request = AdaptRequest(
         line="fallen",
         images=new_line(lines),
@@ -147,18 +152,18 @@ def test_a_meta_model_that_is_worse_than_the_bank_gives_way_to_it_and_the_card_s
         good=3,
         defects=0,
         learner=LearnerName.IN_CONTEXT,
-        meta_model=tmp_path / "worse",
     )
     manifest = adapt.run(request, settings).bundle.manifest
+    assert manifest.learner.meta_model == f"{trained.model.identifier}, shipped with Linewise"
+    assert manifest.lineage.training_lines == trained.model.lines
     (choice,) = manifest.choices
     assert choice.chosen == "memory_bank"
     assert set(choice.evidence) == {"in_context", "memory_bank"}
     (card,) = (settings.home / "lines").glob("fallen*/**/card.md")
     assert "memory_bank, chosen from the support" in card.read_text()
     assert manifest.threshold.method == "pooled leave-one-out"
-    bank = adapt.run(
-        request.model_copy(update={"line": "bank", "learner": LearnerName.MEMORY_BANK, "meta_model": None}), settings
-    ).bundle.manifest
+    request = request.model_copy(update={"line": "bank", "learner": LearnerName.MEMORY_BANK})
+    bank = adapt.run(request, settings).bundle.manifest
     assert manifest.threshold.pixel == pytest.approx(bank.threshold.pixel)
 
 
@@ -177,6 +182,8 @@ def test_what_adaptation_refuses(trained, lines, settings, tmp_path):
 
     with pytest.raises(ConfigError, match="a meta-model for the learner maml, got none"):
         run(learner=LearnerName.MAML)
+    with pytest.raises(ConfigError, match="one for tf_efficientnet_lite0 at 256 px"):
+        run(learner=LearnerName.IN_CONTEXT)  # the one that ships
     with pytest.raises(ConfigError, match="one of hypernetwork"):
         run(learner=LearnerName.MAML, meta_model=trained.folder)
     with pytest.raises(ConfigError, match="meta-train again"):

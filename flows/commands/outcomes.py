@@ -80,6 +80,9 @@ def show_adaptation(result: Any) -> None:
             f"{result.defects} defective images in {result.seconds:.1f} s"
         )
     )
+    evidence_text = import_module("deploy.bundles.card").evidence_text
+    for choice in manifest.choices:
+        out().print(escape(f"  {choice.what}: {evidence_text(choice)}"))
     out().print(
         escape(
             f"  rejects from a score of {threshold.reject:.3f}, for {threshold.target_false_reject_rate:.2%} of good "

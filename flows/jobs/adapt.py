@@ -39,6 +39,7 @@ from flows.jobs.requests import AdaptRequest
 from flows.jobs.scales import DEFAULT_SIZE, SUPPORT, Adapted, adapt_to_best, candidate_sizes, view_of
 from model_zoo.guard import calibration_for
 from model_zoo.learner_table import learner_entry, make_learner
+from model_zoo.shipped import SHIPPED, shipped_meta_model
 from model_zoo.task_learner import TaskLearner
 from pipeline.calibration import Threshold, calibrate
 from pipeline.episodes import SupportSet
@@ -90,7 +91,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     line = load_line(request.images)
     good = _few(line.train_good, request.good, request.seed)
     defects = _few(line.defects, MAX_SUPPORT if request.defects is None else request.defects, request.seed)
-    meta = load_meta_model(request.meta_model.expanduser()) if request.meta_model else None
+    meta = _meta_model(request)
     backbones = [open_backbone(request.backbone, size, settings) for size in _sizes(request, meta, [*good, *defects])]
     learner = _learner(request, meta, backbones[0])  # `auto`, the one with several sizes, fits all of them
     start = time.perf_counter()
@@ -136,6 +137,13 @@ def _few(records: Sequence[ImageRecord], limit: int | None, seed: int) -> list[I
     return [records[i] for i in sorted(np.random.default_rng(seed).permutation(len(records))[:limit])]
 
 
+def _meta_model(request: AdaptRequest) -> MetaModel | None:
+    """The one named, else the learner's that ships with Linewise, None where there is none."""
+    if request.meta_model is None:
+        return shipped_meta_model(request.learner.value)
+    return load_meta_model(request.meta_model.expanduser())
+
+
 def _learner(request: AdaptRequest, meta: MetaModel | None, backbone: OpenBackbone) -> Learner:
     """The request's learner, with its meta-parameters where it has any."""
     name = request.learner.value
@@ -144,7 +152,8 @@ def _learner(request: AdaptRequest, meta: MetaModel | None, backbone: OpenBackbo
             raise ConfigError(
                 f"a meta-model for the learner {name}",
                 "none",
-                "run `linewise meta-train` and pass its folder as --meta-model, or choose memory_bank",
+                "run `linewise meta-train` and pass its folder as --meta-model, or choose memory_bank, or "
+                f"{' or '.join(SHIPPED)}, whose meta-model ships with Linewise",
             )
         return make_learner(name, backbone.spec, seed=request.seed)
     if meta.learner != name:
@@ -154,7 +163,7 @@ def _learner(request: AdaptRequest, meta: MetaModel | None, backbone: OpenBackbo
             f"a meta-model for the backbone {backbone.spec.name} at {backbone.spec.height} px "
             f"({backbone.spec.fingerprint})",
             f"one for {meta.spec.name} at {meta.spec.height} px ({meta.spec.fingerprint})",
-            "pass the backbone and size it was trained with, or meta-train again",
+            "pass the backbone and size it was trained with, or meta-train again and name its folder as --meta-model",
         )
     learner = make_learner(
         name, backbone.spec, outer_steps=meta.outer_steps, pooled_steps=meta.pooled_steps, seed=meta.seed
@@ -172,6 +181,7 @@ def _learner(request: AdaptRequest, meta: MetaModel | None, backbone: OpenBackbo
 
 
 def _calibrate(head: AnomalyHead, support: SupportSet, request: AdaptRequest, meta: MetaModel | None) -> Threshold:
+    """From the deployed head: its leave-one-out scores of the good images, at the size and with the layers chosen."""
     loo = head.leave_one_out(support)
     return calibrate(
         loo.image_score.double().numpy(),
@@ -205,7 +215,7 @@ def _bundle(
             learner=LearnerRecord(
                 name=learner.name,
                 config={**_config(learner), "augmentations": list(SUPPORT.augmentations)},
-                meta_model=meta.identifier if meta else None,
+                meta_model=_origin(request, meta),
             ),
             backbone=BackboneRecord(
                 name=backbone.spec.name,
@@ -237,6 +247,12 @@ def _bundle(
         for index in range(len(view.good)):
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(images[index])
         return registry.add(draft, files), parity
+
+
+def _origin(request: AdaptRequest, meta: MetaModel | None) -> str | None:
+    if meta is None:
+        return None
+    return meta.identifier if request.meta_model else f"{meta.identifier}, shipped with Linewise"
 
 
 def _config(learner: Learner) -> dict[str, JsonValue]:

@@ -108,7 +108,8 @@ class AdaptRequest(Request):
     images: Path = Field(description="Folder with good/ and defect/ (or the MVTec AD layout) of this line.")
     learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner that turns the images into a model.")
     meta_model: Path | None = Field(
-        default=None, description="Meta-model folder of a meta-train run; needed by the meta-learners."
+        default=None,
+        description="Meta-model folder of a meta-train run; needed by the meta-learners, but one ships for in_context.",
     )
     backbone: BackboneName = DEFAULT_BACKBONE
     size: ChosenSize = None
@@ -127,7 +128,8 @@ class AdaptNewLinesRequest(Request):
     )
     learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner for all of them.")
     meta_model: Path | None = Field(
-        default=None, description="Meta-model folder of a meta-train run; needed by the meta-learners."
+        default=None,
+        description="Meta-model folder of a meta-train run; needed by the meta-learners, but one ships for in_context.",
     )
     backbone: BackboneName = DEFAULT_BACKBONE
     size: ChosenSize = None
