@@ -73,8 +73,8 @@ class ResultStore:
 
     # Writing
 
-    def begin_run(self, bundle: Bundle, folder: Path, *, device: str, workers: int) -> int:
-        """Note that a scoring run begins.
+    def begin_run(self, bundle: Bundle, source: Path | str, *, device: str, workers: int) -> int:
+        """Note that a scoring run begins. `source`: a path is made absolute, text is kept as it is.
 
         Returns:
             The run's id.
@@ -83,7 +83,7 @@ class ResultStore:
             line=bundle.manifest.line,
             bundle_id=bundle.id,
             bundle_version=bundle.manifest.version,
-            folder=path_text(folder),
+            folder=source if isinstance(source, str) else path_text(source),
             device=device,
             workers=workers,
             host=platform.node(),
