@@ -252,7 +252,7 @@ def test_a_bug_keeps_its_traceback(run, monkeypatch):
 def test_usage_errors_end_with_2(run):
     code, _, err = run("score", "only-a-line")
     assert code == 2
-    assert "images" in err.lower()
+    assert "source" in err.lower()
 
 
 def test_empty_registry_says_what_to_do(run):

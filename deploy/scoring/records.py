@@ -54,6 +54,11 @@ class ImageResult:
         return self.decision in (Decision.REVIEW, Decision.REJECT)
 
     @property
+    def label(self) -> str:
+        """What a person calls it: the path as it was given, or the name where there is none."""
+        return self.name if self.path is None else str(self.path)
+
+    @property
     def location(self) -> str:
         """What the result store calls it: the absolute path, or the name where there is none."""
         return self.name if self.path is None else path_text(self.path)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +60,18 @@ class ImageSource(Protocol):
         ...
 
 
-@runtime_checkable
-class LiveSource(ImageSource, Protocol):
-    """A source that goes on until it is told to stop: a watched folder, a stream, a camera."""
+class LiveSource(ABC):
+    """An `ImageSource` that goes on until it is told to stop: a watched folder, a stream, a camera."""
+
+    total = None
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
 
     def stop(self) -> None:
         """Let `items` come to its end soon, as if there was nothing more. From any thread, and in a signal handler."""
-        ...
+        self._stopped.set()
+
+    @abstractmethod
+    def items(self) -> Iterator[SourceItem | None]:
+        """See `ImageSource`."""

@@ -11,7 +11,7 @@ import cv2
 
 from deploy.scoring.sources.address import STREAM_OPTIONS, StreamAddress
 from deploy.scoring.sources.capture import Sampling, open_capture, retrieve
-from deploy.scoring.sources.source import SourceItem
+from deploy.scoring.sources.source import LiveSource, SourceItem
 from pipeline.errors import DeviceError, LinewiseError, StorageError
 from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits
 
@@ -20,11 +20,11 @@ _IDLE_SECONDS = 0.25
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.5, 30.0
 
 
-class LiveStream:
+class LiveStream(LiveSource):
     """The frames of a stream or a camera until it is stopped; a frame is called `rtsp://camera7/line1#120`.
 
     A thread of its own receives, so that nothing piles up on the way: when scoring is slower than the camera, the
-    oldest waiting frame is dropped, and counted. A stream that breaks off is opened again after 0.5 s, 1 s, 2 s ... 30 s,
+    oldest waiting frame is dropped, and counted. A stream that breaks off is opened again after 0.5, 1, 2 ... 30 s,
     for as long as it takes. Frame numbers go on.
 
     Args:
@@ -38,12 +38,10 @@ class LiveStream:
         ImageError: its frames are too large or too small.
     """
 
-    total = None
-
     def __init__(self, address: StreamAddress | int, sampling: Sampling, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+        super().__init__()
         self._address, self._sampling, self._limits = address, sampling, limits
         self.name = f"camera:{address}" if isinstance(address, int) else address.shown
-        self._stopped = threading.Event()
         self._frames: queue.Queue[SourceItem] = queue.Queue(_WAITING_FRAMES)
         self._failure: Exception | None = None
         self._dropped = 0
@@ -64,10 +62,6 @@ class LiveStream:
         if self._dropped:
             said.append(f"{self._dropped} frames were not scored: the camera is faster than this machine.")
         return said
-
-    def stop(self) -> None:
-        """See `LiveSource`."""
-        self._stopped.set()
 
     def items(self) -> Iterator[SourceItem | None]:
         """See `ImageSource`."""

@@ -7,7 +7,6 @@ network shares too, where the kernel tells nobody of what another machine wrote.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from deploy.results.records import path_text
 from deploy.scoring.sources.folder import own_folder
-from deploy.scoring.sources.source import SourceItem
+from deploy.scoring.sources.source import LiveSource, SourceItem
 from pipeline.errors import StorageError
 from pipeline.imaging.files import is_image_name
 
@@ -46,7 +45,7 @@ class _Poll:
     ready: list[tuple[int, str, _State]] = field(default_factory=list)  # by the time they were written
 
 
-class WatchedFolder:
+class WatchedFolder(LiveSource):
     """The images of a folder, first those that are there, then new ones, until it is stopped.
 
     A file is complete when its size and its time of writing have not changed for `settle_seconds`, or when it appears
@@ -62,25 +61,19 @@ class WatchedFolder:
         StorageError: the folder is not there.
     """
 
-    total = None
-
     def __init__(self, folder: Path, leave_out: Path | None = None, *, settle_seconds: float = 1.0) -> None:
         if not folder.is_dir():
             got = "a file" if folder.exists() else f"no folder {folder}"
             raise StorageError("a folder to watch", got, "check the path")
+        super().__init__()
         self._folder = folder
         self._leave_out = own_folder(folder, leave_out)
         self._settle_seconds = settle_seconds
-        self._stopped = threading.Event()
         self._last = _Poll()
         self._taken: set[str] = set()
         self._recent: dict[str, tuple[_State, float]] = {}
         self.name = path_text(folder)
         self.remarks: list[str] = []
-
-    def stop(self) -> None:
-        """See `LiveSource`."""
-        self._stopped.set()
 
     def items(self) -> Iterator[SourceItem | None]:
         """See `ImageSource`. A folder that cannot be listed for a while is waited for."""
