@@ -297,10 +297,8 @@ def served(serve: Callable[[Callable[[bytes], object]], None]) -> Iterator[str]:
                 super().finish()
 
         def handle(self) -> None:
-            try:
+            with suppress(OSError):  # the reader hung up, as it may
                 super().handle()
-            except OSError:  # the reader hung up, as it may
-                pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
     server.daemon_threads = True
