@@ -236,6 +236,21 @@ def test_progress_is_one_artifact(prefect_api):
     assert [a.data for a in found] == [100.0]
 
 
+def test_progress_says_what_is_left_or_how_much_is_done(prefect_api):
+    @flow
+    def body() -> None:
+        show = artifacts.ProgressArtifact("progress-left", every=0.0)
+        show(Progress(stage="score", done=1, total=4, figures={"images/s": 2.5}, seconds_left=65))
+        show = artifacts.ProgressArtifact("progress-endless", every=0.0)
+        show(Progress(stage="score", done=7, figures={"images/s": 2.5}, remark="cam7 broke off *once*."))
+
+    body()
+    with get_client(sync_client=True) as client:
+        found = {a.key: (a.data, a.description) for a in client.read_artifacts(limit=200)}
+    assert found["progress-left"] == (25.0, "score, images/s 2.5, 1 min left")
+    assert found["progress-endless"] == (0.0, "score, 7 done, images/s 2.5, cam7 broke off \\*once\\*.")
+
+
 def test_settings_of_a_worker_are_read_in_the_run(home):
     assert load_settings().home == home
     assert isinstance(load_settings(), Settings)
