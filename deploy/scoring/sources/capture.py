@@ -54,7 +54,7 @@ def open_capture(source: str | int, options: str, limits: ImageLimits) -> cv2.Vi
     Args:
         source: path, URL or number.
         options: of ffmpeg, see `deploy.scoring.sources.address`.
-        limits: on the size of frames, checked before one is decoded.
+        limits: on the size of frames, as the header has it; ffmpeg may decode a first one to learn what is in it.
 
     Raises:
         ImageError: the frames are too large or too small.

@@ -58,7 +58,8 @@ class LiveStream(LiveSource):
         said = []
         if self._losses:
             state = "it is being opened again" if self._away else "it was opened again"
-            said.append(f"{self.name} broke off {self._losses} times; {state}.")
+            times = "once" if self._losses == 1 else f"{self._losses} times"
+            said.append(f"{self.name} broke off {times}; {state}.")
         if self._dropped:
             said.append(f"{self._dropped} frames were not scored: the camera is faster than this machine.")
         return said
