@@ -24,18 +24,32 @@ class MemoryBankHead(AnomalyHead):
     image_weights: Tensor
     map_weights: Tensor
 
-    def __init__(self, support: SupportSet, groups: LevelGroups, *, budget: int, seed: int) -> None:
+    def __init__(self, banks: nn.ModuleList, scale: Tensor, *, k: int, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.k = support.k
-        self.grid = tuple(support.good[0].shape[-2:])
-        self.banks = nn.ModuleList(build_banks(support, groups, budget=budget, seed=seed))
-        with torch.no_grad():
-            matches = self._match(support.good, torch.arange(self.k))
-            scale = torch.cat([match.distances.transpose(0, 1).flatten(1).median(1).values for match in matches])
-        self.register_buffer("scale", scale.reshape(-1, 1, 1))
+        self.k = k
+        self.grid = grid
+        self.banks = banks
+        self.register_buffer("scale", scale)
         for name in ("image_weights", "map_weights"):
             self.register_buffer(name, torch.full((len(scale),), 1 / len(scale)))
-        self.bank_sources = self.banks[-1].sources  # type: ignore[assignment]
+        self.bank_sources = banks[-1].sources  # type: ignore[assignment]
+
+    @classmethod
+    def of_support(cls, support: SupportSet, groups: LevelGroups, *, budget: int, seed: int) -> MemoryBankHead:
+        """Banks of at most `budget` rows a level from a support."""
+        banks = nn.ModuleList(build_banks(support, groups, budget=budget, seed=seed))
+        H, W = support.good[0].shape[-2:]
+        head = cls(banks, torch.ones(sum(map(len, groups)), 1, 1), k=support.k, grid=(H, W))
+        with torch.no_grad():
+            matches = head._match(support.good, torch.arange(support.k))
+            medians = [match.distances.transpose(0, 1).flatten(1).median(1).values for match in matches]
+        head.scale = torch.cat(medians).reshape(-1, 1, 1)
+        return head
+
+    @classmethod
+    def of_inputs(cls, inputs: InvariantInputs) -> MemoryBankHead:
+        """The one inside the inputs of a learned head, whose `log_base` is its anomaly map."""
+        return cls(inputs.banks, inputs.scale, k=inputs.k, grid=inputs.grid)
 
     def forward(self, *levels: Tensor) -> AnomalyOutput:
         """Score a batch of feature levels."""

@@ -133,6 +133,13 @@ def half_squared_distance(phi: Mapping[str, Tensor], target: Mapping[str, Tensor
     return torch.stack([(value - target[name].detach()).square().sum() for name, value in phi.items()]).sum() / 2
 
 
+def with_gradient_of(objective: Tensor, value: Tensor) -> Tensor:
+    """A scalar that reads as `value`, the query loss, and has the gradient of `objective`: for learners whose outer
+    objective is another, so that what an outer step reports is one quantity.
+    """
+    return value.detach() + objective - objective.detach()
+
+
 def bounded_rates(raw: Mapping[str, Tensor], most: Mapping[str, float]) -> dict[str, Tensor | float]:
     """Learned rates between 0 and `most`, from raw values without bounds: most * sigmoid(raw).
 

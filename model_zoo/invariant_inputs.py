@@ -89,7 +89,8 @@ class InvariantInputs(nn.Module):
         super().__init__()
         self.groups = groups
         self.k = support.k
-        self.grid = tuple(support.good[0].shape[-2:])
+        H, W = support.good[0].shape[-2:]
+        self.grid = (H, W)
         self.banks = nn.ModuleList(build_banks(support, groups, budget=config.bank_budget, seed=seed))
         self.positional = nn.ModuleList(
             PositionalReference(good, augmented, ranges, window=config.position_window)

@@ -55,9 +55,13 @@ def _meta(learner: Any, config: Any, **settings: Any) -> Make:
 
 
 def _transfer(start: Literal["random", "in_context"]) -> Make:
-    """Makes a transfer learner: all of its steps are pooled ones."""
+    """Makes a transfer learner: all of its steps are pooled ones.
+
+    The one that learns from the support alone is not guarded: to fit it twice more takes longer than all the rest of
+    an adaptation.
+    """
     return lambda spec, outer, _pooled, seed: TransferLearner(
-        spec, TransferConfig(start=start, outer_steps=outer, pooled_steps=outer), seed=seed
+        spec, TransferConfig(start=start, outer_steps=outer, pooled_steps=outer, guard=start != "random"), seed=seed
     )
 
 

@@ -34,7 +34,14 @@ def separation(defective: Tensor, good: Tensor) -> float:
 
 
 def overlap(maps_NHW: Tensor, fractions_NHW: Tensor, good_maps_KHW: Tensor) -> float | None:
-    """The mean over the images of AUPRO at 0.3, its false-positive rate taken over the good images' cells: 0..1.
+    """The mean of `overlaps` over the images that have one; None where no image has."""
+    found = overlaps(maps_NHW, fractions_NHW, good_maps_KHW)
+    found = found[~found.isnan()]
+    return float(found.mean()) if len(found) else None
+
+
+def overlaps(maps_NHW: Tensor, fractions_NHW: Tensor, good_maps_KHW: Tensor) -> Tensor:
+    """Each image's AUPRO at 0.3, its false-positive rate taken over the good images' cells (N,), 0..1.
 
     Args:
         maps_NHW: anomaly maps of defective images.
@@ -42,13 +49,22 @@ def overlap(maps_NHW: Tensor, fractions_NHW: Tensor, good_maps_KHW: Tensor) -> f
         good_maps_KHW: anomaly maps of good images.
 
     Returns:
-        None where no image has a cell that is a quarter defective.
+        nan for an image without a cell that is a quarter defective.
     """
     good = good_maps_KHW.flatten().sort().values
-    found = []
-    for anomaly_map, fractions in zip(maps_NHW, fractions_NHW, strict=True):
+    found = torch.full((len(maps_NHW),), torch.nan)
+    for index, (anomaly_map, fractions) in enumerate(zip(maps_NHW, fractions_NHW, strict=True)):
         inside = anomaly_map[fractions > _DEFECTIVE]
         if len(inside):
             higher = 1 - torch.searchsorted(good, inside) / len(good)
-            found.append((1 - higher / _RATE_LIMIT).clamp_min(0).mean())
-    return float(torch.stack(found).mean()) if found else None
+            found[index] = (1 - higher / _RATE_LIMIT).clamp_min(0).mean()
+    return found
+
+
+def ranks(defective_N: Tensor, good_K: Tensor) -> Tensor:
+    """Which pairs of a defective and a good image are ranked rightly (N, K): 1, 0, or 0.5 for equal scores.
+
+    Their mean is the image AUROC. Unlike d' it does not depend on the unit of the scores.
+    """
+    defective, good = defective_N[:, None], good_K[None]
+    return (defective > good).float() + 0.5 * (defective == good).float()

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_zoo.heads import LearnedHead, ThetaScorer
+from model_zoo.choices import Adaptation
+from model_zoo.guard import head_choice
+from model_zoo.heads import LearnedHead, MemoryBankHead, ThetaScorer
 from model_zoo.inner_loop import LossOf, Parameters, near
 from model_zoo.invariant_inputs import HeadInputs, InvariantConfig, level_groups, scalar_channels
-from model_zoo.task_head import Targets, Trunk, anomaly_loss, apply_theta, image_score, initial_theta, theta_scale
-from model_zoo.tasks import PreparedSupport, PreparedTask, TaskInputs, prepare_support, prepare_task, subset
+from model_zoo.task_head import Trunk, anomaly_loss, apply_theta, image_score, initial_theta, theta_scale
+from model_zoo.tasks import (
+    PreparedSupport,
+    PreparedTask,
+    TaskInputs,
+    blanked,
+    prepare_support,
+    prepare_task,
+    subset,
+)
 from pipeline.distributed import average_gradients
 from pipeline.episodes import Episode, SupportSet
 from pipeline.features import BackboneSpec
-from pipeline.learner import OuterStepReport
+from pipeline.learner import AnomalyHead, OuterStepReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +46,7 @@ class TaskLearnerConfig:
         trunk_rate, own_rate: Adam rates of trunk and theta0, and of the learner's own parameters.
         channel_dropout: probability that an input channel is blanked in an outer step.
         query_images: images of the query set used in one outer step, half of them defective where there are enough.
+        guard: whether a new line gets the memory bank's head where its support says so, see `model_zoo.guard`.
     """
 
     inputs: InvariantConfig = field(default_factory=InvariantConfig)
@@ -43,6 +56,7 @@ class TaskLearnerConfig:
     own_rate: float = 3e-3
     channel_dropout: float = 0.1
     query_images: int = 10
+    guard: bool = True
 
 
 Adapts = Literal["theta", "local", "all"]
@@ -96,14 +110,27 @@ class TaskLearner(nn.Module):
 
     # --- adaptation -------------------------------------------------------------------------------------------------
 
-    def adapt(self, support: SupportSet, *, seed: int) -> LearnedHead:
+    def adapt(self, support: SupportSet, *, seed: int) -> AnomalyHead:
         """Adapt to a line; see `pipeline.learner.Learner`."""
-        return self.adapt_prepared(prepare_support(support, self.groups, self.config.inputs, seed=seed), seed=seed)
+        return self.choose(support, seed=seed).head
 
-    def adapt_prepared(self, support: PreparedSupport, *, seed: int) -> LearnedHead:
-        """`adapt` for a support that was prepared with this learner's input settings, to share it among learners."""
-        scorer = self._seeded_scorer(support.task, seed=seed)
-        return LearnedHead(support.inputs, scorer).eval().requires_grad_(False)
+    def choose(self, support: SupportSet, *, seed: int) -> Adaptation:
+        """`adapt`, with the evidence for the head."""
+        return self.choose_prepared(prepare_support(support, self.groups, self.config.inputs, seed=seed), seed=seed)
+
+    def choose_prepared(self, support: PreparedSupport, *, seed: int) -> Adaptation:
+        """`choose` for a support that was prepared with this learner's input settings, to share it among learners."""
+        fit = partial(self._seeded_scorer, seed=seed)
+        choice = head_choice(self.name, support, fit) if self.config.guard else None
+        fell_back = choice is not None and choice.chosen != self.name
+        head = MemoryBankHead.of_inputs(support.inputs) if fell_back else LearnedHead(support.inputs, fit(support.task))
+        return Adaptation(head=head.eval().requires_grad_(False), choices=(choice,) if choice else ())
+
+    def unguarded(self) -> Self:
+        """This learner, its parameters shared, without the guard: to judge it by, and to pool its thresholds."""
+        other = copy.copy(self)
+        other.config = replace(self.config, guard=False)
+        return other
 
     @torch.no_grad()
     def good_scores(self, task: PreparedTask, *, seed: int) -> tuple[Tensor, Tensor]:
@@ -267,22 +294,4 @@ class TaskLearner(nn.Module):
             .to(self.device)
             for channels in (query.inputs.scalars.shape[1], *(r.shape[1] for r in query.inputs.residuals))
         ]
-        return PreparedTask(_blank(task.support, keep), _blank(query, keep))
-
-
-def with_gradient_of(objective: Tensor, value: Tensor) -> Tensor:
-    """A scalar that reads as `value`, the query loss, and has the gradient of `objective`: for learners whose outer
-    objective is another, so that what an outer step reports is one quantity.
-    """
-    return value.detach() + objective - objective.detach()
-
-
-def _blank(task: TaskInputs, keep: list[Tensor]) -> TaskInputs:
-    inputs = task.inputs
-    return TaskInputs(
-        inputs._replace(
-            scalars=inputs.scalars * keep[0],
-            residuals=tuple(residual * mask for residual, mask in zip(inputs.residuals, keep[1:], strict=True)),
-        ),
-        Targets(*task.targets),
-    )
+        return PreparedTask(blanked(task.support, keep), blanked(query, keep))

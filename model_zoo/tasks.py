@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,22 +48,30 @@ class PreparedTask(NamedTuple):
 
 def prepare_task(episode: Episode, groups: LevelGroups, config: InvariantConfig) -> PreparedTask:
     """The inputs and targets of an episode, in float16 to halve the memory of many episodes."""
-    inputs, support = prepare_support(episode.support, groups, config, seed=0)
+    inputs, support, *_ = prepare_support(episode.support, groups, config, seed=0)
     task = PreparedTask(support, query_task(inputs, episode.query))
     return PreparedTask(task.support.to(CPU, torch.float16), task.query.to(CPU, torch.float16))
 
 
 class PreparedSupport(NamedTuple):
-    """A support set after the part that no learner changes: the inputs it fixes, and its task."""
+    """A support set after the part that no learner changes: the inputs it fixes, and its task of B images.
+
+    real: (B,) bool, the real defects. halves: (B,) int64, the half that an image is in for cross-validation: 0 or 1, -1
+    for a good image that both need.
+    """
 
     inputs: InvariantInputs
     task: TaskInputs
+    real: Tensor
+    halves: Tensor
 
 
 def prepare_support(support: SupportSet, groups: LevelGroups, config: InvariantConfig, *, seed: int) -> PreparedSupport:
     """Build the inputs from a support set and see the support through them."""
     inputs = InvariantInputs(support, groups, config, seed=seed)
-    return PreparedSupport(inputs, support_task(inputs, support))
+    task = support_task(inputs, support)
+    real = torch.arange(len(task.targets.labels)) >= support.k + len(support.synthetic_parents)
+    return PreparedSupport(inputs, task, real, _halves(support))
 
 
 def support_task(inputs: InvariantInputs, support: SupportSet) -> TaskInputs:
@@ -102,6 +111,26 @@ def subset(task: TaskInputs, rows: Tensor) -> TaskInputs:
         ),
         Targets(*(column[rows] for column in targets)),
     )
+
+
+def blanked(task: TaskInputs, keep: Sequence[Tensor]) -> TaskInputs:
+    """A task with input channels multiplied by 0 or 1: `keep` holds (1, D, 1, 1) of the scalars, then each level's."""
+    inputs = task.inputs
+    return TaskInputs(
+        inputs._replace(
+            scalars=inputs.scalars * keep[0],
+            residuals=tuple(residual * mask for residual, mask in zip(inputs.residuals, keep[1:], strict=True)),
+        ),
+        Targets(*task.targets),
+    )
+
+
+def _halves(support: SupportSet) -> Tensor:
+    """The half of each image of `support_task`: a synthetic defect shares that of the good image it was painted on."""
+    good, synthetic = torch.arange(support.k) % 2, support.synthetic_parents % 2
+    if support.k == 1:
+        good, synthetic = torch.tensor([-1]), torch.arange(len(support.synthetic_parents)) % 2
+    return torch.cat([good, synthetic, torch.arange(support.m) % 2])
 
 
 def _good_targets(count: int, inputs: InvariantInputs) -> Targets:

@@ -75,10 +75,12 @@ class PooledCalibration:
     Args:
         deviations: per source line (score - mean of LOO) / spread of its good query images, ascending.
         spread: typical standard deviation of LOO scores of one support.
+        fallback: of the memory bank on the same lines, for a head that fell back to it; None: it never does.
     """
 
     deviations: Mapping[str, tuple[float, ...]]
     spread: float
+    fallback: PooledCalibration | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary; `from_json` is its inverse."""
@@ -90,6 +92,7 @@ class PooledCalibration:
         return cls(
             deviations={line: tuple(values) for line, values in data["deviations"].items()},
             spread=float(data["spread"]),
+            fallback=cls.from_json(data["fallback"]) if data.get("fallback") else None,
         )
 
     @property

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
+import os
 from functools import cache
 from pathlib import Path
 
@@ -35,11 +33,9 @@ def backbone() -> Backbone:
 
 @cache
 def artefact() -> BackboneArtefact:
-    """Its export, once a process. Copy the folder before you damage it."""
-    root = Path(tempfile.mkdtemp(prefix="linewise-tests-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    built = backbone()
-    return export_backbone(built, built.spec, root / built.spec.fingerprint)
+    """Its export, one for all processes of a run. Copy the folder before you damage it."""
+    built, shared = backbone(), Path(os.environ["LINEWISE_TEMPLATE_CACHE"])
+    return export_backbone(built, built.spec, shared / f"backbone-{built.spec.fingerprint}")
 
 
 @cache

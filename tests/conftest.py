@@ -19,6 +19,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: threads of one would take them from the others
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if "LINEWISE_TEMPLATE_CACHE" not in os.environ:  # xdist's workers inherit it: a graph is traced once a run
     os.environ["LINEWISE_TEMPLATE_CACHE"] = tempfile.mkdtemp(prefix="linewise-templates-")
     atexit.register(shutil.rmtree, os.environ["LINEWISE_TEMPLATE_CACHE"], ignore_errors=True)

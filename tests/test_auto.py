@@ -75,7 +75,8 @@ def test_a_layer_of_noise_is_not_what_a_line_is_judged_by():
         support, **{name: blinded(levels, slice(0, 4), seed) for seed, (name, levels) in enumerate(parts.items())}
     )
     found = AutoLearner(SPEC, AutoConfig()).choose(noisy, seed=0)
-    for rule, weights in ((found.image_rule, found.head.image_weights), (found.map_rule, found.head.map_weights)):
+    image_rule, map_rule = found.choices
+    for rule, weights in ((image_rule, found.head.image_weights), (map_rule, found.head.map_weights)):
         assert set(rule.evidence) == {ALL_LAYERS, "a", "b", "c"}
         assert rule.chosen != "a"
         assert rule.evidence["a"] == min(rule.evidence.values())

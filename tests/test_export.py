@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import threading
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from deploy.exporting.export import check_parity, export_head
 from deploy.exporting.head_templates import head_tensors, template_key
 from deploy.exporting.onnx_graphs import OPSET, fill_template
 from pipeline.errors import ParityError, StorageError
-from pipeline.learner import AnomalyOutput
+from pipeline.learner import AnomalyHead, AnomalyOutput
 from tests.backbone_parts import NAMES, SmallHead, artefact, backbone, images, levels, operators
 
 
@@ -38,22 +37,20 @@ def test_graphs_hold_no_path_of_the_machine_that_exported(templates: Path) -> No
         assert b".py" not in content and b"site-packages" not in content
 
 
-def test_head_parity_and_silence(templates: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    exported = export_head(SmallHead(seed=1, rows=61), levels(), tmp_path / "head.onnx")
-    assert exported.parity.max_score_error < 1e-5 and exported.parity.max_map_error < 1e-5
-    assert exported.parity.images == len(images()) and exported.parity.nearest_agreement > 0.99
-    assert exported.sha256 == hashlib.sha256((tmp_path / "head.onnx").read_bytes()).hexdigest()
-    assert capfd.readouterr() == ("", "")
-
-
 def test_head_graph_has_static_resizes(templates: Path) -> None:
     kinds = operators(templates / "first.onnx")
     assert "Resize" in kinds and "Shape" not in kinds
 
 
-def test_a_template_gives_the_same_file_as_an_export(templates: Path, tmp_path: Path) -> None:
+def test_a_template_gives_the_same_file_as_an_export(
+    templates: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     head = SmallHead(seed=2)
     fresh = export_head(head, levels(), tmp_path / "fresh.onnx")
+    assert capfd.readouterr() == ("", "")
+    assert fresh.parity.max_score_error < 1e-5 and fresh.parity.max_map_error < 1e-5
+    assert fresh.parity.images == len(images()) and fresh.parity.nearest_agreement > 0.99
+    assert fresh.sha256 == hashlib.sha256((tmp_path / "fresh.onnx").read_bytes()).hexdigest()
     filled = export_head(head, levels(), tmp_path / "filled.onnx", template_folder=templates)
     assert (fresh.from_template, filled.from_template) == (False, True)
     assert fresh.sha256 == filled.sha256
@@ -100,7 +97,21 @@ def test_template_keys_tell_structures_apart() -> None:
     assert None not in keys and len(set(keys)) == len(keys)
 
 
-class OddlyHeld(SmallHead):
+class TinyHead(AnomalyHead):
+    """The least that is a head: its graph is exported in a third of the time of `SmallHead`'s."""
+
+    def __init__(self, *, seed: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.rand(2, generator=torch.Generator().manual_seed(seed)) + 1)
+        self.register_buffer("bank_sources", torch.zeros(1, 4, dtype=torch.int64))
+        self.eval()
+
+    def forward(self, *levels: Tensor) -> AnomalyOutput:
+        anomaly_map = levels[0].square().mean(1) * self.get_buffer("scale")[1]
+        return AnomalyOutput(anomaly_map.flatten(1).amax(1), anomaly_map, levels[1].argmax(1))
+
+
+class OddlyHeld(TinyHead):
     """Tensors in all the places a module can keep them."""
 
     def __init__(self, *, seed: int) -> None:
@@ -113,7 +124,7 @@ class OddlyHeld(SmallHead):
         return AnomalyOutput(score + self.get_buffer("transient") * self.attribute, anomaly_map, nearest)
 
 
-class Aliased(SmallHead):
+class Aliased(TinyHead):
     """Reaches a buffer under a second name, which the exporter copies into the graph as a constant."""
 
     def __init__(self, *, seed: int) -> None:
@@ -130,8 +141,7 @@ def test_no_tensor_of_a_head_is_baked_into_its_template(tmp_path: Path) -> None:
         head = OddlyHeld(seed=seed)
         exported = export_head(head, levels(), tmp_path / f"{seed}.onnx", template_folder=tmp_path / "templates")
         assert exported.from_template is (seed == 1)
-    for seed in range(2):
-        export_head(Aliased(seed=seed), levels(), tmp_path / f"{seed}.onnx", template_folder=tmp_path / "none")
+    export_head(Aliased(seed=0), levels(), tmp_path / "aliased.onnx", template_folder=tmp_path / "none")
     assert not (tmp_path / "none").exists()  # a graph with a copy of a tensor is no template
 
 
@@ -142,7 +152,7 @@ def test_a_head_that_cannot_be_compared_gets_no_template(templates: Path) -> Non
     assert template_key(head, levels(), OPSET) is None
 
 
-class CountsByKind(SmallHead):
+class CountsByKind(TinyHead):
     """Differs from its class's other instances in a way that `vars` does not show."""
 
     weights: tuple[float, ...] = (1.0,)
@@ -165,17 +175,17 @@ def test_a_template_that_claims_too_much_is_replaced(
     assert export_head(head, levels(), tmp_path / "two.onnx", template_folder=tmp_path).from_template
 
 
-def test_a_damaged_template_is_exported_again(templates: Path, tmp_path: Path) -> None:
-    shutil.copytree(templates, tmp_path / "templates")
-    (path,) = (tmp_path / "templates").glob("????????????????????????????????.onnx")
+def test_a_damaged_template_is_exported_again(tmp_path: Path) -> None:
+    export_head(TinyHead(), levels(), tmp_path / "head.onnx", template_folder=tmp_path / "templates")
+    (path,) = (tmp_path / "templates").iterdir()
     good = path.read_bytes()
     path.write_bytes(good[:-20])
-    again = export_head(SmallHead(seed=4), levels(), tmp_path / "head.onnx", template_folder=tmp_path / "templates")
+    again = export_head(TinyHead(seed=4), levels(), tmp_path / "head.onnx", template_folder=tmp_path / "templates")
     assert not again.from_template
     assert path.read_bytes() == good
 
 
-class Noisy(SmallHead):
+class Noisy(TinyHead):
     def forward(self, *levels: Tensor) -> AnomalyOutput:
         score, anomaly_map, nearest = super().forward(*levels)
         return AnomalyOutput(score, anomaly_map + torch.rand_like(anomaly_map), nearest)
@@ -187,11 +197,11 @@ def test_a_head_that_is_not_a_function_of_its_input_fails(tmp_path: Path) -> Non
     assert not (tmp_path / "noisy.onnx").exists()
 
 
-def test_values_that_are_not_finite_fail(templates: Path, tmp_path: Path) -> None:
-    head = SmallHead()
+def test_values_that_are_not_finite_fail(tmp_path: Path) -> None:
+    head = TinyHead()
     head.get_buffer("scale").fill_(float("nan"))
     with pytest.raises(ParityError, match="nan"):
-        export_head(head, levels(), tmp_path / "nan.onnx", template_folder=templates)
+        export_head(head, levels(), tmp_path / "nan.onnx")
 
 
 def test_one_example_is_not_enough(tmp_path: Path) -> None:

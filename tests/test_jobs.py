@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from flows.jobs import adapt, evaluate, meta_train
 from flows.jobs.names import LearnerName, Protocol
 from flows.jobs.progress import Progress
 from flows.jobs.requests import AdaptRequest, EvaluateRequest, MetaTrainRequest
 from pipeline.errors import BundleError, ConfigError, ImageError, LineError
+from pipeline.meta_model import save_meta_model
 from pipeline.settings import Settings, load_settings
 from pipeline.synthetic.lines import write_lines
 
@@ -119,6 +122,35 @@ def test_adaptation_registers_a_live_verified_bundle(trained, lines, settings):
     assert sources is not None
     assert sources[:, 0].max() <= 2
     assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
+
+
+def test_a_meta_model_that_is_worse_than_the_bank_gives_way_to_it_and_the_card_says_so(
+    trained, lines, settings, tmp_path
+):
+    weights = {name: value for name, value in trained.model.weights.items() if name.startswith(("trunk.", "theta0"))}
+    weights["theta0"] = torch.zeros_like(weights["theta0"])
+    weights["theta0"][-1] = -2.0  # what is far from normal now passes for good
+    save_meta_model(dataclasses.replace(trained.model, learner="in_context", weights=weights), tmp_path / "worse")
+    request = AdaptRequest(
+        line="fallen",
+        images=new_line(lines),
+        size=SIZE,
+        good=3,
+        defects=0,
+        learner=LearnerName.IN_CONTEXT,
+        meta_model=tmp_path / "worse",
+    )
+    manifest = adapt.run(request, settings).bundle.manifest
+    (choice,) = manifest.choices
+    assert choice.chosen == "memory_bank"
+    assert set(choice.evidence) == {"in_context", "memory_bank"}
+    (card,) = (settings.home / "lines").glob("fallen*/**/card.md")
+    assert "memory_bank, chosen from the support" in card.read_text()
+    assert manifest.threshold.method == "pooled leave-one-out"
+    bank = adapt.run(
+        request.model_copy(update={"line": "bank", "learner": LearnerName.MEMORY_BANK, "meta_model": None}), settings
+    ).bundle.manifest
+    assert manifest.threshold.pixel == pytest.approx(bank.threshold.pixel)
 
 
 def test_a_second_adaptation_names_the_first_as_its_parent(lines, settings):

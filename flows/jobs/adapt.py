@@ -37,6 +37,7 @@ from flows.jobs.names import LearnerName
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import AdaptRequest
 from flows.jobs.scales import DEFAULT_SIZE, SUPPORT, Adapted, adapt_to_best, candidate_sizes, view_of
+from model_zoo.guard import calibration_for
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.task_learner import TaskLearner
 from pipeline.calibration import Threshold, calibrate
@@ -165,6 +166,8 @@ def _learner(request: AdaptRequest, meta: MetaModel | None, backbone: OpenBackbo
             raise BundleError(
                 f"the meta-parameters of {name} in {request.meta_model}", "others", "meta-train again"
             ) from error
+        if meta.calibration is not None and meta.calibration.fallback is None:
+            return learner.unguarded()  # a meta-model from before the guard has no thresholds for the bank's head
     return learner
 
 
@@ -174,7 +177,7 @@ def _calibrate(head: AnomalyHead, support: SupportSet, request: AdaptRequest, me
         loo.image_score.double().numpy(),
         loo.anomaly_map.numpy(),
         target_false_reject_rate=request.target_false_reject_rate,
-        pooled=meta.calibration if meta else None,
+        pooled=calibration_for(head, meta.calibration) if meta else None,
     )
 
 

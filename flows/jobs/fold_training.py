@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flows.jobs.progress import OnProgress, Progress
 from flows.jobs.requests import EvaluateRequest
-from flows.jobs.sources import Sources, task_scores
+from flows.jobs.sources import Sources, task_calibration
+from model_zoo.guard import BANK
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.task_learner import TaskLearner
 from pipeline.calibration import PooledCalibration, SourceScores, pool
@@ -100,8 +101,14 @@ class FoldTrainer:
 
     def _calibration(self, name: str, learner: Learner, lines: Sequence[ProductLine]) -> PooledCalibration:
         """From the prepared episodes for a meta-learner; the others do not change from fold to fold."""
-        if learner_entry(name).is_meta and isinstance(learner, TaskLearner):
-            return pool(task_scores(learner, [task for line in lines for task in self._tasks[line.name]]))
+        if not isinstance(learner, TaskLearner):
+            return self._unchanging(name, learner, lines)
+        if learner_entry(name).is_meta:
+            return task_calibration(learner, [task for line in lines for task in self._tasks[line.name]])
+        fallback = self._unchanging(BANK, self._fresh(BANK), lines)
+        return replace(self._unchanging(name, learner, lines), fallback=fallback)
+
+    def _unchanging(self, name: str, learner: Learner, lines: Sequence[ProductLine]) -> PooledCalibration:
         for line in lines:
             if (name, line.name) not in self._scores:
                 self._scores[name, line.name] = self._sources.scores(learner, line)

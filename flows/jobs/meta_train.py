@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,13 @@ from flows.jobs.backbones import open_backbone
 from flows.jobs.processes import in_processes
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import MetaTrainRequest
-from flows.jobs.sources import QUERY_IMAGES, Sources, task_scores
+from flows.jobs.sources import QUERY_IMAGES, Sources, task_calibration
 from flows.jobs.training_device import on_device, training_place
+from model_zoo.guard import BANK
+from model_zoo.heads import LearnedHead, MemoryBankHead
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.task_learner import TaskLearner
-from pipeline.calibration import SourceScores, pool
+from pipeline.calibration import PooledCalibration, SourceScores, pool
 from pipeline.distributed import rank
 from pipeline.errors import ConfigError, LineError, StorageError
 from pipeline.evaluation import score_levels
@@ -76,7 +78,7 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
     learner, name = training.learner, request.learner.value
     reports: list[OuterStepReport] = []
     trained_on = MetaModel.trained_on
-    scores: list[SourceScores] = []
+    calibration: PooledCalibration | None = None
     if isinstance(learner, TaskLearner) and learner_entry(name).is_meta:
         trained_on = place.note
         if request.processes > 1:
@@ -84,11 +86,8 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
         else:
             tasks = prepare_tasks(training, on_progress)
             reports = outer_loop(training, tasks, folder, place.device(), on_progress)
-            scores = task_scores(learner, tasks)
-    for done, line in enumerate(training.train if not scores else ()):
-        on_progress(Progress(stage="calibrate", done=done, total=len(training.train)))
-        scores += training.sources.scores(learner, line)
-    calibration = pool(scores)
+            calibration = task_calibration(learner, tasks)
+    calibration = calibration or line_calibration(training, on_progress)
     on_progress(Progress(stage="prepare export", done=0, total=1))
     prepare_export(training, settings)
     on_progress(Progress(stage="prepare export", done=1, total=1))
@@ -116,6 +115,17 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
         held_out=held_out_aurocs(training),
         seconds=time.perf_counter() - start,
     )
+
+
+def line_calibration(training: Training, on_progress: OnProgress) -> PooledCalibration:
+    """What the training lines say about thresholds where their episodes are not at hand prepared."""
+    learner, scores, of_bank = training.learner, list[SourceScores](), list[SourceScores]()
+    for done, line in enumerate(training.train):
+        on_progress(Progress(stage="calibrate", done=done, total=len(training.train)))
+        scores += training.sources.scores(learner, line)
+        if isinstance(learner, TaskLearner):
+            of_bank += training.sources.scores(make_learner(BANK, training.spec), line)
+    return replace(pool(scores), fallback=pool(of_bank) if of_bank else None)
 
 
 def pooled_steps(iterations: int) -> int:
@@ -181,15 +191,18 @@ def outer_loop(
 
 
 def prepare_export(training: Training, settings: Settings) -> None:
-    """Export a head of the first training line once, so that the graph's structure is there when a line is adapted.
+    """Export a head of the first training line once, and the bank's it may fall back to, so that the graphs' structure
+    is there when a line is adapted.
 
     Tracing a head takes many seconds; filling a structure that is there takes a fraction of one.
     """
     episode = training.sources.episodes(training.train[0], 1)[0]
-    head = training.learner.adapt(episode.support, seed=0)
+    head = _unguarded(training.learner).adapt(episode.support, seed=0)
+    heads = [head, MemoryBankHead.of_inputs(head.inputs)] if isinstance(head, LearnedHead) else [head]
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         levels = [level[:2] for level in episode.query.levels]
-        export_head(head, levels, Path(scratch) / "head.onnx", template_folder=settings.templates)
+        for head in heads:
+            export_head(head, levels, Path(scratch) / "head.onnx", template_folder=settings.templates)
 
 
 def held_out_aurocs(training: Training) -> dict[str, float]:
@@ -197,10 +210,14 @@ def held_out_aurocs(training: Training) -> dict[str, float]:
     figures = {}
     for line in training.held_out:
         episode = training.sources.episodes(line, 1)[0]
-        head = training.learner.adapt(episode.support, seed=0)
+        head = _unguarded(training.learner).adapt(episode.support, seed=0)
         scores = score_levels(head, episode.query.levels).image_score.numpy()
         figures[f"image_auroc {line.name}"] = image_auroc(scores, episode.query.labels.numpy())
     return figures
+
+
+def _unguarded(learner: Learner) -> Learner:
+    return learner.unguarded() if isinstance(learner, TaskLearner) else learner
 
 
 def _split(request: MetaTrainRequest) -> tuple[list[ProductLine], list[ProductLine]]:

@@ -8,11 +8,13 @@ synthetic ones where there are no others, stand out most from its good images?
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from deploy.bundles.manifest import ChoiceRecord
 from flows.jobs.backbones import OpenBackbone
-from model_zoo.learners.auto import AutoLearner, Choice
+from model_zoo.choices import Adaptation, Choice
+from model_zoo.learners.auto import AutoLearner
+from model_zoo.task_learner import TaskLearner
 from pipeline.episodes import SupportSet
 from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, PreprocessSpec, open_image
@@ -76,22 +78,18 @@ def view_of(
 
 def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> Adapted:
     """Adapt to each view, and keep the one whose image scores tell the support's defects best."""
-    attempts = {f"{view.preprocess.height} px": _attempt(learner, view, seed) for view in views}
-    size = Choice(evidence={name: evidence for name, (_, evidence) in attempts.items()})
-    adapted, _ = attempts[size.chosen]
-    if len(attempts) == 1:
-        return adapted
-    return replace(adapted, choices=(_record("input size", size), *adapted.choices))
+    attempts = {f"{view.preprocess.height} px": (view, _attempt(learner, view.support, seed)) for view in views}
+    size = Choice(what="input size", evidence={name: found.evidence for name, (_, found) in attempts.items()})
+    view, found = attempts[size.chosen]
+    choices = found.choices if len(attempts) == 1 else (size, *found.choices)
+    records = (
+        ChoiceRecord(what=choice.what, chosen=choice.chosen, evidence=dict(choice.evidence)) for choice in choices
+    )
+    return Adapted(view, learner, found.head, tuple(records))
 
 
-def _attempt(learner: Learner, view: View, seed: int) -> tuple[Adapted, float]:
-    """One view's head, and its evidence."""
-    if not isinstance(learner, AutoLearner):
-        return Adapted(view, learner, learner.adapt(view.support, seed=seed), ()), 0.0
-    found = learner.choose(view.support, seed=seed)
-    choices = (_record("image score from", found.image_rule), _record("anomaly map from", found.map_rule))
-    return Adapted(view, learner, found.head, choices), found.image_rule.evidence[found.image_rule.chosen]
-
-
-def _record(what: str, choice: Choice) -> ChoiceRecord:
-    return ChoiceRecord(what=what, chosen=choice.chosen, evidence=dict(choice.evidence))
+def _attempt(learner: Learner, support: SupportSet, seed: int) -> Adaptation:
+    """One view's head, and what was chosen on the way."""
+    if isinstance(learner, AutoLearner | TaskLearner):
+        return learner.choose(support, seed=seed)
+    return Adaptation(head=learner.adapt(support, seed=seed))

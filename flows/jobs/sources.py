@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from model_zoo.guard import bank_scores
 from model_zoo.task_learner import TaskLearner
-from pipeline.calibration import SourceScores
+from pipeline.calibration import PooledCalibration, SourceScores, pool
 from pipeline.episodes import Episode
 from pipeline.errors import LineError
 from pipeline.evaluation import source_scores
@@ -58,7 +59,8 @@ class Sources:
         ]
 
     def scores(self, learner: Learner, line: ProductLine) -> list[SourceScores]:
-        """What this line says about thresholds: the learner adapts to a few episodes of it."""
+        """What this line says about thresholds: the learner, unguarded, adapts to a few episodes of it."""
+        learner = learner.unguarded() if isinstance(learner, TaskLearner) else learner
         scores = []
         for i in range(CALIBRATION_EPISODES):
             seed = self.seed * 100 + 50 + i
@@ -89,10 +91,14 @@ class Sources:
         )
 
 
-def task_scores(learner: TaskLearner, tasks: Sequence[SourceTask]) -> list[SourceScores]:
-    """What prepared episodes say about thresholds, with this learner."""
-    scores = []
+def task_calibration(learner: TaskLearner, tasks: Sequence[SourceTask]) -> PooledCalibration:
+    """What prepared episodes say about thresholds, with this learner and with the memory bank it may fall back to."""
+    of_learner, of_bank = [], []
     for index, task in enumerate(tasks):
-        support, query = learner.good_scores(task.prepared, seed=index)
-        scores.append(SourceScores(task.line, support.double().numpy(), query.double().numpy()))
-    return scores
+        for scores, found in (
+            (of_learner, learner.good_scores(task.prepared, seed=index)),
+            (of_bank, bank_scores(task.prepared)),
+        ):
+            support, query = (part.double().numpy() for part in found)
+            scores.append(SourceScores(task.line, support, query))
+    return replace(pool(of_learner), fallback=pool(of_bank))

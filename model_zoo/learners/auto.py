@@ -9,18 +9,19 @@ Source: ours. Judged by `model_zoo.separation`: synthetic defects on the good im
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from model_zoo.choices import Adaptation, Choice
 from model_zoo.heads import MemoryBankHead, log_mean
 from model_zoo.invariant_inputs import level_groups
 from model_zoo.separation import overlap, separation
 from model_zoo.task_head import image_score
 from pipeline.episodes import SupportSet
 from pipeline.features import BackboneSpec
+from pipeline.learner import AnomalyHead
 
 ALL_LAYERS = "all layers"
 
@@ -30,27 +31,6 @@ class AutoConfig:
     """`bank_budget`: most rows per level; more are thinned by a greedy coreset."""
 
     bank_budget: int = 2048
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """What the support chose: each candidate's evidence, higher is better, and the best."""
-
-    evidence: Mapping[str, float]
-
-    @property
-    def chosen(self) -> str:
-        """The candidate of most evidence, the first of equals."""
-        return max(self.evidence, key=self.evidence.__getitem__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoAdaptation:
-    """A head, and why it is as it is."""
-
-    head: MemoryBankHead
-    image_rule: Choice
-    map_rule: Choice
 
 
 class AutoLearner:
@@ -66,19 +46,21 @@ class AutoLearner:
         if len(single) > 1:
             self._rules |= {group.name: row for group, row in zip(spec.groups, single, strict=True)}
 
-    def adapt(self, support: SupportSet, *, seed: int) -> MemoryBankHead:
+    def adapt(self, support: SupportSet, *, seed: int) -> AnomalyHead:
         """Build the bank and choose its layers; see `pipeline.learner.Learner`."""
         return self.choose(support, seed=seed).head
 
-    def choose(self, support: SupportSet, *, seed: int) -> AutoAdaptation:
-        """`adapt`, with the evidence."""
-        head = MemoryBankHead(support, self._groups, budget=self.config.bank_budget, seed=seed).eval()
+    def choose(self, support: SupportSet, *, seed: int) -> Adaptation:
+        """`adapt`, with the evidence: what the image score comes from, what the map."""
+        head = MemoryBankHead.of_support(support, self._groups, budget=self.config.bank_budget, seed=seed).eval()
         seen = _SupportRatios(head, support)
-        image_rule = Choice(evidence={name: seen.image_evidence(rule) for name, rule in self._rules.items()})
-        map_rule = Choice(evidence={name: seen.map_evidence(rule) for name, rule in self._rules.items()})
+        of_image = {name: seen.image_evidence(rule) for name, rule in self._rules.items()}
+        of_map = {name: seen.map_evidence(rule) for name, rule in self._rules.items()}
+        image_rule = Choice(what="image score from", evidence=of_image)
+        map_rule = Choice(what="anomaly map from", evidence=of_map)
         head.image_weights = self._rules[image_rule.chosen].clone()
         head.map_weights = self._rules[map_rule.chosen].clone()
-        return AutoAdaptation(head=head, image_rule=image_rule, map_rule=map_rule)
+        return Adaptation(head=head, choices=(image_rule, map_rule), evidence=image_rule.most)
 
 
 class _SupportRatios:

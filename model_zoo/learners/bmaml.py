@@ -22,9 +22,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from model_zoo.inner_loop import LossOf, Parameters, adaptation_loop, half_squared_distance, inner_loop
+from model_zoo.inner_loop import (
+    LossOf,
+    Parameters,
+    adaptation_loop,
+    half_squared_distance,
+    inner_loop,
+    with_gradient_of,
+)
 from model_zoo.task_head import THETA_SIZE, theta_scale
-from model_zoo.task_learner import TaskLearner, TaskLearnerConfig, with_gradient_of
+from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import PreparedTask, TaskInputs
 from pipeline.features import BackboneSpec
 

@@ -32,4 +32,4 @@ class MemoryBankLearner:
 
     def adapt(self, support: SupportSet, *, seed: int) -> MemoryBankHead:
         """Build the bank; see `pipeline.learner.Learner`."""
-        return MemoryBankHead(support, self._groups, budget=self.config.bank_budget, seed=seed).eval()
+        return MemoryBankHead.of_support(support, self._groups, budget=self.config.bank_budget, seed=seed).eval()

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_zoo.inner_loop import half_squared_distance, in_turn, inner_loop
+from model_zoo.inner_loop import half_squared_distance, in_turn, inner_loop, with_gradient_of
 from model_zoo.learned_start import LearnedStart, LearnedStartConfig
-from model_zoo.task_learner import with_gradient_of
 from model_zoo.tasks import PreparedTask
 from pipeline.features import BackboneSpec
 

@@ -22,13 +22,14 @@ from flows.jobs.requests import EvaluateRequest
 from flows.jobs.scales import DEFAULT_SIZE, adapt_to_best, candidate_sizes
 from flows.jobs.scenarios.opened import Adapted, Eye, Query, Support
 from flows.jobs.sources import Sources
+from model_zoo.guard import calibration_for
 from model_zoo.learner_table import make_learner
 from model_zoo.learners.auto import AutoLearner
 from model_zoo.task_learner import TaskLearner
 from pipeline.calibration import PooledCalibration
 from pipeline.evaluation import Fold, Row, evaluate_outputs, read_truth, seen_and_unseen
 from pipeline.imaging.images import require_image
-from pipeline.learner import AnomalyHead, Learner
+from pipeline.learner import Learner
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings
 from pipeline.support import EpisodeImages, sample_images
@@ -108,7 +109,7 @@ class Bench:
         start, eye = time.perf_counter(), self.eye()
         if isinstance(learner, TaskLearner):
             assert support.prepared is not None
-            head: AnomalyHead = learner.adapt_prepared(support.prepared, seed=support.seed)
+            head = learner.choose_prepared(support.prepared, seed=support.seed).head
             return Adapted(head, support, support.view, eye, support.seconds + time.perf_counter() - start)
         last = self._good_only.get(name)
         if last is None or last[:2] != (support.images.good, support.seed):
@@ -170,7 +171,7 @@ class Bench:
             adapted.head.leave_one_out(adapted.view.support),
             query.truth,
             target_false_reject_rate=self.request.target_false_reject_rate,
-            pooled=calibration,
+            pooled=calibration_for(adapted.head, calibration),
         )
         seen = {record.kind for record in support.images.defects}
         cell = (line.name, name, support.good, support.defects)
