@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import os
 import signal
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 
 from deploy.results.store import ResultStatus, RunStatus
 from deploy.scoring.scorer import ImageResult, ImageView, ScoringSummary, score_images
@@ -27,15 +29,17 @@ from deploy.scoring.sources.source import ImageSource
 from deploy.scoring.sources.stream import LiveStream
 from deploy.scoring.sources.video import VideoFile
 from deploy.scoring.sources.watch import WatchedFolder
+from flows.jobs import score as score_job
+from flows.jobs.progress import Progress
 from flows.jobs.requests import ScoreRequest
 from flows.jobs.score_source import ended_by_signals, request_source
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, DeviceError, ImageError, LineError, LinewiseError, StorageError
 from pipeline.imaging import files
 from pipeline.imaging.images import ImageLimits, PreprocessSpec, fit_frame, read_image
-from pipeline.settings import load_settings
-from tests.plant_parts import write_image
-from tests.scoring_plant import Plant, open_plant
+from pipeline.settings import DeviceName, load_settings
+from tests.plant_parts import write_image, write_plant
+from tests.scoring_plant import LINE, Plant, open_plant
 
 
 @pytest.fixture
@@ -233,6 +237,25 @@ def test_a_video_is_scored_frame_by_frame(plant):
     again, _ = score(plant, VideoFile(clip, Sampling(seconds=0.5)))
     assert (again.found, again.skipped, again.duplicate_count) == (8, 4, 0), "0.5 s of a 10 Hz video is 5 frames"
     assert {row.image_path for row in plant.store.query()} == {f"{clip}#{index}" for index in range(0, 40, 5)}
+
+
+def test_a_job_puts_frames_into_report_rows_and_maps(tmp_path):
+    write_plant(tmp_path / "home")
+    clip = write_video(tmp_path / "clip.avi")
+    request = ScoreRequest(line=LINE, images=clip, every="10", maps=tmp_path / "maps", device=DeviceName.CPU)
+    told: list[Progress] = []
+    result = score_job.run(request, load_settings(tmp_path / "home"), told.append)
+    names = [f"clip.avi#{index}" for index in (0, 10, 20, 30)]
+    assert [row["path"] for row in json.loads(result.json_path.read_text())["rows"]] == names
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [f"{name}.tiff" for name in names]
+    assert sorted(item.name for item in result.gallery) == names
+    shown = simplejpeg.decode_jpeg(result.gallery[0].image, colorspace="RGB")
+    assert shown.shape == (48, 64, 3), "the frame itself, not what the model saw of it"
+    assert all(name in result.report.read_text() for name in names)
+    assert (told[-1].done, told[-1].total, told[-1].seconds_left) == (4, 4, 0)
+    again = score_job.run(request, load_settings(tmp_path / "home"))
+    assert again.summary.skipped == 4
+    assert [item.name for item in again.gallery] == ["clip.avi#30"], "flagged earlier, shown with that overlay"
 
 
 def test_a_frame_is_seen_as_the_same_picture_in_a_file_is(tmp_path):
