@@ -39,6 +39,7 @@ from pipeline.imaging import files
 from pipeline.imaging.images import ImageLimits, PreprocessSpec, fit_frame, read_image
 from pipeline.settings import DeviceName, load_settings
 from tests.plant_parts import write_image, write_plant
+from tests.rtsp_camera import rtsp_camera
 from tests.scoring_plant import LINE, Plant, open_plant
 
 
@@ -67,12 +68,12 @@ def frame(number: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
     return pixels
 
 
-def write_video(path: Path, count: int = 40) -> Path:
-    """A Motion-JPEG video of 10 frames a second."""
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+def write_video(path: Path, count: int = 40, codec: str = "MJPG") -> Path:
+    """A video of 10 frames a second."""
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), 10, (64, 48))
     assert writer.isOpened()
     for number in range(count):
-        writer.write(frame(number))
+        writer.write(frame(number % 50))
     writer.release()
     return path
 
@@ -335,6 +336,11 @@ def served(serve: Callable[[Callable[[bytes], object]], None]) -> Iterator[str]:
         server.server_close()
 
 
+def stored_bytes(plant: Plant) -> bytes:
+    """Everything that the result store has written, its log included."""
+    return b"".join(path.read_bytes() for path in plant.root.glob("results.sqlite*"))
+
+
 def part(number: int) -> bytes:
     encoded = cv2.imencode(".jpg", frame(number))[1].tobytes()
     return b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(encoded), encoded)
@@ -369,8 +375,34 @@ def test_a_stream_that_breaks_off_is_opened_again_and_said_so(plant, capfd):
     rows = plant.store.query()
     assert {row.image_path for row in rows} <= {result.name for result in seen}
     assert plant.store.runs()[0].folder == shown
-    assert b"geheim" not in (plant.root / "results.sqlite").read_bytes()
+    assert shown.encode() in stored_bytes(plant)
+    assert b"geheim" not in stored_bytes(plant)
     assert "geheim" not in "".join(capfd.readouterr())
+
+
+def test_an_rtsp_camera_gets_the_password_and_nobody_else(plant, capfd):
+    video = write_video(plant.root / "stream.ts", 150, "mp4v")
+    with rtsp_camera(video, "me:geh@im") as port:
+        with pytest.raises(StorageError, match="its user and password"):
+            open_source(f"rtsp://me:wrong@127.0.0.1:{port}/line1")
+        stream = open_source(f"rtsp://me:geh%40im@127.0.0.1:{port}/line1", sampling=Sampling(frames=5))
+        assert isinstance(stream, LiveStream)
+        seen: list[str] = []
+
+        def enough(result: ImageResult, _: ImageView | None) -> None:
+            seen.append(result.name)
+            if len(seen) == 4:
+                stream.stop()
+
+        summary, _ = score(plant, stream, on_result=enough)
+    assert summary.scored >= 4
+    assert all(name.startswith(f"rtsp://127.0.0.1:{port}/line1#") and int(name[-1]) % 5 == 0 for name in seen)
+    assert [run.folder for run in plant.store.runs()] == [f"rtsp://127.0.0.1:{port}/line1"]
+    said = "".join(capfd.readouterr())
+    for secret in ("geh", "wrong"):
+        assert secret not in said
+        assert secret.encode() not in stored_bytes(plant)
+    assert seen[0].encode() in stored_bytes(plant), "we look in the right place"
 
 
 def test_a_slow_reader_gets_the_latest_frames(plant):
