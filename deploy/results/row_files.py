@@ -16,7 +16,7 @@ from deploy.storage import replacing_binary, replacing_text
 from pipeline.errors import ConfigError
 
 ROW_GROUP = 16_384
-"""Rows that are in memory at once, about 20 MB, and that a reader of the Parquet file can skip at once."""
+"""Rows that are in memory at once, and that a reader of the Parquet file can skip at once."""
 
 _TYPES = {
     "run_id": "int64",
