@@ -208,7 +208,7 @@ def test_a_watched_folder_is_scored_until_a_signal_ends_it(plant):
 
     before = signal.getsignal(signal.SIGTERM)
     with ended_by_signals(source):
-        summary, _ = score(plant, source, on_result=carry_on)
+        summary, _ = score(plant, source, on_result=carry_on, batch_size=4)  # which never fills
     assert signal.getsignal(signal.SIGTERM) == before
     assert (summary.scored, summary.unreadable, summary.decisions[Decision.REJECT]) == (2, 1, 1)
     (run,) = plant.store.runs()
