@@ -14,15 +14,9 @@ from pipeline.learner import AnomalyHead, AnomalyOutput
 
 
 class MemoryBankHead(AnomalyHead):
-    """Nearest-neighbour distances alone: a weighted mean over the groups, each scaled by its LOO median, as a log.
-
-    Attributes:
-        image_weights, map_weights: (G,) weights of the groups, 1 in sum, in the image score and in the anomaly map.
-    """
+    """Nearest-neighbour distances alone: their mean over the groups, each scaled by its LOO median, as a log."""
 
     scale: Tensor
-    image_weights: Tensor
-    map_weights: Tensor
 
     def __init__(self, banks: nn.ModuleList, scale: Tensor, *, k: int, grid: tuple[int, int]) -> None:
         super().__init__()
@@ -30,8 +24,6 @@ class MemoryBankHead(AnomalyHead):
         self.grid = grid
         self.banks = banks
         self.register_buffer("scale", scale)
-        for name in ("image_weights", "map_weights"):
-            self.register_buffer(name, torch.full((len(scale),), 1 / len(scale)))
         self.bank_sources = banks[-1].sources  # type: ignore[assignment]
 
     @classmethod
@@ -41,7 +33,7 @@ class MemoryBankHead(AnomalyHead):
         H, W = support.good[0].shape[-2:]
         head = cls(banks, torch.ones(sum(map(len, groups)), 1, 1), k=support.k, grid=(H, W))
         with torch.no_grad():
-            matches = head._match(support.good, torch.arange(support.k))
+            matches = head.match(support.good, torch.arange(support.k))
             medians = [match.distances.transpose(0, 1).flatten(1).median(1).values for match in matches]
         head.scale = torch.cat(medians).reshape(-1, 1, 1)
         return head
@@ -53,26 +45,32 @@ class MemoryBankHead(AnomalyHead):
 
     def forward(self, *levels: Tensor) -> AnomalyOutput:
         """Score a batch of feature levels."""
-        return self._output(self._match(levels))
+        return self._output(self.match(levels))
 
     @torch.no_grad()
     def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
         """The K good images, each scored against the others."""
-        return self._output(self._match(support.good, torch.arange(self.k)))
+        return self._output(self.match(support.good, torch.arange(self.k)))
 
-    @torch.no_grad()
-    def ratios(self, levels: TensorLevels, without: Tensor | None = None) -> Tensor:
-        """Distances in units of their LOO median (B, G, H, W), each image's without the rows of one good image.
+    def match(self, levels: TensorLevels, without: Tensor | None = None) -> list[BankMatch]:
+        """Nearest neighbours a level, each image's without the rows of one good image.
 
         `without` (B,) int64 names the good images; None compares with all rows.
         """
-        return self._ratios(self._match(levels, without))
-
-    def _match(self, levels: TensorLevels, without: Tensor | None = None) -> list[BankMatch]:
         return [
             bank(level, None if without is None else self._rows_of(bank, without))
             for bank, level in zip(self.banks, levels, strict=True)
         ]
+
+    def anomaly_map(self, matches: list[BankMatch]) -> Tensor:
+        """The log of the groups' mean distance in units of their LOO medians (B, H, W)."""
+        fine = [
+            match.distances
+            if tuple(match.distances.shape[-2:]) == self.grid
+            else F.interpolate(match.distances, self.grid, mode="bilinear", align_corners=False)
+            for match in matches
+        ]
+        return (torch.cat(fine, 1) / self.scale).mean(1).log()
 
     def _rows_of(self, bank: nn.Module, images: Tensor) -> Tensor:
         """The bank rows of each good image (B, N) bool; of a single one its plain rows, the augmented stand in."""
@@ -80,26 +78,14 @@ class MemoryBankHead(AnomalyHead):
         own = bank.sources[:, 0][None] == images[:, None]
         return own & (bank.sources[:, 1] == -1)[None] if self.k == 1 else own
 
-    def _ratios(self, matches: list[BankMatch]) -> Tensor:
-        fine = [
-            match.distances
-            if tuple(match.distances.shape[-2:]) == self.grid
-            else F.interpolate(match.distances, self.grid, mode="bilinear", align_corners=False)
-            for match in matches
-        ]
-        return torch.cat(fine, 1) / self.scale
-
     def _output(self, matches: list[BankMatch]) -> AnomalyOutput:
-        ratios = self._ratios(matches)
-        nearest = matches[-1].rows[:, -1].reshape(-1, *matches[-1].distances.shape[-2:])
-        return AnomalyOutput(
-            image_score(log_mean(ratios, self.image_weights)), log_mean(ratios, self.map_weights), nearest
-        )
+        anomaly_map = self.anomaly_map(matches)
+        return AnomalyOutput(image_score(anomaly_map), anomaly_map, nearest_rows(matches))
 
 
-def log_mean(ratios_BGHW: Tensor, weights_G: Tensor) -> Tensor:
-    """The log of the groups' weighted mean (B, H, W)."""
-    return (ratios_BGHW * weights_G[:, None, None]).sum(1).log()
+def nearest_rows(matches: list[BankMatch]) -> Tensor:
+    """The matched rows of the coarsest bank's deepest group (B, h, w) int64."""
+    return matches[-1].rows[:, -1].reshape(-1, *matches[-1].distances.shape[-2:])
 
 
 class LearnedHead(AnomalyHead):

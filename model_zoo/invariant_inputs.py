@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_zoo.defect_cells import defective_cells
 from model_zoo.memory_bank import BankMatch, build_banks
 from model_zoo.positional import PositionalReference
 from pipeline.episodes import SupportSet, TensorLevels
@@ -233,23 +234,16 @@ class InvariantInputs(nn.Module):
             prototypes = torch.zeros(budget, level.shape[1])
             for image in range(m):
                 turns = (self.defect_images == image).nonzero()[:, 0]
-                inside = self._defective_cells(support, index, image)
+                inside = defective_cells(support, image, self._suspicion(level[image : image + 1], index))
                 pick = torch.randint(len(inside), (len(turns),), generator=generator)
                 if len(inside) >= len(turns):
                     pick = torch.randperm(len(inside), generator=generator)[: len(turns)]
                 prototypes[turns] = level[image].flatten(1).t()[inside[pick]]
             self.register_buffer(f"prototypes_{index}", prototypes)
 
-    def _defective_cells(self, support: SupportSet, index: int, image: int) -> Tensor:
-        """Cells of a defect image on level `index` that show the defect, at least one (n,) int64."""
-        level = support.defects[index][image : image + 1]
-        if support.has_mask[image]:
-            share = F.adaptive_avg_pool2d(
-                support.defect_masks[image][None, None], (level.shape[-2], level.shape[-1])
-            ).flatten()
-            return (share >= min(0.3, 0.7 * float(share.max()))).nonzero()[:, 0]
-        suspicion = self.banks[index](level).distances.mean(1).flatten()
-        return (suspicion >= suspicion.quantile(0.98)).nonzero()[:, 0]
+    def _suspicion(self, level: Tensor, index: int) -> Tensor:
+        """How far the patches of one image are from the bank of level `index` (h, w)."""
+        return self.banks[index](level).distances.mean(1)[0]
 
     # --- leave-one-out ----------------------------------------------------------------------------------------------
 

@@ -78,7 +78,11 @@ _LOCAL = "bank, theta and the trunk's last convolution"
 
 LEARNERS: dict[str, LearnerEntry] = {
     "auto": LearnerEntry(
-        "memory bank", "ours, after Roth et al., CVPR 2022", "bank, layers and input size", _auto, is_meta=False
+        "memory bank",
+        "ours, after Roth et al., CVPR 2022; Fisher, 1936",
+        "bank, defect direction and input size",
+        _auto,
+        is_meta=False,
     ),
     "memory_bank": LearnerEntry("memory bank", "Roth et al., CVPR 2022", "bank", _memory_bank, is_meta=False),
     "transfer": LearnerEntry(

@@ -33,13 +33,6 @@ def separation(defective: Tensor, good: Tensor) -> float:
     return float((defective.mean() - good.mean()) / variance.sqrt())
 
 
-def overlap(maps_NHW: Tensor, fractions_NHW: Tensor, good_maps_KHW: Tensor) -> float | None:
-    """The mean of `overlaps` over the images that have one; None where no image has."""
-    found = overlaps(maps_NHW, fractions_NHW, good_maps_KHW)
-    found = found[~found.isnan()]
-    return float(found.mean()) if len(found) else None
-
-
 def overlaps(maps_NHW: Tensor, fractions_NHW: Tensor, good_maps_KHW: Tensor) -> Tensor:
     """Each image's AUPRO at 0.3, its false-positive rate taken over the good images' cells (N,), 0..1.
 

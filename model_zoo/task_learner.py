@@ -120,7 +120,7 @@ class TaskLearner(nn.Module):
 
     def choose_prepared(self, support: PreparedSupport, *, seed: int) -> Adaptation:
         """`choose` for a support that was prepared with this learner's input settings, to share it among learners."""
-        fit = partial(self._seeded_scorer, seed=seed)
+        fit = partial(self.seeded_scorer, seed=seed)
         choice = head_choice(self.name, support, fit) if self.config.guard else None
         fell_back = choice is not None and choice.chosen != self.name
         head = MemoryBankHead.of_inputs(support.inputs) if fell_back else LearnedHead(support.inputs, fit(support.task))
@@ -138,14 +138,14 @@ class TaskLearner(nn.Module):
         those of the query. What thresholds are pooled from.
         """
         task = task.unpack()
-        scorer = self._seeded_scorer(task.support, seed=seed)
+        scorer = self.seeded_scorer(task.support, seed=seed)
         scores = []
         for part in (task.support, task.query):
             good = subset(part, (~part.targets.labels).nonzero()[:, 0])
             scores.append(image_score(scorer(good.inputs)))
         return scores[0], scores[1]
 
-    def _seeded_scorer(self, support: TaskInputs, *, seed: int) -> nn.Module:
+    def seeded_scorer(self, support: TaskInputs, *, seed: int) -> nn.Module:
         """The scorer of a support from the CPU, for the CPU; the global random state is left alone."""
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -16,6 +17,16 @@ def is_distributed() -> bool:
 def rank() -> int:
     """This process's number, 0 when alone."""
     return dist.get_rank() if is_distributed() else 0
+
+
+def mean_over_processes(value: float) -> float:
+    """The mean of a figure that every process has: the same for all of them, whatever their rounding."""
+    if not is_distributed():
+        return value
+    device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
+    total = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    return float(total) / dist.get_world_size()
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:

@@ -38,6 +38,7 @@ class MetaModel:
         spec: of the backbone. lines: source lines. calibration: pooled over them. final_loss: mean of the last steps.
         weights: meta-parameters by name, on the CPU; empty for learners without any.
         trained_on: device and processes of the outer loop, in words; before there was a choice, the CPU.
+        early_stopping: where the outer loop stopped and what was kept, in words; None: it took all of its steps.
     """
 
     identifier: str
@@ -52,6 +53,7 @@ class MetaModel:
     final_loss: float | None
     weights: dict[str, Tensor]
     trained_on: str = "cpu"
+    early_stopping: str | None = None
 
 
 def save_meta_model(model: MetaModel, folder: Path) -> None:
@@ -134,6 +136,7 @@ def _card(model: MetaModel) -> str:
         ("backbone weights", f"{model.spec.weights_source}, {model.spec.weights_licence}"),
         ("meta-parameters", f"{parameters:,}"),
         ("outer steps", f"{model.outer_steps} (of them pooled: {model.pooled_steps}), seed {model.seed}"),
+        *([("early stopping", model.early_stopping)] if model.early_stopping else []),
         ("trained on", model.trained_on),
         ("final loss", "none" if model.final_loss is None else f"{model.final_loss:.4f}"),
         ("calibrated for", f"{model.good} good images"),

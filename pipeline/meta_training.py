@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from pipeline.distributed import rank
+from pipeline.early_stopping import EarlyStopping
 from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.learner import MetaLearner, OuterStepReport
 
@@ -53,6 +54,7 @@ def meta_train(
     resume: bool = False,
     on_step: Callable[[int, OuterStepReport], None] | None = None,
     validate: Callable[[], dict[str, float]] | None = None,
+    stopping: EarlyStopping | None = None,
 ) -> list[OuterStepReport]:
     """Run the outer loop.
 
@@ -65,29 +67,36 @@ def meta_train(
             than before, but for rounding.
         on_step: called after every step.
         validate: metrics of a held-out line, logged every `validate_every` steps.
+        stopping: ends the loop early, and leaves the learner with its best weights; None: all steps are taken.
 
     Returns:
-        One report per step, those before a resume included.
+        One report per step taken, those before a resume included.
     """
     if not tasks:
         raise ConfigError("episodes to meta-train on", "none", "name a folder with product lines that hold defects")
     draw = _draws(tasks, config)
     reports: list[OuterStepReport] = []
     if resume and run is not None:
-        reports = _load_checkpoint(run, learner, config)
+        reports = _load_checkpoint(run, learner, config, stopping)
         for _ in reports:  # the draws of the steps already taken, so that the rest follows as it would have
             next(draw)
 
     for step in range(len(reports), config.steps):
+        if stopping is not None and stopping.stopped:
+            break
         report = learner.outer_step(next(draw))
         if validate is not None and config.validate_every and (step + 1) % config.validate_every == 0:
             report = OuterStepReport(loss=report.loss, figures=report.figures | validate())
+        if stopping is not None:
+            report = OuterStepReport(loss=report.loss, figures=report.figures | stopping.check(step + 1, learner))
         reports.append(report)
         if on_step is not None:
             on_step(step + 1, report)
-        last = step + 1 == config.steps
+        last = step + 1 == config.steps or (stopping is not None and stopping.stopped)
         if run is not None and rank() == 0 and (last or (step + 1) % config.checkpoint_every == 0):
-            _save_checkpoint(run, learner, config, reports)
+            _save_checkpoint(run, learner, config, reports, stopping)
+    if stopping is not None:
+        stopping.keep_best(learner)
     return reports
 
 
@@ -112,7 +121,11 @@ def _draws(tasks: Sequence[SourceTask], config: MetaTrainingConfig) -> Iterator[
 
 
 def _save_checkpoint(
-    run: Path, learner: MetaLearner, config: MetaTrainingConfig, reports: list[OuterStepReport]
+    run: Path,
+    learner: MetaLearner,
+    config: MetaTrainingConfig,
+    reports: list[OuterStepReport],
+    stopping: EarlyStopping | None,
 ) -> None:
     """Weights, outer optimiser and losses, in one file that replaces the last in one step."""
     target = run / "checkpoint.pt"
@@ -125,6 +138,7 @@ def _save_checkpoint(
                 "outer": learner.outer_state(),
                 "reports": [asdict(report) for report in reports],
                 "config": asdict(config),
+                **({} if stopping is None else {"stopping": stopping.state()}),
             },
             beside,
         )
@@ -138,7 +152,9 @@ def _save_checkpoint(
         ) from error
 
 
-def _load_checkpoint(run: Path, learner: MetaLearner, config: MetaTrainingConfig) -> list[OuterStepReport]:
+def _load_checkpoint(
+    run: Path, learner: MetaLearner, config: MetaTrainingConfig, stopping: EarlyStopping | None
+) -> list[OuterStepReport]:
     path = run / "checkpoint.pt"
     if not path.exists():
         raise StorageError(f"a checkpoint in {run}", "none", "start without --resume, or name the right run folder")
@@ -157,4 +173,6 @@ def _load_checkpoint(run: Path, learner: MetaLearner, config: MetaTrainingConfig
             f"others for {', '.join(sorted(changed))}",
             "resume with the same settings",
         )
+    if stopping is not None and "stopping" in state:
+        stopping.load_state(state["stopping"])
     return [OuterStepReport(**report) for report in state["reports"]]

@@ -1,4 +1,4 @@
-"""The default learner: what the support chooses, and by which evidence."""
+"""The default learner: what whitening and real defects add, and what the support chooses by which evidence."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from flows.jobs import adapt, scales
+from flows.jobs.backbones import open_backbone
 from flows.jobs.folds import protocol_folds
 from flows.jobs.names import LearnerName, Protocol
 from flows.jobs.progress import ignore_progress
@@ -19,11 +19,15 @@ from flows.jobs.scales import candidate_sizes
 from flows.jobs.scenarios import bench as bench_module
 from flows.jobs.scenarios import few_shot
 from flows.jobs.scenarios.bench import Bench
-from model_zoo.learners.auto import ALL_LAYERS, AutoConfig, AutoLearner
+from model_zoo.invariant_inputs import level_groups
+from model_zoo.learners.auto import AutoConfig, AutoHead, AutoLearner
 from model_zoo.memory_bank import coreset
-from model_zoo.separation import overlap, separation
+from model_zoo.separation import overlaps, separation
+from model_zoo.whitening import Whitening
+from pipeline.calibration import calibrate
+from pipeline.episodes import QuerySet, SupportSet
 from pipeline.imaging.images import read_native
-from pipeline.metrics import aupro
+from pipeline.metrics import aupro, image_auroc
 from pipeline.product_lines.lines import load_line
 from pipeline.settings import load_settings
 from pipeline.synthetic.lines import write_line
@@ -48,50 +52,70 @@ def test_overlap_is_aupro_of_one_region_against_good_images():
     mask[3:9, 4:10] = True
     anomaly_map = (rng.normal(size=(16, 16)) + 1.2 * mask).astype(np.float32)
     good = rng.normal(size=(400, 16, 16)).astype(np.float32)
-    found = overlap(torch.from_numpy(anomaly_map)[None], torch.from_numpy(mask).float()[None], torch.from_numpy(good))
+    maps, fractions = torch.from_numpy(np.stack([anomaly_map] * 2)), torch.from_numpy(np.stack([mask, 0.2 * mask]))
+    found = overlaps(maps, fractions.float(), torch.from_numpy(good))
     elsewhere = np.where(mask, anomaly_map, good[0])  # only the good images' cells may be false positives
-    maps = np.concatenate([elsewhere[None], good[1:]])
-    expected = aupro(maps, [mask, *np.zeros((399, 16, 16), bool)], 0.3)
-    assert found == pytest.approx(expected, abs=0.01)
+    expected = aupro(np.concatenate([elsewhere[None], good[1:]]), [mask, *np.zeros((399, 16, 16), bool)], 0.3)
+    assert float(found[0]) == pytest.approx(expected, abs=0.01)
+    assert found[1].isnan(), "no cell of it is a quarter defective"
 
 
-def test_overlap_without_a_defective_cell_is_none():
-    assert overlap(torch.zeros(1, 4, 4), torch.full((1, 4, 4), 0.2), torch.zeros(2, 4, 4)) is None
+def test_whitened_good_patches_have_unit_covariance_group_by_group():
+    support = ToyLine(3).support(k=4, a=3)
+    groups = level_groups(SPEC)
+    seen = Whitening(support, groups).of_support(support)
+    patches = torch.cat([seen.good[0], seen.augmented[0].flatten(0, 1)]).transpose(0, 1).flatten(1)
+    raw = torch.cat([support.good[0], support.augmented[0].flatten(0, 1)]).transpose(0, 1).flatten(1)
+    for start, stop in groups[0]:
+        variances = torch.linalg.eigvalsh(torch.cov(patches[start:stop]))
+        before = torch.linalg.eigvalsh(torch.cov(raw[start:stop]))
+        expected = before / (before + 0.1 * before.mean() + 1e-4)  # the shrinkage that the module states
+        assert torch.allclose(variances.sort().values, expected.sort().values, atol=1e-3)
+    other = torch.cat([seen.good[0][:, :4], support.good[0][:, 4:]], 1)
+    alone = Whitening(support, groups)(torch.cat([support.good[0][:, :4], 0 * other[:, 4:]], 1), support.good[1])[0]
+    assert torch.allclose(alone[:, :4], seen.good[0][:, :4], atol=1e-5), "one group does not leak into another"
 
 
-def blinded(levels: tuple[Tensor, ...], layer: slice, seed: int) -> tuple[Tensor, ...]:
-    """Levels whose fine layer `layer` shows nothing but noise."""
-    fine = levels[0].clone()
-    part = fine[..., layer, :, :]
-    fine[..., layer, :, :] = 3 * torch.randn(part.shape, generator=torch.Generator().manual_seed(seed))
-    return (fine, *levels[1:])
+def test_whitening_of_images_that_are_all_alike_is_finite():
+    support = ToyLine(3).support(k=2, a=1)
+    same = replace(support, **{n: tuple(0 * level for level in getattr(support, n)) for n in ("good", "augmented")})
+    assert all(torch.isfinite(level).all() for level in Whitening(same, level_groups(SPEC))(*support.good))
 
 
-def test_a_layer_of_noise_is_not_what_a_line_is_judged_by():
-    line = ToyLine(3)
-    support = line.support(k=4, m=2)
-    parts = {name: getattr(support, name) for name in ("good", "augmented", "synthetic", "defects")}
-    noisy = replace(
-        support, **{name: blinded(levels, slice(0, 4), seed) for seed, (name, levels) in enumerate(parts.items())}
-    )
-    found = AutoLearner(SPEC, AutoConfig()).choose(noisy, seed=0)
-    image_rule, map_rule = found.choices
-    for rule, weights in ((image_rule, found.head.image_weights), (map_rule, found.head.map_weights)):
-        assert set(rule.evidence) == {ALL_LAYERS, "a", "b", "c"}
-        assert rule.chosen != "a"
-        assert rule.evidence["a"] == min(rule.evidence.values())
-        alone = [float(name == rule.chosen) for name in ("a", "b", "c")]
-        assert weights.tolist() == (pytest.approx([1 / 3] * 3) if rule.chosen == ALL_LAYERS else alone)
+def auroc(support: SupportSet, query: QuerySet) -> float:
+    output = AutoLearner(SPEC, AutoConfig()).adapt(support, seed=0)(*query.levels)
+    return image_auroc(output.image_score.numpy(), query.labels.numpy())
 
 
-def test_image_score_and_map_follow_their_own_rules():
+def test_a_few_faint_defects_show_the_way_to_others_of_their_kind():
+    gains = []
+    for seed in (11, 12, 13):
+        line = ToyLine(seed, shift=0.3)
+        support, query = line.support(k=4, m=6), line.query(good=40, bad=40)
+        defects = tuple(level[:0] for level in support.defects)
+        nothing = replace(
+            support, defects=defects, defect_masks=support.defect_masks[:0], has_mask=support.has_mask[:0]
+        )
+        gains.append(auroc(support, query) - auroc(nothing, query))
+    assert min(gains) > 0
+    assert np.mean(gains) > 0.04
+
+
+def test_without_defects_the_direction_adds_nothing_and_with_them_only_to_what_is_out_of_the_ordinary():
     line = ToyLine(5)
-    head = AutoLearner(SPEC, AutoConfig()).adapt(line.support(), seed=0)
-    head.image_weights, head.map_weights = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
-    levels = line.query().levels
-    output, ratios = head(*levels), head.ratios(levels)
-    assert torch.allclose(output.anomaly_map, ratios[:, 2].log(), atol=1e-5)
-    assert not torch.allclose(output.image_score, output.anomaly_map.flatten(1).amax(1), atol=0.1)
+    query = line.query()
+    for m, count in ((0, 0.0), (1, 0.05), (4, 1 / 11)):
+        head = AutoLearner(SPEC, AutoConfig()).adapt(line.support(m=m), seed=0)
+        assert isinstance(head, AutoHead)
+        assert float(head.direction.strength) == pytest.approx(count)
+        matches = head.bank.match(head.whitening(*query.levels))
+        added = head.direction(matches, head.bank.grid)
+        assert float(added.min()) >= 0
+        assert float(added.max()) <= 9 * count + 1e-6
+        assert torch.allclose(head(*query.levels).anomaly_map, head.bank.anomaly_map(matches) + added)
+        if m:
+            inside = added[query.masks > 0.5].mean()
+            assert inside > 4 * added[:6].mean(), "good images are the first six"
 
 
 def test_a_large_coreset_is_chosen_among_eight_candidates_for_each_row():
@@ -122,14 +146,22 @@ def test_the_chosen_size_and_its_evidence_stand_in_the_card(tmp_path: Path, smal
     settings = load_settings(tmp_path / "home")
     images = write_line(tmp_path, 2, good=4, test_good=0, defects=4, size=160)
     manifest = adapt.run(AdaptRequest(line="chosen", images=images), settings).bundle.manifest
-    size, image_rule, map_rule = manifest.choices
+    (size,) = manifest.choices
     assert set(size.evidence) == {"64 px", "128 px"}
     assert size.chosen == max(size.evidence, key=lambda name: size.evidence[name])
     assert size.chosen == f"{manifest.preprocess.height} px"
-    assert size.evidence[size.chosen] == image_rule.evidence[image_rule.chosen]
-    assert map_rule.what == "anomaly map from"
     card = (settings.home / "lines").rglob("card.md")
     assert f"{size.chosen}, chosen from the support" in next(card).read_text()
+    line, reject = load_line(images), {}
+    for name in size.evidence:  # the threshold is that of the head, layers and size that were chosen
+        backbone = open_backbone(manifest.backbone.name, int(name.split()[0]), settings)
+        view = scales.view_of(backbone, line.train_good, line.defects, seed=0)
+        loo = AutoLearner(backbone.spec, AutoConfig()).adapt(view.support, seed=0).leave_one_out(view.support)
+        scores = loo.image_score.double().numpy()
+        threshold = calibrate(scores, loo.anomaly_map.numpy(), target_false_reject_rate=0.01, pooled=None)
+        reject[name] = threshold.reject, threshold.pixel
+    assert (manifest.threshold.reject, manifest.threshold.pixel) == pytest.approx(reject.pop(size.chosen))
+    assert (manifest.threshold.reject, manifest.threshold.pixel) != pytest.approx(*reject.values())
 
 
 def test_an_asked_for_size_is_kept(tmp_path: Path):
@@ -137,7 +169,7 @@ def test_an_asked_for_size_is_kept(tmp_path: Path):
     images = write_line(tmp_path, 2, good=3, test_good=0, defects=1, size=96)
     manifest = adapt.run(AdaptRequest(line="asked", images=images, size=64), settings).bundle.manifest
     assert manifest.preprocess.height == 64
-    assert [choice.what for choice in manifest.choices] == ["image score from", "anomaly map from"]
+    assert manifest.choices == ()
 
 
 def test_evaluation_lets_auto_choose_the_size_of_each_line(tmp_path: Path, small_sizes: None):

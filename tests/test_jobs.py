@@ -87,9 +87,18 @@ def test_meta_training_is_reproducible_and_can_be_resumed(trained, lines, settin
 
 
 def test_two_processes_average_their_gradients(lines, settings, tmp_path):
-    result = meta_train.run(request(lines, tmp_path / "run", processes=2), settings)
+    stopping = {"patience": 4, "validation_lines": lines / "two"}
+    result = meta_train.run(request(lines, tmp_path / "run", processes=2, **stopping), settings)
     assert len(result.losses) == 12
+    kept = result.model.early_stopping
+    assert kept is not None
+    assert 10 <= int(kept.split()[2].strip(",")) <= 12, "the first nine steps are pooled ones"
+    assert kept in (result.folder / "card.md").read_text()
+    checkpoint = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert all(torch.equal(value, checkpoint["stopping"]["weights"][n]) for n, value in result.model.weights.items())
     assert np.isfinite(result.losses).all()
+    with pytest.raises(ConfigError, match="lines to validate on"):
+        meta_train.run(request(lines, tmp_path / "none", patience=2), settings)
     with pytest.raises(ConfigError, match="ask for fewer processes"):
         meta_train.run(request(lines, tmp_path / "many", processes=4), settings)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterable
 
 import pytest
 import torch
 
 from model_zoo.learner_table import make_learner
 from model_zoo.task_learner import TaskLearner
+from model_zoo.validation import validation_loss
 from pipeline.calibration import SourceScores, pool
+from pipeline.early_stopping import EarlyStopping
 from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.learner import OuterStepReport
 from pipeline.meta_model import MetaModel, content_identifier, load_meta_model, save_meta_model
@@ -47,6 +51,64 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(tasks, tmp_path):
     assert [r.loss for r in again] == [r.loss for r in reports]
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
     assert len((tmp_path / "cut" / "losses.jsonl").read_text().splitlines()) == 12
+
+
+def stopping(losses: Iterable[float], patience: int = 2) -> EarlyStopping:
+    left = iter(losses)
+    return EarlyStopping(lambda: next(left), patience=patience, every=2, after=2)
+
+
+def test_an_outer_loop_stops_when_validation_no_longer_improves_and_keeps_the_best_weights(tasks, tmp_path):
+    seen = {}
+    trained = learner()
+    reports = meta_train(
+        trained,
+        tasks,
+        MetaTrainingConfig(steps=30),
+        run=tmp_path,
+        on_step=lambda step, _: seen.update({step: copy.deepcopy(trained.state_dict())}),
+        stopping=stopping([0.5, 0.3, 0.4, float("nan")]),
+    )
+    checks = {step: report.figures.get("validation_loss") for step, report in enumerate(reports, 1)}
+    assert [step for step, loss in checks.items() if loss is not None] == [4, 6, 8, 10]
+    assert len(reports) == 10
+    assert all(torch.equal(value, trained.state_dict()[name]) for name, value in seen[6].items())
+    assert not torch.equal(seen[6]["theta0"], seen[10]["theta0"])
+    again = learner()  # the run is over: going on takes no step
+    meta_train(again, tasks, MetaTrainingConfig(steps=30), run=tmp_path, resume=True, stopping=stopping([]))
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in seen[6].items())
+
+
+def test_a_resumed_run_stops_where_an_uninterrupted_one_does(tasks, tmp_path):
+    losses = [0.5, 0.3, 0.4, 0.35, 0.1]
+
+    class KilledError(Exception):
+        pass
+
+    def kill(step: int, _: OuterStepReport) -> None:
+        if step == 9:
+            raise KilledError
+
+    whole = learner()
+    reports = meta_train(whole, tasks, MetaTrainingConfig(steps=30), stopping=stopping(losses))
+    config = MetaTrainingConfig(steps=30, checkpoint_every=8)
+    with pytest.raises(KilledError):
+        meta_train(learner(), tasks, config, run=tmp_path, on_step=kill, stopping=stopping(losses))
+    resumed = learner()
+    again = meta_train(resumed, tasks, config, run=tmp_path, resume=True, stopping=stopping(losses[3:]))
+    assert again == reports
+    assert len(again) == 10
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+def test_validating_does_not_disturb_training(tasks):
+    held = [learner().prepare(ToyLine(9).episode())]
+    alone, watched = learner(), learner()
+    expected = meta_train(alone, tasks, MetaTrainingConfig(steps=8))
+    never = EarlyStopping(lambda: validation_loss(watched, held), patience=99, every=1)
+    reports = meta_train(watched, tasks, MetaTrainingConfig(steps=8), stopping=never)
+    assert [report.loss for report in reports] == [report.loss for report in expected]
+    assert all(0 < report.figures["validation_loss"] < 10 for report in reports)
 
 
 def test_resume_with_other_settings_or_without_a_checkpoint_is_one_sentence(tasks, tmp_path):

@@ -38,7 +38,13 @@ def meta_train(
     lines: Annotated[Path, typer.Argument(help="Folder of product lines, one folder per line.")],
     learner: Annotated[str | None, typer.Option(help=f"One of {LEARNERS}.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder.")] = None,
-    validation_lines: Annotated[Path | None, typer.Option(help="Lines to report metrics on.")] = None,
+    validation_lines: Annotated[
+        Path | None, typer.Option(help="Lines to report metrics on and to stop early by (default: one held-out line).")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Stop after so many checks (of twenty) without improvement, keep the best; 0: never."),
+    ] = None,
     iterations: IterationsOption = None,
     good: Annotated[int | None, typer.Option(help="Good images in an episode's support.")] = None,
     defects: Annotated[int | None, typer.Option(help="Defective images in an episode's support, at most.")] = None,
@@ -60,6 +66,7 @@ def meta_train(
         learner=learner,
         output=output,
         validation_lines=validation_lines,
+        patience=patience,
         iterations=iterations,
         good=good,
         defects=defects,

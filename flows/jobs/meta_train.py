@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from model_zoo.guard import BANK
 from model_zoo.heads import LearnedHead, MemoryBankHead
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.task_learner import TaskLearner
+from model_zoo.validation import validation_loss
 from pipeline.calibration import PooledCalibration, SourceScores, pool
 from pipeline.distributed import rank
+from pipeline.early_stopping import VALIDATION_LOSS, EarlyStopping
 from pipeline.errors import ConfigError, LineError, StorageError
 from pipeline.evaluation import score_levels
 from pipeline.features import BackboneSpec
@@ -75,6 +78,12 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
     if request.processes > len(training.train):
         got = f"{request.processes} processes for {len(training.train)}"
         raise ConfigError("at least one training line for each process", got, "ask for fewer processes")
+    if request.patience and not (training.held_out and learner_entry(request.learner.value).is_meta):
+        raise ConfigError(
+            "a meta-learner and lines to validate on for early stopping",
+            f"{request.learner.value} and {len(training.held_out)} lines",
+            "name some with --validation-lines, train on four lines or more, or leave --patience out",
+        )
     learner, name = training.learner, request.learner.value
     reports: list[OuterStepReport] = []
     trained_on = MetaModel.trained_on
@@ -105,6 +114,7 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
         final_loss=float(np.mean([report.loss for report in reports[-50:]])) if reports else None,
         weights=weights,
         trained_on=trained_on,
+        early_stopping=stopping_note(reports, request.iterations, training.held_out),
     )
     save_meta_model(model, folder / "meta_model")
     return MetaTrainResult(
@@ -187,7 +197,39 @@ def outer_loop(
             resume=request.resume,
             on_step=tell,
             validate=(lambda: held_out_aurocs(training)) if training.held_out and rank() == 0 else None,
+            stopping=early_stopping(training),
         )
+
+
+def early_stopping(training: Training) -> EarlyStopping | None:
+    """By the held-out lines' episodes, where the request has patience. A learner with outer steps of its own is first
+    checked in those: what it adds does not learn before.
+    """
+    request, learner = training.request, training.learner
+    if not request.patience:
+        return None
+    assert isinstance(learner, TaskLearner)
+    tasks = [task.prepared for line in training.held_out for task in training.sources.tasks(learner, line)]
+    pooled = learner.config.pooled_steps
+    return EarlyStopping(
+        lambda: validation_loss(learner, tasks),
+        patience=request.patience,
+        every=max(1, request.iterations // 20),
+        after=pooled if pooled < learner.config.outer_steps else 0,
+    )
+
+
+def stopping_note(reports: Sequence[OuterStepReport], iterations: int, held_out: Sequence[ProductLine]) -> str | None:
+    """What the card says about early stopping; None where nothing was checked."""
+    checks = {step: report.figures.get(VALIDATION_LOSS) for step, report in enumerate(reports, 1)}
+    losses = {step: loss for step, loss in checks.items() if loss is not None}
+    if not losses:
+        return None
+    best = min(losses, key=losses.__getitem__)
+    return (
+        f"kept step {best}, validation loss {losses[best]:.4f}, of {len(reports)} taken (at most {iterations}); "
+        f"validated on {', '.join(line.name for line in held_out)}"
+    )
 
 
 def prepare_export(training: Training, settings: Settings) -> None:
@@ -241,7 +283,9 @@ def _note_request(folder: Path, request: MetaTrainRequest) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         before = json.loads(path.read_text()) if request.resume and path.exists() else content
-        if before | {"device": content["device"]} != content:  # a run may go on elsewhere
+        # a run may go on elsewhere, and one from before a setting existed has its default
+        defaults = {"patience": 0}
+        if defaults | before | {"device": content["device"]} != content:
             raise ConfigError(
                 f"the request that {folder} was started with", "another", "repeat its settings, or name another folder"
             )

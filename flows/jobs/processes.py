@@ -61,7 +61,8 @@ def in_processes(
     finally:
         meeting.unlink(missing_ok=True)
     state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    learner.load_state_dict(state["weights"])
+    stopping = state.get("stopping")  # with early stopping the best weights count, not the last
+    learner.load_state_dict(stopping["weights"] if stopping and stopping["weights"] else state["weights"])
     return [OuterStepReport(**report) for report in state["reports"]]
 
 

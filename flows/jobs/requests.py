@@ -57,7 +57,16 @@ class MetaTrainRequest(Request):
     defects: DefectCount = 4
     seed: Seed = 0
     validation_lines: Path | None = Field(
-        default=None, description="Folder of lines to report metrics on; None: one of the training lines is held out."
+        default=None,
+        description="Folder of lines, or one line, to report metrics on and to stop early by; None: one of the "
+        "training lines, where there are four or more, is held out.",
+    )
+    patience: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="Stop after so many checks of the validation loss in a row without improvement and keep the best "
+        "weights, checked twenty times in all the iterations; 0: take all of them.",
     )
     output: Path | None = Field(
         default=None,

@@ -1,10 +1,11 @@
-"""Auto: a memory bank that lets the support choose which network layers its line is judged by.
+"""Auto: a whitened memory bank that learns from the defects it is shown, at the input size that suits the line.
 
-A fine layer finds broken tracks and scratches, a coarse one odd texture; which of them tells good from bad differs from
-line to line by more than learners differ from each other (`benchmarks/auto.md`). The image score and the anomaly map
-are chosen apart: the layer that finds the defective part is often not the one that outlines the defect best.
+Three things lift it over the memory bank (`benchmarks/auto.md` has the figures of each). Features are whitened: a
+distance counts in the units in which this line's good parts vary. Real defects, from a single one on, add the direction
+in which they leave the good parts. And where several input sizes can be had, `evidence` tells at which of them the
+support's defects stand out most; the job compares sizes by it.
 
-Source: ours. Judged by `model_zoo.separation`: synthetic defects on the good images, and the real ones where there are.
+Source: ours, after Roth et al., CVPR 2022; `model_zoo.whitening` and `model_zoo.defect_direction` name theirs.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_zoo.choices import Adaptation, Choice
-from model_zoo.heads import MemoryBankHead, log_mean
+from model_zoo.choices import Adaptation
+from model_zoo.defect_cells import defective_cells
+from model_zoo.defect_direction import DefectDirection
+from model_zoo.heads import MemoryBankHead, nearest_rows
 from model_zoo.invariant_inputs import level_groups
-from model_zoo.separation import overlap, separation
+from model_zoo.memory_bank import BankMatch
+from model_zoo.separation import separation
 from model_zoo.task_head import image_score
+from model_zoo.whitening import Whitening
 from pipeline.episodes import SupportSet
 from pipeline.features import BackboneSpec
-from pipeline.learner import AnomalyHead
-
-ALL_LAYERS = "all layers"
+from pipeline.learner import AnomalyHead, AnomalyOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,30 @@ class AutoConfig:
     """`bank_budget`: most rows per level; more are thinned by a greedy coreset."""
 
     bank_budget: int = 2048
+
+
+class AutoHead(AnomalyHead):
+    """Distances to the whitened bank, and what the defects' direction adds to them."""
+
+    def __init__(self, whitening: Whitening, bank: MemoryBankHead, direction: DefectDirection) -> None:
+        super().__init__()
+        self.whitening = whitening
+        self.bank = bank
+        self.direction = direction
+        self.bank_sources = bank.bank_sources
+
+    def forward(self, *levels: Tensor) -> AnomalyOutput:
+        """Score a batch of feature levels."""
+        return self._output(self.bank.match(self.whitening(*levels)))
+
+    @torch.no_grad()
+    def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
+        """The K good images, each scored against the others."""
+        return self._output(self.bank.match(self.whitening(*support.good), torch.arange(support.k)))
+
+    def _output(self, matches: list[BankMatch]) -> AnomalyOutput:
+        anomaly_map = self.bank.anomaly_map(matches) + self.direction(matches, self.bank.grid)
+        return AnomalyOutput(image_score(anomaly_map), anomaly_map, nearest_rows(matches))
 
 
 class AutoLearner:
@@ -41,46 +68,33 @@ class AutoLearner:
     def __init__(self, spec: BackboneSpec, config: AutoConfig) -> None:
         self.config = config
         self._groups = level_groups(spec)
-        single = torch.eye(len(spec.groups))
-        self._rules = {ALL_LAYERS: torch.full((len(single),), 1 / len(single))}
-        if len(single) > 1:
-            self._rules |= {group.name: row for group, row in zip(spec.groups, single, strict=True)}
 
     def adapt(self, support: SupportSet, *, seed: int) -> AnomalyHead:
-        """Build the bank and choose its layers; see `pipeline.learner.Learner`."""
+        """Whiten, build the bank, find the defects' direction; see `pipeline.learner.Learner`."""
         return self.choose(support, seed=seed).head
 
+    @torch.no_grad()
     def choose(self, support: SupportSet, *, seed: int) -> Adaptation:
-        """`adapt`, with the evidence: what the image score comes from, what the map."""
-        head = MemoryBankHead.of_support(support, self._groups, budget=self.config.bank_budget, seed=seed).eval()
-        seen = _SupportRatios(head, support)
-        of_image = {name: seen.image_evidence(rule) for name, rule in self._rules.items()}
-        of_map = {name: seen.map_evidence(rule) for name, rule in self._rules.items()}
-        image_rule = Choice(what="image score from", evidence=of_image)
-        map_rule = Choice(what="anomaly map from", evidence=of_map)
-        head.image_weights = self._rules[image_rule.chosen].clone()
-        head.map_weights = self._rules[map_rule.chosen].clone()
-        return Adaptation(head=head, choices=(image_rule, map_rule), evidence=image_rule.most)
-
-
-class _SupportRatios:
-    """The support as the bank sees it, leave-one-out: (distance ratios, defect fractions) of each part."""
-
-    def __init__(self, head: MemoryBankHead, support: SupportSet) -> None:
-        self._good = head.ratios(support.good, torch.arange(support.k))
-        self._defective: list[tuple[Tensor, Tensor]] = []
+        """`adapt`, with the evidence: how well distances alone tell the support's defects, synthetic and real, from its
+        good images, each seen without its own patches. The direction is left out: the same defects gave it.
+        """
+        whitening = Whitening(support, self._groups)
+        seen = whitening.of_support(support)
+        bank = MemoryBankHead.of_support(seen, self._groups, budget=self.config.bank_budget, seed=seed)
+        good = bank.match(seen.good, torch.arange(support.k))
+        real = bank.match(seen.defects) if support.m else []
+        residuals = [_defect_residuals(support, match) for match in real]
+        direction = DefectDirection(good, residuals or [level[:0, :, 0, 0] for level in support.good], self._groups)
+        parts = [real] if real else []
         if len(support.synthetic_parents):
-            self._defective.append((head.ratios(support.synthetic, support.synthetic_parents), support.synthetic_masks))
-        if support.m:
-            self._defective.append((head.ratios(support.defects), support.defect_masks))
+            parts.append(bank.match(seen.synthetic, support.synthetic_parents))
+        of_good, *of_defects = (image_score(bank.anomaly_map(matches)) for matches in (good, *parts))
+        evidence = separation(torch.cat(of_defects), of_good) if of_defects else 0.0
+        return Adaptation(head=AutoHead(whitening, bank, direction).eval(), evidence=evidence)
 
-    def image_evidence(self, rule: Tensor) -> float:
-        """The sum over synthetic and real defects of their separation from the good images."""
-        good = image_score(log_mean(self._good, rule))
-        return sum(separation(image_score(log_mean(ratios, rule)), good) for ratios, _ in self._defective)
 
-    def map_evidence(self, rule: Tensor) -> float:
-        """The same of their overlap; defects without a mask say nothing."""
-        good = log_mean(self._good, rule)
-        found = [overlap(log_mean(ratios, rule), fractions, good) for ratios, fractions in self._defective]
-        return sum(value for value in found if value is not None)
+def _defect_residuals(support: SupportSet, match: BankMatch) -> Tensor:
+    """The mean residual of each defect's defective cells on one level (M, C)."""
+    residuals = match.residuals.flatten(2)
+    cells = (defective_cells(support, image, match.distances[image].mean(0)) for image in range(support.m))
+    return torch.stack([residuals[image][:, inside].mean(1) for image, inside in enumerate(cells)])

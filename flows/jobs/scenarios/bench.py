@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import tempfile
 import time
@@ -55,7 +54,6 @@ class Bench:
         self.trainer = FoldTrainer(request, spec, self.sources, on_progress)
         self._speed: dict[tuple[str, str, int, int], float] = {}
         self._good_only: dict[str, tuple[tuple[ImageRecord, ...], int, Adapted]] = {}
-        self._last_auto: tuple[tuple[object, ...], Adapted] | None = None
         fresh = [make_learner(name, spec) for name in request.learners]
         tasks = [learner for learner in fresh if isinstance(learner, TaskLearner)]
         assert all(task.config.inputs == tasks[0].config.inputs for task in tasks), "learners share inputs' settings"
@@ -130,13 +128,8 @@ class Bench:
         views = [support.view if eye is self.eye() else support.through(eye) for eye in eyes]
         found = adapt_to_best(learner, views, seed=support.seed)
         seconds = support.loading + time.perf_counter() - start
-        chosen = (images.good, support.seed, *(choice.chosen for choice in found.choices))
-        if self._last_auto is None or self._last_auto[0] != chosen:
-            eye = next(eye for eye, view in zip(eyes, views, strict=True) if view is found.view)
-            self._last_auto = chosen, Adapted(found.head, support, found.view, eye, seconds)
-        again = copy.copy(self._last_auto[1])  # equal good images and choices give equal heads
-        again.seconds = seconds
-        return again
+        eye = next(eye for eye, view in zip(eyes, views, strict=True) if view is found.view)
+        return Adapted(found.head, support, found.view, eye, seconds)
 
     def row(
         self,
