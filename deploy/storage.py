@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import os
 import secrets
 import shutil
@@ -127,7 +128,18 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 @contextmanager
 def replacing_text(path: Path) -> Iterator[TextIO]:
-    """A UTF-8 text file that takes the name `path` when the body is through, and vanishes when it raises.
+    """A UTF-8 text file, as `replacing_binary`."""
+    with replacing_binary(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # flushes, and leaves closing to the one who opened
+
+
+@contextmanager
+def replacing_binary(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the name `path` when the body is through, and vanishes when it raises.
 
     Raises:
         StorageError: the folder is full, read-only or not there; an older file is then still there.
@@ -135,7 +147,7 @@ def replacing_text(path: Path) -> Iterator[TextIO]:
     partial = _partial_name(path)
     with storage_errors(path):
         try:
-            with partial.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            with partial.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

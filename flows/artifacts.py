@@ -113,7 +113,10 @@ class ProgressArtifact:
             return
         self._last = now
         percent = 100.0 * progress.done / progress.total if progress.total else 0.0
-        text = progress.stage + "".join(f", {name} {value:.4g}" for name, value in progress.figures.items())
+        told = [progress.stage, *(f"{name} {value:.4g}" for name, value in progress.figures.items())]
+        if progress.total is None:
+            told.insert(1, f"{progress.done} done")  # the bar stands at 0 %: there is no whole to take a part of
+        text = ", ".join(part for part in (*told, progress.time_left, plain(progress.remark)) if part)
         if self._artifact is None:
             created = create_progress_artifact(progress=percent, key=self._key, description=text)
             assert isinstance(created, UUID)  # a coroutine only inside an event loop, and jobs run in a plain thread

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deploy.bundles.manifest import linewise_version
-from flows.commands import catalogue, demo, doctor, lines, plant, training
+from flows.commands import catalogue, demo, doctor, lines, plant, results, training
 from pipeline.errors import LinewiseError
 from pipeline.process_tuning import tune_process
 
@@ -56,6 +56,7 @@ lines.register(app)
 catalogue.register(app)
 training.register(app)
 plant.register(app)
+results.register(app)
 demo.register(app)
 doctor.register(app)
 

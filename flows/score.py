@@ -33,14 +33,14 @@ def score_folder(request: ScoreRequest) -> job.ScoreResult:
 
 
 @task(
-    task_run_name="score {request.images.name}",
+    task_run_name="score {request.images}",
     retries=3,
     retry_delay_seconds=[5, 30, 120],
     retry_condition_fn=storage_trouble,
     persist_result=False,
 )
 def score(request: ScoreRequest) -> job.ScoreResult:
-    """Score the folder. Safe to repeat: what was scored before a failure is in the store and is skipped."""
+    """Score the images. Safe to repeat: what was scored before a failure is in the store and is skipped."""
     return job.run(request, load_settings(), ProgressArtifact(artifact_key("progress", request.line)))
 
 
@@ -61,7 +61,7 @@ def show(result: job.ScoreResult) -> None:
     )
     publish_markdown(artifact_key("score", result.line), markdown, f"Scores of {result.line} {result.version}")
     flagged = [
-        {"image": str(image.path), "score": image.score, "decision": image.decision, "reason": image.reason}
+        {"image": image.label, "score": image.score, "decision": image.decision, "reason": image.reason}
         for image in result.summary.flagged[:200]
     ]
     if flagged:

@@ -7,6 +7,7 @@
     LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
     LINEWISE_TEMPLATE_CACHE  folder of traced graphs that several homes share      <home>/templates
     LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
+    LINEWISE_STREAM_CREDENTIALS  user:password of the cameras whose stream is scored
 
 Whatever Linewise names itself lies below the home folder; only what a user names on purpose lies elsewhere.
 """
@@ -45,6 +46,7 @@ class Settings(BaseSettings):
     workers: int | None = Field(default=None, ge=1, le=256, description="Scoring threads; empty: one per core.")
     feature_cache: Path | None = Field(default=None, description="Folder of cached patch features.")
     template_cache: Path | None = Field(default=None, description="Folder of traced graphs that several homes share.")
+    stream_credentials: SecretStr | None = Field(default=None, description="user:password of cameras.")
     keep_reports: int = Field(default=500, ge=1, description="Newest report folders of a line that scoring keeps.")
 
     @field_validator("home", "feature_cache", "template_cache")

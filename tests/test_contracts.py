@@ -23,6 +23,7 @@ TRAINING = {
     "onnx",
     "onnxscript",
     "prefect",
+    "pyarrow",
     "sklearn",
     "timm",
     "torch",

@@ -21,6 +21,7 @@ import flows.meta_train  # noqa: E402
 import flows.score  # noqa: E402
 from deploy.bundles.registry import Registry  # noqa: E402
 from deploy.engine.runtime import Device  # noqa: E402
+from deploy.scoring.sources.address import StreamAddress  # noqa: E402
 from flows import artifacts, bootstrap, runs  # noqa: E402
 from flows.evaluation.outputs import require_writable, rows_as_json  # noqa: E402
 from flows.jobs.progress import Progress  # noqa: E402
@@ -30,6 +31,7 @@ from flows.jobs.requests import (  # noqa: E402
     EvaluateRequest,
     ExportRequest,
     LearnerName,
+    ScoreRequest,
 )
 from model_zoo.learner_table import LEARNERS  # noqa: E402
 from pipeline.errors import LineError, StorageError  # noqa: E402
@@ -236,6 +238,39 @@ def test_progress_is_one_artifact(prefect_api):
     assert [a.data for a in found] == [100.0]
 
 
+def test_progress_says_what_is_left_or_how_much_is_done(prefect_api):
+    @flow
+    def body() -> None:
+        show = artifacts.ProgressArtifact("progress-left", every=0.0)
+        show(Progress(stage="score", done=1, total=4, figures={"images/s": 2.5}, seconds_left=65))
+        show = artifacts.ProgressArtifact("progress-endless", every=0.0)
+        show(Progress(stage="score", done=7, figures={"images/s": 2.5}, remark="cam7 broke off *once*."))
+
+    body()
+    with get_client(sync_client=True) as client:
+        found = {a.key: (a.data, a.description) for a in client.read_artifacts(limit=200)}
+    assert found["progress-left"] == (25.0, "score, images/s 2.5, 1 min left")
+    assert found["progress-endless"] == (0.0, "score, 7 done, images/s 2.5, cam7 broke off \\*once\\*.")
+
+
 def test_settings_of_a_worker_are_read_in_the_run(home):
     assert load_settings().home == home
     assert isinstance(load_settings(), Settings)
+
+
+def test_a_streams_password_reaches_the_run_but_not_the_server(prefect_api, home, caplog):
+    url = "rtsp://me:geheim@127.0.0.1:9/1"
+
+    @flow
+    def knows_it(request: ScoreRequest) -> bool:
+        return isinstance(request.source, StreamAddress) and "geheim" in request.source.url
+
+    request = ScoreRequest(line=LINE, images=url, watch=True)
+    assert knows_it(request)
+    state = flows.score.score_folder(request, return_state=True)
+    assert "leave watch out" in str(state.message)
+    with get_client(sync_client=True) as client:
+        kept = [*client.read_flow_runs(limit=200), *client.read_task_runs(limit=200), *client.read_logs()]
+    told = "".join(run.model_dump_json() for run in kept) + "".join(record.getMessage() for record in caplog.records)
+    assert "rtsp://127.0.0.1:9/1" in told
+    assert "geheim" not in told

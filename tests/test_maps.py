@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from deploy.scoring.maps import map_path
 from flows.jobs import score
 from flows.jobs.requests import ScoreRequest
 from pipeline.errors import ConfigError
@@ -35,6 +36,20 @@ def test_every_scored_image_has_its_map_under_its_own_path(settings: Settings, t
     assert first.shape == (4, 4)
     assert float(second.max()) == pytest.approx(61 / 255, abs=0.02)  # the graph's map: its brightest channel
     assert float(second.max()) > float(first.max())
+
+
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [
+        ("a/b.png", "a/b.png.tiff"),
+        ("../../b.png", "__/__/b.png.tiff"),
+        ("/disk/b.png", "disk/b.png.tiff"),
+        ("clip.avi#12", "clip.avi#12.tiff"),
+        ("rtsp://cam7:554/1#12", "rtsp:/cam7:554/1#12.tiff"),
+    ],
+)
+def test_no_name_of_a_source_climbs_out_of_the_folder_of_maps(name: str, below: str):
+    assert map_path(Path("maps"), name) == Path("maps") / below
 
 
 def test_maps_below_the_scored_folder_are_refused(settings: Settings, tmp_path: Path):

@@ -259,7 +259,7 @@ def test_a_line_made_in_a_workshop_is_scored_at_a_plant(workshop: Path, plant: P
 
 
 def test_every_import_is_declared() -> None:
-    plant, everywhere = names(requirements()), names(requirements("train", "flows"))
+    plant, everywhere = names(requirements("parquet")), names(requirements("train", "flows"))
     undeclared = {
         f"{file.relative_to(ROOT)} imports {name}"
         for package in PACKAGES
@@ -271,7 +271,8 @@ def test_every_import_is_declared() -> None:
 
 def test_every_declared_dependency_is_used() -> None:
     used = {name for package in PACKAGES for file in (ROOT / package).rglob("*.py") for name in third_party(file)}
-    unused = names(requirements("train", "flows", "backbones", "postgres")) - used - set(USED_WITHOUT_AN_IMPORT)
+    declared = names(requirements("train", "flows", "backbones", "postgres", "parquet"))
+    unused = declared - used - set(USED_WITHOUT_AN_IMPORT)
     assert not unused, f"declared in pyproject.toml and imported nowhere: {unused}"
 
 
@@ -289,13 +290,13 @@ def pinned_version(pin: Requirement) -> str:
 
 def test_the_pins_satisfy_what_is_declared() -> None:
     pinned = pins()
-    for requirement in requirements("train", "flows", "backbones", "postgres", "dev"):
+    for requirement in requirements("train", "flows", "backbones", "postgres", "parquet", "dev"):
         version = pinned_version(pinned[canonicalize_name(requirement.name)])
         assert requirement.specifier.contains(version), f"constraints.txt has {version}, declared is {requirement}"
 
 
 def test_everything_that_gets_installed_is_pinned() -> None:
-    unpinned = closure(requirements("train", "flows", "backbones", "postgres", "dev")) - set(pins())
+    unpinned = closure(requirements("train", "flows", "backbones", "postgres", "parquet", "dev")) - set(pins())
     assert not unpinned, f"run make lock: constraints.txt lacks {unpinned}"
 
 

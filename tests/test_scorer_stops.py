@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -16,7 +17,7 @@ import cv2
 import pytest
 
 from deploy.results.store import ResultStore, RunStatus
-from deploy.scoring.scorer import ImageResult, ImageView, score_folder
+from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, score_folder
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 from tests.plant_parts import mounted_tmpfs, write_image
@@ -117,8 +118,15 @@ class SlowEngine(ScoringEngine):
 engine = SlowEngine(deployment.backbone, "cpu")
 engine.add_head("mvtec/pill", deployment.bundle.head_path)
 with ResultStore(root / "results.sqlite") as store:
-    summary = score_folder(deployment.bundle, engine, root / "images", store, workers=2, overlays=root / "overlays")
-print(summary.scored, summary.skipped)
+    score_folder(
+        deployment.bundle,
+        engine,
+        root / "images",
+        store,
+        workers=2,
+        overlays=root / "overlays",
+        on_progress=lambda progress: print(progress.done, flush=True),
+    )
 """
 
 
@@ -138,16 +146,30 @@ def wait_for_rows(plant: Plant, count: int, process: subprocess.Popen[str]) -> N
     connection.close()
 
 
-def test_after_kill_9_only_what_is_missing_is_scored(plant: Plant) -> None:
+def test_kill_9_at_any_moment_loses_nothing_reported_and_duplicates_nothing(plant: Plant) -> None:
     for seed in range(600):
         write_image(plant.images / f"{seed:03}.png", brightness=180 if seed % 50 == 0 else 20, seed=seed, size=16)
-    process = start_scoring(plant, seconds_an_image=0.005)
-    wait_for_rows(plant, 1, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    kept = {row.image_sha256: (row.id, row.score, row.scored_at) for row in plant.store.query(limit=None)}
-    assert 0 < len(kept) < 600, "it was killed in the middle"
-    assert plant.store.runs()[0].status is RunStatus.RUNNING
+    moments = random.Random(0)
+    kept: dict[str | None, tuple[object, ...]] = {}
+    for kill in range(3):
+        process = start_scoring(plant, seconds_an_image=0.01)
+        assert process.stdout is not None
+        reported = 0
+        while reported <= len(kept):  # skips what is there, then reports something new
+            line = process.stdout.readline()
+            assert line, process.communicate()
+            reported = int(line)
+        time.sleep(moments.uniform(0, 0.4))
+        process.kill()
+        rest, _ = process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it was killed in the middle"
+        reported = max([reported, *map(int, rest.rpartition("\n")[0].split())])
+        rows = plant.store.query(limit=None)
+        assert len(rows) == len({row.image_sha256 for row in rows})
+        before, kept = kept, {row.image_sha256: (row.id, row.score, row.scored_at) for row in rows}
+        assert before.items() <= kept.items()
+        assert reported <= len(kept) < 600
+        assert [run.status for run in plant.store.runs()] == [RunStatus.RUNNING] * (kill + 1)
 
     engine = CountingEngine(plant.engine)
     summary = score_folder(plant.bundle, engine, plant.images, plant.store, workers=2, overlays=plant.root / "overlays")
@@ -158,6 +180,21 @@ def test_after_kill_9_only_what_is_missing_is_scored(plant: Plant) -> None:
     assert kept.items() <= {row.image_sha256: (row.id, row.score, row.scored_at) for row in rows}.items()
     pictures = {str(path) for path in (plant.root / "overlays").rglob("*.jpg")}
     assert pictures == {row.overlay_path for row in rows if row.decision is Decision.REJECT}
+
+
+def test_progress_counts_only_what_is_committed(plant: Plant) -> None:
+    for seed in range(30):
+        write_image(plant.images / f"{seed:03}.png", brightness=200, seed=seed, size=16)
+    told: list[tuple[int, int, int]] = []
+
+    def look(progress: ScoringProgress) -> None:
+        told.append((progress.done, progress.flagged, len(plant.store.query())))
+
+    slow = CountingEngine(plant.engine, lambda _: time.sleep(0.05))
+    score_folder(plant.bundle, slow, plant.images, plant.store, workers=1, on_progress=look)
+    assert all(done == flagged <= rows for done, flagged, rows in told)
+    assert told[-1] == (30, 30, 30)
+    assert {done for done, _, _ in told} - {0, 30}, "on the way it says something too"
 
 
 def test_control_c_ends_a_real_process_with_its_rows(plant: Plant) -> None:

@@ -71,12 +71,15 @@ def heat_map_image(
     if not (math.isfinite(span) and span > 0):
         raise ValueError(f"expected a scale above 0, got {span}")
     coolest, gain = np.float32(pixel_threshold - _FADE_IN * span), np.float32(255 / ((1 + _FADE_IN) * span))
-    levels = np.clip((values - coolest) * gain, 0, 255).astype(np.uint8).ravel()
-    blended = image.reshape(-1, 3).copy()
-    shown = np.flatnonzero(levels)  # mostly a small part of the picture, so the rest costs nothing
-    opacity = _OPACITIES[levels[shown], None]
-    blended[shown] = blended[shown] * (1 - opacity) + _COLOURS[levels[shown]] * opacity + 0.5
-    blended = blended.reshape(image.shape)
+    levels = np.clip((values - coolest) * gain, 0, 255).astype(np.uint8)
+    blended = image.copy()
+    left, top, columns, rows = cv2.boundingRect(levels)  # mostly a small part of the picture: the rest costs nothing
+    if columns and rows:
+        part = (slice(top, top + rows), slice(left, left + columns))
+        marked = np.ascontiguousarray(levels[part])
+        opacity = cv2.LUT(marked, _OPACITIES)
+        colours = cv2.applyColorMap(marked, _COLOURS[:, None])
+        blended[part] = cv2.blendLinear(blended[part].copy(), colours, 1 - opacity, opacity)
     return _draw_contours(blended, values >= pixel_threshold)
 
 
@@ -85,7 +88,7 @@ def upsample_map(anomaly_map: NDArray[np.float32], height: int, width: int) -> N
     resized = cv2.resize(
         np.ascontiguousarray(anomaly_map, dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC
     )
-    return np.clip(resized, anomaly_map.min(), anomaly_map.max()).astype(np.float32)
+    return np.clip(resized, anomaly_map.min(), anomaly_map.max(), dtype=np.float32)
 
 
 def worst_cell(anomaly_map: NDArray[np.float32], grid: tuple[int, int]) -> tuple[int, int]:

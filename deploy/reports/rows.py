@@ -49,7 +49,7 @@ def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
-            writer.writerow(_harmless_cell(value) for value in _values(row).values())
+            writer.writerow(harmless_cell(value) for value in _values(row).values())
     return count
 
 
@@ -82,6 +82,6 @@ def _values(row: ReportRow) -> dict[str, Any]:
     return {name: given[name] for name in COLUMNS}
 
 
-def _harmless_cell(value: str | float | None) -> str | float | None:
+def harmless_cell(value: str | float | None) -> str | float | None:
     """A CSV cell; text that a spreadsheet would run as a formula gets an apostrophe in front."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value

@@ -98,7 +98,9 @@ class Base(MappedAsDataclass, DeclarativeBase):
 
 
 class RunRow(Base, kw_only=True):
-    """One scoring run: a folder, scored with one bundle on one device. Counts are of files; None until it ends.
+    """One scoring run: a source, scored with one bundle on one device. `folder` is its path, or a stream's URL.
+
+    Counts are of files or frames; None until it ends.
 
     `scored` and `unreadable` files were met in this run, `skipped` ones had a result of this bundle already;
     `flagged` counts REVIEW and REJECT among scored and skipped.

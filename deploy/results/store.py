@@ -16,15 +16,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, and_, bindparam, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.manifest import linewise_version
 from deploy.results.database import database_errors, for_writing, open_database, parse_url
+from deploy.results.inserts import COLUMNS, RESULTS, insert_content, insert_path
 from deploy.results.records import Duplicate, StoredScore, path_text
-from deploy.results.schema import Base, ResultRow, ResultStatus, RunRow, RunStatus
+from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
 
@@ -32,15 +32,11 @@ __all__ = ["Duplicate", "ResultRow", "ResultStatus", "ResultStore", "RunRow", "R
 
 TRANSACTION_ROWS = 256
 
-_RESULTS = Base.metadata.tables["results"]
-_COLUMNS = [column.key for column in _RESULTS.columns if column.key != "id"]
-_IDENTITY = {"image_path", "image_sha256", "line", "bundle_id", "bundle_version"}
 
-
-_SCORED = select(_RESULTS.c.image_path, _RESULTS.c.score, _RESULTS.c.decision, _RESULTS.c.overlay_path).where(
-    _RESULTS.c.bundle_id == bindparam("bundle"), _RESULTS.c.status == ResultStatus.SCORED
+_SCORED = select(RESULTS.c.image_path, RESULTS.c.score, RESULTS.c.decision, RESULTS.c.overlay_path).where(
+    RESULTS.c.bundle_id == bindparam("bundle"), RESULTS.c.status == ResultStatus.SCORED
 )
-_FIND = _SCORED.where(_RESULTS.c.image_sha256 == bindparam("sha256"))  # built once: building costs more than running
+_FIND = _SCORED.where(RESULTS.c.image_sha256 == bindparam("sha256"))  # built once: building costs more than running
 
 
 class ResultStore:
@@ -73,8 +69,8 @@ class ResultStore:
 
     # Writing
 
-    def begin_run(self, bundle: Bundle, folder: Path, *, device: str, workers: int) -> int:
-        """Note that a scoring run begins.
+    def begin_run(self, bundle: Bundle, source: Path | str, *, device: str, workers: int) -> int:
+        """Note that a scoring run begins. `source`: a path is made absolute, text is kept as it is.
 
         Returns:
             The run's id.
@@ -83,7 +79,7 @@ class ResultStore:
             line=bundle.manifest.line,
             bundle_id=bundle.id,
             bundle_version=bundle.manifest.version,
-            folder=path_text(folder),
+            folder=source if isinstance(source, str) else path_text(source),
             device=device,
             workers=workers,
             host=platform.node(),
@@ -121,7 +117,7 @@ class ResultStore:
         by_content: dict[tuple[str, str], dict[str, Any]] = {}
         by_path: dict[tuple[str, str], dict[str, Any]] = {}
         for row in batch:
-            values = {column: getattr(row, column) for column in _COLUMNS}
+            values = {column: getattr(row, column) for column in COLUMNS}
             if row.image_sha256 is None:
                 by_path[row.image_path, row.bundle_id] = values
                 continue
@@ -132,9 +128,9 @@ class ResultStore:
             if key not in by_content and (status is ResultStatus.UNREADABLE or path == row.image_path):
                 by_content[key] = values
         if by_content:
-            connection.execute(_insert_content(connection.dialect.name), list(by_content.values()))
+            connection.execute(insert_content(connection.dialect.name), list(by_content.values()))
         if by_path:
-            connection.execute(_insert_path(connection.dialect.name), list(by_path.values()))
+            connection.execute(insert_path(connection.dialect.name), list(by_path.values()))
         return duplicates
 
     def _known(self, connection: Connection, batch: list[ResultRow]) -> dict[tuple[str, str], tuple[str, ResultStatus]]:
@@ -195,7 +191,7 @@ class ResultStore:
         remaining = iter(sha256s)
         with database_errors(self.url), self._engine.connect() as connection:
             while batch := list(islice(remaining, TRANSACTION_ROWS)):
-                statement = _SCORED.with_only_columns(_RESULTS.c.image_sha256).where(_RESULTS.c.image_sha256.in_(batch))
+                statement = _SCORED.with_only_columns(RESULTS.c.image_sha256).where(RESULTS.c.image_sha256.in_(batch))
                 found.update(connection.scalars(statement, {"bundle": bundle.id}))
         return found
 
@@ -236,10 +232,14 @@ class ResultStore:
         bundle_id: str | None = None,
         decisions: Sequence[Decision] | None = None,
         status: ResultStatus | None = None,
+        since: datetime | None = None,
+        oldest_first: bool = False,
         limit: int | None = None,
     ) -> Iterator[ResultRow]:
-        """As `query`, for any number of rows in flat memory."""
-        statement = select(ResultRow).order_by(ResultRow.id.desc()).limit(limit)
+        """As `query`, for any number of rows in flat memory; `since` is a time with a zone."""
+        statement = select(ResultRow).order_by(ResultRow.id if oldest_first else ResultRow.id.desc()).limit(limit)
+        if since is not None:
+            statement = statement.where(ResultRow.scored_at >= since)
         for column, value in (
             (ResultRow.run_id, run_id),
             (ResultRow.line, line),
@@ -260,38 +260,12 @@ class ResultStore:
                 session.expunge(row)
                 yield row
 
-    def runs(self, *, line: str | None = None, limit: int = 100) -> list[RunRow]:
-        """Scoring runs, the latest first."""
+    def runs(self, *, line: str | None = None, run_id: int | None = None, limit: int = 100) -> list[RunRow]:
+        """Scoring runs that fit every given condition, the latest first."""
         statement = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
         if line is not None:
             statement = statement.where(RunRow.line == line)
+        if run_id is not None:
+            statement = statement.where(RunRow.id == run_id)
         with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
             return list(session.scalars(statement))
-
-
-def _insert_content(dialect: str) -> sqlite.Insert | postgresql.Insert:
-    """Insert; on a content that is there, replace an unreadable row by a score, and leave anything else."""
-    statement = _insert(dialect)
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=["image_sha256", "bundle_id"],
-        set_={name: new[name] for name in _COLUMNS if name not in _IDENTITY},
-        where=and_(
-            ResultRow.status == ResultStatus.UNREADABLE,
-            new["status"] == ResultStatus.SCORED,
-        ),
-    )
-
-
-def _insert_path(dialect: str) -> sqlite.Insert | postgresql.Insert:
-    """Insert; on a path that could not be opened before either, take the new reason."""
-    statement = _insert(dialect)
-    return statement.on_conflict_do_update(
-        index_elements=["image_path", "bundle_id"],
-        index_where=text("image_sha256 IS NULL"),
-        set_={name: statement.excluded[name] for name in _COLUMNS if name not in _IDENTITY},
-    )
-
-
-def _insert(dialect: str) -> sqlite.Insert | postgresql.Insert:
-    return sqlite.insert(_RESULTS) if dialect == "sqlite" else postgresql.insert(_RESULTS)

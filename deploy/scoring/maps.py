@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import tifffile
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from deploy.storage import replace_file, storage_errors
 
 
-def map_path(folder: Path, image: Path, scored: Path) -> Path:
-    """Where below `folder` the map of `image` belongs, a file below the folder `scored`: its name and `.tiff`."""
-    relative = image.relative_to(scored)
-    return folder / relative.with_name(f"{relative.name}.tiff")
+def map_path(folder: Path, name: str) -> Path:
+    """Where below `folder` the map of the image `name` of a source belongs: under that name and `.tiff`.
+
+    A name that begins at the root or climbs, as a list may hold, stays below the folder.
+    """
+    parts = ["__" if part == ".." else part for part in PurePath(name).parts]
+    return folder.joinpath(*(part.strip("/") for part in parts[:-1]), f"{parts[-1]}.tiff")
 
 
 def write_map(path: Path, anomaly_map: NDArray[np.float32]) -> None:

@@ -1,4 +1,4 @@
-"""What scoring a folder says: about one file, about how far it is, and about the whole run."""
+"""What scoring says: about one file, about how far it is, and about the whole run."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ class FileStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageResult:
-    """One file of a run, in the order of the folder; `path` begins with the folder as it was given.
+    """One file or frame of a run, in the order of its source.
 
-    `score` is None for unreadable files, and where the model gave no finite number (the decision is then REVIEW or
-    REJECT, never PASS, and `reason` says so).
+    `name` and `path` are its `SourceItem`'s: a file's path begins with the folder as it was given, and a stream's frame
+    has none. `score` is None for unreadable files, and where the model gave no finite number (the decision is then
+    REVIEW or REJECT, never PASS, and `reason` says so).
     """
 
-    path: Path
+    name: str
+    path: Path | None
     sha256: str | None
     status: FileStatus
     score: float | None = None
@@ -51,30 +53,44 @@ class ImageResult:
         """Whether someone should look at the part."""
         return self.decision in (Decision.REVIEW, Decision.REJECT)
 
+    @property
+    def label(self) -> str:
+        """What a person calls it: the path as it was given, or the name where there is none."""
+        return self.name if self.path is None else str(self.path)
+
+    @property
+    def location(self) -> str:
+        """What the result store calls it: the absolute path, or the name where there is none."""
+        return self.name if self.path is None else path_text(self.path)
+
 
 @dataclass(frozen=True)
 class ImageView:
     """What a scored image looked like to the model.
 
     pixels: uint8 RGB (H, W, 3) at model size. anomaly_map: float32 (h, w). nearest: int64, the coarsest grid's bank
-    rows.
+    rows. frame: uint8 BGR (H, W, 3), the frame it was made of; None for a file, which can be read again.
     """
 
     pixels: NDArray[np.uint8]
     anomaly_map: NDArray[np.float32]
     nearest: NDArray[np.int64]
+    frame: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringProgress:
-    """How far a run is, in files: `done` is scored, skipped and unreadable together; `total` None: nobody counted."""
+    """How far a run is, in files or frames: `done` is scored, skipped and unreadable together; `total` None: unknown.
+
+    Counts only what is committed to the result store, so that a killed process loses nothing that it reported.
+    """
 
     done: int
     skipped: int
     flagged: int
     unreadable: int
     total: int | None
-    seconds: float
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +166,12 @@ class ScoringTally:
             if len(self._flagged) > MAX_RECORDS:
                 heapq.heappop(self._flagged)
         if result.status is FileStatus.UNREADABLE and len(self.unreadable) < MAX_RECORDS:
-            self.unreadable.append(UnreadableImage(result.path, result.sha256, result.reason or ""))
-        if stored is not None and stored.image_path != path_text(result.path):
+            path = result.path or Path(result.name)
+            self.unreadable.append(UnreadableImage(path, result.sha256, result.reason or ""))
+        if stored is not None and stored.image_path != result.location:
             self.moved_count += 1
             if len(self.moved) < MAX_RECORDS:
-                self.moved.append(Duplicate(path_text(result.path), stored.image_path))
+                self.moved.append(Duplicate(result.location, stored.image_path))
 
     @property
     def done(self) -> int:

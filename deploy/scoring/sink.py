@@ -8,7 +8,7 @@ import time
 
 from deploy.results.store import TRANSACTION_ROWS, Duplicate, ResultRow, ResultStore
 
-_COMMIT_SECONDS = 2.0  # a slow run commits this often, so that a crash loses little
+_COMMIT_SECONDS = 0.5  # a slow run commits this often: progress counts committed rows, and should not jump
 _MAX_DUPLICATES = 10_000  # named; the rest is counted
 
 
@@ -26,6 +26,8 @@ class ResultSink:
         self._thread = threading.Thread(target=self._run, name="linewise-results", daemon=True)
         self.duplicates: list[Duplicate] = []
         self.duplicate_count = 0
+        self.committed = 0
+        """How many of the rows given are committed."""
         self._thread.start()
 
     def put(self, row: ResultRow) -> None:
@@ -61,11 +63,12 @@ class ResultSink:
             except Exception as error:
                 self._failure = error
                 continue
+            self.committed += len(rows)
             self.duplicate_count += len(found)
             self.duplicates.extend(found[: _MAX_DUPLICATES - len(self.duplicates)])
 
     def _collect(self) -> tuple[list[ResultRow], bool]:
-        """Rows for one transaction, and whether they are the last: 256, or what came in two seconds."""
+        """Rows for one transaction, and whether they are the last: 256, or what came in half a second."""
         rows: list[ResultRow] = []
         due = time.monotonic() + _COMMIT_SECONDS
         while len(rows) < TRANSACTION_ROWS:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -90,17 +91,21 @@ def progress_bars() -> Iterator[OnProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bars = Progress(*columns, TextColumn("[dim]{task.fields[figures]}"), console=err())
     stages: dict[str, TaskID] = {}
+    remarks: set[str] = set()
 
     def show(progress: JobProgress) -> None:
         if not stages:
             bars.start()
-        figures = "  ".join(f"{name} {value:.4g}" for name, value in progress.figures.items())
+        figures = "  ".join([f"{name} {value:.4g}" for name, value in progress.figures.items()] + [progress.time_left])
         key = progress.stage.partition(":")[0]  # "adapt: export" is a step of "adapt", not a bar of its own
         if key not in stages:
             stages[key] = bars.add_task(progress.stage, total=progress.total, figures=figures)
         bars.update(
             stages[key], description=progress.stage, completed=progress.done, total=progress.total, figures=figures
         )
+        if progress.remark and progress.remark not in remarks:
+            remarks.add(progress.remark)
+            bars.console.print(f"[yellow]{escape(progress.remark)}")
 
     try:
         yield show

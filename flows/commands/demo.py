@@ -67,7 +67,7 @@ def demo(
     _say(5, "Scoring the line's other images with onnxruntime, from the exported bundle")
     score = ScoreRequest(
         line=NEW_LINE,
-        images=to_score,
+        images=str(to_score),
         bundle=exported.folder,
         device=DeviceName.CPU,
         report=folder / f"report-{version}.html",

@@ -43,7 +43,7 @@ def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
     out().print(listing)
     for image in result.summary.flagged[:MAX_FLAGGED]:
         score = "no score" if image.score is None else f"{image.score:.3f}"
-        out().print(f"  {image.decision} {score:>8}  {escape(str(image.path))}")
+        out().print(f"  {image.decision} {score:>8}  {escape(image.label)}")
     if result.summary.flagged_count > MAX_FLAGGED:
         out().print(f"  and {result.summary.flagged_count - MAX_FLAGGED} more: see the report")
     _show_unreadable(result)

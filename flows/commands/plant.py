@@ -42,11 +42,20 @@ def export(
 
 def score(
     line: LineArgument,
-    images: Annotated[Path, typer.Argument(help="Folder of images.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of images, .txt list of paths, video file, or a stream: rtsp://, http:// or camera:0."
+        ),
+    ],
     version: VersionOption = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder that `linewise export` wrote.")] = None,
     device: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(DeviceName)} (default: LINEWISE_DEVICE, else auto).")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on with the folder's new files until Ctrl-C.")] = False,
+    every: Annotated[
+        str | None, typer.Option(help="Frames of a video or stream: 10 (every tenth), 0.5s (one in half a second).")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Scoring threads (default: one per core).")] = None,
     report: Annotated[Path | None, typer.Option(help="HTML report to write (default: one in the home).")] = None,
@@ -58,15 +67,18 @@ def score(
     ] = None,
     prefect: PrefectOption = False,
 ) -> None:
-    """Score a folder of images: decisions, heat maps, rows in the result store, a report.
+    """Score images: decisions, heat maps, rows in the result store, a report.
 
-    Ends with 1 when some files got no decision; all others are scored and kept.
+    Ends with 1 when some files got no decision; all others are scored and kept. A watched folder and a stream go on
+    until Ctrl-C or SIGTERM, which end them as a folder's last file does: with rows and report.
     """
     to_stdout = json_path is not None and str(json_path) == "-"
     request = build_request(
         ScoreRequest,
         line=line,
-        images=images,
+        images=source,
+        watch=watch,
+        every=every,
         version=version,
         bundle=bundle,
         device=device or load_settings().device,

@@ -7,56 +7,36 @@ and enforces), the run folder's config and the tests. Torch-free: the command re
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
+from deploy.scoring.sources.address import StreamAddress, is_url, stream_address
 from flows.jobs.names import UNTRAINED, LearnerName, Protocol, Scenario, ShiftName, TrainingDevice
+from flows.jobs.request_fields import (
+    BackboneName,
+    ChosenSize,
+    DefectCount,
+    FalseRejectRate,
+    GoodCount,
+    InputSize,
+    Iterations,
+    LineName,
+    Seed,
+    Source,
+)
 from pipeline.errors import ConfigError
 from pipeline.settings import DeviceName
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
-
-
-LineName = Annotated[
-    str, Field(min_length=1, max_length=80, description="Name of the product line, as the registry knows it.")
-]
-BackboneName = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=80,
-        description="Frozen backbone that computes the patch features (see `linewise backbones`).",
-    ),
-]
-InputSize = Annotated[
-    int,
-    Field(
-        ge=64,
-        le=1024,
-        description="Side of the square the images are resized to, in pixels; a multiple of the backbone's coarsest "
-        "stride, 16 for most.",
-    ),
-]
-ChosenSize = Annotated[
-    int | None,
-    Field(
-        ge=64,
-        le=1024,
-        description="Side of the square the images are resized to, in pixels; a multiple of the backbone's coarsest "
-        "stride, 16 for most; None: the meta-model's, or what the support chooses where the learner is auto, or 256.",
-    ),
-]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Equal seeds give equal results on one machine.")]
-Iterations = Annotated[int, Field(ge=10, le=100_000, description="Outer steps of meta-training.")]
-GoodCount = Annotated[int, Field(ge=1, le=64, description="Good images a line gives to adapt from.")]
-DefectCount = Annotated[int, Field(ge=0, le=64, description="Defective images a line gives to adapt from.")]
-FalseRejectRate = Annotated[
-    float,
-    Field(
-        ge=0.0001, le=0.5, description="Share of good parts that may be rejected; the threshold is calibrated for it."
-    ),
-]
 
 
 class Request(BaseModel):
@@ -138,10 +118,21 @@ class AdaptNewLinesRequest(Request):
 
 
 class ScoreRequest(Request):
-    """Score a folder of images with a line's bundle."""
+    """Score images with a line's bundle: a folder, a list, a video or a stream."""
 
     line: LineName
-    images: Path = Field(description="Folder of images to score, searched with its subfolders.")
+    images: Source = Field(
+        description="What to score: a folder of images, with its subfolders; a .txt file with one path a line; a video "
+        "file; a stream's URL (user and password in LINEWISE_STREAM_CREDENTIALS); or camera:0."
+    )
+    watch: bool = Field(
+        default=False, description="Go on with new files of the folder as they are written, until the run is stopped."
+    )
+    every: str | None = Field(
+        default=None,
+        max_length=20,
+        description="Which frames of a video or stream: 10 for every tenth, 0.5s for one in half a second; None: all.",
+    )
     version: str | None = Field(default=None, max_length=80, description="Bundle version; None: the live one.")
     device: DeviceName = Field(
         default=DeviceName.AUTO, description="Where to run; a device that is not there is an error, never a fallback."
@@ -160,6 +151,26 @@ class ScoreRequest(Request):
     bundle: Path | None = Field(
         default=None, description="An exported bundle folder of this line, instead of a registered version."
     )
+
+    _address: StreamAddress | None = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_secrets_apart(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Leave only what may be shown in `images`: a request goes into logs, configs and Prefect's database."""
+        address = None
+        if isinstance(data, dict) and is_url(source := str(data.get("images", ""))):
+            address = stream_address(source)
+            data = {**data, "images": address.shown}
+        request = handler(data)
+        if address is not None:
+            request._address = address
+        return request
+
+    @property
+    def source(self) -> str | StreamAddress:
+        """What `images` names; a stream with the credentials that its URL had."""
+        return self._address or self.images
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

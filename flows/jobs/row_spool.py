@@ -15,14 +15,9 @@ from pipeline.calibration import Decision
 
 
 class RowSpool:
-    """Takes results one by one, then writes them as JSON and CSV. A context manager.
+    """Takes results one by one, then writes them as JSON and CSV. A context manager."""
 
-    Args:
-        folder: the scored folder; paths in the rows are relative to it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
         self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
 
     def __enter__(self) -> Self:
@@ -34,10 +29,9 @@ class RowSpool:
         self._file.close()
 
     def add(self, result: ImageResult) -> None:
-        """Keep one file's result."""
-        path = result.path
+        """Keep one image's result."""
         row = {
-            "path": str(path.relative_to(self._folder)) if path.is_relative_to(self._folder) else str(path),
+            "path": result.name,
             "sha256": result.sha256,
             "score": result.score,
             "decision": result.decision,

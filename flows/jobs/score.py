@@ -1,4 +1,4 @@
-"""Scoring a folder with a line's bundle: decisions, heat maps, rows in the store, a report. Torch-free."""
+"""Scoring images with a line's bundle: decisions, heat maps, rows in the store, a report. Torch-free."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.reports.report import ReportData, write_report
 from deploy.results.store import ResultStore
 from deploy.scoring.maps import map_path, write_map
-from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, ScoringSummary, score_folder
-from flows.jobs.progress import OnProgress, Progress, ignore_progress
+from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, ScoringSummary, score_images
+from deploy.scoring.sources.source import ImageSource
+from flows.jobs.progress import OnProgress, Pace, Progress, ignore_progress
 from flows.jobs.requests import ScoreRequest
 from flows.jobs.row_spool import RowSpool
 from flows.jobs.score_outputs import drop_old_reports, output_paths
 from flows.jobs.score_pictures import Pictures
+from flows.jobs.score_source import count_images, ended_by_signals, request_source
 from pipeline.calibration import Decision
-from pipeline.errors import BundleError, ConfigError, LineError
-from pipeline.imaging.images import iter_image_files
+from pipeline.errors import BundleError
 from pipeline.settings import Settings
 
 ACCELERATOR_BATCH = 32
@@ -67,41 +68,40 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
         ConfigError: no such line or version, or maps would be written among the images.
         BundleError: the bundle is damaged, or an exported one is another line's.
         DeviceError: the device is not there.
-        LineError: the folder holds no image file.
+        LineError: there is no image file.
         StorageError: something cannot be read or written; what was scored until then is kept.
     """
-    if request.maps is not None and request.maps.absolute().is_relative_to(request.images.absolute()):
-        got = str(request.maps)
-        raise ConfigError(f"a folder for maps outside {request.images}", got, "maps are images too: put them elsewhere")
     deployment = find_deployment(request, settings)
-    total = count_images(request.images)
+    bundle = deployment.bundle
+    overlays = settings.below_home("overlays", bundle.manifest.line) if request.overlays else None
+    source = request_source(request, settings, overlays)
+    total = count_images(source)
     settings.ensure_home()
     resolved = resolve_device(Device(request.device.value), cache_folder=settings.home / "engines")
     engine = ScoringEngine(deployment.backbone, resolved, threads=1)  # one CPU a worker scales best
-    bundle = deployment.bundle
     engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD])
 
-    gallery, started_at = Gallery(), datetime.now(UTC)
+    gallery, started_at, pace = Gallery(), datetime.now(UTC), Pace()
     report, json_path, csv_path = output_paths(request, settings, bundle.manifest.line, started_at)
-    pictures = Pictures(gallery, bundle, request.images)
-    with RowSpool(request.images) as rows, ResultStore(settings.database) as store:
+    pictures = Pictures(gallery, bundle)
+    with RowSpool() as rows, ResultStore(settings.database) as store, ended_by_signals(source):
 
         def keep(result: ImageResult, view: ImageView | None) -> None:
             rows.add(result)
             pictures.take(result, view)
             if view is not None and request.maps is not None:
-                write_map(map_path(request.maps, result.path, request.images), view.anomaly_map)
+                write_map(map_path(request.maps, result.name), view.anomaly_map)
 
-        summary = score_folder(
+        summary = score_images(
             bundle,
             engine,
-            request.images,
+            source,
             store,
             device=resolved.device,
             workers=request.workers or settings.workers,
             batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
-            overlays=settings.below_home("overlays", bundle.manifest.line) if request.overlays else None,
-            on_progress=lambda progress: on_progress(_told(progress)),
+            overlays=overlays,
+            on_progress=lambda progress: on_progress(_told(progress, pace, source)),
             on_result=keep,
             total=total,
         )
@@ -125,13 +125,13 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             seconds=summary.seconds,
             device=resolved.note,
             images_per_second=summary.images_per_second,
-            source=str(request.images),
+            source=request.images,
             scores=summary.scores,
             gallery=result.gallery,
             unreadable=summary.unreadable_files,
             support=[path.read_bytes() for path in bundle.support_paths[:SUPPORT_THUMBNAILS]],
             files=[path.name for path in (json_path, csv_path) if path.parent == report.parent],
-            notes=_notes(summary),
+            notes=[*_notes(summary), *source.remarks],
         ),
     )
     drop_old_reports(settings, bundle.manifest.line)
@@ -151,27 +151,16 @@ def find_deployment(request: ScoreRequest, settings: Settings) -> Deployment:
     return deployment
 
 
-def count_images(folder: Path) -> int:
-    """How many image files lie below the folder.
-
-    Raises:
-        LineError: none, or no such folder.
-    """
-    if not folder.is_dir():
-        raise LineError("a folder of images", f"no folder {folder}", "check the path")
-    total = sum(1 for _ in iter_image_files(folder))
-    if total == 0:
-        raise LineError("image files", f"none in {folder}", "name a folder that holds images")
-    return total
-
-
-def _told(progress: ScoringProgress) -> Progress:
-    rate = progress.done / progress.seconds if progress.seconds > 0 else 0.0
+def _told(progress: ScoringProgress, pace: Pace, source: ImageSource) -> Progress:
+    rate = pace.tell(progress.seconds, progress.done)
+    left = (progress.total - progress.done) / rate if progress.total is not None and rate > 0 else None
     return Progress(
         stage="score",
         done=progress.done,
         total=progress.total,
         figures={"images/s": rate, "flagged": progress.flagged, "unreadable": progress.unreadable},
+        seconds_left=None if left is None else max(left, 0.0),  # a video's header knows its length only about
+        remark=" ".join(source.remarks),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -34,22 +33,19 @@ class Pictures:
     Args:
         gallery: chooses.
         bundle: that scores; its support images stand beside the worst patches.
-        folder: the scored folder; names are relative to it.
     """
 
-    def __init__(self, gallery: Gallery, bundle: Bundle, folder: Path) -> None:
+    def __init__(self, gallery: Gallery, bundle: Bundle) -> None:
         self._gallery = gallery
         self._manifest = bundle.manifest
         self._sources = bundle.bank_sources()
         self._support_view = _support_view(bundle)
-        self._folder = folder
 
     def take(self, result: ImageResult, view: ImageView | None) -> None:
-        """Offer one file: as the model saw it just now, or, if it was flagged in an earlier run, with that overlay."""
+        """Offer one image: as the model saw it just now, or, if it was flagged in an earlier run, with that overlay."""
         if result.score is None or result.decision is None:
             return
-        score, decision, path = result.score, result.decision, result.path
-        name = str(path.relative_to(self._folder)) if path.is_relative_to(self._folder) else path.name
+        score, decision, name = result.score, result.decision, result.name
 
         def scored(view: ImageView) -> GalleryItem:
             return build_item(
@@ -62,37 +58,43 @@ class Pictures:
                 nearest=view.nearest,
                 bank_sources=self._sources,
                 support_view=self._support_view,
-                display=self._display(path),
+                display=self._display(result) if view.frame is None else _rgb(view.frame),
             )
 
         if view is not None:
             self._gallery.offer(score, decision, lambda: scored(view))
         elif result.flagged and result.overlay_path is not None and result.overlay_path.is_file():
-            self._gallery.offer(score, decision, lambda: self._earlier(name, score, decision, result))
+            self._gallery.offer(score, decision, lambda: self._earlier(score, decision, result))
 
-    def _earlier(self, name: str, score: float, decision: Decision, result: ImageResult) -> GalleryItem:
-        """A file that an earlier run flagged, under that run's overlay; what is gone since then is left grey."""
+    def _earlier(self, score: float, decision: Decision, result: ImageResult) -> GalleryItem:
+        """An image that an earlier run flagged, under that run's overlay; what is gone since then is left grey."""
         assert result.overlay_path is not None
         grey = np.full((64, 64, 3), 127, dtype=np.uint8)
-        display = self._display(result.path)
+        display = self._display(result)
         try:
             drawn = simplejpeg.decode_jpeg(result.overlay_path.read_bytes(), colorspace="RGB")
         except (OSError, ValueError):
             drawn = grey
         return GalleryItem(
-            name=name,
+            name=result.name,
             score=score,
             decision=decision,
             image=encode_jpeg(shrink(grey if display is None else display, EARLIER_SIDE)),
             overlay=encode_jpeg(shrink(drawn, EARLIER_SIDE)),
         )
 
-    def _display(self, path: Path) -> NDArray[np.uint8] | None:
+    def _display(self, result: ImageResult) -> NDArray[np.uint8] | None:
         """The file at its own size, for looking at; None when it changed or went away since it was scored."""
+        if result.path is None:
+            return None
         try:
-            return read_native(path, white_level=self._manifest.preprocess.white_level)
+            return read_native(result.path, white_level=self._manifest.preprocess.white_level)
         except ImageError:
             return None
+
+
+def _rgb(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(frame_HWC[:, :, ::-1])
 
 
 def _support_view(bundle: Bundle) -> SupportView:

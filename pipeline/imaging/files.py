@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
+import json
 import os
 import stat
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from pipeline.errors import ImageError, StorageError
 from pipeline.imaging.encoded import COPY_AGAIN
@@ -14,9 +18,14 @@ from pipeline.imaging.encoded import COPY_AGAIN
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 """Which files of a folder are taken for images, in lower case. What a file really is, its contents say."""
 
+SORTED_IN_MEMORY = 100_000
+"""So many entries of one folder are sorted in memory, about 15 MB; a larger folder is sorted on disk."""
+
 
 def iter_image_files(folder: Path) -> Iterator[Path]:
     """The image files under a folder, recursively; each folder's entries sorted by name, hidden ones skipped.
+
+    Memory stays flat, however many files there are, in one folder or in all.
 
     Links to folders are followed, but every real folder is entered only once, so loops end. A broken link with an
     image's suffix is yielded: whoever reads it reports it, and nothing is lost in silence.
@@ -36,18 +45,54 @@ def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path]:
         if (status.st_dev, status.st_ino) in entered:
             return
         entered.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as listing:
-            entries = sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda e: e.name)
+        entries = _entries(folder)
     except OSError as error:
         got = f"{error.strerror or error} at {folder}"
         raise StorageError("a folder that can be listed", got, "grant access to it or move it away") from error
-    for entry in entries:
-        path = folder / entry.name
-        # isdir, unlike DirEntry.is_dir, answers no for a link that loops or leads where we may not look.
-        if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(path)):  # noqa: PTH112
-            yield from _walk(path, entered)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
-            yield path
+    for name, is_folder in entries:
+        if is_folder:
+            yield from _walk(folder / name, entered)
+        else:
+            yield folder / name
+
+
+_Entry = tuple[str, bool]  # name, whether it is a folder
+
+
+def _entries(folder: Path) -> Iterator[_Entry]:
+    """A folder's folders and image files, by name."""
+    spilled: list[IO[str]] = []
+    entries: list[_Entry] = []
+    with os.scandir(folder) as listing:
+        for entry in listing:
+            # isdir, unlike DirEntry.is_dir, answers no for a link that loops or leads where we may not look.
+            is_folder = entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))  # noqa: PTH112
+            if entry.name.startswith(".") or not (is_folder or is_image_name(entry.name)):
+                continue
+            entries.append((entry.name, is_folder))
+            if len(entries) == SORTED_IN_MEMORY:
+                spilled.append(_spill(sorted(entries)))
+                entries = []
+    return heapq.merge(sorted(entries), *map(_read_spilled, spilled))
+
+
+def _spill(entries: Sequence[_Entry]) -> IO[str]:
+    file = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 - its reader closes it, or its end
+    file.writelines(json.dumps(entry) + "\n" for entry in entries)  # JSON escapes what is no text in a name
+    file.seek(0)
+    return file
+
+
+def _read_spilled(file: IO[str]) -> Iterator[_Entry]:
+    with file:
+        for line in file:
+            name, is_folder = json.loads(line)
+            yield name, is_folder
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of that name is taken for an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a name a million times, no path
 
 
 def sha256_file(path: Path) -> str:

@@ -34,6 +34,8 @@ __all__ = [
     "PreprocessSpec",
     "UnreadableImage",
     "brightest_value",
+    "check_size",
+    "fit_frame",
     "iter_image_files",
     "open_image",
     "read_image",
@@ -194,14 +196,34 @@ def brightest_value(pixels: Pixels) -> int:
 def open_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> EncodedImage:
     """Read a header, by the contents' own signature, and check it. Raises `ImageError`; decodes no pixel."""
     encoded = _sniff(data)
-    height, width = encoded.height, encoded.width
+    check_size(encoded.height, encoded.width, limits)
+    return encoded
+
+
+def fit_frame(frame_HWC: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """A camera's frame, uint8 BGR (H, W, 3), at the spec: uint8 RGB, resized and turned as a file's pixels are."""
+    height, width = frame_HWC.shape[:2]
+    frame = EncodedImage(
+        format="frame",
+        height=height,
+        width=width,
+        channels=3,
+        bit_depth=8,
+        orientation=1,
+        bgr=True,
+        decode=lambda _height, _width: frame_HWC,
+    )
+    return _decode_to_spec(frame, spec)
+
+
+def check_size(height: int, width: int, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+    """Refuse what is too small to score or too large to decode. Raises `ImageError`."""
     if min(height, width) < limits.min_side:
         minimum = f"at least {limits.min_side} pixels on each side"
         raise ImageError(minimum, _size_text((height, width)), "use a larger image")
     if height * width > limits.max_pixels:
         got = f"{_size_text((height, width))} = {height * width:,}"
         raise ImageError(f"at most {limits.max_pixels:,} pixels", got, "save a smaller image or raise the limit")
-    return encoded
 
 
 def _sniff(data: bytes) -> EncodedImage:

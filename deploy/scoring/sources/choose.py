@@ -1,0 +1,69 @@
+"""From what a user names to the source it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deploy.scoring.sources.address import VIDEO_SUFFIXES, StreamAddress, camera_index, is_url, stream_address
+from deploy.scoring.sources.capture import Sampling
+from deploy.scoring.sources.folder import FolderSource
+from deploy.scoring.sources.listing import ListSource
+from deploy.scoring.sources.source import ImageSource
+from deploy.scoring.sources.stream import LiveStream
+from deploy.scoring.sources.video import VideoFile
+from deploy.scoring.sources.watch import WatchedFolder
+from pipeline.errors import ConfigError, LineError
+from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits
+
+_KINDS = "a folder, a list (.txt), a video file, a stream's URL or camera:0"
+
+
+def open_source(
+    source: str | Path | StreamAddress,
+    *,
+    watch: bool = False,
+    sampling: Sampling | None = None,
+    leave_out: Path | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
+) -> ImageSource:
+    """The source that a path, a URL or "camera:0" names.
+
+    Args:
+        source: see above.
+        watch: of a folder: go on with new files until stopped.
+        sampling: of a video or a stream: which frames; None: all of them.
+        leave_out: a folder below a folder that is not searched.
+        limits: on the size of frames.
+
+    Raises:
+        LineError: nothing is there, or it is of another kind.
+        ConfigError: `watch` or `sampling` does not go with this kind, or a URL cannot be used.
+        StorageError: a stream cannot be reached.
+        DeviceError: there is no such camera.
+        ImageError: a file is no video, or frames are too large.
+    """
+    if isinstance(source, StreamAddress) or is_url(str(source)) or camera_index(str(source)) is not None:
+        _refuse(watch, "watch with a folder", "a stream, which goes on until it is stopped anyway", "leave watch out")
+        number = None if isinstance(source, StreamAddress) else camera_index(str(source))
+        address = source if isinstance(source, StreamAddress) else number
+        return LiveStream(
+            address if address is not None else stream_address(str(source)), sampling or Sampling(), limits
+        )
+    path = Path(source).expanduser()
+    if path.is_dir():
+        _refuse(sampling is not None, "every with a video or a stream", "a folder", "leave every out")
+        return WatchedFolder(path, leave_out) if watch else FolderSource(path, leave_out)
+    _refuse(watch, "a folder to watch", f"no folder {path}", "make the folder first, or correct the path")
+    is_video = path.suffix.lower() in VIDEO_SUFFIXES
+    if not path.is_file() or not (is_video or path.suffix.lower() == ".txt"):
+        got = f"another file, {path}" if path.is_file() else f"no folder {path}"
+        raise LineError(_KINDS, got, "check the path")
+    if is_video:
+        return VideoFile(path, sampling or Sampling(), limits)
+    _refuse(sampling is not None, "every with a video or a stream", "a list", "leave every out")
+    return ListSource(path)
+
+
+def _refuse(wrong: bool, expected: str, got: str, remedy: str) -> None:
+    if wrong:
+        raise ConfigError(expected, got, remedy)
