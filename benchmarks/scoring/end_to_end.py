@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.scoring.setting import WORKERS, Setting, engine_of, median_ratio, seconds_for, write_images
 from deploy.engine.devices import Device, ResolvedDevice, open_session
+from deploy.engine.runtime import ScoringEngine
 from deploy.results.store import ResultStore
 from deploy.scoring.scorer import score_folder
 from pipeline.imaging.images import DecodedImage, read_image
@@ -31,7 +32,7 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     assert len(pixels) == count, "what was written can be read"
     times: dict[str, list[float]] = {name: [] for name in (*FORMATS, "decode", "bare")}
     for number in range(rounds + 1):
-        measured = {name: _end_to_end(setting, engine, setting.root / name, number) for name in FORMATS}
+        measured = {name: score_once(setting, engine, setting.root / name, number) for name in FORMATS}
         measured["decode"] = seconds_for(lambda path: read_image(path, preprocess), files["jpeg"])
         measured["bare"] = seconds_for(bare, pixels)
         for name, seconds in measured.items():
@@ -45,13 +46,14 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     return ratios, [f"Images/s of {WORKERS} threads, medians of {rounds} rounds of {count}: {told}."]
 
 
-def _end_to_end(setting: Setting, engine: object, folder: Path, number: int) -> float:
+def score_once(setting: Setting, engine: ScoringEngine, folder: Path, number: int) -> float:
+    """Seconds from the folder's files to rows in a new database."""
     gc.collect()
     with ResultStore(setting.root / f"{folder.name}-{number}.sqlite") as store:
         began = time.perf_counter()
-        summary = score_folder(setting.deployment.bundle, engine, folder, store, workers=WORKERS)  # type: ignore[arg-type]
+        summary = score_folder(setting.deployment.bundle, engine, folder, store, workers=WORKERS)
         seconds = time.perf_counter() - began
-        assert summary.scored == summary.found == len(list(folder.iterdir())), "every image was scored"
+        assert summary.scored == summary.found > 0, "every image was scored"
         return seconds
 
 

@@ -20,7 +20,7 @@ DIFFERENT = 64
 
 def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     """Throughput at the end over the start, MB grown after warm-up; in a process that does nothing else."""
-    count = 1_000 if setting.quick else 20_000
+    count = 600 if setting.quick else 20_000
     folder = setting.root / "endurance"
     originals = [path.read_bytes() for path in write_images(setting.root / "originals", DIFFERENT, "jpg", side=SIDE)]
     folder.mkdir()

@@ -59,9 +59,8 @@ def one_process(home: Path, folder: Path, rounds: int) -> None:
     for count in LINES:
         for name in names[opened:count]:
             engine.add_head(name, bundle.head_path, bundle.head_sha256)
+        seconds_for(score, [(name, paths[0]) for name in names[opened:count]])  # memory is that of lines in use
         opened = count
-        seconds_for(score, [(name, paths[0]) for name in names[:count]])
-        seconds_for(score, tasks(count))
         memory[count] = memory_mb()
     seconds: dict[int, list[float]] = {count: [] for count in LINES}
     for _ in range(rounds):
