@@ -72,7 +72,7 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     cost = f"{figures['fit_and_export_seconds']:.1f} s and {figures['fit_peak_mb']:.0f} MB"
     return ratios, [
         f"Images/s against anomalib: {rates}. Its bank has {figures['bank_rows']} rows, ours {len(sources)} a layer; "
-        f"its fit and export to Torch took {cost}. Not equal: it predicts file by file on all cores and writes no rows; "
-        "it has one grid of stride 8 with both layers joined, we a bank for each layer on its own grid; its weights are "
-        "random, which changes no time."
+        f"its fit and export to Torch took {cost}. Not equal: it predicts file by file on all cores and writes no "
+        "rows; it has one grid of stride 8 with both layers joined, we a bank for each layer on its own grid; its "
+        "weights are random, which changes no time."
     ]
