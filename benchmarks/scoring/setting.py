@@ -22,7 +22,6 @@ from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from deploy.engine.devices import available_cpus
 from deploy.engine.runtime import ScoringEngine
-from flows.jobs import adapt
 from flows.jobs.names import LearnerName
 from flows.jobs.requests import AdaptRequest
 from pipeline.settings import Settings
@@ -50,6 +49,8 @@ class Setting:
 
 def prepare(root: Path, *, quick: bool) -> Setting:
     """Adapt the memory bank, k = 4 + 4, to a generated line of 1 Mpx images."""
+    from flows.jobs import adapt  # noqa: PLC0415  # loads torch, whose memory is not scoring's
+
     images = write_line(root / "lines", seed=7, good=6, test_good=4, defects=6, size=SIDE)
     settings = Settings(home=root / "home")
     adapt.run(adapt_request(images), settings)
