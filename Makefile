@@ -19,12 +19,13 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint bench-scoring lock clean
 
 help:
 	@echo "make demo    meta-train on generated lines, adapt to an unseen one, export, score, write the report"
 	@echo "make test    run the tests (ARGS=... goes to pytest)"
 	@echo "make lint    ruff, pyright and the import contracts"
+	@echo "make bench-scoring  measure scoring (QUICK=1: in under ten minutes) into benchmarks/out/scoring.json"
 	@echo "make lock    resolve the dependencies anew and rewrite constraints.txt"
 	@echo "make clean   remove $(VENV) and everything built"
 
@@ -87,6 +88,10 @@ lint: $(INSTALLED)
 	@$(BIN)/pyright
 	@echo "==> Checking the import contracts (import-linter)"
 	@$(BIN)/lint-imports
+
+bench-scoring: $(INSTALLED)
+	@echo "==> Measuring scoring"
+	@$(BIN)/python -m benchmarks.scoring $(if $(QUICK),--quick) $(ARGS)
 
 # Resolves in an environment of its own, so that what somebody tried out in .venv stays out of the pins.
 lock:

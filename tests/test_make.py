@@ -207,5 +207,5 @@ def test_a_named_python_that_is_none_is_not_replaced_by_another(project: Path) -
 
 def test_plain_make_lists_the_targets() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True).stdout
-    for target in ("demo", "test", "lint", "lock", "clean"):
+    for target in ("demo", "test", "lint", "bench-scoring", "lock", "clean"):
         assert f"make {target} " in listed

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -17,11 +19,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from deploy.engine.backbone_artefact import load_backbone_artefact, read_checked
+from deploy.engine.batches import bind_rows, is_out_of_memory, joined, padded, row_window
 from deploy.engine.devices import Device, ResolvedDevice, available_cpus, open_session, resolve_device
-from pipeline.errors import BundleError
-from pipeline.features import BackboneArtefact, BackboneSpec, Levels
+from deploy.engine.extractor import BACKBONE_INPUT, OrtExtractor
+from pipeline.errors import BundleError, DeviceError
+from pipeline.features import BackboneArtefact, BackboneSpec
 
 __all__ = [
+    "BACKBONE_INPUT",
     "HEAD_OUTPUTS",
     "Device",
     "OrtExtractor",
@@ -33,7 +38,8 @@ __all__ = [
     "resolve_device",
 ]
 
-BACKBONE_INPUT = "images"
+log = logging.getLogger(__name__)
+
 HEAD_OUTPUTS = ("image_score", "anomaly_map", "nearest")
 
 
@@ -49,65 +55,6 @@ class Scores(NamedTuple):
     nearest: NDArray[np.int64]
 
 
-class OrtExtractor:
-    """An exported backbone as a `FeatureExtractor`. Safe to call from many threads.
-
-    Args:
-        artefact: from `load_backbone_artefact`; the graph's bytes are hashed again as they are loaded.
-        device: where to run; never falls back.
-        threads: CPU threads of one operator; None takes all available CPUs.
-    """
-
-    def __init__(
-        self, artefact: BackboneArtefact, device: Device | str | ResolvedDevice = Device.CPU, threads: int | None = None
-    ) -> None:
-        self.device = device if isinstance(device, ResolvedDevice) else resolve_device(device)
-        self._spec = artefact.spec
-        model = read_checked(artefact.onnx_path, artefact.onnx_sha256, "export the backbone again")
-        self._session = open_session(model, self.device, threads=threads or available_cpus())
-        self._outputs = tuple(f"level_{i}" for i in range(len(artefact.spec.levels)))
-        found = tuple(node.name for node in self._session.get_outputs())
-        if found != self._outputs:
-            raise BundleError(
-                expected=f"a graph with outputs {self._outputs}", got=str(found), remedy="export it again"
-            )
-
-    @property
-    def spec(self) -> BackboneSpec:
-        """What this extractor computes."""
-        return self._spec
-
-    def extract(self, images_BHWC: NDArray[np.uint8]) -> Levels:
-        """Features of uint8 RGB images (B, H, W, 3) at the spec's size; level l is float32 (B, C_l, h_l, w_l).
-
-        On the CPU the images run one by one: there a batch is slower than its images, and mixed batch sizes grow the
-        session's memory.
-
-        Raises:
-            ValueError: not uint8, or of another shape.
-        """
-        chunks = [self.run(chunk) for chunk in self.chunks(images_BHWC)]
-        return [np.concatenate([chunk[level].numpy() for chunk in chunks]) for level in range(len(self._outputs))]
-
-    def chunks(self, images_BHWC: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-        """The validated batch as it should be run on this device: image by image on the CPU, whole elsewhere."""
-        height, width = self._spec.height, self._spec.width
-        shape = tuple(images_BHWC.shape)
-        if images_BHWC.dtype != np.uint8 or len(shape) != 4 or shape[1:] != (height, width, 3):
-            raise ValueError(f"expected uint8 images (B, {height}, {width}, 3), got {images_BHWC.dtype} {shape}")
-        if len(images_BHWC) == 0:
-            raise ValueError("expected at least one image, got an empty batch")
-        images = np.ascontiguousarray(images_BHWC)
-        if self.device.device is Device.CPU:
-            return [images[i : i + 1] for i in range(len(images))]
-        return [images]
-
-    def run(self, images_BHWC: NDArray[np.uint8]) -> list[ort.OrtValue]:
-        """The levels of one chunk, left in the device's memory."""
-        value = ort.OrtValue.ortvalue_from_numpy(images_BHWC, self.device.memory, 0)
-        return _run_bound(self._session, {BACKBONE_INPUT: value}, self._outputs, self.device.memory)
-
-
 @dataclass(frozen=True)
 class _HeadFile:
     path: Path
@@ -117,12 +64,24 @@ class _HeadFile:
 class _LoadedHead:
     """An open head session. `last_used` is written without a lock: a lost update only ages a head a little."""
 
-    __slots__ = ("file", "last_used", "session")
+    __slots__ = ("_inputs", "_session", "last_used")
 
-    def __init__(self, file: _HeadFile, session: ort.InferenceSession) -> None:
-        self.file = file
-        self.session = session
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._inputs = [(node.name, int(node.name.removeprefix("level_"))) for node in session.get_inputs()]
         self.last_used = 0
+
+    def run(self, levels: Sequence[ort.OrtValue], start: int, count: int) -> list[NDArray[np.generic]]:
+        """`HEAD_OUTPUTS` of rows [start, start + count), which are read where they lie."""
+        first, size = row_window(start, count, levels[0].shape()[0])
+        binding = self._session.io_binding()  # one a call, so that threads share the session and nothing else
+        for name, level in self._inputs:
+            bind_rows(binding, name, levels[level], first, size)
+        for name in HEAD_OUTPUTS:
+            binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+        return [value.numpy()[start - first : start - first + count] for value in binding.get_outputs()]
 
 
 class ScoringEngine:
@@ -133,6 +92,8 @@ class ScoringEngine:
         device: where to run; never falls back.
         threads: CPU threads of one operator; with one worker thread a CPU, 1 is fastest.
         max_heads: how many head sessions stay open; the one unused for longest is closed and reopened when needed.
+        batch: images that the backbone takes at once; None: on the CPU 1, as a batch is slower there than its images
+            and mixed sizes grow the session's memory; elsewhere a call's images together. Out of memory halves it.
     """
 
     def __init__(
@@ -141,17 +102,19 @@ class ScoringEngine:
         device: Device | str | ResolvedDevice = Device.AUTO,
         threads: int = 1,
         *,
-        max_heads: int = 64,
+        max_heads: int = 256,
+        batch: int | None = None,
     ) -> None:
         if max_heads < 1:
             raise ValueError(f"expected max_heads of at least 1, got {max_heads}")
         self.extractor = OrtExtractor(artefact, device, threads)
         self._threads = threads
         self._max_heads = max_heads
+        self._batch = batch if batch is not None or self.device.device is not Device.CPU else 1
         self._files: dict[str, _HeadFile] = {}
         self._loaded: dict[str, _LoadedHead] = {}
         self._clock = itertools.count(1)
-        self._lock = threading.Lock()  # guards loading and eviction, never scoring
+        self._lock = threading.Lock()  # guards loading, eviction and the batch, never scoring
 
     @property
     def spec(self) -> BackboneSpec:
@@ -200,20 +163,74 @@ class ScoringEngine:
             ValueError: not uint8, or of another shape.
             BundleError: the head had been closed and its file changed since.
         """
+        return self.score_mixed([name] * len(images_BHWC), images_BHWC)
+
+    def score_mixed(self, names: Sequence[str], images_BHWC: NDArray[np.uint8]) -> Scores:
+        """Score images of several lines together: the backbone once for all, then each line's head on its rows.
+
+        Args:
+            names: the head of each image, in any order.
+            images_BHWC: uint8 RGB (B, H, W, 3); those beyond `names` only fill the batch and are not scored.
+
+        Returns:
+            The scores of the named images, in their order. A head that is swapped meanwhile does not split a call.
+
+        Raises:
+            KeyError: no such head was added.
+            ValueError: not uint8, of another shape, or more names than images.
+            BundleError: a head had been closed and its file changed since.
+            DeviceError: the device has not memory enough for one image.
+        """
+        images = self.extractor.checked(images_BHWC)
+        if not 0 < len(names) <= len(images):
+            raise ValueError(f"expected 1..{len(images)} names for as many images, got {len(names)}")
+        heads = {name: self._head(name) for name in dict.fromkeys(names)}
+        order = sorted(range(len(names)), key=names.__getitem__)  # a line's rows side by side
+        shuffled = len(heads) > 1 and any(i != row for i, row in enumerate(order))
+        if shuffled:
+            images = images[order]
+        parts: list[list[NDArray[np.generic]]] = []
+        start = 0
+        while start < len(names):
+            step = min(self._batch or len(images_BHWC), len(images_BHWC))
+            rows = order[start : start + step]
+            try:
+                levels = self.extractor.run(padded(images[start : start + step], step))  # stays on the device
+                parts += list(_run_heads(heads, [names[row] for row in rows], levels))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(step, error)
+            else:
+                start += step
+        outputs = [joined(part) for part in zip(*parts, strict=True)]
+        if shuffled:
+            outputs = [output[np.argsort(order)] for output in outputs]
+        return Scores(
+            cast("NDArray[np.float32]", outputs[0]),
+            cast("NDArray[np.float32]", outputs[1]),
+            cast("NDArray[np.int64]", outputs[2]),
+        )
+
+    def _halve(self, step: int, error: Exception) -> None:
+        """Take smaller batches from now on; the other threads do, too.
+
+        Raises:
+            DeviceError: one image is too much already.
+        """
+        if step == 1:
+            raise DeviceError(
+                f"{self.device.device} memory for one image", str(error).strip()[:300], "free its memory or use cpu"
+            ) from error
+        with self._lock:
+            if self._batch is None or self._batch >= step:  # else another thread was faster
+                self._batch = step // 2
+                log.warning("%s has no memory for %d images at once: %d now", self.device.device, step, self._batch)
+
+    def _head(self, name: str) -> _LoadedHead:
         head = self._loaded.get(name) or self._reopen(name)
         head.last_used = next(self._clock)
-        parts: list[list[NDArray[np.generic]]] = []
-        for chunk in self.extractor.chunks(images_BHWC):
-            levels = self.extractor.run(chunk)  # stays on the device
-            inputs = {f"level_{i}": value for i, value in enumerate(levels)}
-            used = {node.name: inputs[node.name] for node in head.session.get_inputs()}
-            parts.append([value.numpy() for value in _run_bound(head.session, used, HEAD_OUTPUTS, "cpu")])
-        score, anomaly_map, nearest = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Scores(
-            cast("NDArray[np.float32]", score),
-            cast("NDArray[np.float32]", anomaly_map),
-            cast("NDArray[np.int64]", nearest),
-        )
+        return head
 
     def _reopen(self, name: str) -> _LoadedHead:
         with self._lock:
@@ -250,21 +267,15 @@ class ScoringEngine:
                 got=f"{found} in {file.path.name}",
                 remedy="export it again",
             )
-        return _LoadedHead(file, session)
+        return _LoadedHead(session)
 
 
-def _run_bound(
-    session: ort.InferenceSession, inputs: dict[str, ort.OrtValue], outputs: tuple[str, ...], memory: str
-) -> list[ort.OrtValue]:
-    """Run with IO binding: inputs stay where they are, outputs are left in `memory`.
-
-    One binding a call, so that threads share the session and nothing else.
-    """
-    binding = session.io_binding()
-    for name, value in inputs.items():
-        binding.bind_ortvalue_input(name, value)
-    for name in outputs:
-        binding.bind_output(name, memory)
-    session.run_with_iobinding(binding)
-    binding.synchronize_outputs()
-    return list(binding.get_outputs())
+def _run_heads(
+    heads: Mapping[str, _LoadedHead], names: Sequence[str], levels: Sequence[ort.OrtValue]
+) -> Iterator[list[NDArray[np.generic]]]:
+    """Each line's head on its rows, which lie side by side."""
+    start = 0
+    for name, group in itertools.groupby(names):
+        count = sum(1 for _ in group)
+        yield heads[name].run(levels, start, count)
+        start += count

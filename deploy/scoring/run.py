@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from deploy.bundles.bundle import Bundle
 from deploy.results.store import ResultRow, ResultStatus, ResultStore, RunStatus, path_text
 from deploy.scoring.records import (
     MAX_RECORDS,
@@ -53,6 +54,28 @@ def chunked(items: Iterator[SourceItem | None], size: int) -> Iterator[list[Sour
             chunk = []
     if chunk:
         yield chunk
+
+
+def result_row(bundle: Bundle, run_id: int, result: ImageResult) -> ResultRow:
+    """What the store keeps of a result."""
+    manifest = bundle.manifest
+    scored = result.status is FileStatus.SCORED
+    return ResultRow(
+        run_id=run_id,
+        line=manifest.line,
+        bundle_id=bundle.id,
+        bundle_version=manifest.version,
+        image_path=result.location,
+        image_sha256=result.sha256,
+        status=ResultStatus.SCORED if scored else ResultStatus.UNREADABLE,
+        reason=result.reason,
+        score=result.score,
+        decision=result.decision,
+        reject_threshold=manifest.threshold.reject,
+        review_threshold=manifest.threshold.review,
+        overlay_path=path_text(result.overlay_path) if result.overlay_path is not None else None,
+        scored_at=datetime.now(UTC),
+    )
 
 
 @dataclass(kw_only=True)
@@ -136,31 +159,11 @@ class ScoringRun:
         for outcome in outcomes:
             self.tally.add(outcome.result, outcome.stored)
             if outcome.result.status is not FileStatus.SKIPPED:
-                self.sink.put(self._row(outcome.result))
+                self.sink.put(result_row(self.worker.bundle, self.run_id, outcome.result))
                 self.rows += 1
             self.unreported.append((self.rows, self._progress()))
             if self.on_result is not None:
                 self.on_result(outcome.result, outcome.view)
-
-    def _row(self, result: ImageResult) -> ResultRow:
-        manifest = self.worker.bundle.manifest
-        scored = result.status is FileStatus.SCORED
-        return ResultRow(
-            run_id=self.run_id,
-            line=manifest.line,
-            bundle_id=self.worker.bundle.id,
-            bundle_version=manifest.version,
-            image_path=result.location,
-            image_sha256=result.sha256,
-            status=ResultStatus.SCORED if scored else ResultStatus.UNREADABLE,
-            reason=result.reason,
-            score=result.score,
-            decision=result.decision,
-            reject_threshold=manifest.threshold.reject,
-            review_threshold=manifest.threshold.review,
-            overlay_path=path_text(result.overlay_path) if result.overlay_path is not None else None,
-            scored_at=datetime.now(UTC),
-        )
 
     def _tell_when_due(self) -> None:
         if time.monotonic() >= self.next_progress:

@@ -122,7 +122,7 @@ def score_images(
         total=total,
     )
     try:
-        with _single_threaded_opencv():
+        with single_threaded_opencv():
             run.execute(chain([first], items), workers)
     finally:
         if isinstance(items, Generator):
@@ -131,7 +131,7 @@ def score_images(
 
 
 @contextmanager
-def _single_threaded_opencv() -> Iterator[None]:
+def single_threaded_opencv() -> Iterator[None]:
     """One thread for each image: OpenCV's own threads would fight the workers for the same CPUs."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

@@ -67,7 +67,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class Ready:
     """An item that can be scored: uint8 RGB pixels (H, W, 3) at model size."""
 
     item: SourceItem
@@ -103,11 +103,12 @@ class ScoringWorker:
         Raises:
             StorageError: an overlay cannot be written, or the store cannot be read.
         """
-        prepared = [self._prepare(item) for item in items]
-        scored = iter(self._score([image for image in prepared if isinstance(image, _Ready)]))
-        return [next(scored) if isinstance(image, _Ready) else image for image in prepared]
+        prepared = [self.prepare(item) for item in items]
+        scored = iter(self._score([image for image in prepared if isinstance(image, Ready)]))
+        return [next(scored) if isinstance(image, Ready) else image for image in prepared]
 
-    def _prepare(self, item: SourceItem) -> _Ready | Outcome:
+    def prepare(self, item: SourceItem) -> Ready | Outcome:
+        """Decode and resize an item; the outcome at once where it has a score already or cannot be used."""
         if item.problem is not None or (item.frame is None and item.path is None):
             return _unreadable(item, None, item.problem or "expected an image, got neither a file nor a frame")
         if item.frame is not None:
@@ -118,14 +119,14 @@ class ScoringWorker:
         image = read_image(item.path, self.bundle.manifest.preprocess, self.limits)
         if isinstance(image, UnreadableImage):
             return _unreadable(item, image.sha256, image.reason)
-        return _Ready(item, image.sha256, image.pixels)
+        return Ready(item, image.sha256, image.pixels)
 
-    def _prepare_frame(self, item: SourceItem, frame: NDArray[np.uint8]) -> _Ready | Outcome:
+    def _prepare_frame(self, item: SourceItem, frame: NDArray[np.uint8]) -> Ready | Outcome:
         # A frame has no file, so what the model sees is its content: equal pixels have equal scores. Hashing the whole
         # frame instead would cost 3 ms of CPU for 1 Mpx, 15 times as much as the pixels at 256 px.
         pixels = fit_frame(frame, self.bundle.manifest.preprocess)
         sha256 = hashlib.sha256(pixels.data).hexdigest()
-        return self._known(item, sha256) or _Ready(item, sha256, pixels)
+        return self._known(item, sha256) or Ready(item, sha256, pixels)
 
     def _find(self, item: SourceItem, path: Path) -> Outcome | None:
         """What the store knows of this file's content. Hashing a file costs a fiftieth of decoding and scoring it."""
@@ -154,7 +155,7 @@ class ScoringWorker:
         )
         return Outcome(result, stored=stored)
 
-    def _score(self, images: Sequence[_Ready]) -> list[Outcome]:
+    def _score(self, images: Sequence[Ready]) -> list[Outcome]:
         if not images:
             return []
         pixels = np.stack([image.pixels for image in images])
@@ -163,13 +164,18 @@ class ScoringWorker:
             pixels = np.concatenate([pixels, padding])
         scores = self.engine.score(self.head, pixels)
         return [
-            self._decide(image, float(scores.image_score[i]), scores.anomaly_map[i], scores.nearest[i])
+            self.decide(image, float(scores.image_score[i]), scores.anomaly_map[i], scores.nearest[i])
             for i, image in enumerate(images)
         ]
 
-    def _decide(
-        self, image: _Ready, score: float, anomaly_map: NDArray[np.float32], nearest: NDArray[np.int64]
+    def decide(
+        self, image: Ready, score: float, anomaly_map: NDArray[np.float32], nearest: NDArray[np.int64]
     ) -> Outcome:
+        """What the bundle's threshold says of an image's score and map; draws it where it is flagged.
+
+        Raises:
+            StorageError: the overlay cannot be written.
+        """
         finite = math.isfinite(score) and bool(np.isfinite(anomaly_map).all())
         if finite:
             decision = self.bundle.manifest.threshold.decide(score)
@@ -194,7 +200,7 @@ class ScoringWorker:
         )
         return Outcome(result, ImageView(image.pixels, anomaly_map, nearest, image.item.frame) if finite else None)
 
-    def _write_overlay(self, image: _Ready, anomaly_map: NDArray[np.float32], folder: Path) -> Path:
+    def _write_overlay(self, image: Ready, anomaly_map: NDArray[np.float32], folder: Path) -> Path:
         picture = overlay_jpeg(self._display(image), anomaly_map, self.bundle.manifest.threshold.pixel)
         path = folder / f"{image.sha256}.jpg"
         with storage_errors(path):
@@ -202,7 +208,7 @@ class ScoringWorker:
         replace_file(path, picture, durable=False)  # it can be drawn again
         return path
 
-    def _display(self, image: _Ready) -> NDArray[np.uint8]:
+    def _display(self, image: Ready) -> NDArray[np.uint8]:
         """The image at its own size, uint8 RGB."""
         if image.item.frame is not None:
             return np.ascontiguousarray(image.item.frame[:, :, ::-1])

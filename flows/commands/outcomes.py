@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,24 @@ def _show_unreadable(result: ScoreResult) -> None:
         err().print(f"[yellow]no decision on {escape(str(file.path))}: {escape(file.reason)}")
     if summary.unreadable > MAX_UNREADABLE:
         err().print(f"[yellow]and {summary.unreadable - MAX_UNREADABLE} more files that cannot be read")
+
+
+def show_plant(figures: Mapping[str, Any], *, table_too: bool) -> None:
+    """A row for each line, what was skipped, and bundles that could not be used."""
+    if table_too:
+        counts = ("images", "pass", "review", "reject", "unreadable", "scored_before")
+        names = [name.replace("_", " ") for name in counts]
+        listing = table("Plant", "line", "version", *names, right=tuple(names))
+        for row in figures["lines"]:
+            listing.add_row(escape(row["line"]), escape(row["version"]), *(str(row[name]) for name in counts))
+        out().print(listing)
+        out().print(f"{figures['images_per_second']} images/s, {escape(figures['device'])}")
+    for sentence in figures["skipped_folders"][:MAX_FLAGGED]:
+        err().print(f"[yellow]{escape(sentence)}")
+    if figures["skipped_folders"]:
+        err().print(f"[yellow]{figures['skipped_images']} images in {len(figures['skipped_folders'])} folders skipped")
+    for sentence in figures["problems"]:
+        err().print(f"[red]{escape(sentence)}")
 
 
 def show_meta_training(result: Any) -> None:

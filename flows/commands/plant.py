@@ -8,9 +8,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from flows.commands.console import JsonOption, PrefectOption, build_request, out, run_job, table, write_json
-from flows.commands.outcomes import show_export, show_scoring
-from flows.jobs.requests import ExportRequest, ScoreRequest
+from flows.commands.console import (
+    JsonOption,
+    PrefectOption,
+    build_request,
+    out,
+    progress_bars,
+    run_job,
+    table,
+    write_json,
+)
+from flows.commands.outcomes import show_export, show_plant, show_scoring
+from flows.jobs.requests import ExportRequest, ScorePlantRequest, ScoreRequest
 from pipeline.settings import DeviceName, load_settings
 
 LineArgument = Annotated[str, typer.Argument(help="Name of the product line.")]
@@ -21,6 +30,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("export")(export)
     app.command("score")(score)
+    app.command("score-plant")(score_plant)
     registry = typer.Typer(help="Versions of the lines' bundles, and which one is live.", no_args_is_help=True)
     registry.command("list")(list_versions)
     registry.command("promote")(promote)
@@ -92,6 +102,34 @@ def score(
     result = run_job("score", request, prefect=prefect)
     show_scoring(result, as_json=to_stdout)
     if result.summary.unreadable:
+        raise typer.Exit(1)
+
+
+def score_plant(
+    folder: Annotated[Path, typer.Argument(help="Folder with a folder of images for each line, under its name.")],
+    device: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(DeviceName)} (default: LINEWISE_DEVICE, else auto).")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Scoring threads (default: one per core).")] = None,
+    overlays: Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")] = True,
+    json_path: JsonOption = None,
+) -> None:
+    """Score all lines of a plant in one process: FOLDER/LINE/**, each line with its live bundle; rows in the store.
+
+    A bundle that is promoted meanwhile is taken up between two images. Ends with 1 when some files got no decision, or
+    a promoted bundle could not be used; all others are scored and kept.
+    """
+    from flows.jobs import score_plant as job  # noqa: PLC0415  # `--help` does not wait for it
+
+    settings = load_settings()
+    request = build_request(
+        ScorePlantRequest, images=folder, device=device or settings.device, workers=workers, overlays=overlays
+    )
+    with progress_bars() as on_progress:
+        figures = job.run(request, settings, on_progress).figures()
+    write_json(json_path, figures)
+    show_plant(figures, table_too=json_path is None or str(json_path) != "-")
+    if figures["unreadable"] or figures["problems"]:
         raise typer.Exit(1)
 
 

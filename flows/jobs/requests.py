@@ -179,6 +179,19 @@ class ScoreRequest(Request):
         return self
 
 
+class ScorePlantRequest(Request):
+    """Score a folder of lines, each with its live bundle, in one process."""
+
+    images: Path = Field(description="Folder with a folder of images for each line, under the line's name.")
+    device: DeviceName = Field(
+        default=DeviceName.AUTO, description="Where to run; a device that is not there is an error, never a fallback."
+    )
+    workers: int | None = Field(
+        default=None, ge=1, le=256, description="Decoding and scoring threads; None: one per core."
+    )
+    overlays: bool = Field(default=True, description="Write a heat-map overlay for every flagged image.")
+
+
 class ExportRequest(Request):
     """Write a registered bundle, with its backbone, into a folder that scores anywhere."""
 

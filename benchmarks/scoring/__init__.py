@@ -1,0 +1,1 @@
+"""How fast scoring is, and what it costs; `python -m benchmarks.scoring` runs it all."""

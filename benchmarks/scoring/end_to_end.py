@@ -1,0 +1,83 @@
+"""Point 1: files on disk to rows in SQLite, over the sum of its stages and over onnxruntime alone."""
+
+from __future__ import annotations
+
+import gc
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from benchmarks.scoring.setting import WORKERS, Setting, engine_of, median_ratio, seconds_for, write_images
+from deploy.engine.devices import Device, ResolvedDevice, open_session
+from deploy.engine.runtime import ScoringEngine
+from deploy.results.store import ResultStore
+from deploy.scoring.scorer import score_folder
+from pipeline.imaging.images import DecodedImage, read_image
+
+FORMATS = {"jpeg": "jpg", "bmp": "bmp", "tiff": "tif"}
+
+
+def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
+    """The four ratios, and what was seen."""
+    deployment = setting.deployment
+    engine, bare = engine_of(deployment), BareRun(setting)
+    count, rounds = (40, 3) if setting.quick else (200, 7)
+    preprocess = deployment.bundle.manifest.preprocess
+    files = {name: write_images(setting.root / name, count, suffix) for name, suffix in FORMATS.items()}
+    images = [read_image(path, preprocess) for path in files["jpeg"]]
+    pixels = [image.pixels[None] for image in images if isinstance(image, DecodedImage)]
+    assert len(pixels) == count, "what was written can be read"
+    times: dict[str, list[float]] = {name: [] for name in (*FORMATS, "decode", "bare")}
+    for number in range(rounds + 1):
+        measured = {name: score_once(setting, engine, setting.root / name, number) for name in FORMATS}
+        measured["decode"] = seconds_for(lambda path: read_image(path, preprocess), files["jpeg"])
+        measured["bare"] = seconds_for(bare, pixels)
+        for name, seconds in measured.items():
+            if number:  # the first round warms up
+                times[name].append(seconds)
+    bound = [decode + run for decode, run in zip(times["decode"], times["bare"], strict=True)]
+    ratios = {"end_to_end_over_stage_sum": median_ratio(bound, times["jpeg"])}
+    ratios |= {f"end_to_end_over_bare_ort_{name}": median_ratio(times["bare"], times[name]) for name in FORMATS}
+    rates = {name: count / sorted(seconds)[len(seconds) // 2] for name, seconds in times.items()}
+    told = ", ".join(f"{name} {rate:.1f}" for name, rate in rates.items())
+    return ratios, [f"Images/s of {WORKERS} threads, medians of {rounds} rounds of {count}: {told}."]
+
+
+def score_once(setting: Setting, engine: ScoringEngine, folder: Path, number: int) -> float:
+    """Seconds from the folder's files to rows in a new database."""
+    bundle = setting.deployment.bundle  # hashes every byte of it: no part of scoring
+    gc.collect()
+    with ResultStore(setting.root / f"{folder.name}-{number}.sqlite") as store:
+        began = time.perf_counter()
+        summary = score_folder(bundle, engine, folder, store, workers=WORKERS)
+        seconds = time.perf_counter() - began
+        assert summary.scored == summary.found > 0, "every image was scored"
+        return seconds
+
+
+class BareRun:
+    """Backbone and head as onnxruntime runs them, and nothing else."""
+
+    def __init__(self, setting: Setting) -> None:
+        deployment = setting.deployment
+        cpu = ResolvedDevice(Device.CPU, "cpu")
+        self._backbone = open_session(deployment.backbone.onnx_path.read_bytes(), cpu, threads=1)
+        self._head = open_session(deployment.bundle.head_path.read_bytes(), cpu, threads=1)
+        self._levels = [node.name for node in self._head.get_inputs()]
+
+    def __call__(self, image_BHWC: NDArray[np.uint8]) -> None:
+        binding = self._backbone.io_binding()
+        binding.bind_ortvalue_input("images", ort.OrtValue.ortvalue_from_numpy(image_BHWC))
+        for node in self._backbone.get_outputs():
+            binding.bind_output(node.name)
+        self._backbone.run_with_iobinding(binding)
+        levels = dict(zip([node.name for node in self._backbone.get_outputs()], binding.get_outputs(), strict=True))
+        head = self._head.io_binding()
+        for name in self._levels:
+            head.bind_ortvalue_input(name, levels[name])
+        for node in self._head.get_outputs():
+            head.bind_output(node.name)
+        self._head.run_with_iobinding(head)

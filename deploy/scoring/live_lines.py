@@ -1,0 +1,107 @@
+"""The lines of a plant with what is live for each: opened once, and changed when another bundle is promoted."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from deploy.bundles.bundle import Bundle
+from deploy.bundles.line_folder import LIVE, slug
+from deploy.bundles.packs import Deployment
+from deploy.bundles.registry import Registry
+from deploy.engine.runtime import ResolvedDevice, ScoringEngine
+from pipeline.errors import LinewiseError
+
+log = logging.getLogger(__name__)
+
+_Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LiveLine:
+    """A line at one bundle. The bundle's id is its head's name in the engine, so that bundles never mix."""
+
+    line: str
+    bundle: Bundle
+    engine: ScoringEngine
+
+    @property
+    def head(self) -> str:
+        """The head's name in the engine."""
+        return self.bundle.id
+
+
+class LiveLines:
+    """Opens lines on shared engines: one for each backbone, whatever number of lines uses it. For one thread.
+
+    Args:
+        registry: where the bundles are.
+        device: where all of them run.
+    """
+
+    def __init__(self, registry: Registry, device: ResolvedDevice) -> None:
+        self._registry = registry
+        self._device = device
+        self._engines: dict[tuple[str, str], ScoringEngine] = {}
+        self._stamps: dict[str, _Stamp | None] = {}
+        self.problems: list[str] = []
+
+    @property
+    def engines(self) -> int:
+        """How many backbones are open."""
+        return len(self._engines)
+
+    def open(self, line: str) -> LiveLine:
+        """The live bundle of a line, every byte checked, with its head opened.
+
+        Raises:
+            ConfigError: no such line, or no version of it is live.
+            BundleError: the bundle or its backbone is damaged.
+        """
+        stamp = self._stamp(line)  # before reading: a promotion meanwhile is seen later
+        bundle = self._registry.live(line)
+        opened = LiveLine(line, bundle, self._engine_of(bundle))
+        opened.engine.add_head(opened.head, bundle.head_path, bundle.head_sha256)
+        self._stamps[line] = stamp
+        return opened
+
+    def promoted(self, current: LiveLine) -> LiveLine | None:
+        """The line's new bundle, opened beside the current one; None while nothing else is live. Costs one `stat`.
+
+        A new bundle that is damaged or cannot be opened is a problem, logged and kept in `problems`; the current one
+        goes on, and nothing is tried again before the next promotion.
+        """
+        stamp = self._stamp(current.line)
+        if stamp == self._stamps[current.line]:
+            return None
+        self._stamps[current.line] = stamp
+        try:
+            if self._registry.live_version(current.line) == current.bundle.manifest.version:
+                return None  # rolled back and forth: what is live is open
+            return self.open(current.line)
+        except LinewiseError as error:
+            version = current.bundle.manifest.version
+            problem = f"{current.line}: {error}. Scoring goes on with version {version}, which was live before"
+            self.problems.append(problem)
+            log.error("%s", problem)  # noqa: TRY400 - the sentence says all; a traceback would hide it
+            return None
+
+    def close(self, old: LiveLine) -> None:
+        """Let go of a head that nothing is scored with any more."""
+        old.engine.remove_head(old.head)
+
+    def _engine_of(self, bundle: Bundle) -> ScoringEngine:
+        wanted = bundle.manifest.backbone
+        key = (wanted.fingerprint, wanted.onnx_sha256)
+        if key not in self._engines:
+            deployment = Deployment(bundle, self._registry.backbone(wanted.fingerprint))
+            self._engines[key] = ScoringEngine(deployment.backbone, self._device, threads=1)  # one CPU a worker
+        return self._engines[key]
+
+    def _stamp(self, line: str) -> _Stamp | None:
+        """What changes whenever the pointer is written, which is a new file each time."""
+        try:
+            status = (self._registry.home / "lines" / slug(line) / LIVE).stat()
+        except OSError:
+            return None  # reading it will say why
+        return status.st_mtime_ns, status.st_ino, status.st_size

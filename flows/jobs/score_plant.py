@@ -1,0 +1,111 @@
+"""Scoring a plant: a folder of lines, each with its live bundle, through one engine. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.bundles.registry import Registry
+from deploy.engine.runtime import Device, resolve_device
+from deploy.results.store import ResultStore
+from deploy.scoring.plant import LineScoring, PlantSummary, score_plant
+from deploy.scoring.records import FileStatus, ScoringProgress
+from flows.jobs.progress import OnProgress, Pace, Progress, ignore_progress
+from flows.jobs.requests import ScorePlantRequest
+from flows.jobs.score import ACCELERATOR_BATCH
+from pipeline.calibration import Decision
+from pipeline.errors import LineError
+from pipeline.imaging.images import iter_image_files
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePlantResult:
+    """A finished job: the run in numbers, and the device it ran on."""
+
+    summary: PlantSummary
+    device: str
+
+    def figures(self) -> dict[str, Any]:
+        """The run in numbers, with a row for each line and bundle."""
+        summary = self.summary
+        return {
+            "images": summary.found,
+            "unreadable": summary.count(FileStatus.UNREADABLE),
+            "scored_before": summary.count(FileStatus.SKIPPED),
+            "images_per_second": round(summary.images_per_second, 2),
+            "seconds": round(summary.seconds, 3),
+            "device": self.device,
+            "backbones": summary.backbones,
+            "lines": [line_figures(line) for line in summary.lines],
+            "skipped_folders": list(summary.skipped.values()),
+            "skipped_images": summary.skipped_images,
+            "problems": list(summary.problems),
+        }
+
+
+def line_figures(line: LineScoring) -> dict[str, int | str]:
+    """A line's counts of files."""
+    tally = line.tally
+    return {
+        "line": line.live.line,
+        "version": line.version,
+        "images": tally.done,
+        "pass": tally.decisions[Decision.PASS],
+        "review": tally.decisions[Decision.REVIEW],
+        "reject": tally.decisions[Decision.REJECT],
+        "unreadable": tally.files[FileStatus.UNREADABLE],
+        "scored_before": tally.files[FileStatus.SKIPPED],
+    }
+
+
+def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> ScorePlantResult:
+    """Score what has no result of its line's live bundle yet.
+
+    Raises:
+        DeviceError: the device is not there.
+        LineError: the folder holds no image of a line that can be scored.
+        StorageError: something cannot be read or written; what was scored until then is kept.
+    """
+    folder = request.images.expanduser()
+    total = _count(folder)
+    settings.ensure_home()
+    resolved = resolve_device(Device(request.device.value), cache_folder=settings.home / "engines")
+    pace = Pace()
+    with ResultStore(settings.database) as store:
+        summary = score_plant(
+            folder,
+            Registry(settings.home),
+            store,
+            resolved,
+            workers=request.workers or settings.workers,
+            batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
+            overlays=(lambda line: settings.below_home("overlays", line)) if request.overlays else None,
+            on_progress=lambda progress: on_progress(_told(progress, pace)),
+            total=total,
+        )
+    if summary.found == 0:
+        got = "; ".join(list(summary.skipped.values())[:5]) or f"none in {folder}"
+        raise LineError(
+            "images in folders that are named as registered lines", got, "see `linewise registry list` for the names"
+        )
+    return ScorePlantResult(summary=summary, device=resolved.note)
+
+
+def _count(folder: Path) -> int:
+    if not folder.is_dir():
+        raise LineError("a folder with a folder of images for each line", f"no folder {folder}", "check the path")
+    return sum(1 for _ in iter_image_files(folder))
+
+
+def _told(progress: ScoringProgress, pace: Pace) -> Progress:
+    rate = pace.tell(progress.seconds, progress.done)
+    left = (progress.total - progress.done) / rate if progress.total is not None and rate > 0 else None
+    return Progress(
+        stage="score the plant",
+        done=progress.done,
+        total=progress.total,
+        figures={"images/s": rate, "flagged": progress.flagged, "unreadable": progress.unreadable},
+        seconds_left=left,
+    )
