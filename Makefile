@@ -78,7 +78,7 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(INSTALLED)
 	@echo "==> Checking style (ruff)"

@@ -32,7 +32,7 @@ def test_learners_are_listed_with_what_scoring_costs(monkeypatch: pytest.MonkeyP
     assert list(rows) == list(LEARNERS)
     bank, in_context, process = (rows[name] for name in ("memory_bank", "in_context", "neural_process"))
     assert 1 < bank["cost"] < in_context["cost"] < process["cost"]
-    assert rows["auto"]["cost"] == bank["cost"]
+    assert bank["cost"] < rows["auto"]["cost"] < in_context["cost"], "whitening is one product a patch more"
     assert bank["head_numbers"] < in_context["head_numbers"]
 
 
