@@ -20,11 +20,6 @@ class Choice:
         """The candidate of most evidence, the first of equals."""
         return max(self.evidence, key=self.evidence.__getitem__)
 
-    @property
-    def most(self) -> float:
-        """The evidence of the chosen."""
-        return self.evidence[self.chosen]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptation:

@@ -29,6 +29,13 @@ class MemoryBankHead(AnomalyHead):
     @classmethod
     def of_support(cls, support: SupportSet, groups: LevelGroups, *, budget: int, seed: int) -> MemoryBankHead:
         """Banks of at most `budget` rows a level from a support."""
+        return cls.with_matches(support, groups, budget=budget, seed=seed)[0]
+
+    @classmethod
+    def with_matches(
+        cls, support: SupportSet, groups: LevelGroups, *, budget: int, seed: int
+    ) -> tuple[MemoryBankHead, list[BankMatch]]:
+        """`of_support`, and the matches of its K good images, leave-one-out, which gave the scales."""
         banks = nn.ModuleList(build_banks(support, groups, budget=budget, seed=seed))
         H, W = support.good[0].shape[-2:]
         head = cls(banks, torch.ones(sum(map(len, groups)), 1, 1), k=support.k, grid=(H, W))
@@ -36,7 +43,7 @@ class MemoryBankHead(AnomalyHead):
             matches = head.match(support.good, torch.arange(support.k))
             medians = [match.distances.transpose(0, 1).flatten(1).median(1).values for match in matches]
         head.scale = torch.cat(medians).reshape(-1, 1, 1)
-        return head
+        return head, matches
 
     @classmethod
     def of_inputs(cls, inputs: InvariantInputs) -> MemoryBankHead:

@@ -5,7 +5,7 @@ parts differ most, which are the ones that say least. Whitened, every direction 
 nearest neighbour is nearest in that sense (a local Mahalanobis distance). Measured on 13 real lines in
 `benchmarks/auto.md`.
 
-Source: Zero-phase and PCA whitening, Kessy et al., The American Statistician 2018; here PCA with shrunk eigenvalues.
+Source: PCA whitening, Kessy et al., The American Statistician 2018, here with shrunk eigenvalues.
 """
 
 from __future__ import annotations

@@ -180,6 +180,10 @@ def test_what_adaptation_refuses(trained, lines, settings, tmp_path):
         fields = {"line": "refused", "images": new_line(lines), "size": SIZE} | changes
         adapt.run(AdaptRequest(**fields), settings)
 
+    worked: list[Progress] = []
+    with pytest.raises(ConfigError, match="a line's name"):
+        adapt.run(AdaptRequest(line="../other", images=new_line(lines)), settings, worked.append)
+    assert worked == [], "refused before the work"
     with pytest.raises(ConfigError, match="a meta-model for the learner maml, got none"):
         run(learner=LearnerName.MAML)
     with pytest.raises(ConfigError, match="one for tf_efficientnet_lite0 at 256 px"):

@@ -115,7 +115,7 @@ def test_a_promoted_bundle_is_taken_up_between_images(plant: PlantFixture, store
             plant.registry.promote(PILL, "v2")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deploy.scoring.plant._PROGRESS_SECONDS", 0.0)  # asks after every image
+        patch.setattr("deploy.scoring.reporting._PROGRESS_SECONDS", 0.0)  # asks after every image
         summary = plant.score(store, batch_size=batch_size, on_progress=promote_meanwhile)
     new = plant.registry.live(PILL)
     assert [(line.live.line, line.version) for line in summary.lines if line.live.line == PILL] == [
@@ -155,7 +155,7 @@ def test_a_damaged_promotion_is_said_and_the_old_bundle_goes_on(
     for seed in range(100, 110):
         write_image(plant.images / PILL / "more" / f"{seed}.png", brightness=200, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deploy.scoring.plant._PROGRESS_SECONDS", 0.0)
+        patch.setattr("deploy.scoring.reporting._PROGRESS_SECONDS", 0.0)
         summary = plant.score(store, on_progress=promote_damaged)
     (problem,) = summary.problems
     assert "mvtec/pill: expected content of sha256" in problem

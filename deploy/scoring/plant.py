@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.bundles.registry import Registry
@@ -19,15 +19,14 @@ from deploy.results.store import ResultStore, RunStatus
 from deploy.scoring.dispatch import Batched, Dispatch, Fused
 from deploy.scoring.live_lines import LiveLine, LiveLines
 from deploy.scoring.records import FileStatus, ScoringProgress, ScoringTally
-from deploy.scoring.run import OnProgress, result_row
+from deploy.scoring.reporting import CommittedProgress, OnProgress, end_after
+from deploy.scoring.run import result_row
 from deploy.scoring.scorer import single_threaded_opencv
 from deploy.scoring.sink import ResultSink
 from deploy.scoring.sources.plant_folder import PlantFolder, PlantItem
 from deploy.scoring.worker import ScoringWorker
 from pipeline.errors import ConfigError, LinewiseError
 from pipeline.imaging.images import DEFAULT_LIMITS
-
-_PROGRESS_SECONDS = 0.1
 
 
 @dataclass
@@ -122,17 +121,18 @@ def score_plant(
         raise ConfigError("at least 1 worker and batches of 1", f"{workers} and {batch_size}", "leave them out")
     source = PlantFolder(folder, registry.lines())
     dispatch: Dispatch[LineScoring] = Fused(workers) if batch_size == 1 else Batched(workers, batch_size)
+    sink = ResultSink(store)
     run = _PlantRun(
         source=source,
         lines=LiveLines(registry, device),
         store=store,
-        sink=ResultSink(store),
+        sink=sink,
         dispatch=dispatch,
         device=device.device,
         workers=workers,
         batch_size=batch_size,
         overlays=overlays,
-        on_progress=on_progress,
+        progress=CommittedProgress(sink, on_progress, total),
         total=total,
     )
     with single_threaded_opencv():
@@ -152,7 +152,7 @@ class _PlantRun:
     workers: int
     batch_size: int
     overlays: Callable[[str], Path] | None
-    on_progress: OnProgress | None
+    progress: CommittedProgress
     total: int | None
     current: dict[str, LineScoring] = field(default_factory=dict)
     ended: list[LineScoring] = field(default_factory=list)
@@ -160,10 +160,7 @@ class _PlantRun:
     skipped_images: int = 0
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    unreported: deque[tuple[int, ScoringProgress]] = field(default_factory=deque)  # with the rows it takes to be true
-    reported: ScoringProgress | None = None
     began: float = field(default_factory=time.monotonic)
-    next_progress: float = 0.0
 
     def execute(self) -> PlantSummary:
         """Score everything, and mark how each line's run ended."""
@@ -173,14 +170,9 @@ class _PlantRun:
             self._end_all(RunStatus.FINISHED)
         except BaseException as error:
             status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.CANCELLED
-            for step in (self.sink.close, lambda: self._end_all(status)):
-                try:
-                    step()
-                except LinewiseError as second:  # the first failure is what happened; the second only comes of it
-                    if second is not error:
-                        error.add_note(f"Then, while ending the run: {second}")
+            end_after(error, (self.sink.close, lambda: self._end_all(status)))
             raise
-        self._tell()
+        self.progress.tell()
         return PlantSummary(
             lines=tuple(self.ended),
             skipped=self.skipped,
@@ -250,9 +242,8 @@ class _PlantRun:
                 self.sink.put(result_row(line.live.bundle, line.run_id, result))
                 self.rows += 1
             self.counts.update({"done": 1, result.status: 1, "flagged": result.flagged})
-            self.unreported.append((self.rows, self._progress()))
-        if time.monotonic() >= self.next_progress:
-            self._tell()
+            self.progress.reached(self.rows, self._progress())
+        self.progress.tell_when_due()
 
     def _progress(self) -> ScoringProgress:
         return ScoringProgress(
@@ -262,16 +253,6 @@ class _PlantRun:
             unreadable=self.counts[FileStatus.UNREADABLE],
             total=self.total,
         )
-
-    def _tell(self) -> None:
-        """Report the latest state of which every row is committed, as a run of one line does."""
-        committed, now = self.sink.committed, time.monotonic()
-        while self.unreported and self.unreported[0][0] <= committed:
-            self.reported = self.unreported.popleft()[1]
-        self.next_progress = now + _PROGRESS_SECONDS
-        if self.on_progress is not None:
-            reported = self.reported or ScoringProgress(done=0, skipped=0, flagged=0, unreadable=0, total=self.total)
-            self.on_progress(replace(reported, seconds=now - self.began))
 
     def _end_all(self, status: RunStatus) -> None:
         self.ended.extend(self.current.values())

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from deploy.bundles.bundle import Bundle
@@ -20,19 +20,16 @@ from deploy.scoring.records import (
     ScoringSummary,
     ScoringTally,
 )
+from deploy.scoring.reporting import CommittedProgress, end_after
 from deploy.scoring.sink import ResultSink
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.worker import Outcome, ScoringWorker
 from pipeline.calibration import Decision
-from pipeline.errors import LinewiseError
 
-OnProgress = Callable[[ScoringProgress], None]
 OnResult = Callable[[ImageResult, ImageView | None], None]
 
 MAX_FRAME_BYTES = 512 * 2**20
 """How much the frames of a video or stream that wait to be scored may hold; files wait on their disk."""
-
-_PROGRESS_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -86,17 +83,14 @@ class ScoringRun:
     store: ResultStore
     run_id: int
     sink: ResultSink
-    on_progress: OnProgress | None
+    progress: CommittedProgress
     on_result: OnResult | None
     total: int | None
     tally: ScoringTally = field(default_factory=ScoringTally)
     pending: deque[_Pending] = field(default_factory=deque)
-    unreported: deque[tuple[int, ScoringProgress]] = field(default_factory=deque)  # with the rows it takes to be true
-    reported: ScoringProgress | None = None
     rows: int = 0
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
-    next_progress: float = 0.0
 
     def execute(self, items: Iterator[SourceItem | None], workers: int) -> None:
         """Score everything, and mark how the run ended."""
@@ -106,14 +100,9 @@ class ScoringRun:
             self._finish(RunStatus.FINISHED)
         except BaseException as error:
             status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.CANCELLED
-            for step in (self.sink.close, lambda: self._finish(status)):
-                try:
-                    step()
-                except LinewiseError as second:  # the first failure is what happened; the second only comes of it
-                    if second is not error:
-                        error.add_note(f"Then, while ending the run: {second}")
+            end_after(error, (self.sink.close, lambda: self._finish(status)))
             raise
-        self._tell()
+        self.progress.tell()
 
     def _score_all(self, items: Iterator[SourceItem | None], workers: int) -> None:
         window = 2 * workers + 1  # enough that no worker waits for the first in line, and no more is in memory
@@ -127,10 +116,10 @@ class ScoringRun:
                         self._take_first()
                     while self.pending and self.pending[0].outcomes.done():
                         self._take_first()
-                    self._tell_when_due()
+                    self.progress.tell_when_due()
                 while self.pending:
                     self._take_first()
-                    self._tell_when_due()
+                    self.progress.tell_when_due()
             except Exception:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -161,24 +150,9 @@ class ScoringRun:
             if outcome.result.status is not FileStatus.SKIPPED:
                 self.sink.put(result_row(self.worker.bundle, self.run_id, outcome.result))
                 self.rows += 1
-            self.unreported.append((self.rows, self._progress()))
+            self.progress.reached(self.rows, self._progress())
             if self.on_result is not None:
                 self.on_result(outcome.result, outcome.view)
-
-    def _tell_when_due(self) -> None:
-        if time.monotonic() >= self.next_progress:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Report the latest state of which every row is committed: `kill -9` then loses nothing that was reported."""
-        committed = self.sink.committed
-        while self.unreported and self.unreported[0][0] <= committed:
-            self.reported = self.unreported.popleft()[1]
-        now = time.monotonic()
-        self.next_progress = now + _PROGRESS_SECONDS
-        if self.on_progress is not None:
-            reported = self.reported or ScoringProgress(done=0, skipped=0, flagged=0, unreadable=0, total=self.total)
-            self.on_progress(replace(reported, seconds=now - self.began))
 
     def _progress(self) -> ScoringProgress:
         return ScoringProgress(

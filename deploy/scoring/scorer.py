@@ -19,7 +19,8 @@ import cv2
 from deploy.bundles.bundle import Bundle
 from deploy.results.store import ResultStore
 from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary
-from deploy.scoring.run import OnProgress, OnResult, ScoringRun
+from deploy.scoring.reporting import CommittedProgress, OnProgress
+from deploy.scoring.run import OnResult, ScoringRun
 from deploy.scoring.sink import ResultSink
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import ImageSource
@@ -112,12 +113,14 @@ def score_images(
         overlays=overlays / bundle.id[:16] if overlays is not None else None,
         limits=limits,
     )
+    run_id = store.begin_run(bundle, source.name, device=device, workers=workers)
+    sink = ResultSink(store)
     run = ScoringRun(
         worker=worker,
         store=store,
-        run_id=store.begin_run(bundle, source.name, device=device, workers=workers),
-        sink=ResultSink(store),
-        on_progress=on_progress,
+        run_id=run_id,
+        sink=sink,
+        progress=CommittedProgress(sink, on_progress, total),
         on_result=on_result,
         total=total,
     )

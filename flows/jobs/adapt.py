@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from deploy.bundles.bundle import Bundle, BundleDraft
+from deploy.bundles.line_folder import slug
 from deploy.bundles.manifest import (
     BANK_SOURCES,
     HEAD,
@@ -81,6 +82,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         ParityError: the exported head does not score as the adapted one does.
         BundleError, StorageError: as the sentence says.
     """
+    slug(request.line)  # a name that cannot be used is refused before the work, not after it
     opening = time.perf_counter()
     steps = ("open the backbone", "adapt", "export", "register")
 

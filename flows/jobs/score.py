@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,6 @@ from deploy.reports.report import ReportData, write_report
 from deploy.results.store import ResultStore
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, ScoringSummary, score_images
-from deploy.scoring.sources.source import ImageSource
 from flows.jobs.progress import OnProgress, Pace, Progress, ignore_progress
 from flows.jobs.requests import ScoreRequest
 from flows.jobs.row_spool import RowSpool
@@ -101,7 +101,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             workers=request.workers or settings.workers,
             batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
             overlays=overlays,
-            on_progress=lambda progress: on_progress(_told(progress, pace, source)),
+            on_progress=lambda progress: on_progress(scoring_step("score", progress, pace, source.remarks)),
             on_result=keep,
             total=total,
         )
@@ -151,16 +151,17 @@ def find_deployment(request: ScoreRequest, settings: Settings) -> Deployment:
     return deployment
 
 
-def _told(progress: ScoringProgress, pace: Pace, source: ImageSource) -> Progress:
+def scoring_step(stage: str, progress: ScoringProgress, pace: Pace, remarks: Sequence[str] = ()) -> Progress:
+    """What a job tells of how far scoring is."""
     rate = pace.tell(progress.seconds, progress.done)
     left = (progress.total - progress.done) / rate if progress.total is not None and rate > 0 else None
     return Progress(
-        stage="score",
+        stage=stage,
         done=progress.done,
         total=progress.total,
         figures={"images/s": rate, "flagged": progress.flagged, "unreadable": progress.unreadable},
         seconds_left=None if left is None else max(left, 0.0),  # a video's header knows its length only about
-        remark=" ".join(source.remarks),
+        remark=" ".join(remarks),
     )
 
 

@@ -10,10 +10,10 @@ from deploy.bundles.registry import Registry
 from deploy.engine.runtime import Device, resolve_device
 from deploy.results.store import ResultStore
 from deploy.scoring.plant import LineScoring, PlantSummary, score_plant
-from deploy.scoring.records import FileStatus, ScoringProgress
-from flows.jobs.progress import OnProgress, Pace, Progress, ignore_progress
+from deploy.scoring.records import FileStatus
+from flows.jobs.progress import OnProgress, Pace, ignore_progress
 from flows.jobs.requests import ScorePlantRequest
-from flows.jobs.score import ACCELERATOR_BATCH
+from flows.jobs.score import ACCELERATOR_BATCH, scoring_step
 from pipeline.calibration import Decision
 from pipeline.errors import LineError
 from pipeline.imaging.images import iter_image_files
@@ -82,7 +82,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             workers=request.workers or settings.workers,
             batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
             overlays=(lambda line: settings.below_home("overlays", line)) if request.overlays else None,
-            on_progress=lambda progress: on_progress(_told(progress, pace)),
+            on_progress=lambda progress: on_progress(scoring_step("score the plant", progress, pace)),
             total=total,
         )
     if summary.found == 0:
@@ -97,15 +97,3 @@ def _count(folder: Path) -> int:
     if not folder.is_dir():
         raise LineError("a folder with a folder of images for each line", f"no folder {folder}", "check the path")
     return sum(1 for _ in iter_image_files(folder))
-
-
-def _told(progress: ScoringProgress, pace: Pace) -> Progress:
-    rate = pace.tell(progress.seconds, progress.done)
-    left = (progress.total - progress.done) / rate if progress.total is not None and rate > 0 else None
-    return Progress(
-        stage="score the plant",
-        done=progress.done,
-        total=progress.total,
-        figures={"images/s": rate, "flagged": progress.flagged, "unreadable": progress.unreadable},
-        seconds_left=left,
-    )

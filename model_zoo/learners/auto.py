@@ -80,8 +80,7 @@ class AutoLearner:
         """
         whitening = Whitening(support, self._groups)
         seen = whitening.of_support(support)
-        bank = MemoryBankHead.of_support(seen, self._groups, budget=self.config.bank_budget, seed=seed)
-        good = bank.match(seen.good, torch.arange(support.k))
+        bank, good = MemoryBankHead.with_matches(seen, self._groups, budget=self.config.bank_budget, seed=seed)
         real = bank.match(seen.defects) if support.m else []
         residuals = [_defect_residuals(support, match) for match in real]
         direction = DefectDirection(good, residuals or [level[:0, :, 0, 0] for level in support.good], self._groups)
