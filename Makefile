@@ -13,17 +13,20 @@ INSTALLED := $(VENV)/.installed
 UNFINISHED := $(VENV)/.unfinished
 LOG := $(VENV)/install.log
 
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 PYTHON ?=
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-scoring lock clean
+.PHONY: help demo test end-to-end lint bench-scoring lock clean
 
 help:
 	@echo "make demo    meta-train on generated lines, adapt to an unseen one, export, score, write the report"
-	@echo "make test    run the tests (ARGS=... goes to pytest)"
+	@echo "make test    run the tests but the end-to-end ones (ARGS=... goes to pytest)"
+	@echo "make end-to-end  run those: the README's commands, a Prefect server and a browser, the wheel, the set-up"
 	@echo "make lint    ruff, pyright and the import contracts"
 	@echo "make bench-scoring  measure scoring (QUICK=1: in under ten minutes) into benchmarks/out/scoring.json"
 	@echo "make lock    resolve the dependencies anew and rewrite constraints.txt"
@@ -78,7 +81,11 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -m "not end_to_end" $(ARGS)
+
+end-to-end: $(INSTALLED)
+	@echo "==> Running the end-to-end tests"
+	@$(PYTEST) -m end_to_end $(ARGS)
 
 lint: $(INSTALLED)
 	@echo "==> Checking style (ruff)"

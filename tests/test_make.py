@@ -85,7 +85,7 @@ def make(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_the_environment_is_made_once_and_kept_up_to_date(project: Path) -> None:
     first = make(project, "-j4", "demo", "ARGS=--seed 3")
     assert first.returncode == 0, first.stdout + first.stderr
@@ -134,7 +134,7 @@ def cut_short(project: Path, number: signal.Signals) -> None:
         hanging.wait(timeout=30)
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_a_killed_installation_starts_anew(project: Path) -> None:
     cut_short(project, signal.SIGKILL)
     left_behind = project / ".venv" / "half a package.py"
@@ -148,7 +148,7 @@ def test_a_killed_installation_starts_anew(project: Path) -> None:
     assert not left_behind.exists()
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_an_interrupted_installation_is_known_as_such(project: Path) -> None:
     """Ctrl-C: pip ends by itself with an ordinary status, half a package may lie there all the same."""
     cut_short(project, signal.SIGINT)
@@ -207,5 +207,5 @@ def test_a_named_python_that_is_none_is_not_replaced_by_another(project: Path) -
 
 def test_plain_make_lists_the_targets() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True).stdout
-    for target in ("demo", "test", "lint", "bench-scoring", "lock", "clean"):
+    for target in ("demo", "test", "end-to-end", "lint", "bench-scoring", "lock", "clean"):
         assert f"make {target} " in listed

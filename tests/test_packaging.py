@@ -197,7 +197,7 @@ def test_the_plants_modules_import_from_the_wheel_alone(plant: Path, tmp_path: P
     assert Path(done.stdout.strip()).is_relative_to(plant.parent)
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_every_module_imports_from_the_wheel(workshop: Path, tmp_path: Path) -> None:
     files = [file.relative_to(ROOT) for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
     # alembic runs the files of migrations/ itself, inside its own context.
@@ -218,7 +218,7 @@ def test_every_module_imports_from_the_wheel(workshop: Path, tmp_path: Path) -> 
     assert all(Path(file).is_relative_to(workshop.parent) for file in loaded), "the checkout leaked in"
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_a_line_made_in_a_workshop_is_scored_at_a_plant(workshop: Path, plant: Path, tmp_path: Path) -> None:
     """The wheel's whole way, from two installations that share nothing but the exported folder."""
 

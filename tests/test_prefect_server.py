@@ -26,7 +26,7 @@ from flows.jobs.installation_checks import Verdict, check_installation
 from pipeline.settings import load_settings
 from pipeline.synthetic.lines import write_line
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.server, pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
 prefect_client = pytest.importorskip("prefect.client.orchestration", reason="the extra `flows` is not installed")
 

@@ -107,7 +107,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 @pytest.mark.timeout(TIME_LIMIT + 30)
 def test_every_command_of_the_readme_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = command_blocks(README.read_text(encoding="utf-8"))
