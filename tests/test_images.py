@@ -111,6 +111,19 @@ def test_scaled_jpeg_decode_is_within_a_grey_level_of_a_full_one(save, size):
     assert decoded.shape[1] >= 160
 
 
+@pytest.mark.parametrize(
+    ("size", "most"), [((512, 640), 1), ((1024, 1280), 1), ((1024, 1224), 4), ((1023, 640), 0), ((256, 320), 1)]
+)
+def test_a_large_image_is_resized_as_by_one_area_resize(save, size, most):
+    """Halved first, where that is exact; else the mean of the difference stays far below a grey level."""
+    noise = np.random.default_rng(1).normal(0, 5, (*size, 3))
+    pixels = np.clip(picture(*size) + noise, 0, 255).astype(np.uint8)
+    resized = require_image(save(bmp(pixels)), PreprocessSpec(height=64, width=80)).pixels
+    difference = np.abs(resized.astype(int) - cv2.resize(pixels, (80, 64), interpolation=cv2.INTER_AREA))
+    assert difference.max() <= most
+    assert difference.mean() < 0.6
+
+
 def test_a_palette_png_is_its_colours(save):
     palette = png_chunk(b"PLTE", bytes([10, 20, 30, 200, 100, 50]))
     rows = b"".join(b"\x00" + bytes([0b01010101] * 4) for _ in range(20))

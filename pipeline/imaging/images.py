@@ -51,7 +51,7 @@ __all__ = [
 WHITE_LEVELS = (255, 1023, 4095, 16383, 65535)
 """The largest pixel value of 8-, 10-, 12-, 14- and 16-bit cameras."""
 
-_OVERSAMPLING = 2  # a JPEG is decoded to at least twice the model's size, so that the AREA resize still has work to do
+_OVERSAMPLING = 2  # what is cheap, a JPEG's scaled decoding and halving, stops at twice the model's size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,11 +249,24 @@ def _decode_to_spec(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.u
 
 def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
     """Shrink by AREA, then enlarge by LINEAR: OpenCV's AREA turns into LINEAR when one side grows, and aliases."""
+    pixels = _halved(pixels, _OVERSAMPLING * height, _OVERSAMPLING * width)
     shrunk = (min(height, pixels.shape[0]), min(width, pixels.shape[1]))
     if shrunk != pixels.shape[:2]:
         pixels = cv2.resize(pixels, (shrunk[1], shrunk[0]), interpolation=cv2.INTER_AREA)
     if shrunk != (height, width):
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+    return pixels
+
+
+def _halved(pixels: Pixels, least_height: int, least_width: int) -> Pixels:
+    """Halve while both sides are even and stay large enough: means of 2 x 2 pixels, for which OpenCV has vector code.
+
+    A quarter of the time of one AREA resize for 5 Mpx. Where the sizes divide, the result is within a grey level of it.
+    """
+    height, width = pixels.shape[:2]
+    while height % 2 == width % 2 == 0 and height >= 2 * least_height and width >= 2 * least_width:
+        height, width = height // 2, width // 2
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     return pixels
 
 
