@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     count, rounds = (40, 3) if setting.quick else (200, 7)
     preprocess = deployment.bundle.manifest.preprocess
     files = {name: write_images(setting.root / name, count, suffix) for name, suffix in FORMATS.items()}
+    os.sync()  # gigabytes that are still on their way to the disk would hold up the store's commits
     images = [read_image(path, preprocess) for path in files["jpeg"]]
     pixels = [image.pixels[None] for image in images if isinstance(image, DecodedImage)]
     assert len(pixels) == count, "what was written can be read"

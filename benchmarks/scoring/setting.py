@@ -70,7 +70,8 @@ def write_images(folder: Path, count: int, suffix: str, *, side: int = SIDE) -> 
     paths = [folder / f"{number:05d}.{suffix}" for number in range(count)]
     for number, path in enumerate(paths):
         noise = rng.integers(0, 6, (side, side, 1), dtype=np.uint8)
-        path.write_bytes(encode(cv2.add(base[number % len(base)], np.repeat(noise, 3, axis=2)), suffix))
+        noisy = cv2.add(base[number % len(base)], np.repeat(noise, 3, axis=2))
+        path.write_bytes(encode(np.asarray(noisy, np.uint8), suffix))
     return paths
 
 
@@ -101,6 +102,17 @@ def seconds_for(function: Callable[[ItemT], object], items: Sequence[ItemT], wor
 def median_ratio(above: Iterable[float], below: Iterable[float]) -> float:
     """The median over rounds of a ratio of two figures that were measured next to each other."""
     return median(a / b for a, b in zip(above, below, strict=True))
+
+
+def stolen_share(before: list[int]) -> float:
+    """Share of the CPU time in use since `before`, from `cpu_ticks`, that other virtual machines took."""
+    user, nice, system, _, _, irq, softirq, steal, *_ = (b - a for a, b in zip(before, cpu_ticks(), strict=True))
+    return steal / max(user + nice + system + irq + softirq + steal, 1)
+
+
+def cpu_ticks() -> list[int]:
+    """This machine's CPU time by kind, all CPUs together (proc(5), /proc/stat)."""
+    return [int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
 
 
 def memory_mb(what: str = "VmRSS") -> float:
