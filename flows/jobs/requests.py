@@ -191,6 +191,11 @@ class ScorePlantRequest(Request):
     )
     overlays: bool = Field(default=True, description="Write a heat-map overlay for every flagged image.")
 
+    @property
+    def plant(self) -> str:
+        """What runs and reports call it: the folder's name."""
+        return self.images.expanduser().absolute().name or "plant"
+
 
 class ExportRequest(Request):
     """Write a registered bundle, with its backbone, into a folder that scores anywhere."""

@@ -1,0 +1,77 @@
+"""The flow `score-plant`: new images of all lines in; each line's decisions out, in one process."""
+
+from __future__ import annotations
+
+from prefect import flow, task
+from prefect.logging import get_run_logger
+
+from flows.artifacts import (
+    Cell,
+    ProgressArtifact,
+    artifact_key,
+    figures_table,
+    in_a_run,
+    plain,
+    publish_markdown,
+    publish_table,
+)
+from flows.jobs import score_plant as job
+from flows.jobs.requests import ScorePlantRequest
+from flows.runs import fails_with_a_sentence, queued_for_gpu, storage_trouble, tagged
+from pipeline.settings import load_settings
+
+FLAGGED_OF_A_LINE = 20
+
+
+@flow(name="score-plant", flow_run_name="score plant {request.plant}")
+@fails_with_a_sentence
+def score_plant(request: ScorePlantRequest) -> job.ScorePlantResult:
+    """Wait for the GPU if one is used, score what is new of every line, show what was found."""
+    with tagged(f"plant:{request.plant}"), queued_for_gpu(request.device):
+        result = score(request)
+        warn_of_what_is_missing(result)
+        show(request, result)
+    return result
+
+
+@task(
+    task_run_name="score {request.images}",
+    retries=3,
+    retry_delay_seconds=[5, 30, 120],
+    retry_condition_fn=storage_trouble,
+    persist_result=False,
+)
+def score(request: ScorePlantRequest) -> job.ScorePlantResult:
+    """Score the images. Safe to repeat: what was scored before a failure is in the store and is skipped."""
+    key = artifact_key("progress", "plant", request.plant)
+    return job.run(request, load_settings(), ProgressArtifact(key))
+
+
+def warn_of_what_is_missing(result: job.ScorePlantResult) -> None:
+    """Name what no decision was made on, and bundles that could not be used, in the run's log."""
+    if not in_a_run():
+        return
+    log, summary = get_run_logger(), result.summary
+    for sentence in [*summary.problems, *list(summary.skipped.values())[:20]]:
+        log.warning("%s", sentence)
+    for line in summary.lines:
+        for file in line.tally.unreadable[:20]:
+            log.warning("no decision on %s: %s", file.path, file.reason)
+
+
+def show(request: ScorePlantRequest, result: job.ScorePlantResult) -> None:
+    """Figures of the whole plant, a table of its lines, and a table of what is flagged, each line's worst first."""
+    plant, summary, figures = request.plant, result.summary, result.figures()
+    counts = {name: value for name, value in figures.items() if not isinstance(value, list)}
+    said = "\n".join(f"- {plain(sentence)}" for sentence in [*figures["problems"], *figures["skipped_folders"]])
+    missing = f"\n\n## What was left out\n\n{said}" if said else ""
+    table = figures_table({name.replace("_", " "): value for name, value in counts.items()})
+    publish_markdown(artifact_key("plant", plant), f"{table}{missing}", f"Scores of {len(summary.lines)} lines")
+    publish_table(artifact_key("plant", plant, "lines"), figures["lines"], "The lines, each at its bundle")
+    flagged: list[dict[str, Cell]] = [
+        {"line": line.live.line, "image": image.label, "score": image.score, "decision": image.decision}
+        for line in summary.lines
+        for image in line.tally.flagged()[:FLAGGED_OF_A_LINE]
+    ]
+    if flagged:
+        publish_table(artifact_key("plant", plant, "flagged"), flagged, "Flagged images, each line's worst first")
