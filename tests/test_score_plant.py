@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,13 @@ from typer.testing import CliRunner
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import resolve_device
 from deploy.results.store import ResultStore, RunStatus
-from deploy.scoring.plant import PlantSummary, score_plant
+from deploy.scoring.plant import score_plant
+from deploy.scoring.plant_summary import PlantSummary
 from deploy.scoring.records import FileStatus, ScoringProgress
+from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.plant_folder import PlantFolder
+from deploy.scoring.sources.source import SourceItem
+from deploy.scoring.sources.watch import WatchedFolder
 from flows.cli import app
 from pipeline.errors import ConfigError
 from tests.plant_parts import (
@@ -45,7 +49,7 @@ class PlantFixture:
             line = (PILL, CAPS, CORKS)[seed % 3]
             write_image(self.images / line / "shift" / f"{seed}.png", brightness=20 * (seed + 1), seed=seed)
 
-    def add(self, line: str, version: str, *, scale: float, promote: bool = True) -> Path:
+    def add(self, line: str, version: str, *, scale: float = 1 / 255, promote: bool = True) -> Path:
         draft = later_draft(self.registry, version, int(version.removeprefix("v")), line)
         bundle = self.registry.add(draft, {**bundle_files(), "head.onnx": head_graph(scale=scale)})
         if promote:
@@ -53,8 +57,8 @@ class PlantFixture:
         return bundle.path
 
     def score(self, store: ResultStore, **options) -> PlantSummary:
-        options = {"workers": 2, **options}
-        return score_plant(self.images, self.registry, store, resolve_device("cpu"), **options)
+        options = {"source": FolderSource(self.images), "workers": 2, **options}
+        return score_plant(registry=self.registry, store=store, device=resolve_device("cpu"), **options)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,15 @@ def plant(written: PlantFixture, tmp_path: Path) -> PlantFixture:
     copy.root = shutil.copytree(written.root, tmp_path / "plant")
     copy.images, copy.registry = copy.root / "images", Registry(copy.root / "home")
     return copy
+
+
+@pytest.fixture
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is looked at now and then is looked at all the time."""
+    monkeypatch.setattr("deploy.scoring.reporting._PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("deploy.scoring.live_lines._LIST_SECONDS", 0.0)
+    monkeypatch.setattr("deploy.scoring.live_lines._LIST_SHARE", 1.0)
+    monkeypatch.setattr("deploy.scoring.sources.watch._POLL_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -165,6 +178,80 @@ def test_a_damaged_promotion_is_said_and_the_old_bundle_goes_on(
     assert summary.count(FileStatus.SCORED) == 22
 
 
+class Meanwhile(FolderSource):
+    """A folder on whose way things happen, each just before an image is given."""
+
+    def __init__(self, folder: Path, happens: dict[str, Callable[[], object]]) -> None:
+        super().__init__(folder)
+        self.happens = happens
+
+    def items(self) -> Iterator[SourceItem]:
+        for item in super().items():
+            self.happens.get(item.name, lambda: None)()
+            yield item
+
+
+def test_a_line_registered_or_made_live_meanwhile_is_scored(
+    plant: PlantFixture, store: ResultStore, restless: None
+) -> None:
+    plant.add("idle", "v1", promote=False)
+    for number in range(6):
+        write_image(plant.images / "idle" / f"{number}.png", brightness=50, seed=number)
+        write_image(plant.images / "zips" / f"{number}.png", brightness=50, seed=number)
+    happens = {
+        "idle/2.png": lambda: plant.registry.promote("idle", "v1"),
+        "zips/3.png": lambda: plant.add("zips", "v1"),
+    }
+    told: list[ScoringProgress] = []
+    summary = plant.score(store, source=Meanwhile(plant.images, happens), on_progress=told.append, total=24)
+    scored = {line.live.line: line.tally.done for line in summary.lines}
+    assert scored == {PILL: 4, CAPS: 4, CORKS: 4, "idle": 4, "zips": 2}  # the registry is looked at after an image
+    assert summary.skipped_images == 2 + 4
+    assert summary.skipped == {
+        line: f"images of {line} came before it could be used: score the folder again" for line in ("idle", "zips")
+    }
+    assert (told[-1].done, told[-1].total) == (18, 18)
+    assert plant.score(store).count(FileStatus.SCORED) == 6
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_watched_plant_takes_what_comes(
+    plant: PlantFixture, store: ResultStore, restless: None, batch_size: int
+) -> None:
+    source = WatchedFolder(plant.images, settle_seconds=0.02)
+
+    def day() -> Generator[None, ScoringProgress, None]:
+        told = yield
+        while told.done < 12:
+            told = yield
+        for name in ("zips/cam1/1.png", "zips/2.png", "lost/3.png"):
+            write_image(plant.images / name, brightness=50, seed=len(name))
+        while sum("no registered line for the folder" in remark for remark in told.remarks) < 2:
+            told = yield
+        plant.add("zips", "v1", promote=False)
+        while not any("zips is skipped: expected a live version" in remark for remark in told.remarks):
+            told = yield
+        plant.registry.promote("zips", "v1")
+        while told.done < 14:
+            told = yield
+        plant.add(PILL, "v2", scale=0.25 / 255)
+        write_image(plant.images / PILL / "later.png", brightness=200, seed=99)
+        while told.done < 15:
+            told = yield
+        source.stop()
+        while True:
+            yield
+
+    steps = day()
+    next(steps)
+    summary = plant.score(store, source=source, on_progress=steps.send, batch_size=batch_size)
+    found = [(line.live.line, line.version, line.tally.done) for line in summary.lines]
+    assert sorted(found) == [(CAPS, "v1", 4), (CORKS, "v1", 4), (PILL, "v1", 4), (PILL, "v2", 1), ("zips", "v1", 2)]
+    assert (summary.count(FileStatus.SCORED), len(store.query())) == (15, 15)
+    assert (set(summary.skipped), summary.skipped_images) == ({"lost"}, 1)
+    assert {run.status for run in store.runs()} == {RunStatus.FINISHED}
+
+
 def test_folders_without_a_line_are_named_once_and_counted(plant: PlantFixture, store: ResultStore) -> None:
     for name in ("bottling/lids/a/1.png", "bottling/lids/b/2.png", "strange/3.png", "4.png", "bottling/5.png"):
         write_image(plant.images / name, brightness=50, seed=len(name))
@@ -180,8 +267,11 @@ def test_folders_without_a_line_are_named_once_and_counted(plant: PlantFixture, 
 def test_the_longest_line_that_fits_counts(tmp_path: Path) -> None:
     for name in ("a/x.png", "a/b/x.png", "a/b/c/x.png", "ab/x.png"):
         write_image(tmp_path / name, brightness=1)
-    items = list(PlantFolder(tmp_path, ["a", "a/b"]).items())
-    assert [(item.line, item.place) for item in items] == [("a/b", "a/b"), ("a/b", "a/b"), ("a", "a"), (None, "ab")]
+    plant = PlantFolder(FolderSource(tmp_path))
+    plant.know(frozenset({"a", "a/b"}))
+    found = [(item.line, plant.find(item.folder)) for item in plant.items() if item is not None]
+    assert [line for line, _ in found] == ["a/b", "a/b", "a", None]
+    assert [place for _, (_, place) in found] == ["a/b", "a/b", "a", "ab"]
 
 
 def test_someone_ends_the_run(plant: PlantFixture, store: ResultStore) -> None:

@@ -123,6 +123,18 @@ def test_a_renamed_file_is_taken_at_once(tmp_path):
     assert watching.poll(1) == ["b.png"]
 
 
+def test_a_folders_files_are_given_again_on_demand(tmp_path):
+    watching = Watching(tmp_path)
+    for name in ("a/1.png", "a/b/2.png", "3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    assert watching.poll() == []
+    assert len(watching.poll(1)) == 3
+    assert watching.poll(90) == []
+    watching.source.again({"a"})
+    assert watching.poll(1) == ["a/1.png"], "files of other folders, and of those below, stay taken"
+
+
 def test_files_and_folders_come_and_go(tmp_path):
     watching = Watching(tmp_path, leave_out=tmp_path / "overlays")
     for name in ("late/deep/2.png", "late/1.png", "overlays/x.png", "gone.png", ".hidden/3.png", "empty.png"):

@@ -109,6 +109,7 @@ def score_plant(
     device: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(DeviceName)} (default: LINEWISE_DEVICE, else auto).")
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on with the lines' new files until Ctrl-C.")] = False,
     workers: Annotated[int | None, typer.Option(help="Scoring threads (default: one per core).")] = None,
     overlays: Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")] = True,
     json_path: JsonOption = None,
@@ -116,11 +117,17 @@ def score_plant(
 ) -> None:
     """Score all lines of a plant in one process: FOLDER/LINE/**, each line with its live bundle; rows in the store.
 
-    A bundle that is promoted meanwhile is taken up between two images. Ends with 1 when some files got no decision, or
-    a promoted bundle could not be used; all others are scored and kept.
+    A bundle that is registered or promoted meanwhile is taken up between two images. Ends with 1 when some files got no
+    decision, or a promoted bundle could not be used; all others are scored and kept. A watched folder goes on until
+    Ctrl-C or SIGTERM.
     """
     request = build_request(
-        ScorePlantRequest, images=folder, device=device or load_settings().device, workers=workers, overlays=overlays
+        ScorePlantRequest,
+        images=folder,
+        watch=watch,
+        device=device or load_settings().device,
+        workers=workers,
+        overlays=overlays,
     )
     figures = run_job("score_plant", request, prefect=prefect).figures()
     write_json(json_path, figures)

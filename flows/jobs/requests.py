@@ -183,6 +183,10 @@ class ScorePlantRequest(Request):
     """Score a folder of lines, each with its live bundle, in one process."""
 
     images: Path = Field(description="Folder with a folder of images for each line, under the line's name.")
+    watch: bool = Field(
+        default=False,
+        description="Go on with new files, and with lines that are registered, until the run is stopped.",
+    )
     device: DeviceName = Field(
         default=DeviceName.AUTO, description="Where to run; a device that is not there is an error, never a fallback."
     )

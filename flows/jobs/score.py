@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,7 +100,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             workers=request.workers or settings.workers,
             batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
             overlays=overlays,
-            on_progress=lambda progress: on_progress(scoring_step("score", progress, pace, source.remarks)),
+            on_progress=lambda progress: on_progress(scoring_step("score", progress, pace)),
             on_result=keep,
             total=total,
         )
@@ -151,7 +150,7 @@ def find_deployment(request: ScoreRequest, settings: Settings) -> Deployment:
     return deployment
 
 
-def scoring_step(stage: str, progress: ScoringProgress, pace: Pace, remarks: Sequence[str] = ()) -> Progress:
+def scoring_step(stage: str, progress: ScoringProgress, pace: Pace) -> Progress:
     """What a job tells of how far scoring is."""
     rate = pace.tell(progress.seconds, progress.done)
     left = (progress.total - progress.done) / rate if progress.total is not None and rate > 0 else None
@@ -161,7 +160,7 @@ def scoring_step(stage: str, progress: ScoringProgress, pace: Pace, remarks: Seq
         total=progress.total,
         figures={"images/s": rate, "flagged": progress.flagged, "unreadable": progress.unreadable},
         seconds_left=None if left is None else max(left, 0.0),  # a video's header knows its length only about
-        remark=" ".join(remarks),
+        remark=" ".join(progress.remarks),
     )
 
 
