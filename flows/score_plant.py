@@ -62,11 +62,14 @@ def warn_of_what_is_missing(result: job.ScorePlantResult) -> None:
 def show(request: ScorePlantRequest, result: job.ScorePlantResult) -> None:
     """Figures of the whole plant, a table of its lines, and a table of what is flagged, each line's worst first."""
     plant, summary, figures = request.plant, result.summary, result.figures()
-    counts = {name: value for name, value in figures.items() if not isinstance(value, list)}
+    counts = {name: value for name, value in figures.items() if name != "report" and not isinstance(value, list)}
     said = "\n".join(f"- {plain(sentence)}" for sentence in [*figures["problems"], *figures["skipped_folders"]])
     missing = f"\n\n## What was left out\n\n{said}" if said else ""
     table = figures_table({name.replace("_", " "): value for name, value in counts.items()})
-    publish_markdown(artifact_key("plant", plant), f"{table}{missing}", f"Scores of {len(summary.lines)} lines")
+    pages = f"The whole report: {plain(figures['report'])} (on the worker's machine)."
+    publish_markdown(
+        artifact_key("plant", plant), f"{table}{missing}\n\n{pages}", f"Scores of {len(summary.lines)} lines"
+    )
     publish_table(artifact_key("plant", plant, "lines"), figures["lines"], "The lines, each at its bundle")
     flagged: list[dict[str, Cell]] = [
         {"line": line.live.line, "image": image.label, "score": image.score, "decision": image.decision}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from typer.testing import CliRunner
@@ -21,7 +25,11 @@ from deploy.scoring.sources.plant_folder import PlantFolder
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.cli import app
+from flows.jobs import score_plant as job
+from flows.jobs.progress import Progress
+from flows.jobs.requests import ScorePlantRequest
 from pipeline.errors import ConfigError
+from pipeline.settings import DeviceName, load_settings
 from tests.plant_parts import (
     bundle_files,
     head_graph,
@@ -31,6 +39,7 @@ from tests.plant_parts import (
     write_image,
     write_plant,
 )
+from tests.report_parts import Page
 
 PILL, CAPS, CORKS = "mvtec/pill", "bottling/caps", "corks"
 SCALES = {PILL: 1 / 255, CAPS: 0.5 / 255, CORKS: 1 / 255}
@@ -288,10 +297,17 @@ def test_someone_ends_the_run(plant: PlantFixture, store: ResultStore) -> None:
         plant.score(store, workers=0)
 
 
-def test_the_command(plant: PlantFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def home(plant: PlantFixture, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The plant's home, in use."""
     monkeypatch.setenv("LINEWISE_HOME", str(plant.root / "home"))
     monkeypatch.delenv("LINEWISE_DATABASE_URL", raising=False)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    return plant.root / "home"
+
+
+def test_the_command(plant: PlantFixture, home: Path) -> None:
     write_image(plant.images / "strange" / "1.png", brightness=9)
     arguments = ["score-plant", str(plant.images), "--device", "cpu", "--workers", "1"]
     done = CliRunner().invoke(app, [*arguments, "--json", "-"])
@@ -300,8 +316,46 @@ def test_the_command(plant: PlantFixture, monkeypatch: pytest.MonkeyPatch) -> No
     assert {row["line"]: row["images"] for row in figures["lines"]} == {PILL: 4, CAPS: 4, CORKS: 4}
     assert (figures["images"], figures["skipped_images"]) == (12, 1)
     assert "no registered line for the folder strange" in done.stderr
+    assert Path(figures["report"]).is_relative_to(home / "plant-reports")
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 0
     assert "bottling/caps" in shown.stdout
+    assert "nothing new: 12 images were scored before, " in shown.stdout
+    assert len(list((home / "plant-reports").glob("*/report.html"))) == 2
     nothing = CliRunner().invoke(app, ["score-plant", str(plant.images / "strange"), "--device", "cpu"])
     assert "expected images in folders that are named as registered lines" in str(nothing.exception)
+
+
+def test_a_watched_plant_ends_with_a_signal_and_has_a_page_of_all_lines(
+    plant: PlantFixture, home: Path, restless: None
+) -> None:
+    (plant.images / CAPS / "torn.png").write_bytes(b"no image")
+    request = ScorePlantRequest(
+        images=plant.images, watch=True, device=DeviceName.CPU, workers=2, report=plant.root / "out" / "day 1.html"
+    )
+
+    signals = [signal.SIGTERM]
+
+    def end_when_all_is_done(progress: Progress) -> None:
+        if progress.done == 13 and signals:
+            os.kill(os.getpid(), signals.pop())
+
+    result = job.run(request, load_settings(), end_when_all_is_done)
+    assert result.report == request.report
+    page = Page(result.report)
+    links = [unquote(link["href"] or "") for link in page.all("a") if link["href"] != "#main"]
+    lines = [f"day 1_lines/{name}/v1.html" for name in ("bottling%2Fcaps", "corks", "mvtec%2Fpill")]
+    assert links == lines * 2, "in the table, and above the histograms"
+    assert "bottling/caps v1 5 0 0 4 0.0% 1 0" in page.text
+    assert "! UNREADABLE 1 files, listed in their line's report" in page.text
+    assert [chart["aria-label"] for chart in page.all("div") if chart.get("class") == "chart"][1:] == [
+        "Histogram of 4 image scores: 1 pass, 1 review, 2 reject. REJECT ≥ 0.6.",
+        "Histogram of 4 image scores: 2 pass, 1 review, 1 reject. REJECT ≥ 0.6.",
+    ]
+    assert not page.all("script")
+    assert not re.search(r"https?:", page.source)
+    caps, corks, _ = (Page(result.report.parent / link) for link in lines)
+    assert "torn.png" in caps.text
+    cards = [tag for tag in corks.all("li") if "data-score" in tag]
+    assert [card["data-decision"] for card in cards] == ["REJECT", "REJECT", "REVIEW"]
+    assert len([tag for tag in corks.all("img") if tag.get("class") == "heat"]) == 3 + 1  # and the large view's

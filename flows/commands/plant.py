@@ -111,6 +111,7 @@ def score_plant(
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on with the lines' new files until Ctrl-C.")] = False,
     workers: Annotated[int | None, typer.Option(help="Scoring threads (default: one per core).")] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML report to write (default: one in the home).")] = None,
     overlays: Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")] = True,
     json_path: JsonOption = None,
     prefect: PrefectOption = False,
@@ -127,6 +128,7 @@ def score_plant(
         watch=watch,
         device=device or load_settings().device,
         workers=workers,
+        report=report,
         overlays=overlays,
     )
     figures = run_job("score_plant", request, prefect=prefect).figures()

@@ -81,7 +81,8 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD])
 
     gallery, started_at, pace = Gallery(), datetime.now(UTC), Pace()
-    report, json_path, csv_path = output_paths(request, settings, bundle.manifest.line, started_at)
+    reports = settings.below_home("reports", bundle.manifest.line)
+    report, json_path, csv_path = output_paths(request, reports, started_at)
     pictures = Pictures(gallery, bundle)
     with RowSpool() as rows, ResultStore(settings.database) as store, ended_by_signals(source):
 
@@ -123,7 +124,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             started_at=started_at,
             seconds=summary.seconds,
             device=resolved.note,
-            images_per_second=summary.images_per_second,
+            images_per_second=summary.images_per_second if summary.scored else None,
             source=request.images,
             scores=summary.scores,
             gallery=result.gallery,
@@ -133,7 +134,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             notes=[*_notes(summary), *source.remarks],
         ),
     )
-    drop_old_reports(settings, bundle.manifest.line)
+    drop_old_reports(reports, settings.keep_reports)
     return result
 
 
