@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from deploy.bundles.registry import Registry  # noqa: E402
 from deploy.engine.runtime import Device  # noqa: E402
 from deploy.scoring.sources.address import StreamAddress  # noqa: E402
 from flows import artifacts, bootstrap, runs  # noqa: E402
+from flows.commands.console import FLOWS  # noqa: E402
 from flows.evaluation.outputs import require_writable, rows_as_json  # noqa: E402
 from flows.jobs.progress import Progress  # noqa: E402
 from flows.jobs.requests import (  # noqa: E402
@@ -91,6 +93,11 @@ def test_deployments_are_those_of_the_file():
         for parameters in [deployment.get("parameters", {})]:
             if parameters:
                 loaded.validate_parameters(parameters)
+
+
+def test_every_command_finds_its_flow():
+    for job, function in FLOWS.items():
+        assert isinstance(getattr(import_module(f"flows.{job}"), function), prefect.Flow)
 
 
 @pytest.mark.parametrize("name", ["docker/compose.yaml", "kubernetes/linewise.yaml"])

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -26,6 +27,7 @@ from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.cli import app
 from flows.jobs import score_plant as job
+from flows.jobs.plant_reports import write_pages
 from flows.jobs.progress import Progress
 from flows.jobs.requests import ScorePlantRequest
 from pipeline.errors import ConfigError
@@ -90,6 +92,7 @@ def restless(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.scoring.live_lines._LIST_SECONDS", 0.0)
     monkeypatch.setattr("deploy.scoring.live_lines._LIST_SHARE", 1.0)
     monkeypatch.setattr("deploy.scoring.sources.watch._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("deploy.scoring.sink._COMMIT_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -247,6 +250,10 @@ def test_a_watched_plant_takes_what_comes(
         write_image(plant.images / PILL / "later.png", brightness=200, seed=99)
         while told.done < 15:
             told = yield
+        plant.registry.roll_back(PILL)
+        write_image(plant.images / PILL / "last.png", brightness=200, seed=98)
+        while told.done < 16:
+            told = yield
         source.stop()
         while True:
             yield
@@ -255,10 +262,18 @@ def test_a_watched_plant_takes_what_comes(
     next(steps)
     summary = plant.score(store, source=source, on_progress=steps.send, batch_size=batch_size)
     found = [(line.live.line, line.version, line.tally.done) for line in summary.lines]
-    assert sorted(found) == [(CAPS, "v1", 4), (CORKS, "v1", 4), (PILL, "v1", 4), (PILL, "v2", 1), ("zips", "v1", 2)]
-    assert (summary.count(FileStatus.SCORED), len(store.query())) == (15, 15)
+    pills = [(PILL, "v1", 4), (PILL, "v2", 1), (PILL, "v1", 1)]
+    assert sorted(found) == sorted([(CAPS, "v1", 4), (CORKS, "v1", 4), *pills, ("zips", "v1", 2)])
+    assert (summary.count(FileStatus.SCORED), len(store.query())) == (16, 16)
     assert (set(summary.skipped), summary.skipped_images) == ({"lost"}, 1)
     assert {run.status for run in store.runs()} == {RunStatus.FINISHED}
+
+    about = {"name": "a", "source": "a", "device": "cpu", "started_at": datetime.now(UTC), "workers": 1}
+    write_pages(plant.root / "a.html", summary, remarks=source.remarks, **about)
+    pages = plant.root / "a_lines" / "mvtec%2Fpill"
+    told = ["✓ PASS 2", "✓ PASS 1", "✓ PASS 0"]
+    for want, name in zip(told, ("v1.html", "v2.html", "v1 (2).html"), strict=True):
+        assert want in Page(pages / name).text
 
 
 def test_folders_without_a_line_are_named_once_and_counted(plant: PlantFixture, store: ResultStore) -> None:

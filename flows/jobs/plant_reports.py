@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -17,7 +18,7 @@ from flows.jobs.score_outputs import make_folder_of
 from flows.jobs.score_pictures import Pictures
 from pipeline.calibration import Decision
 
-SHOWN_OF_A_LINE = 12
+SHOWN_OF_A_LINE = 8
 """Flagged images on a line's own page. They are drawn from the overlays on disk, which costs a plant of many lines less
 than keeping pictures of every line in memory while it is scored."""
 SUPPORT_THUMBNAILS = 16
@@ -51,9 +52,8 @@ def write_pages(
         BundleError: a bundle's files were changed since it was opened.
     """
 
-    def write(line: LineScoring) -> PlantLine:
+    def write(line: LineScoring, page: str) -> PlantLine:
         manifest, tally = line.live.bundle.manifest, line.tally
-        page = f"{path.stem}_lines/{slug(manifest.line)}/{manifest.version}.html"
         before = tally.files[FileStatus.SKIPPED]
         noted = [f"{before} of {tally.done} images had a score of this bundle already."] if before else []
         make_folder_of(path.parent / page)
@@ -84,8 +84,9 @@ def write_pages(
             report=page,
         )
 
+    scored = sorted(summary.lines, key=lambda line: line.live.line)
     with ThreadPoolExecutor(workers, thread_name_prefix="linewise-pages") as pool:
-        lines = list(pool.map(write, sorted(summary.lines, key=lambda line: line.live.line)))
+        lines = list(pool.map(write, scored, _page_names(path.stem, scored)))
     skipped = f"{summary.skipped_images} images lie in folders without a usable line, see below."
     write_plant_report(
         path,
@@ -102,6 +103,17 @@ def write_pages(
             notes=[*([skipped] if summary.skipped_images else []), *remarks],
         ),
     )
+
+
+def _page_names(stem: str, lines: Sequence[LineScoring]) -> list[str]:
+    """A page for each; a bundle that was rolled back to on the way has one for each time."""
+    names: list[str] = []
+    times: Counter[str] = Counter()
+    for line in lines:
+        name = f"{stem}_lines/{slug(line.live.line)}/{line.version}"
+        times[name] += 1
+        names.append(f"{name}.html" if times[name] == 1 else f"{name} ({times[name]}).html")
+    return names
 
 
 def _gallery(line: LineScoring) -> list[GalleryItem]:
