@@ -20,7 +20,10 @@ from flows.jobs.requests import ScorePlantRequest
 from flows.runs import fails_with_a_sentence, queued_for_gpu, storage_trouble, tagged
 from pipeline.settings import load_settings
 
-FLAGGED_OF_A_LINE = 20
+MAX_FLAGGED = 200
+"""How many flagged images a table names, each line's worst."""
+MAX_SENTENCES = 20
+"""How many folders are named that no usable line belongs to, and unreadable files of a line."""
 
 
 @flow(name="score-plant", flow_run_name="score plant {request.plant}")
@@ -52,10 +55,10 @@ def warn_of_what_is_missing(result: job.ScorePlantResult) -> None:
     if not in_a_run():
         return
     log, summary = get_run_logger(), result.summary
-    for sentence in [*summary.problems, *list(summary.skipped.values())[:20]]:
+    for sentence in [*summary.problems, *list(summary.skipped.values())[:MAX_SENTENCES]]:
         log.warning("%s", sentence)
     for line in summary.lines:
-        for file in line.tally.unreadable[:20]:
+        for file in line.tally.unreadable[:MAX_SENTENCES]:
             log.warning("no decision on %s: %s", file.path, file.reason)
 
 
@@ -63,7 +66,8 @@ def show(request: ScorePlantRequest, result: job.ScorePlantResult) -> None:
     """Figures of the whole plant, a table of its lines, and a table of what is flagged, each line's worst first."""
     plant, summary, figures = request.plant, result.summary, result.figures()
     counts = {name: value for name, value in figures.items() if name != "report" and not isinstance(value, list)}
-    said = "\n".join(f"- {plain(sentence)}" for sentence in [*figures["problems"], *figures["skipped_folders"]])
+    sentences = [*figures["problems"], *figures["skipped_folders"][:MAX_SENTENCES]]
+    said = "\n".join(f"- {plain(sentence)}" for sentence in sentences)
     missing = f"\n\n## What was left out\n\n{said}" if said else ""
     table = figures_table({name.replace("_", " "): value for name, value in counts.items()})
     pages = f"The whole report: {plain(figures['report'])} (on the worker's machine)."
@@ -71,10 +75,11 @@ def show(request: ScorePlantRequest, result: job.ScorePlantResult) -> None:
         artifact_key("plant", plant), f"{table}{missing}\n\n{pages}", f"Scores of {len(summary.lines)} lines"
     )
     publish_table(artifact_key("plant", plant, "lines"), figures["lines"], "The lines, each at its bundle")
+    of_each = max(1, MAX_FLAGGED // max(1, len(summary.lines)))
     flagged: list[dict[str, Cell]] = [
         {"line": line.live.line, "image": image.label, "score": image.score, "decision": image.decision}
         for line in summary.lines
-        for image in line.tally.flagged()[:FLAGGED_OF_A_LINE]
+        for image in line.tally.flagged()[:of_each]
     ]
     if flagged:
         publish_table(artifact_key("plant", plant, "flagged"), flagged, "Flagged images, each line's worst first")

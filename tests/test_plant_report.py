@@ -72,6 +72,7 @@ def test_hostile_names_stay_text_and_nothing_loads(tmp_path: Path) -> None:
 
 
 def test_a_plant_where_nothing_came_has_a_page(tmp_path: Path) -> None:
-    page = written(tmp_path, replace(REPORT, images_per_second=None))
+    page = written(tmp_path, replace(REPORT, images_per_second=None, left_out=["none is live"] * 203))
+    assert "3 more are not listed here." in page.text
     assert "No image of a registered line came." in page.text
     assert "images/s" not in page.text

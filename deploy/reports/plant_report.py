@@ -15,6 +15,8 @@ from deploy.reports.histogram import Histogram, histogram
 from deploy.reports.page import duration, write_page
 from pipeline.calibration import Decision, Threshold
 
+MAX_LEFT_OUT = 200
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlantLine:
@@ -108,6 +110,7 @@ def write_plant_report(path: Path, data: PlantReport) -> None:
             "counts": {decision: sum(line.counts[decision] for line in data.lines) for decision in decisions},
             "unreadable": sum(line.unreadable for line in data.lines),
             "duration": duration(data.seconds),
+            "max_left_out": MAX_LEFT_OUT,
             "linewise_version": linewise_version(),
         },
     )

@@ -33,6 +33,8 @@ from deploy.scoring.worker import ScoringWorker
 from pipeline.errors import ConfigError, LinewiseError
 from pipeline.imaging.images import DEFAULT_LIMITS
 
+_TOLD = 10  # folders that are named while a run goes on; its end names all of them
+
 
 def score_plant(
     source: FolderSource | WatchedFolder,
@@ -159,7 +161,9 @@ class _PlantRun:
     def _use_the_pause(self) -> None:
         """A watched folder has nothing more: take up lines that became usable, and say which did not."""
         self.passed_over.take_up(lambda line: line in self.current or self.lines.is_untried(line))
-        left_out = self.passed_over.sentences(self.unusable).values()
+        left_out = list(self.passed_over.sentences(self.unusable).values())
+        if len(left_out) > _TOLD:
+            left_out[_TOLD:] = [f"{len(left_out) - _TOLD} more folders are left out."]
         self.remarks[:] = [*self.source.remarks, *left_out, *self.lines.problems]
 
     def _line_of(self, item: PlantItem) -> LineScoring | None:
