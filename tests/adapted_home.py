@@ -23,9 +23,9 @@ def adapt_in_home(line: Path, home: Path) -> Path:
     """Register a bundle of a line's images in a home folder; return the folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LINEWISE_HOME", str(home))
-        result = adapt_job.run(AdaptRequest(line=LINE, images=line, size=SIZE, good=3, defects=2), load_settings())
+        result = adapt_job.run(AdaptRequest(line=LINE, images=line, size=SIZE, good=2, defects=2), load_settings())
     assert result.live
-    assert (result.good, result.defects) == (3, 2)
+    assert (result.good, result.defects) == (2, 2)
     return home
 
 

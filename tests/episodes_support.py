@@ -22,9 +22,8 @@ SPEC = BackboneSpec(
         FeatureLevel(stride=16, channels=12, height=4, width=4),
     ),
     groups=(
-        FeatureGroup(name="a", level=0, start=0, stop=4),
-        FeatureGroup(name="b", level=0, start=4, stop=10),
-        FeatureGroup(name="c", level=1, start=0, stop=12),
+        FeatureGroup(name="a", level=0, start=0, stop=10),
+        FeatureGroup(name="b", level=1, start=0, stop=12),
     ),
     fingerprint="random",
 )

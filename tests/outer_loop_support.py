@@ -16,7 +16,7 @@ from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
 from tests.episodes_support import SPEC, ToyLine
 
 META = [name for name, entry in LEARNERS.items() if entry.is_meta]
-STEPS = 4
+STEPS = 3
 
 
 def fresh(name: str) -> TaskLearner:

@@ -26,6 +26,7 @@ from model_zoo.separation import overlaps, separation
 from model_zoo.whitening import Whitening
 from pipeline.calibration import calibrate
 from pipeline.episodes import QuerySet, SupportSet
+from pipeline.features import FeatureGroup
 from pipeline.imaging.images import read_native
 from pipeline.metrics import aupro, image_auroc
 from pipeline.product_lines.lines import load_line
@@ -62,7 +63,8 @@ def test_overlap_is_aupro_of_one_region_against_good_images():
 
 def test_whitened_good_patches_have_unit_covariance_group_by_group():
     support = ToyLine(3).support(k=4, a=3)
-    groups = level_groups(SPEC)
+    shared = (FeatureGroup(name="a", level=0, start=0, stop=4), FeatureGroup(name="b", level=0, start=4, stop=10))
+    groups = level_groups(replace(SPEC, groups=(*shared, SPEC.groups[-1])))
     seen = Whitening(support, groups).of_support(support)
     patches = torch.cat([seen.good[0], seen.augmented[0].flatten(0, 1)]).transpose(0, 1).flatten(1)
     raw = torch.cat([support.good[0], support.augmented[0].flatten(0, 1)]).transpose(0, 1).flatten(1)
@@ -144,7 +146,7 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_chosen_size_and_its_evidence_stand_in_the_card(tmp_path: Path, small_sizes: None):
     settings = load_settings(tmp_path / "home")
-    images = write_line(tmp_path, 2, good=4, test_good=0, defects=4, size=160)
+    images = write_line(tmp_path, 2, good=2, test_good=0, defects=4, size=160)
     manifest = adapt.run(AdaptRequest(line="chosen", images=images), settings).bundle.manifest
     (size,) = manifest.choices
     assert set(size.evidence) == {"64 px", "128 px"}
@@ -166,7 +168,7 @@ def test_the_chosen_size_and_its_evidence_stand_in_the_card(tmp_path: Path, smal
 
 def test_an_asked_for_size_is_kept(tmp_path: Path):
     settings = load_settings(tmp_path / "home")
-    images = write_line(tmp_path, 2, good=3, test_good=0, defects=1, size=96)
+    images = write_line(tmp_path, 2, good=2, test_good=0, defects=1, size=96)
     manifest = adapt.run(AdaptRequest(line="asked", images=images, size=64), settings).bundle.manifest
     assert manifest.preprocess.height == 64
     assert manifest.choices == ()

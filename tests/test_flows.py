@@ -193,6 +193,8 @@ def test_export_run_says_what_it_wrote(prefect_api, home, tmp_path):
 def test_new_lines_are_adapted_and_a_bad_one_does_not_stop_them(prefect_api, home, line):
     incoming = home / "incoming"
     shutil.copytree(line, incoming / "fresh")
+    for path in sorted((incoming / "fresh" / "train" / "good").iterdir())[2:]:
+        path.unlink()  # with as many as the other tests use, the head's graph is traced once
     (incoming / "empty").mkdir()
     state = flows.adapt.adapt_new_lines(AdaptNewLinesRequest(size=SIZE), return_state=True)
     assert state.is_failed()

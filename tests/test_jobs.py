@@ -112,7 +112,7 @@ def test_adaptation_registers_a_live_verified_bundle(trained, lines, settings):
             line="caps/7",
             images=new_line(lines),
             size=SIZE,
-            good=3,
+            good=2,
             defects=2,
             learner=LearnerName.HYPERNETWORK,
             meta_model=trained.folder,
@@ -122,16 +122,16 @@ def test_adaptation_registers_a_live_verified_bundle(trained, lines, settings):
     )
     manifest = result.bundle.manifest
     assert result.live
-    assert (len(manifest.support.good), len(manifest.support.defects), manifest.support.masks) == (3, 2, 2)
+    assert (len(manifest.support.good), len(manifest.support.defects), manifest.support.masks) == (2, 2, 2)
     assert manifest.learner.meta_model == trained.model.identifier
     assert manifest.threshold.method == "pooled leave-one-out"
     assert manifest.lineage.training_lines == trained.model.lines
     assert 0 <= manifest.parity.max_score_error < manifest.parity.tolerance
-    assert manifest.parity.images == 5
-    assert len(result.bundle.support_paths) == 3
+    assert manifest.parity.images == 4
+    assert len(result.bundle.support_paths) == 2
     sources = result.bundle.bank_sources()
     assert sources is not None
-    assert sources[:, 0].max() <= 2
+    assert sources[:, 0].max() <= 1
     assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
 
 
@@ -149,7 +149,7 @@ def test_a_shipped_meta_model_is_used_and_gives_way_to_the_bank_where_it_is_wors
         line="fallen",
         images=new_line(lines),
         size=SIZE,
-        good=3,
+        good=2,
         defects=0,
         learner=LearnerName.IN_CONTEXT,
     )
@@ -207,7 +207,7 @@ def test_what_adaptation_refuses(trained, lines, settings, tmp_path):
 
 def test_a_deep_mono_line_is_scored_at_the_white_level_of_its_camera(lines, settings, tmp_path):
     """12-bit pixels in 16-bit files give the features of the same scene in 8 bits."""
-    for index, path in enumerate(sorted((new_line(lines) / "train" / "good").iterdir())[:3]):
+    for index, path in enumerate(sorted((new_line(lines) / "train" / "good").iterdir())[:2]):
         grey = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2GRAY)
         for name, pixels in (("eight", grey), ("twelve", np.minimum(grey.astype(np.uint16) * 16 + 15, 4095))):
             (tmp_path / name / "good").mkdir(parents=True, exist_ok=True)

@@ -87,7 +87,7 @@ def job_request(folder: Path, device: TrainingDevice, processes: int) -> MetaTra
     write_lines(folder / "lines", (1, 2), good=5, test_good=4, defects=6, size=96)
     return MetaTrainRequest(
         lines=folder / "lines",
-        learner=LearnerName.PROTOTYPICAL,
+        learner=LearnerName.HYPERNETWORK,
         size=64,
         iterations=10,
         good=2,
