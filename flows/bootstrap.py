@@ -28,7 +28,7 @@ from flows.runs import GPU_LIMIT
 from pipeline.errors import ConfigError, LinewiseError
 
 WORK_POOL = "linewise"
-DEPLOYMENTS = ("meta-train", "adapt-line", "adapt-new-lines", "export", "score-folder", "evaluate")
+DEPLOYMENTS = ("meta-train", "adapt-line", "adapt-new-lines", "export", "score-folder", "score-plant", "evaluate")
 """Those of `prefect.yaml`, each called like its flow."""
 
 SILENT_RUNS = "linewise: crash silent runs"

@@ -15,7 +15,8 @@ from deploy.bundles.bundle import Bundle
 from deploy.bundles.packs import Deployment
 from deploy.engine.runtime import Scores, ScoringEngine
 from deploy.results.store import ResultStore
-from deploy.scoring.scorer import ScoringSummary, score_folder
+from deploy.scoring.scorer import ImageResult, ScoringSummary, score_folder, score_images
+from deploy.scoring.sources.source import ImageSource
 from tests.plant_parts import write_plant
 
 LINE = "mvtec/pill"
@@ -41,6 +42,12 @@ class Plant:
     def score(self, **options) -> ScoringSummary:
         options = {"workers": 2, **options}
         return score_folder(self.bundle, self.engine, self.images, self.store, **options)
+
+    def score_source(self, source: ImageSource, **options) -> tuple[ScoringSummary, list[ImageResult]]:
+        """Score another source; with every result in its order, unless the caller takes them itself."""
+        seen: list[ImageResult] = []
+        options = {"workers": 2, "on_result": lambda result, _: seen.append(result), **options}
+        return score_images(self.bundle, self.engine, source, self.store, **options), seen
 
 
 class CountingEngine:

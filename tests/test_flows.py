@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ import flows.adapt  # noqa: E402
 import flows.export  # noqa: E402
 import flows.meta_train  # noqa: E402
 import flows.score  # noqa: E402
+import flows.score_plant  # noqa: E402
 from deploy.bundles.registry import Registry  # noqa: E402
 from deploy.engine.runtime import Device  # noqa: E402
 from deploy.scoring.sources.address import StreamAddress  # noqa: E402
 from flows import artifacts, bootstrap, runs  # noqa: E402
+from flows.commands.console import FLOWS  # noqa: E402
 from flows.evaluation.outputs import require_writable, rows_as_json  # noqa: E402
 from flows.jobs.progress import Progress  # noqa: E402
 from flows.jobs.requests import (  # noqa: E402
@@ -31,6 +34,7 @@ from flows.jobs.requests import (  # noqa: E402
     EvaluateRequest,
     ExportRequest,
     LearnerName,
+    ScorePlantRequest,
     ScoreRequest,
 )
 from model_zoo.learner_table import LEARNERS  # noqa: E402
@@ -38,6 +42,7 @@ from pipeline.errors import LineError, StorageError  # noqa: E402
 from pipeline.settings import DeviceName, Settings, load_settings  # noqa: E402
 from pipeline.synthetic.lines import write_line  # noqa: E402
 from tests.adapted_home import LINE, SIZE, adapt_in_home, score_request, take_home  # noqa: E402
+from tests.plant_parts import write_image, write_plant  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +93,11 @@ def test_deployments_are_those_of_the_file():
         for parameters in [deployment.get("parameters", {})]:
             if parameters:
                 loaded.validate_parameters(parameters)
+
+
+def test_every_command_finds_its_flow():
+    for job, function in FLOWS.items():
+        assert isinstance(getattr(import_module(f"flows.{job}"), function), prefect.Flow)
 
 
 @pytest.mark.parametrize("name", ["docker/compose.yaml", "kubernetes/linewise.yaml"])
@@ -143,6 +153,31 @@ def test_scoring_run_is_named_tagged_and_shows_heat_maps(prefect_api, home, line
     assert {"score-line-a-7", "progress-line-a-7"} <= set(found)
     assert "data:image/jpeg;base64," in str(found["score-line-a-7"].data)
     assert found["progress-line-a-7"].data == 100.0
+
+
+def test_a_plants_run_shows_its_lines_and_fails_in_one_sentence(prefect_api, tmp_path, monkeypatch):
+    monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("LINEWISE_DATABASE_URL", raising=False)
+    write_plant(tmp_path / "home", line="caps")
+    images = tmp_path / "Plant_1"
+    for number, name in enumerate(["caps/a.png", "caps/b.png", "lids/c.png"]):
+        write_image(images / name, brightness=250 - 100 * number)
+    request = ScorePlantRequest(images=images, device=DeviceName.CPU, workers=1)
+    state = flows.score_plant.score_plant(request, return_state=True)
+    assert state.is_completed()
+    missing = flows.score_plant.score_plant(ScorePlantRequest(images=tmp_path / "nowhere"), return_state=True)
+    assert missing.is_failed()
+    assert str(missing.message).startswith("expected a folder with a folder of images for each line, got no folder")
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(state.state_details.flow_run_id)
+        found = {a.key: a.data for a in client.read_artifacts(limit=200) if a.flow_run_id == run.id}
+    assert run.name == "score plant Plant_1"
+    assert "plant:Plant_1" in run.tags
+    assert set(found) == {"plant-plant-1", "plant-plant-1-lines", "plant-plant-1-flagged", "progress-plant-plant-1"}
+    (line,) = json.loads(str(found["plant-plant-1-lines"]))
+    assert (line["line"], line["images"], line["reject"], line["pass"]) == ("caps", 2, 1, 0)
+    assert [row["decision"] for row in json.loads(str(found["plant-plant-1-flagged"]))] == ["REJECT", "REVIEW"]
+    assert "no registered line for the folder lids" in str(found["plant-plant-1"])
 
 
 def test_export_run_says_what_it_wrote(prefect_api, home, tmp_path):

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Generator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from typer.testing import CliRunner
@@ -13,11 +18,20 @@ from typer.testing import CliRunner
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import resolve_device
 from deploy.results.store import ResultStore, RunStatus
-from deploy.scoring.plant import PlantSummary, score_plant
+from deploy.scoring.plant import score_plant
+from deploy.scoring.plant_summary import PlantSummary
 from deploy.scoring.records import FileStatus, ScoringProgress
+from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.plant_folder import PlantFolder
+from deploy.scoring.sources.source import SourceItem
+from deploy.scoring.sources.watch import WatchedFolder
 from flows.cli import app
+from flows.jobs import score_plant as job
+from flows.jobs.plant_reports import write_pages
+from flows.jobs.progress import Progress
+from flows.jobs.requests import ScorePlantRequest
 from pipeline.errors import ConfigError
+from pipeline.settings import DeviceName, load_settings
 from tests.plant_parts import (
     bundle_files,
     head_graph,
@@ -27,6 +41,7 @@ from tests.plant_parts import (
     write_image,
     write_plant,
 )
+from tests.report_parts import Page
 
 PILL, CAPS, CORKS = "mvtec/pill", "bottling/caps", "corks"
 SCALES = {PILL: 1 / 255, CAPS: 0.5 / 255, CORKS: 1 / 255}
@@ -45,7 +60,7 @@ class PlantFixture:
             line = (PILL, CAPS, CORKS)[seed % 3]
             write_image(self.images / line / "shift" / f"{seed}.png", brightness=20 * (seed + 1), seed=seed)
 
-    def add(self, line: str, version: str, *, scale: float, promote: bool = True) -> Path:
+    def add(self, line: str, version: str, *, scale: float = 1 / 255, promote: bool = True) -> Path:
         draft = later_draft(self.registry, version, int(version.removeprefix("v")), line)
         bundle = self.registry.add(draft, {**bundle_files(), "head.onnx": head_graph(scale=scale)})
         if promote:
@@ -53,8 +68,8 @@ class PlantFixture:
         return bundle.path
 
     def score(self, store: ResultStore, **options) -> PlantSummary:
-        options = {"workers": 2, **options}
-        return score_plant(self.images, self.registry, store, resolve_device("cpu"), **options)
+        options = {"source": FolderSource(self.images), "workers": 2, **options}
+        return score_plant(registry=self.registry, store=store, device=resolve_device("cpu"), **options)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +83,16 @@ def plant(written: PlantFixture, tmp_path: Path) -> PlantFixture:
     copy.root = shutil.copytree(written.root, tmp_path / "plant")
     copy.images, copy.registry = copy.root / "images", Registry(copy.root / "home")
     return copy
+
+
+@pytest.fixture
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is looked at now and then is looked at all the time."""
+    monkeypatch.setattr("deploy.scoring.reporting._PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("deploy.scoring.live_lines._LIST_SECONDS", 0.0)
+    monkeypatch.setattr("deploy.scoring.live_lines._LIST_SHARE", 1.0)
+    monkeypatch.setattr("deploy.scoring.sources.watch._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("deploy.scoring.sink._COMMIT_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -165,6 +190,92 @@ def test_a_damaged_promotion_is_said_and_the_old_bundle_goes_on(
     assert summary.count(FileStatus.SCORED) == 22
 
 
+class Meanwhile(FolderSource):
+    """A folder on whose way things happen, each just before an image is given."""
+
+    def __init__(self, folder: Path, happens: dict[str, Callable[[], object]]) -> None:
+        super().__init__(folder)
+        self.happens = happens
+
+    def items(self) -> Iterator[SourceItem]:
+        for item in super().items():
+            self.happens.get(item.name, lambda: None)()
+            yield item
+
+
+def test_a_line_registered_or_made_live_meanwhile_is_scored(
+    plant: PlantFixture, store: ResultStore, restless: None
+) -> None:
+    plant.add("idle", "v1", promote=False)
+    for number in range(6):
+        write_image(plant.images / "idle" / f"{number}.png", brightness=50, seed=number)
+        write_image(plant.images / "zips" / f"{number}.png", brightness=50, seed=number)
+    happens = {
+        "idle/2.png": lambda: plant.registry.promote("idle", "v1"),
+        "zips/3.png": lambda: plant.add("zips", "v1"),
+    }
+    told: list[ScoringProgress] = []
+    summary = plant.score(store, source=Meanwhile(plant.images, happens), on_progress=told.append, total=24)
+    scored = {line.live.line: line.tally.done for line in summary.lines}
+    assert scored == {PILL: 4, CAPS: 4, CORKS: 4, "idle": 4, "zips": 2}  # the registry is looked at after an image
+    assert summary.skipped_images == 2 + 4
+    assert summary.skipped == {
+        line: f"images of {line} came before it could be used: score the folder again" for line in ("idle", "zips")
+    }
+    assert (told[-1].done, told[-1].total) == (18, 18)
+    assert plant.score(store).count(FileStatus.SCORED) == 6
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_watched_plant_takes_what_comes(
+    plant: PlantFixture, store: ResultStore, restless: None, batch_size: int
+) -> None:
+    source = WatchedFolder(plant.images, settle_seconds=0.02)
+
+    def day() -> Generator[None, ScoringProgress, None]:
+        told = yield
+        while told.done < 12:
+            told = yield
+        for name in ("zips/cam1/1.png", "zips/2.png", "lost/3.png"):
+            write_image(plant.images / name, brightness=50, seed=len(name))
+        while sum("no registered line for the folder" in remark for remark in told.remarks) < 2:
+            told = yield
+        plant.add("zips", "v1", promote=False)
+        while not any("zips is skipped: expected a live version" in remark for remark in told.remarks):
+            told = yield
+        plant.registry.promote("zips", "v1")
+        while told.done < 14:
+            told = yield
+        plant.add(PILL, "v2", scale=0.25 / 255)
+        write_image(plant.images / PILL / "later.png", brightness=200, seed=99)
+        while told.done < 15:
+            told = yield
+        plant.registry.roll_back(PILL)
+        write_image(plant.images / PILL / "last.png", brightness=200, seed=98)
+        while told.done < 16:
+            told = yield
+        source.stop()
+        while True:
+            yield
+
+    steps = day()
+    next(steps)
+    summary = plant.score(store, source=source, on_progress=steps.send, batch_size=batch_size)
+    found = [(line.live.line, line.version, line.tally.done) for line in summary.lines]
+    pills = [(PILL, "v1", 4), (PILL, "v2", 1), (PILL, "v1", 1)]
+    assert sorted(found) == sorted([(CAPS, "v1", 4), (CORKS, "v1", 4), *pills, ("zips", "v1", 2)])
+    assert (summary.count(FileStatus.SCORED), len(store.query())) == (16, 16)
+    assert (set(summary.skipped), summary.skipped_images) == ({"lost"}, 1)
+    assert {run.status for run in store.runs()} == {RunStatus.FINISHED}
+
+    about = {"name": "a", "source": "a", "device": "cpu", "started_at": datetime.now(UTC), "workers": 1}
+    write_pages(plant.root / "a.html", summary, remarks=source.remarks, **about)
+    pages = plant.root / "a_lines" / "mvtec%2Fpill"
+    told = ["✓ PASS 2", "✓ PASS 1", "✓ PASS 0"]
+    for want, name in zip(told, ("v1.html", "v2.html", "v1 (2).html"), strict=True):
+        assert want in Page(pages / name).text
+
+
 def test_folders_without_a_line_are_named_once_and_counted(plant: PlantFixture, store: ResultStore) -> None:
     for name in ("bottling/lids/a/1.png", "bottling/lids/b/2.png", "strange/3.png", "4.png", "bottling/5.png"):
         write_image(plant.images / name, brightness=50, seed=len(name))
@@ -180,8 +291,11 @@ def test_folders_without_a_line_are_named_once_and_counted(plant: PlantFixture, 
 def test_the_longest_line_that_fits_counts(tmp_path: Path) -> None:
     for name in ("a/x.png", "a/b/x.png", "a/b/c/x.png", "ab/x.png"):
         write_image(tmp_path / name, brightness=1)
-    items = list(PlantFolder(tmp_path, ["a", "a/b"]).items())
-    assert [(item.line, item.place) for item in items] == [("a/b", "a/b"), ("a/b", "a/b"), ("a", "a"), (None, "ab")]
+    plant = PlantFolder(FolderSource(tmp_path))
+    plant.know(frozenset({"a", "a/b"}))
+    found = [(item.line, plant.find(item.folder)) for item in plant.items() if item is not None]
+    assert [line for line, _ in found] == ["a/b", "a/b", "a", None]
+    assert [place for _, (_, place) in found] == ["a/b", "a/b", "a", "ab"]
 
 
 def test_someone_ends_the_run(plant: PlantFixture, store: ResultStore) -> None:
@@ -198,10 +312,17 @@ def test_someone_ends_the_run(plant: PlantFixture, store: ResultStore) -> None:
         plant.score(store, workers=0)
 
 
-def test_the_command(plant: PlantFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def home(plant: PlantFixture, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The plant's home, in use."""
     monkeypatch.setenv("LINEWISE_HOME", str(plant.root / "home"))
     monkeypatch.delenv("LINEWISE_DATABASE_URL", raising=False)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    return plant.root / "home"
+
+
+def test_the_command(plant: PlantFixture, home: Path) -> None:
     write_image(plant.images / "strange" / "1.png", brightness=9)
     arguments = ["score-plant", str(plant.images), "--device", "cpu", "--workers", "1"]
     done = CliRunner().invoke(app, [*arguments, "--json", "-"])
@@ -210,8 +331,46 @@ def test_the_command(plant: PlantFixture, monkeypatch: pytest.MonkeyPatch) -> No
     assert {row["line"]: row["images"] for row in figures["lines"]} == {PILL: 4, CAPS: 4, CORKS: 4}
     assert (figures["images"], figures["skipped_images"]) == (12, 1)
     assert "no registered line for the folder strange" in done.stderr
+    assert Path(figures["report"]).is_relative_to(home / "plant-reports")
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 0
     assert "bottling/caps" in shown.stdout
+    assert "nothing new: 12 images were scored before, " in shown.stdout
+    assert len(list((home / "plant-reports").glob("*/report.html"))) == 2
     nothing = CliRunner().invoke(app, ["score-plant", str(plant.images / "strange"), "--device", "cpu"])
     assert "expected images in folders that are named as registered lines" in str(nothing.exception)
+
+
+def test_a_watched_plant_ends_with_a_signal_and_has_a_page_of_all_lines(
+    plant: PlantFixture, home: Path, restless: None
+) -> None:
+    (plant.images / CAPS / "torn.png").write_bytes(b"no image")
+    request = ScorePlantRequest(
+        images=plant.images, watch=True, device=DeviceName.CPU, workers=2, report=plant.root / "out" / "day 1.html"
+    )
+
+    signals = [signal.SIGTERM]
+
+    def end_when_all_is_done(progress: Progress) -> None:
+        if progress.done == 13 and signals:
+            os.kill(os.getpid(), signals.pop())
+
+    result = job.run(request, load_settings(), end_when_all_is_done)
+    assert result.report == request.report
+    page = Page(result.report)
+    links = [unquote(link["href"] or "") for link in page.all("a") if link["href"] != "#main"]
+    lines = [f"day 1_lines/{name}/v1.html" for name in ("bottling%2Fcaps", "corks", "mvtec%2Fpill")]
+    assert links == lines * 2, "in the table, and above the histograms"
+    assert "bottling/caps v1 5 0 0 4 0.0% 1 0" in page.text
+    assert "! UNREADABLE 1 files, listed in their line's report" in page.text
+    assert [chart["aria-label"] for chart in page.all("div") if chart.get("class") == "chart"][1:] == [
+        "Histogram of 4 image scores: 1 pass, 1 review, 2 reject. REJECT ≥ 0.6.",
+        "Histogram of 4 image scores: 2 pass, 1 review, 1 reject. REJECT ≥ 0.6.",
+    ]
+    assert not page.all("script")
+    assert not re.search(r"https?:", page.source)
+    caps, corks, _ = (Page(result.report.parent / link) for link in lines)
+    assert "torn.png" in caps.text
+    cards = [tag for tag in corks.all("li") if "data-score" in tag]
+    assert [card["data-decision"] for card in cards] == ["REJECT", "REJECT", "REVIEW"]
+    assert len([tag for tag in corks.all("img") if tag.get("class") == "heat"]) == 3 + 1  # and the large view's

@@ -55,6 +55,18 @@ def percent(value: float | None, digits: int = 1) -> str:
     return _MISSING if value is None or math.isnan(value) else f"{value:.{digits}%}"
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it: "0.8 s", "42 s", "3 min 05 s", "2 h 10 min"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("deploy.reports", "templates"),

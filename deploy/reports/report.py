@@ -15,7 +15,7 @@ from deploy.reports.card import card_sections
 from deploy.reports.gallery import Gallery, GalleryItem, build_item
 from deploy.reports.histogram import histogram
 from deploy.reports.overlay import data_uri
-from deploy.reports.page import write_page
+from deploy.reports.page import duration, write_page
 from deploy.reports.rows import ReportRow, write_csv, write_json
 from pipeline.calibration import Decision, Threshold
 from pipeline.imaging.images import UnreadableImage
@@ -44,7 +44,7 @@ class ReportData:
         started_at: of the run, with a time zone.
         seconds: the run took.
         device: where it ran, in words ("cpu, 2 threads", "NVIDIA H100").
-        images_per_second: as measured over the run.
+        images_per_second: as measured over the run; None: nothing was new, or the line was one of many.
         source: the folder that was scored.
         scores: (N,) of every scored image, also those outside the gallery.
         gallery: the images to show, see `Gallery`.
@@ -59,7 +59,7 @@ class ReportData:
     started_at: datetime
     seconds: float
     device: str
-    images_per_second: float
+    images_per_second: float | None
     source: str
     scores: NDArray[np.floating]
     gallery: Sequence[GalleryItem]
@@ -101,7 +101,7 @@ def write_report(path: Path, data: ReportData) -> None:
             "histogram": histogram(scores, threshold),
             "decisions": [Decision.REJECT, Decision.REVIEW, Decision.PASS],
             "card": card_sections(data.manifest),
-            "duration": _duration(data.seconds),
+            "duration": duration(data.seconds),
             "data_uri": data_uri,
             "max_unreadable": MAX_UNREADABLE,
             "max_support": MAX_SUPPORT,
@@ -113,15 +113,3 @@ def _counts(scores: NDArray[np.floating], threshold: Threshold) -> dict[Decision
     reject = int((scores >= threshold.reject).sum())
     review = int((scores >= threshold.review).sum()) - reject
     return {Decision.PASS: len(scores) - reject - review, Decision.REVIEW: review, Decision.REJECT: reject}
-
-
-def _duration(seconds: float) -> str:
-    """A time as people say it: "0.8 s", "42 s", "3 min 05 s", "2 h 10 min"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

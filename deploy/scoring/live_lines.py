@@ -1,8 +1,13 @@
-"""The lines of a plant with what is live for each: opened once, and changed when another bundle is promoted."""
+"""The lines of a plant with what is live for each: opened once, and changed when another bundle is promoted.
+
+Lines may be registered at any time. The registry may lie on a share and hold hundreds of lines: it is listed at most
+once a second, and in at most a fiftieth of the time.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 
 from deploy.bundles.bundle import Bundle
@@ -10,9 +15,12 @@ from deploy.bundles.line_folder import LIVE, slug
 from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import ResolvedDevice, ScoringEngine
-from pipeline.errors import LinewiseError
+from pipeline.errors import LinewiseError, StorageError
 
 log = logging.getLogger(__name__)
+
+_LIST_SECONDS = 1.0
+_LIST_SHARE = 1 / 50
 
 _Stamp = tuple[int, int, int]
 
@@ -44,12 +52,38 @@ class LiveLines:
         self._device = device
         self._engines: dict[tuple[str, str], ScoringEngine] = {}
         self._stamps: dict[str, _Stamp | None] = {}
+        self._names: frozenset[str] = frozenset()
+        self._due = 0.0
         self.problems: list[str] = []
 
     @property
     def engines(self) -> int:
         """How many backbones are open."""
         return len(self._engines)
+
+    def names(self) -> frozenset[str]:
+        """The registered lines, as known a second ago; the same object while nothing is new. No line is forgotten.
+
+        Raises:
+            StorageError: the registry cannot be listed, and never could. Later that is among the `problems`.
+        """
+        if (began := time.monotonic()) >= self._due:
+            try:
+                names = self._names.union(self._registry.lines())
+            except StorageError as error:
+                if not self._names:
+                    raise
+                names = self._names
+                self._say(f"Lines that are new could not be looked for: {error}")
+            if names != self._names:
+                self._names = names
+            now = time.monotonic()
+            self._due = now + max(_LIST_SECONDS, (now - began) / _LIST_SHARE)
+        return self._names
+
+    def is_untried(self, line: str) -> bool:
+        """Whether `open` was never asked for what is live now. Costs one `stat`."""
+        return line not in self._stamps or self._stamp(line) != self._stamps[line]
 
     def open(self, line: str) -> LiveLine:
         """The live bundle of a line, every byte checked, with its head opened.
@@ -58,11 +92,10 @@ class LiveLines:
             ConfigError: no such line, or no version of it is live.
             BundleError: the bundle or its backbone is damaged.
         """
-        stamp = self._stamp(line)  # before reading: a promotion meanwhile is seen later
+        self._stamps[line] = self._stamp(line)  # before reading: a promotion meanwhile is seen later
         bundle = self._registry.live(line)
         opened = LiveLine(line, bundle, self._engine_of(bundle))
         opened.engine.add_head(opened.head, bundle.head_path, bundle.head_sha256)
-        self._stamps[line] = stamp
         return opened
 
     def promoted(self, current: LiveLine) -> LiveLine | None:
@@ -71,19 +104,16 @@ class LiveLines:
         A new bundle that is damaged or cannot be opened is a problem, logged and kept in `problems`; the current one
         goes on, and nothing is tried again before the next promotion.
         """
-        stamp = self._stamp(current.line)
-        if stamp == self._stamps[current.line]:
+        if not self.is_untried(current.line):
             return None
-        self._stamps[current.line] = stamp
+        self._stamps[current.line] = self._stamp(current.line)
         try:
             if self._registry.live_version(current.line) == current.bundle.manifest.version:
                 return None  # rolled back and forth: what is live is open
             return self.open(current.line)
         except LinewiseError as error:
             version = current.bundle.manifest.version
-            problem = f"{current.line}: {error}. Scoring goes on with version {version}, which was live before"
-            self.problems.append(problem)
-            log.error("%s", problem)  # noqa: TRY400 - the sentence says all; a traceback would hide it
+            self._say(f"{current.line}: {error}. Scoring goes on with version {version}, which was live before")
             return None
 
     def close(self, old: LiveLine) -> None:
@@ -97,6 +127,11 @@ class LiveLines:
             deployment = Deployment(bundle, self._registry.backbone(wanted.fingerprint))
             self._engines[key] = ScoringEngine(deployment.backbone, self._device, threads=1)  # one CPU a worker
         return self._engines[key]
+
+    def _say(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+            log.error("%s", problem)
 
     def _stamp(self, line: str) -> _Stamp | None:
         """What changes whenever the pointer is written, which is a new file each time."""

@@ -1,7 +1,8 @@
 """Score a whole plant in one process: images of any lines in, each line's decisions out, bundles changed on the way.
 
 A line is opened when its first image comes. Between images its registry pointer is looked at; after a promotion the
-images that are under way are finished with the old bundle, and all later ones are scored with the new one.
+images that are under way are finished with the old bundle, and all later ones are scored with the new one. A line that
+is registered meanwhile is scored from the next image on; a watched folder gives the earlier ones again.
 """
 
 from __future__ import annotations
@@ -14,80 +15,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.bundles.registry import Registry
-from deploy.engine.runtime import Device, ResolvedDevice, ScoringEngine
+from deploy.engine.runtime import Device, ResolvedDevice
 from deploy.results.store import ResultStore, RunStatus
 from deploy.scoring.dispatch import Batched, Dispatch, Fused
 from deploy.scoring.live_lines import LiveLine, LiveLines
-from deploy.scoring.records import FileStatus, ScoringProgress, ScoringTally
+from deploy.scoring.passed_over import PassedOver
+from deploy.scoring.plant_summary import LineScoring, PlantSummary
+from deploy.scoring.records import FileStatus, ScoringProgress
 from deploy.scoring.reporting import CommittedProgress, OnProgress, end_after
 from deploy.scoring.run import result_row
 from deploy.scoring.scorer import single_threaded_opencv
 from deploy.scoring.sink import ResultSink
+from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.plant_folder import PlantFolder, PlantItem
+from deploy.scoring.sources.watch import WatchedFolder
 from deploy.scoring.worker import ScoringWorker
 from pipeline.errors import ConfigError, LinewiseError
 from pipeline.imaging.images import DEFAULT_LIMITS
 
-
-@dataclass
-class LineScoring:
-    """A line at one bundle while a plant is scored, and afterwards its counts: a run in the store."""
-
-    live: LiveLine
-    worker: ScoringWorker
-    run_id: int
-    tally: ScoringTally = field(default_factory=ScoringTally)
-    began: float = field(default_factory=time.monotonic)
-    seconds: float | None = None
-
-    @property
-    def engine(self) -> ScoringEngine:
-        """The engine of the line's backbone."""
-        return self.live.engine
-
-    @property
-    def version(self) -> str:
-        """The bundle's version."""
-        return self.live.bundle.manifest.version
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlantSummary:
-    """A finished run over a plant.
-
-    Args:
-        lines: a line at a bundle each, in the order they were met; a promotion on the way makes two of a line.
-        skipped: sentence by folder, for the folders that no usable line belongs to.
-        skipped_images: how many images lie in them.
-        problems: promoted bundles that could not be used, in sentences; the line went on with the one before.
-        backbones: how many backbone sessions served all lines.
-        seconds: the run took.
-    """
-
-    lines: tuple[LineScoring, ...]
-    skipped: dict[str, str]
-    skipped_images: int
-    problems: tuple[str, ...]
-    backbones: int
-    seconds: float
-
-    def count(self, status: FileStatus) -> int:
-        """How many files ended so, over all lines."""
-        return sum(line.tally.files[status] for line in self.lines)
-
-    @property
-    def found(self) -> int:
-        """Files of registered lines: scored, scored before, unreadable."""
-        return sum(line.tally.done for line in self.lines)
-
-    @property
-    def images_per_second(self) -> float:
-        """Scored files a second, decoding and overlays included."""
-        return self.count(FileStatus.SCORED) / self.seconds if self.seconds > 0 else 0.0
+_TOLD = 10  # folders that are named while a run goes on; its end names all of them
 
 
 def score_plant(
-    folder: Path,
+    source: FolderSource | WatchedFolder,
     registry: Registry,
     store: ResultStore,
     device: ResolvedDevice,
@@ -98,17 +48,18 @@ def score_plant(
     on_progress: OnProgress | None = None,
     total: int | None = None,
 ) -> PlantSummary:
-    """Score `folder/<line...>/**` with each line's live bundle; one row for each content and bundle in the store.
+    """Score `<line...>/**` of a folder with each line's live bundle; one row for each content and bundle in the store.
 
     Args:
-        folder: of line folders; line names may hold slashes.
+        source: the folder of line folders, whose names may hold slashes. A watched one is scored until it is stopped.
         registry: where the lines are live.
         store: where the rows go.
         device: where all engines run.
         workers: threads that decode (and on a CPU score); None: one for each CPU this process may use.
         batch_size: images of mixed lines that an accelerator takes at once; above 1 decoding is apart from scoring.
         overlays: a line's folder for pictures of flagged images; None: no pictures.
-        on_progress: called from this thread, at most ten times a second and once at the end.
+        on_progress: called from this thread, at most ten times a second and once at the end; of a watched folder
+            with remarks on what cannot be scored.
         total: how many images there are, if the caller knows.
 
     Raises:
@@ -119,11 +70,12 @@ def score_plant(
     workers = workers if workers is not None else len(os.sched_getaffinity(0))
     if workers < 1 or batch_size < 1:
         raise ConfigError("at least 1 worker and batches of 1", f"{workers} and {batch_size}", "leave them out")
-    source = PlantFolder(folder, registry.lines())
     dispatch: Dispatch[LineScoring] = Fused(workers) if batch_size == 1 else Batched(workers, batch_size)
-    sink = ResultSink(store)
+    sink, remarks = ResultSink(store), list[str]()
+    plant = PlantFolder(source)
     run = _PlantRun(
-        source=source,
+        source=plant,
+        passed_over=PassedOver(plant),
         lines=LiveLines(registry, device),
         store=store,
         sink=sink,
@@ -132,7 +84,8 @@ def score_plant(
         workers=workers,
         batch_size=batch_size,
         overlays=overlays,
-        progress=CommittedProgress(sink, on_progress, total),
+        progress=CommittedProgress(sink, on_progress, total, lambda: remarks),
+        remarks=remarks,
         total=total,
     )
     with single_threaded_opencv():
@@ -144,6 +97,7 @@ class _PlantRun:
     """One run's state, all of it owned by the calling thread."""
 
     source: PlantFolder
+    passed_over: PassedOver
     lines: LiveLines
     store: ResultStore
     sink: ResultSink
@@ -153,11 +107,11 @@ class _PlantRun:
     batch_size: int
     overlays: Callable[[str], Path] | None
     progress: CommittedProgress
+    remarks: list[str]
     total: int | None
     current: dict[str, LineScoring] = field(default_factory=dict)
     ended: list[LineScoring] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
-    skipped_images: int = 0
+    unusable: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     began: float = field(default_factory=time.monotonic)
@@ -172,11 +126,12 @@ class _PlantRun:
             status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.CANCELLED
             end_after(error, (self.sink.close, lambda: self._end_all(status)))
             raise
+        self.progress.reached(self.rows, self._progress())
         self.progress.tell()
         return PlantSummary(
             lines=tuple(self.ended),
-            skipped=self.skipped,
-            skipped_images=self.skipped_images,
+            skipped=self.passed_over.sentences(self.unusable),
+            skipped_images=self.passed_over.images,
             problems=tuple(self.lines.problems),
             backbones=self.lines.engines,
             seconds=time.monotonic() - self.began,
@@ -184,10 +139,16 @@ class _PlantRun:
 
     def _score_all(self) -> None:
         try:
+            self.source.know(self.lines.names())
             for item in self.source.items():
-                if (line := self._line_of(item)) is not None:
+                if item is None:
+                    self._use_the_pause()
+                elif (line := self._line_of(item)) is not None:
                     self.dispatch.put(line, item.item)
-                self._take(everything=False)
+                else:
+                    self.passed_over.add(item)
+                self._take(everything=item is None)  # what comes next may be long in coming
+                self.source.know(self.lines.names())
             self._take(everything=True)
         except BaseException as error:
             if not isinstance(error, Exception):  # someone ends the run: keep what the workers have done, or are doing
@@ -197,20 +158,20 @@ class _PlantRun:
         finally:
             self.dispatch.close()
 
+    def _use_the_pause(self) -> None:
+        """A watched folder has nothing more: take up lines that became usable, and say which did not."""
+        self.passed_over.take_up(lambda line: line in self.current or self.lines.is_untried(line))
+        left_out = list(self.passed_over.sentences(self.unusable).values())
+        if len(left_out) > _TOLD:
+            left_out[_TOLD:] = [f"{len(left_out) - _TOLD} more folders are left out."]
+        self.remarks[:] = [*self.source.remarks, *left_out, *self.lines.problems]
+
     def _line_of(self, item: PlantItem) -> LineScoring | None:
-        """The item's line at its live bundle; None, and a sentence, where it has none that can be used."""
-        if item.line is None or item.place in self.skipped:
-            remedy = "adapt the line, or name the folder as the registry does"
-            self.skipped.setdefault(item.place, f"no registered line for the folder {item.place}: {remedy}")
-            self.skipped_images += 1
+        """The item's line at its live bundle; None where it has none that can be used."""
+        if item.line is None:
             return None
         if (scoring := self.current.get(item.line)) is None:
-            try:
-                return self._begin(self.lines.open(item.line))
-            except LinewiseError as error:
-                self.skipped[item.place] = f"{item.line} is skipped: {error}"
-                self.skipped_images += 1
-                return None
+            return self._open(item.line)
         if (promoted := self.lines.promoted(scoring.live)) is None:
             return scoring
         self._take(everything=True)  # what is under way ends with the bundle it began with
@@ -218,6 +179,17 @@ class _PlantRun:
         self.ended.append(self.current.pop(item.line))  # its run is finished in the store once its rows are there
         self.lines.close(scoring.live)
         return self._begin(promoted)
+
+    def _open(self, line: str) -> LineScoring | None:
+        if not self.lines.is_untried(line):
+            return None  # what kept it from being opened is still so
+        try:
+            live = self.lines.open(line)
+        except LinewiseError as error:
+            self.unusable[line] = f"{line} is skipped: {error}"
+            return None
+        self.unusable.pop(line, None)
+        return self._begin(live)
 
     def _begin(self, live: LiveLine) -> LineScoring:
         bundle = live.bundle
@@ -251,7 +223,7 @@ class _PlantRun:
             skipped=self.counts[FileStatus.SKIPPED],
             flagged=self.counts["flagged"],
             unreadable=self.counts[FileStatus.UNREADABLE],
-            total=self.total,
+            total=None if self.total is None else self.total - self.passed_over.images,
         )
 
     def _end_all(self, status: RunStatus) -> None:

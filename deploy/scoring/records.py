@@ -83,6 +83,7 @@ class ScoringProgress:
     """How far a run is, in files or frames: `done` is scored, skipped and unreadable together; `total` None: unknown.
 
     Counts only what is committed to the result store, so that a killed process loses nothing that it reported.
+    `remarks` are sentences that someone should read now.
     """
 
     done: int
@@ -91,6 +92,7 @@ class ScoringProgress:
     unreadable: int
     total: int | None
     seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

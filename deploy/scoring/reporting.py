@@ -23,11 +23,19 @@ class CommittedProgress:
         sink: where the rows go.
         on_progress: whom to tell; None: nobody.
         total: how many images there are; None: nobody counted.
+        remarks: asked for what someone should read now.
     """
 
-    def __init__(self, sink: ResultSink, on_progress: OnProgress | None, total: int | None) -> None:
+    def __init__(
+        self,
+        sink: ResultSink,
+        on_progress: OnProgress | None,
+        total: int | None,
+        remarks: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._sink = sink
         self._on_progress = on_progress
+        self._remarks = remarks
         self._latest = ScoringProgress(done=0, skipped=0, flagged=0, unreadable=0, total=total)
         self._waiting: deque[tuple[int, ScoringProgress]] = deque()  # with the rows it takes to be true
         self._began = time.monotonic()
@@ -44,7 +52,8 @@ class CommittedProgress:
             self._latest = self._waiting.popleft()[1]
         self._due = now + _PROGRESS_SECONDS
         if self._on_progress is not None:
-            self._on_progress(replace(self._latest, seconds=now - self._began))
+            told = replace(self._latest, seconds=now - self._began, remarks=tuple(self._remarks()))
+            self._on_progress(told)
 
     def tell_when_due(self) -> None:
         """Report, at most ten times a second."""

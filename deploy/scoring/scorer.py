@@ -120,7 +120,7 @@ def score_images(
         store=store,
         run_id=run_id,
         sink=sink,
-        progress=CommittedProgress(sink, on_progress, total),
+        progress=CommittedProgress(sink, on_progress, total, lambda: source.remarks),
         on_result=on_result,
         total=total,
     )

@@ -31,6 +31,7 @@ FLOWS = {
     "adapt": "adapt_line",
     "export": "export",
     "score": "score_folder",
+    "score_plant": "score_plant",
     "evaluate": "evaluate",
 }
 """Flow function of each job's flow module. Resolved by name: the command itself imports neither torch nor Prefect."""

@@ -48,8 +48,16 @@ def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
     if result.summary.flagged_count > MAX_FLAGGED:
         out().print(f"  and {result.summary.flagged_count - MAX_FLAGGED} more: see the report")
     _show_unreadable(result)
-    out().print(f"{figures['images_per_second']} images/s, {escape(result.device)}")
+    out().print(f"{_pace(figures)}, {escape(result.device)}")
     out().print(f"Report: {escape(str(result.report))}")
+
+
+def _pace(figures: Mapping[str, Any]) -> str:
+    """Images a second; where none was scored in this run, why."""
+    if figures["images"] > figures["unreadable"] + figures["scored_before"]:
+        return f"{figures['images_per_second']} images/s"
+    before = figures["scored_before"]
+    return f"nothing new: {before} images were scored before" if before else "no image was scored"
 
 
 def _show_unreadable(result: ScoreResult) -> None:
@@ -69,7 +77,8 @@ def show_plant(figures: Mapping[str, Any], *, table_too: bool) -> None:
         for row in figures["lines"]:
             listing.add_row(escape(row["line"]), escape(row["version"]), *(str(row[name]) for name in counts))
         out().print(listing)
-        out().print(f"{figures['images_per_second']} images/s, {escape(figures['device'])}")
+        out().print(f"{_pace(figures)}, {escape(figures['device'])}")
+        out().print(f"Report: {escape(figures['report'])}")
     for sentence in figures["skipped_folders"][:MAX_FLAGGED]:
         err().print(f"[yellow]{escape(sentence)}")
     if figures["skipped_folders"]:

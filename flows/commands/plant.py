@@ -13,7 +13,6 @@ from flows.commands.console import (
     PrefectOption,
     build_request,
     out,
-    progress_bars,
     run_job,
     table,
     write_json,
@@ -110,23 +109,29 @@ def score_plant(
     device: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(DeviceName)} (default: LINEWISE_DEVICE, else auto).")
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on with the lines' new files until Ctrl-C.")] = False,
     workers: Annotated[int | None, typer.Option(help="Scoring threads (default: one per core).")] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML report to write (default: one in the home).")] = None,
     overlays: Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")] = True,
     json_path: JsonOption = None,
+    prefect: PrefectOption = False,
 ) -> None:
     """Score all lines of a plant in one process: FOLDER/LINE/**, each line with its live bundle; rows in the store.
 
-    A bundle that is promoted meanwhile is taken up between two images. Ends with 1 when some files got no decision, or
-    a promoted bundle could not be used; all others are scored and kept.
+    A bundle that is registered or promoted meanwhile is taken up between two images. Ends with 1 when some files got no
+    decision, or a promoted bundle could not be used; all others are scored and kept. A watched folder goes on until
+    Ctrl-C or SIGTERM.
     """
-    from flows.jobs import score_plant as job  # noqa: PLC0415  # `--help` does not wait for it
-
-    settings = load_settings()
     request = build_request(
-        ScorePlantRequest, images=folder, device=device or settings.device, workers=workers, overlays=overlays
+        ScorePlantRequest,
+        images=folder,
+        watch=watch,
+        device=device or load_settings().device,
+        workers=workers,
+        report=report,
+        overlays=overlays,
     )
-    with progress_bars() as on_progress:
-        figures = job.run(request, settings, on_progress).figures()
+    figures = run_job("score_plant", request, prefect=prefect).figures()
     write_json(json_path, figures)
     show_plant(figures, table_too=json_path is None or str(json_path) != "-")
     if figures["unreadable"] or figures["problems"]:

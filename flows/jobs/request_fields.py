@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, PlainValidator, WithJsonSchema
+
+from pipeline.settings import DeviceName
 
 LineName = Annotated[
     str, Field(min_length=1, max_length=80, description="Name of the product line, as the registry knows it.")
@@ -46,6 +49,20 @@ FalseRejectRate = Annotated[
         ge=0.0001, le=0.5, description="Share of good parts that may be rejected; the threshold is calibrated for it."
     ),
 ]
+MetaModelFolder = Annotated[
+    Path | None,
+    Field(
+        description="Meta-model folder of a meta-train run; needed by the meta-learners, but one ships for in_context."
+    ),
+]
+ScoringDevice = Annotated[
+    DeviceName, Field(description="Where to run; a device that is not there is an error, never a fallback.")
+]
+ScoringThreads = Annotated[
+    int | None, Field(ge=1, le=256, description="Decoding and scoring threads; None: one per core.")
+]
+ReportFile = Annotated[Path | None, Field(description="HTML report to write; None: one in the home folder.")]
+DrawsOverlays = Annotated[bool, Field(description="Write a heat-map overlay for every flagged image.")]
 
 
 def _source_text(value: object) -> str:

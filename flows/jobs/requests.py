@@ -25,11 +25,16 @@ from flows.jobs.request_fields import (
     BackboneName,
     ChosenSize,
     DefectCount,
+    DrawsOverlays,
     FalseRejectRate,
     GoodCount,
     InputSize,
     Iterations,
     LineName,
+    MetaModelFolder,
+    ReportFile,
+    ScoringDevice,
+    ScoringThreads,
     Seed,
     Source,
 )
@@ -87,10 +92,7 @@ class AdaptRequest(Request):
     line: LineName
     images: Path = Field(description="Folder with good/ and defect/ (or the MVTec AD layout) of this line.")
     learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner that turns the images into a model.")
-    meta_model: Path | None = Field(
-        default=None,
-        description="Meta-model folder of a meta-train run; needed by the meta-learners, but one ships for in_context.",
-    )
+    meta_model: MetaModelFolder = None
     backbone: BackboneName = DEFAULT_BACKBONE
     size: ChosenSize = None
     good: GoodCount | None = Field(default=None, description="Use at most this many good images; None: up to 16.")
@@ -107,10 +109,7 @@ class AdaptNewLinesRequest(Request):
         default=None, description="Folder of new lines, one folder each; None: incoming/ in the home folder."
     )
     learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner for all of them.")
-    meta_model: Path | None = Field(
-        default=None,
-        description="Meta-model folder of a meta-train run; needed by the meta-learners, but one ships for in_context.",
-    )
+    meta_model: MetaModelFolder = None
     backbone: BackboneName = DEFAULT_BACKBONE
     size: ChosenSize = None
     target_false_reject_rate: FalseRejectRate = 0.01
@@ -134,16 +133,12 @@ class ScoreRequest(Request):
         description="Which frames of a video or stream: 10 for every tenth, 0.5s for one in half a second; None: all.",
     )
     version: str | None = Field(default=None, max_length=80, description="Bundle version; None: the live one.")
-    device: DeviceName = Field(
-        default=DeviceName.AUTO, description="Where to run; a device that is not there is an error, never a fallback."
-    )
-    workers: int | None = Field(
-        default=None, ge=1, le=256, description="Decoding and scoring threads; None: one per core."
-    )
-    report: Path | None = Field(default=None, description="HTML report to write; None: one in the home folder.")
+    device: ScoringDevice = DeviceName.AUTO
+    workers: ScoringThreads = None
+    report: ReportFile = None
     json_path: Path | None = Field(default=None, description="JSON file of results to write; None: beside the report.")
     csv_path: Path | None = Field(default=None, description="CSV file of results to write; None: beside the report.")
-    overlays: bool = Field(default=True, description="Write a heat-map overlay for every flagged image.")
+    overlays: DrawsOverlays = True
     maps: Path | None = Field(
         default=None,
         description="Folder for the anomaly map of every image scored in this run, as float32 TIFF; None: no maps.",
@@ -183,13 +178,19 @@ class ScorePlantRequest(Request):
     """Score a folder of lines, each with its live bundle, in one process."""
 
     images: Path = Field(description="Folder with a folder of images for each line, under the line's name.")
-    device: DeviceName = Field(
-        default=DeviceName.AUTO, description="Where to run; a device that is not there is an error, never a fallback."
+    watch: bool = Field(
+        default=False,
+        description="Go on with new files, and with lines that are registered, until the run is stopped.",
     )
-    workers: int | None = Field(
-        default=None, ge=1, le=256, description="Decoding and scoring threads; None: one per core."
-    )
-    overlays: bool = Field(default=True, description="Write a heat-map overlay for every flagged image.")
+    device: ScoringDevice = DeviceName.AUTO
+    workers: ScoringThreads = None
+    report: ReportFile = None
+    overlays: DrawsOverlays = True
+
+    @property
+    def plant(self) -> str:
+        """What runs and reports call it: the folder's name."""
+        return self.images.expanduser().absolute().name or "plant"
 
 
 class ExportRequest(Request):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,7 +81,8 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD])
 
     gallery, started_at, pace = Gallery(), datetime.now(UTC), Pace()
-    report, json_path, csv_path = output_paths(request, settings, bundle.manifest.line, started_at)
+    reports = settings.below_home("reports", bundle.manifest.line)
+    report, json_path, csv_path = output_paths(request, reports, started_at)
     pictures = Pictures(gallery, bundle)
     with RowSpool() as rows, ResultStore(settings.database) as store, ended_by_signals(source):
 
@@ -101,7 +101,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             workers=request.workers or settings.workers,
             batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
             overlays=overlays,
-            on_progress=lambda progress: on_progress(scoring_step("score", progress, pace, source.remarks)),
+            on_progress=lambda progress: on_progress(scoring_step("score", progress, pace)),
             on_result=keep,
             total=total,
         )
@@ -124,7 +124,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             started_at=started_at,
             seconds=summary.seconds,
             device=resolved.note,
-            images_per_second=summary.images_per_second,
+            images_per_second=summary.images_per_second if summary.scored else None,
             source=request.images,
             scores=summary.scores,
             gallery=result.gallery,
@@ -134,7 +134,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             notes=[*_notes(summary), *source.remarks],
         ),
     )
-    drop_old_reports(settings, bundle.manifest.line)
+    drop_old_reports(reports, settings.keep_reports)
     return result
 
 
@@ -151,7 +151,7 @@ def find_deployment(request: ScoreRequest, settings: Settings) -> Deployment:
     return deployment
 
 
-def scoring_step(stage: str, progress: ScoringProgress, pace: Pace, remarks: Sequence[str] = ()) -> Progress:
+def scoring_step(stage: str, progress: ScoringProgress, pace: Pace) -> Progress:
     """What a job tells of how far scoring is."""
     rate = pace.tell(progress.seconds, progress.done)
     left = (progress.total - progress.done) / rate if progress.total is not None and rate > 0 else None
@@ -161,7 +161,7 @@ def scoring_step(stage: str, progress: ScoringProgress, pace: Pace, remarks: Seq
         total=progress.total,
         figures={"images/s": rate, "flagged": progress.flagged, "unreadable": progress.unreadable},
         seconds_left=None if left is None else max(left, 0.0),  # a video's header knows its length only about
-        remark=" ".join(remarks),
+        remark=" ".join(progress.remarks),
     )
 
 

@@ -9,46 +9,61 @@ from pathlib import Path
 
 from flows.jobs.requests import ScoreRequest
 from pipeline.errors import StorageError
-from pipeline.settings import Settings
 
 RUN_FOLDER = re.compile(r"\d{8}-\d{6}-\d{6}")
 """Names of the folders that this module makes: date, time and microseconds in UTC, so that names sort by age."""
 
 
-def output_paths(request: ScoreRequest, settings: Settings, line: str, started_at: datetime) -> tuple[Path, Path, Path]:
-    """Report, JSON and CSV: as the request says, else in one new folder below the home. Their folders are made.
+def output_paths(request: ScoreRequest, runs: Path, started_at: datetime) -> tuple[Path, Path, Path]:
+    """Report, JSON and CSV: as the request says, else in one new folder in `runs`. Their folders are made.
 
     Raises:
         StorageError: a folder cannot be made.
     """
-    if request.report is not None:
-        report = request.report.expanduser().absolute()
-        folder, stem = report.parent, report.stem
-    else:
-        folder, stem = settings.below_home("reports", line, f"{started_at:%Y%m%d-%H%M%S-%f}"), "results"
-        report = folder / "report.html"
-    json_path = (request.json_path or folder / f"{stem}.json").expanduser().absolute()
-    csv_path = (request.csv_path or folder / f"{stem}.csv").expanduser().absolute()
-    for path in (report, json_path, csv_path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise StorageError(f"a folder {path.parent} to write into", reason, "name another output folder") from error
+    report = report_path(request.report, runs, started_at)
+    stem = "results" if request.report is None else report.stem
+    json_path = (request.json_path or report.with_name(f"{stem}.json")).expanduser().absolute()
+    csv_path = (request.csv_path or report.with_name(f"{stem}.csv")).expanduser().absolute()
+    for path in (json_path, csv_path):
+        make_folder_of(path)
     return report, json_path, csv_path
 
 
-def drop_old_reports(settings: Settings, line: str) -> list[Path]:
-    """Remove all but the newest `keep_reports` report folders of the line, and return those removed.
+def report_path(asked: Path | None, runs: Path, started_at: datetime) -> Path:
+    """Where the report goes: as asked, else into a new folder in `runs`. The folder is made.
 
-    A schedule makes a folder every few minutes; the result store keeps what they say. Only folders that `output_paths`
+    Raises:
+        StorageError: it cannot be made.
+    """
+    own = runs / f"{started_at:%Y%m%d-%H%M%S-%f}" / "report.html"
+    report = own if asked is None else asked.expanduser().absolute()
+    make_folder_of(report)
+    return report
+
+
+def make_folder_of(path: Path) -> None:
+    """Make the folder that `path` lies in.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(f"a folder {path.parent} to write into", reason, "name another output folder") from error
+
+
+def drop_old_reports(runs: Path, keep: int) -> list[Path]:
+    """Remove all but the newest `keep` report folders in `runs`, and return those removed.
+
+    A schedule makes a folder every few minutes; the result store keeps what they say. Only folders that `report_path`
     named are touched.
     """
-    folder = settings.below_home("reports", line)
-    if not folder.is_dir():
+    if not runs.is_dir():
         return []
-    made = sorted(path for path in folder.iterdir() if RUN_FOLDER.fullmatch(path.name))
-    old = made[: max(0, len(made) - settings.keep_reports)]
+    made = sorted(path for path in runs.iterdir() if RUN_FOLDER.fullmatch(path.name))
+    old = made[: max(0, len(made) - keep)]
     for path in old:
         shutil.rmtree(path, ignore_errors=True)  # the next run tries again
     return old

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import Device, resolve_device
 from deploy.results.store import ResultStore
-from deploy.scoring.plant import LineScoring, PlantSummary, score_plant
+from deploy.scoring.plant import score_plant
+from deploy.scoring.plant_summary import LineScoring, PlantSummary
 from deploy.scoring.records import FileStatus
+from deploy.scoring.sources.folder import FolderSource
+from deploy.scoring.sources.watch import WatchedFolder
+from flows.jobs.plant_reports import write_pages
 from flows.jobs.progress import OnProgress, Pace, ignore_progress
 from flows.jobs.requests import ScorePlantRequest
 from flows.jobs.score import ACCELERATOR_BATCH, scoring_step
+from flows.jobs.score_outputs import drop_old_reports, report_path
+from flows.jobs.score_source import ended_by_signals
 from pipeline.calibration import Decision
 from pipeline.errors import LineError
-from pipeline.imaging.images import iter_image_files
 from pipeline.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScorePlantResult:
-    """A finished job: the run in numbers, and the device it ran on."""
+    """A finished job: the run in numbers, the device it ran on, and the plant's page."""
 
     summary: PlantSummary
     device: str
+    report: Path
 
     def figures(self) -> dict[str, Any]:
         """The run in numbers, with a row for each line and bundle."""
@@ -42,6 +49,7 @@ class ScorePlantResult:
             "skipped_folders": list(summary.skipped.values()),
             "skipped_images": summary.skipped_images,
             "problems": list(summary.problems),
+            "report": str(self.report),
         }
 
 
@@ -65,35 +73,45 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
 
     Raises:
         DeviceError: the device is not there.
-        LineError: the folder holds no image of a line that can be scored.
+        LineError: there is no such folder, or it holds no image of a line that can be scored and is not watched.
         StorageError: something cannot be read or written; what was scored until then is kept.
     """
-    folder = request.images.expanduser()
-    total = _count(folder)
+    folder, own = request.images.expanduser(), settings.below_home("overlays")
+    if not folder.is_dir():
+        raise LineError("a folder with a folder of images for each line", f"no folder {folder}", "check the path")
+    source = WatchedFolder(folder, own) if request.watch else FolderSource(folder, own)
+    total = source.total
     settings.ensure_home()
     resolved = resolve_device(Device(request.device.value), cache_folder=settings.home / "engines")
-    pace = Pace()
-    with ResultStore(settings.database) as store:
+    started_at, reports, pace = datetime.now(UTC), settings.below_home("plant-reports"), Pace()
+    report = report_path(request.report, reports, started_at)
+    workers = request.workers or settings.workers
+    with ResultStore(settings.database) as store, ended_by_signals(source):
         summary = score_plant(
-            folder,
+            source,
             Registry(settings.home),
             store,
             resolved,
-            workers=request.workers or settings.workers,
+            workers=workers,
             batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
             overlays=(lambda line: settings.below_home("overlays", line)) if request.overlays else None,
             on_progress=lambda progress: on_progress(scoring_step("score the plant", progress, pace)),
             total=total,
         )
-    if summary.found == 0:
+    if summary.found == 0 and not request.watch:
         got = "; ".join(list(summary.skipped.values())[:5]) or f"none in {folder}"
         raise LineError(
             "images in folders that are named as registered lines", got, "see `linewise registry list` for the names"
         )
-    return ScorePlantResult(summary=summary, device=resolved.note)
-
-
-def _count(folder: Path) -> int:
-    if not folder.is_dir():
-        raise LineError("a folder with a folder of images for each line", f"no folder {folder}", "check the path")
-    return sum(1 for _ in iter_image_files(folder))
+    write_pages(
+        report,
+        summary,
+        name=request.plant,
+        source=str(folder),
+        started_at=started_at,
+        device=resolved.note,
+        remarks=source.remarks,
+        workers=workers,
+    )
+    drop_old_reports(reports, settings.keep_reports)
+    return ScorePlantResult(summary=summary, device=resolved.note, report=report)

@@ -2,61 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path, PurePosixPath
+from pathlib import PurePath
 
-from deploy.results.records import path_text
+from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
-from pipeline.imaging.images import iter_image_files
+from deploy.scoring.sources.watch import WatchedFolder
 
 
 @dataclass(frozen=True)
 class PlantItem:
-    """An image with its line; without one, `place` is the folder that no registered line belongs to."""
+    """An image, the folder below the plant's that it lies in, and the registered line that this is; None: of none."""
 
-    line: str | None
-    place: str
     item: SourceItem
+    folder: str
+    line: str | None
 
 
 class PlantFolder:
-    """The images below `folder`, ordered by name, as a stream: `bottling/caps/night/1.png` is of `bottling/caps`.
+    """Images with their lines: `bottling/caps/night/1.png` is of `bottling/caps`. For one thread.
 
     Args:
-        folder: searched with its subfolders.
-        lines: names of the registered lines. Of two that fit, the longer one counts.
+        source: the folder of line folders, as it is or watched.
     """
 
-    def __init__(self, folder: Path, lines: Iterable[str]) -> None:
-        self._folder = folder
-        self._lines = frozenset(lines)
-        self._above = frozenset(above for line in lines for above in accumulate(line.split("/"), "{}/{}".format))
-        self._find = lru_cache(maxsize=1024)(self._find_line)
-        self.name = path_text(folder)
+    def __init__(self, source: FolderSource | WatchedFolder) -> None:
+        self._source = source
+        self._lines: Set[str] = frozenset()
+        self._above: Set[str] = frozenset()
+        self.name = source.name
+        self.find = lru_cache(maxsize=16_384)(self._find)
 
     @property
-    def total(self) -> int:
-        """How many image files there are. Lists the folder."""
-        return sum(1 for _ in iter_image_files(self._folder))
+    def remarks(self) -> list[str]:
+        """What a reader should know about how the folder behaved, in sentences."""
+        return list(self._source.remarks)
 
-    def items(self) -> Iterator[PlantItem]:
-        """The images.
+    def know(self, lines: frozenset[str]) -> None:
+        """Take in the names of the registered lines. Costs nothing while it is the same object."""
+        if lines is not self._lines:
+            self._lines = lines
+            self._above = {above for line in lines for above in accumulate(line.split("/"), "{}/{}".format)}
+            self.find.cache_clear()
+
+    def items(self) -> Iterator[PlantItem | None]:
+        """The images in the order of the source; None where a watched folder has nothing more at the moment.
 
         Raises:
             StorageError: the folder, or one below it, cannot be listed.
         """
-        for path in iter_image_files(self._folder):
-            relative = path.relative_to(self._folder)
-            line, place = self._find(relative.parent.as_posix())
-            yield PlantItem(line, place, SourceItem(name=str(relative), path=path))
+        for item in self._source.items():
+            if item is None:
+                yield None
+                continue
+            folder = PurePath(item.name).parent.as_posix()
+            yield PlantItem(item, folder, self.find(folder)[0])
 
-    def _find_line(self, parent: str) -> tuple[str | None, str]:
-        """The longest line that the folder lies in; else None and the first folder that leads to no line."""
-        folders = list(accumulate(PurePosixPath(parent).parts, "{}/{}".format))
+    def again(self, folders: Set[str]) -> bool:
+        """Have a watched folder give the images of these folders once more; False where the folder is not watched."""
+        if isinstance(self._source, WatchedFolder):
+            self._source.again(folders)
+            return True
+        return False
+
+    def _find(self, folder: str) -> tuple[str | None, str]:
+        """The line of a folder, of two that fit the longer one; without any, the first folder that leads to none."""
+        folders = list(accumulate(PurePath(folder).parts, "{}/{}".format))
         for name in reversed(folders):
             if name in self._lines:
                 return name, name
-        return None, next((name for name in folders if name not in self._above), parent)
+        return None, next((name for name in folders if name not in self._above), folder)

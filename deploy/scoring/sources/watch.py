@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,6 +87,11 @@ class WatchedFolder(LiveSource):
                 yield SourceItem(name=os.path.relpath(path, self._folder), path=Path(path))
             yield None
             self._stopped.wait(max(_POLL_SECONDS, seconds))
+
+    def again(self, folders: Set[str]) -> None:
+        """Give the files that lie directly in these folders, paths below this one, once more as if they were new."""
+        inside = {os.path.join(self._folder, folder) for folder in folders}  # noqa: PTH118 - as scandir writes paths
+        self._taken = {path for path in self._taken if os.path.dirname(path) not in inside}  # noqa: PTH120
 
     def _poll(self, now: float) -> list[str]:
         """The files that are complete now and were not taken yet, in the order they were written."""

@@ -1,0 +1,68 @@
+"""What a run over a plant says: about each line at each bundle, and about all of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from deploy.engine.runtime import ScoringEngine
+from deploy.scoring.live_lines import LiveLine
+from deploy.scoring.records import FileStatus, ScoringTally
+from deploy.scoring.worker import ScoringWorker
+
+
+@dataclass
+class LineScoring:
+    """A line at one bundle while a plant is scored, and afterwards its counts: a run in the store."""
+
+    live: LiveLine
+    worker: ScoringWorker
+    run_id: int
+    tally: ScoringTally = field(default_factory=ScoringTally)
+    began: float = field(default_factory=time.monotonic)
+    seconds: float | None = None
+
+    @property
+    def engine(self) -> ScoringEngine:
+        """The engine of the line's backbone."""
+        return self.live.engine
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return self.live.bundle.manifest.version
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlantSummary:
+    """A finished run over a plant.
+
+    Args:
+        lines: a line at a bundle each, in the order they were met; a promotion on the way makes two of a line.
+        skipped: sentence by folder, for the folders that no usable line belongs to.
+        skipped_images: how many images lie in them.
+        problems: promoted bundles that could not be used, in sentences; the line went on with the one before.
+        backbones: how many backbone sessions served all lines.
+        seconds: the run took.
+    """
+
+    lines: tuple[LineScoring, ...]
+    skipped: dict[str, str]
+    skipped_images: int
+    problems: tuple[str, ...]
+    backbones: int
+    seconds: float
+
+    def count(self, status: FileStatus) -> int:
+        """How many files ended so, over all lines."""
+        return sum(line.tally.files[status] for line in self.lines)
+
+    @property
+    def found(self) -> int:
+        """Files of registered lines: scored, scored before, unreadable."""
+        return sum(line.tally.done for line in self.lines)
+
+    @property
+    def images_per_second(self) -> float:
+        """Scored files a second, decoding and overlays included."""
+        return self.count(FileStatus.SCORED) / self.seconds if self.seconds > 0 else 0.0
