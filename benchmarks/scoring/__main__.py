@@ -3,7 +3,8 @@
     python -m benchmarks.scoring [--quick] [--points 1,3] [--lines LINES] [--write]
 
 Ratios are medians of rounds in which both sides take turns. `--lines` names real product lines for parity. Point 2,
-against anomalib, is not measured; its keys are null. `--write` puts the table into scoring.md.
+against anomalib, is not measured; its keys are null. Points that are not named keep the figures of their last run.
+`--write` puts the table into scoring.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.pages import made_today, replace_figures
 from benchmarks.scoring import adaptation, end_to_end, endurance, many_lines
@@ -21,6 +23,7 @@ from benchmarks.scoring.setting import WORKERS, Setting, cpu_ticks, prepare, sto
 from pipeline.process_tuning import tune_process
 
 HERE = Path(__file__).resolve().parents[1]
+OUT = HERE / "out"
 TARGETS = {
     "end_to_end_over_stage_sum": "at least 0.95",
     "end_to_end_over_bare_ort_jpeg": "at least 0.70",
@@ -43,47 +46,58 @@ Point = Callable[[Setting], tuple[dict[str, float], list[str]]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--points", default="13456", help="which to measure, e.g. 1,3; the others stay null")
+    parser.add_argument("--points", default="13456", help="which to measure, e.g. 1,3; the others keep their last run")
     parser.add_argument("--lines", type=Path)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     tune_process()
     points: dict[str, Point] = {
-        "1 end to end": end_to_end.measure,
-        "3 many lines": many_lines.measure,
-        "4 endurance": endurance.measure,
-        "5 adaptation": adaptation.measure_cost,
-        "6 parity": lambda setting: adaptation.measure_parity(setting, arguments.lines),
+        "1": end_to_end.measure,
+        "3": many_lines.measure,
+        "4": endurance.measure,
+        "5": adaptation.measure_cost,
+        "6": lambda setting: adaptation.measure_parity(setting, arguments.lines),
     }
-    figures: dict[str, float | None] = dict.fromkeys(TARGETS)
-    remarks: list[str] = []
-    started, ticks = time.monotonic(), cpu_ticks()
+    OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="linewise-bench-") as root:
         setting = prepare(Path(root), quick=arguments.quick)
-        for name, measure in points.items():
-            if name[0] not in arguments.points:
-                continue
-            began = time.monotonic()
-            measured, told = measure(setting)
-            figures |= measured
-            remarks += told
-            print(f"{name}: {json.dumps(measured)} ({time.monotonic() - began:.0f} s)\n  {' '.join(told)}", flush=True)
-    out = HERE / "out" / "scoring.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    minutes = (time.monotonic() - started) / 60
-    how = "quick, " if arguments.quick else ""
-    rows = [f"| {key} | {_cell(figures[key])} | {target} |" for key, target in TARGETS.items()]
-    head = (
-        f"{made_today()}, {how}{minutes:.1f} minutes, {WORKERS} CPU cores, no GPU; "
-        f"other virtual machines took {stolen_share(ticks):.1%} of the CPU time."
-    )
-    page = "\n".join(
-        [head, "", "| figure | measured | target |", "|---|---|---|", *rows, "", *(f"- {remark}" for remark in remarks)]
-    )
+        for number, measure in points.items():
+            if number in arguments.points:
+                result = _measured(number, measure, setting)
+                _file(number).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+                print(f"{number}: {json.dumps(result)}", flush=True)
+    results = [json.loads(_file(number).read_text()) for number in points if _file(number).is_file()]
+    figures: dict[str, float | None] = dict.fromkeys(TARGETS)
+    for result in results:
+        figures |= result["figures"]
+    (OUT / "scoring.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    page = _page(figures, results)
     print(page)
     if arguments.write:
         replace_figures(HERE / "scoring.md", page)
+
+
+def _measured(number: str, measure: Point, setting: Setting) -> dict[str, Any]:
+    """A point's figures and remarks, and the circumstances."""
+    began, ticks = time.monotonic(), cpu_ticks()
+    figures, told = measure(setting)
+    how = f"{'quick, ' if setting.quick else ''}{(time.monotonic() - began) / 60:.1f} minutes"
+    stolen = f"other virtual machines took {stolen_share(ticks):.0%} of the CPU time"
+    return {
+        "figures": figures,
+        "told": told,
+        "made": f"Point {number}: {made_today()}, {how}, {WORKERS} cores, {stolen}.",
+    }
+
+
+def _file(number: str) -> Path:
+    return OUT / f"scoring-{number}.json"
+
+
+def _page(figures: dict[str, float | None], results: list[dict[str, Any]]) -> str:
+    rows = [f"| {key} | {_cell(figures[key])} | {target} |" for key, target in TARGETS.items()]
+    remarks = [f"- {result['made']} {' '.join(result['told'])}" for result in results]
+    return "\n".join(["| figure | measured | target |", "|---|---|---|", *rows, "", *remarks])
 
 
 def _cell(value: float | None) -> str:
