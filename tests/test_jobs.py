@@ -271,8 +271,11 @@ def test_evaluation_on_a_line_with_few_images_and_no_masks_says_so_in_the_row(li
     assert np.isnan(row["aupro"])
 
 
-def test_a_meta_learner_without_defects_to_learn_from_is_one_sentence(lines, settings, tmp_path):
+def test_lines_without_defects_pool_thresholds_but_train_no_meta_learner(lines, settings, tmp_path):
     target = tmp_path / "lines" / "good_only"
     shutil.copytree(new_line(lines) / "train" / "good", target / "good")
+    pooled = meta_train.run(request(tmp_path / "lines", tmp_path / "bank", learner=LearnerName.MEMORY_BANK), settings)
+    assert pooled.model.calibration is not None
+    assert pooled.model.lines == ("good_only",)
     with pytest.raises(LineError, match="product lines with defective images"):
         meta_train.run(request(tmp_path / "lines", tmp_path / "run"), settings)

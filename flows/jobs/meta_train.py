@@ -14,6 +14,7 @@ import torch
 
 from deploy.exporting.export import export_head
 from flows.jobs.backbones import open_backbone
+from flows.jobs.names import UNTRAINED
 from flows.jobs.processes import in_processes
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import MetaTrainRequest
@@ -238,7 +239,9 @@ def prepare_export(training: Training, settings: Settings) -> None:
 
     Tracing a head takes many seconds; filling a structure that is there takes a fraction of one.
     """
-    episode = training.sources.episodes(training.train[0], 1)[0]
+    line, request = training.train[0], training.request
+    defects = min(request.defects, len(line.defects))
+    episode = training.sources.episode(line, request.good, defects, QUERY_IMAGES, request.seed)
     head = _unguarded(training.learner).adapt(episode.support, seed=0)
     heads = [head, MemoryBankHead.of_inputs(head.inputs)] if isinstance(head, LearnedHead) else [head]
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
@@ -264,7 +267,7 @@ def _unguarded(learner: Learner) -> Learner:
 
 def _split(request: MetaTrainRequest) -> tuple[list[ProductLine], list[ProductLine]]:
     """Lines to train on and lines to report metrics on: named ones, or one of at least four training lines."""
-    lines = [line for line in find_lines(request.lines) if line.defects or request.learner.value == "memory_bank"]
+    lines = [line for line in find_lines(request.lines) if line.defects or request.learner in UNTRAINED]
     if not lines:
         raise LineError(
             f"product lines with defective images in {request.lines}",

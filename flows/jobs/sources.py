@@ -54,7 +54,7 @@ class Sources:
         turns = (self.defects, 0, min(1, self.defects))
         goods = self._goods(line)
         return [
-            self._episode(line, goods[i % len(goods)], turns[i % 3], QUERY_IMAGES, self.seed * 100 + i)
+            self.episode(line, goods[i % len(goods)], turns[i % 3], QUERY_IMAGES, self.seed * 100 + i)
             for i in range(count)
         ]
 
@@ -65,7 +65,7 @@ class Sources:
         for i in range(CALIBRATION_EPISODES):
             seed = self.seed * 100 + 50 + i
             goods = self._goods(line)
-            episode = self._episode(line, goods[i % len(goods)], (0, self.defects)[i % 2], CALIBRATION_QUERY, seed)
+            episode = self.episode(line, goods[i % len(goods)], (0, self.defects)[i % 2], CALIBRATION_QUERY, seed)
             scores.append(source_scores(learner, line.name, episode.support, episode.query, seed=seed))
         return scores
 
@@ -78,7 +78,8 @@ class Sources:
         first = zlib.crc32(line.name.encode()) % len(self.good)
         return self.good[first:] + self.good[:first]
 
-    def _episode(self, line: ProductLine, good: int, defects: int, query: int, seed: int) -> Episode:
+    def episode(self, line: ProductLine, good: int, defects: int, query: int, seed: int) -> Episode:
+        """One episode: a support of `good` and `defects` images, a query set of `query` others."""
         return sample_episode(
             line,
             self.features,
