@@ -1,6 +1,6 @@
 """What int8 does to the scores and the speed of real lines, as `linewise export --int8` makes it and otherwise.
 
-    python -m benchmarks.int8 LINES --lines mvtec/pill,magnetic_tile/tile [--write]
+    python -m benchmarks.int8 LINES --lines mvtec/pill,otx_hazelnut/hazelnut [--write]
 
 Each line is adapted (auto, 256 px, 8 good and 4 defective images). Its other images then go through the gate: every
 image is scored in float32 and in int8 in turn, on one thread.
@@ -140,7 +140,8 @@ def backbone_times(settings: Settings, root: Path) -> str:
     """Backbone alone on generated images, in turn; the median of the rounds' ratios."""
     artefact = open_backbone(DEFAULT_BACKBONE, SIZE, settings).artefact
     images = quantiser.calibration_images(artefact.spec)
-    sides = [OrtExtractor(side, "cpu", threads=1) for side in (artefact, quantised(artefact, images, root))]
+    artefacts = (artefact, quantised(artefact, images, root))
+    sides = [OrtExtractor(side, "cpu", threads=1) for side in artefacts]
     ratios = []
     for index in range(ROUNDS):
         image = images[index % len(images)][None]
@@ -149,7 +150,7 @@ def backbone_times(settings: Settings, root: Path) -> str:
             side.extract(image)
             times.append(time.perf_counter())
         ratios.append((times[1] - times[0]) / (times[2] - times[1]))
-    sizes = [side.onnx_path.stat().st_size / 2**20 for side in (artefact, quantised(artefact, images, root))]
+    sizes = [side.onnx_path.stat().st_size / 2**20 for side in artefacts]
     return (
         f"{DEFAULT_BACKBONE} at {SIZE} px alone: float32 takes {statistics.median(ratios):.2f} times as long as int8 "
         f"(median of {ROUNDS} images, one thread); its file has {sizes[0]:.1f} MiB in float32, {sizes[1]:.1f} in int8."
@@ -160,7 +161,7 @@ def main() -> None:
     tune_process()
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--lines", default="mvtec/pill,magnetic_tile/tile")
+    parser.add_argument("--lines", default="mvtec/pill,otx_hazelnut/hazelnut")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
