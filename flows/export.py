@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, task
 
-from flows.artifacts import artifact_key, figures_table, publish_markdown
+from flows.artifacts import Cell, artifact_key, figures_table, publish_markdown
 from flows.jobs import export as job
 from flows.jobs.requests import ExportRequest
 from flows.runs import fails_with_a_sentence, storage_trouble, tagged
@@ -35,7 +35,7 @@ def pack(request: ExportRequest) -> job.ExportResult:
 
 def show(packed: job.ExportResult) -> None:
     """A markdown artifact that names the folder."""
-    figures = {
+    figures: dict[str, Cell] = {
         "line": packed.line,
         "version": packed.version,
         "learner": packed.learner,
@@ -43,4 +43,6 @@ def show(packed: job.ExportResult) -> None:
         "files": packed.files,
         "size (MiB)": packed.size_bytes / 2**20,
     }
+    if packed.int8 is not None:
+        figures |= {"int8 against float32": packed.int8.figures, "float32 over int8 seconds": packed.speedup}
     publish_markdown(artifact_key("export", packed.line), figures_table(figures), f"Exported bundle of {packed.line}")

@@ -7,6 +7,7 @@
     ├── DeviceError          the asked execution provider or GPU is not there
     ├── BundleError          a bundle or meta-model is damaged, incomplete or of another version
     ├── ParityError          ONNX and torch disagree by more than the tolerance
+    ├── PrecisionError       int8 ranks or decides a line's images otherwise than float32
     └── StorageError         a folder, file or database cannot be written or read
 
 A message is one sentence of three parts: what was expected, what came, what to do. Programming errors are `assert`
@@ -66,6 +67,10 @@ class BundleError(LinewiseError):
 
 class ParityError(LinewiseError):
     """The exported ONNX graph and the torch module disagree by more than the tolerance."""
+
+
+class PrecisionError(LinewiseError):
+    """An int8 backbone ranks or decides a line's own images otherwise than the float32 one it was made from."""
 
 
 class StorageError(LinewiseError):

@@ -31,7 +31,12 @@ TRAINING = {
     "torchvision",
 }
 # The one place of deploy with torch and onnx: the exporter and what it is split into.
-EXPORTERS = {"deploy.exporting.export", "deploy.exporting.head_templates", "deploy.exporting.onnx_graphs"}
+EXPORTERS = {
+    "deploy.exporting.export",
+    "deploy.exporting.head_templates",
+    "deploy.exporting.int8",
+    "deploy.exporting.onnx_graphs",
+}
 # The modules that scoring at the plant stands on, besides all of deploy but its exporter.
 PLANT_PIPELINE = {
     "calibration",

@@ -23,7 +23,7 @@ SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # The one place of deploy with torch and onnx: the exporter and what it is split into.
-EXPORTERS = {"export", "head_templates", "onnx_graphs"}
+EXPORTERS = {"export", "head_templates", "int8", "onnx_graphs"}
 # Declared, never imported by name: each with who does import it.
 USED_WITHOUT_AN_IMPORT = {
     "onnxscript": "torch.onnx's exporter imports it",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from deploy.bundles.manifest import BundleDraft, ChoiceRecord
+from deploy.bundles.manifest import BundleDraft, ChoiceRecord, Int8Record
 
 
 def render_card(manifest: BundleDraft) -> str:
@@ -47,7 +47,7 @@ at this threshold they show {threshold.expected_false_reject_rate:.2%}.
 
 On {manifest.parity.images} images the score differs from training's by at most {manifest.parity.max_score_error:.2g}
 and the map by at most {manifest.parity.max_map_error:.2g} (tolerance {manifest.parity.tolerance:.2g}).
-
+{_int8_section(manifest.int8) if manifest.int8 else ""}
 ## Lineage
 
 - Seed: {manifest.lineage.seed}
@@ -70,6 +70,29 @@ def evidence_text(choice: ChoiceRecord) -> str:
     """What was chosen and over what: `512 px (evidence 4.21; 256 px 3.07)`."""
     others = "".join(f"; {name} {value:.2f}" for name, value in choice.evidence.items() if name != choice.chosen)
     return f"{choice.chosen}, chosen from the support (evidence {choice.evidence[choice.chosen]:.2f}{others})"
+
+
+def int8_text(int8: Int8Record) -> str:
+    """What the gate saw, in one sentence."""
+    if int8.auroc_float32 is None or int8.auroc_int8 is None:
+        auroc = ""
+    else:
+        auroc = f"image AUROC {int8.auroc_int8:.2%} (float32 {int8.auroc_float32:.2%}), "
+    return (
+        f"On {int8.good} good and {int8.defects} defective images of the line: {auroc}"
+        f"rank correlation {int8.rank_correlation:.3f}, {int8.decisions_changed} decisions changed, "
+        f"good scores moved by {int8.good_shift:+.2f} standard deviations, "
+        f"no score by more than {int8.largest_difference:.2f}."
+    )
+
+
+def _int8_section(int8: Int8Record) -> str:
+    return f"""
+## int8
+
+The backbone is int8, made from the float32 one `{int8.float32_fingerprint}`; head and threshold are those of version
+{int8.float32_version}, whose float32 graphs the parity above is of. {int8_text(int8)}
+"""
 
 
 def _cell(text: str) -> str:

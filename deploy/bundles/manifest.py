@@ -83,6 +83,24 @@ class ParityRecord(Record):
     images: Annotated[int, Field(ge=1)]
 
 
+class Int8Record(Record):
+    """What an int8 backbone was made from, and the figures with which it passed the gate (`pipeline.precision_gate`).
+
+    `float32_version` is the line's version that head and threshold come from. Images: of the line's, not adapted from.
+    """
+
+    float32_version: VersionName
+    float32_fingerprint: VersionName
+    good: Annotated[int, Field(ge=2)]
+    defects: Annotated[int, Field(ge=0)]
+    rank_correlation: float
+    auroc_float32: float | None
+    auroc_int8: float | None
+    good_shift: float
+    largest_difference: float
+    decisions_changed: Annotated[int, Field(ge=0)]
+
+
 class LineageRecord(Record):
     """Where it comes from: lines the learner was meta-trained on, the version it replaces, and the seed."""
 
@@ -107,6 +125,7 @@ class BundleDraft(Record):
     choices: tuple[ChoiceRecord, ...] = ()
     metrics: dict[str, float] = {}
     parity: ParityRecord
+    int8: Int8Record | None = None
     lineage: LineageRecord = LineageRecord()
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Torch modules become ONNX files, and each file proves against its module that it computes the same.
 
-This and its two helpers (`onnx_graphs`, `head_templates`) are the only modules of `deploy` that import torch and onnx.
+This, its two helpers (`onnx_graphs`, `head_templates`) and `int8` are the only modules of `deploy` that import torch
+or onnx.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.bundles.card import evidence_text
+from deploy.bundles.card import evidence_text, int8_text
 from deploy.bundles.manifest import BundleDraft
 
 
@@ -68,6 +68,7 @@ def _measured(manifest: BundleDraft) -> tuple[Fact, ...]:
             "Plant scores differ from training's by at most",
             f"{parity.max_score_error:.2g} (tolerance {parity.tolerance:.2g}, {parity.images} images)",
         ),
+        *([Fact("int8 backbone", int8_text(manifest.int8))] if manifest.int8 else []),
     )
 
 

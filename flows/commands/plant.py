@@ -42,10 +42,14 @@ def export(
     line: LineArgument,
     destination: Annotated[Path, typer.Argument(help="Folder to write; new or empty.")],
     version: VersionOption = None,
+    int8: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the line's images: make the backbone int8, unless they rank otherwise with it."),
+    ] = None,
     prefect: PrefectOption = False,
 ) -> None:
     """Write a line's bundle, with its backbone, into a folder that scores anywhere."""
-    request = build_request(ExportRequest, line=line, destination=destination, version=version)
+    request = build_request(ExportRequest, line=line, destination=destination, version=version, int8=int8)
     show_export(run_job("export", request, prefect=prefect))
 
 

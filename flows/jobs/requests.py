@@ -199,6 +199,10 @@ class ExportRequest(Request):
     line: LineName
     version: str | None = Field(default=None, max_length=80, description="Bundle version; None: the live one.")
     destination: Path = Field(description="Folder to write; it must not exist yet, or be empty.")
+    int8: Path | None = Field(
+        default=None,
+        description="Folder of the line's images: make the backbone int8, unless they rank otherwise with it.",
+    )
 
 
 class EvaluateRequest(Request):
