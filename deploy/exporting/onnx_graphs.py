@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -116,7 +116,7 @@ def fill_template(
 @contextmanager
 def _out_of_place(module: nn.Module) -> Iterator[None]:
     """Activations that write in place write a copy for the time: tracing one takes five times as long."""
-    in_place = [child for child in module.modules() if getattr(child, "inplace", False) is True]
+    in_place: list[Any] = [child for child in module.modules() if getattr(child, "inplace", False) is True]
     for child in in_place:
         child.inplace = False
     try:
