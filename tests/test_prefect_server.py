@@ -99,7 +99,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     folder = tmp_path_factory.mktemp("plant")
     port = free_port()
     ui = f"http://127.0.0.1:{port}"
-    line = write_line(folder / "lines", 7, good=2, test_good=6, defects=12, size=160)
+    line = write_line(folder / "lines", 7, good=6, test_good=6, defects=12, size=160)
     inherited = {"LINEWISE_TEMPLATE_CACHE"}  # the head's graph is traced once a run, by whoever needs it first
     kept = {name for name in os.environ if name in inherited or not name.startswith(("PREFECT_", "LINEWISE_"))}
     environment = {name: os.environ[name] for name in kept}
@@ -234,7 +234,7 @@ def test_adapt_line_from_its_form(plant, page, screenshot):
     boxes.nth(0).fill(LINE)
     boxes.nth(1).fill(str(plant.line))
     page.get_by_text("int", exact=True).first.click()  # a size, instead of leaving it to the line
-    page.locator("input[type=number]").first.fill("64")
+    page.locator("input[type=number]").first.fill("96")
     screenshot("form", height=1750)
     run = submit(plant, page, deployment.id)
     page.goto("about:blank")  # an open page keeps the processors busy that the run needs
