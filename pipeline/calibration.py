@@ -216,7 +216,7 @@ def weighted_quantile(ascending: NDArray[np.float64], weights: NDArray[np.float6
 
 def _prediction_quantile(rate: float, n: int) -> float:
     """t_{1-rate} * sqrt(1 + 1/n): one new good image against n old ones. The prior adds its degrees of freedom."""
-    from scipy.stats import t  # noqa: PLC0415 (half a second that scoring at the plant does not need)
+    from scipy.special import stdtrit  # noqa: PLC0415 (scoring at the plant does not need scipy)
 
     freedom = n - 1 + _PRIOR_COUNT
-    return float(t.ppf(1 - rate, freedom)) * float(np.sqrt(1 + 1 / n))
+    return float(stdtrit(freedom, 1 - rate)) * float(np.sqrt(1 + 1 / n))

@@ -6,8 +6,10 @@ C channels, h x w a level's grid, H x W the finest level's grid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 TensorLevels = tuple[Tensor, ...]
@@ -47,6 +49,20 @@ class SupportSet:
     def m(self) -> int:
         """Number of defective images."""
         return self.defects[0].shape[0]
+
+    def without_good(self, indices: Sequence[int]) -> SupportSet:
+        """The support without some good images, their augmentations and the synthetic defects painted on them."""
+        others = torch.ones(self.k, dtype=torch.bool)
+        others[list(indices)] = False
+        kept = others[self.synthetic_parents]
+        return replace(
+            self,
+            good=tuple(level[others] for level in self.good),
+            augmented=tuple(level[others] for level in self.augmented),
+            synthetic=tuple(level[kept] for level in self.synthetic),
+            synthetic_masks=self.synthetic_masks[kept],
+            synthetic_parents=(others.cumsum(0) - 1)[self.synthetic_parents[kept]],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

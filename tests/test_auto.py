@@ -120,6 +120,21 @@ def test_without_defects_the_direction_adds_nothing_and_with_them_only_to_what_i
             assert inside > 4 * added[:6].mean(), "good images are the first six"
 
 
+@pytest.mark.parametrize(("k", "left_out"), [(3, [1]), (7, [1, 6])])
+def test_a_good_image_is_scored_by_a_head_that_never_saw_it(k: int, left_out: list[int]):
+    """Whitening and direction know the images they were fitted to, not only the bank does."""
+    support, learner = ToyLine(5).support(k=k, m=2, n=2 * k), AutoLearner(SPEC, AutoConfig())
+    rest = support.without_good(left_out)
+    assert rest.k == k - len(left_out)
+    kept = [i for i, parent in enumerate(support.synthetic_parents.tolist()) if parent not in left_out]
+    for new, old in zip(rest.synthetic_parents, support.synthetic_parents[kept], strict=True):
+        assert torch.equal(rest.good[0][new], support.good[0][old])
+    output = learner.adapt(support, seed=0).leave_one_out(support)
+    expected = learner.adapt(rest, seed=0)(*(level[left_out] for level in support.good))
+    assert torch.allclose(output.image_score[left_out], expected.image_score, atol=1e-5)
+    assert torch.allclose(output.anomaly_map[left_out], expected.anomaly_map, atol=1e-5)
+
+
 def test_a_large_coreset_is_chosen_among_eight_candidates_for_each_row():
     vectors = torch.randn(4000, 6, generator=torch.Generator().manual_seed(0))
     rows = coreset(vectors, 50, seed=1)
