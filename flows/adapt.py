@@ -22,7 +22,7 @@ from flows.artifacts import (
 from flows.jobs import adapt as job
 from flows.jobs.preview import preview
 from flows.jobs.requests import AdaptNewLinesRequest, AdaptRequest
-from flows.runs import fails_with_a_sentence, storage_trouble, tagged
+from flows.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
 from pipeline.errors import LineError
 from pipeline.settings import load_settings
 
@@ -57,10 +57,7 @@ def adapt_new_lines(request: AdaptNewLinesRequest) -> list[str]:
 
 @task(
     task_run_name="adapt with {request.learner.value}",
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=storage_trouble,
-    persist_result=False,
+    **retried_on_storage_trouble(5, 30),
 )
 def adapt(request: AdaptRequest) -> job.AdaptResult:
     """From images to a checked bundle in the registry."""

