@@ -23,6 +23,7 @@ from model_zoo.invariant_inputs import level_groups
 from model_zoo.learners.auto import AutoConfig, AutoHead, AutoLearner
 from model_zoo.memory_bank import coreset
 from model_zoo.separation import overlaps, separation
+from model_zoo.task_head import image_score
 from model_zoo.whitening import Whitening
 from pipeline.calibration import calibrate
 from pipeline.episodes import QuerySet, SupportSet
@@ -133,6 +134,19 @@ def test_a_good_image_is_scored_by_a_head_that_never_saw_it(k: int, left_out: li
     expected = learner.adapt(rest, seed=0)(*(level[left_out] for level in support.good))
     assert torch.allclose(output.image_score[left_out], expected.image_score, atol=1e-5)
     assert torch.allclose(output.anomaly_map[left_out], expected.anomaly_map, atol=1e-5)
+
+
+@pytest.mark.parametrize(("m", "higher"), [(0, 0.5), (1, 0.8), (4, 0.5 + 6 * 0.125 * 4 / 5.5)])
+def test_the_only_good_image_is_scored_as_new_ones_are(m: int, higher: float):
+    """It cannot be left out, so what new images score more is added."""
+    support = ToyLine(5).support(k=1, m=m)
+    head = AutoLearner(SPEC, AutoConfig()).adapt(support, seed=0)
+    assert isinstance(head, AutoHead)
+    matches = head.bank.match(head.whitening(*support.good), torch.arange(1))
+    known = head.bank.anomaly_map(matches) + head.direction(matches, head.bank.grid)
+    output = head.leave_one_out(support)
+    assert torch.allclose(output.anomaly_map, known + higher, atol=1e-5)
+    assert torch.allclose(output.image_score, image_score(known) + higher, atol=1e-5)
 
 
 def test_a_large_coreset_is_chosen_among_eight_candidates_for_each_row():

@@ -1,6 +1,7 @@
 """Decode and resize: every format and depth, and every way a file can be bad."""
 
 import hashlib
+import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -76,6 +77,7 @@ def test_lossless_formats_come_back_exactly(save, encoded, expected):
     rgb = expected if expected.ndim == 3 else np.dstack([expected] * 3)
     native = read_native(path)
     np.testing.assert_array_equal(native, rgb)
+    assert native.flags.writeable  # pixels of a plain file are looked at where they lie: nobody may draw there
     decoded = require_image(path, SPEC)
     assert decoded.pixels.dtype == np.uint8
     assert decoded.pixels.flags.c_contiguous
@@ -85,6 +87,25 @@ def test_lossless_formats_come_back_exactly(save, encoded, expected):
     header = open_image(encoded)
     assert header.bit_depth == decoded.bit_depth == (16 if header.decode(0, 0).dtype == np.uint16 else 8)
     assert header.channels == (1 if header.decode(0, 0).ndim == 2 else header.decode(0, 0).shape[2])
+
+
+@pytest.mark.parametrize("from_the_top", [False, True])
+@pytest.mark.parametrize("pixels", [picture(60, 91), picture(60, 91)[:, :, 0]], ids=["colour", "mono"])
+def test_the_rows_of_a_bmp_come_in_either_order_and_padded(save, pixels, from_the_top):
+    encoded = bytearray(bmp(pixels[::-1] if from_the_top else pixels))
+    if from_the_top:
+        struct.pack_into("<i", encoded, 22, -len(pixels))
+    path = save(bytes(encoded), "rows.bmp")
+    rgb = pixels if pixels.ndim == 3 else np.dstack([pixels] * 3)
+    np.testing.assert_array_equal(read_native(path), rgb)
+    area = cv2.resize(rgb, (48, 32), interpolation=cv2.INTER_AREA)
+    assert np.abs(require_image(path, SPEC).pixels.astype(int) - area).max() <= 1
+
+
+def test_a_bmp_palette_that_is_no_ramp_of_greys_is_looked_up(save):
+    encoded = bytearray(bmp(GREY))
+    encoded[54 : 54 + 4 * 256] = b"".join(bytes([255 - level] * 3) + b"\0" for level in range(256))
+    np.testing.assert_array_equal(read_native(save(bytes(encoded), "palette.bmp"))[:, :, 0], 255 - GREY)
 
 
 @pytest.mark.parametrize("pixels", [GREY, picture()], ids=["mono", "colour"])

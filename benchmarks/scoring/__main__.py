@@ -1,10 +1,10 @@
-"""The scoring benchmark: points 1 and 3 to 6, figures to benchmarks/out/scoring.json.
+"""The scoring benchmark: points 1 to 6, figures to benchmarks/out/scoring.json.
 
     python -m benchmarks.scoring [--quick] [--points 1,3] [--lines LINES] [--write]
 
-Ratios are medians of rounds in which both sides take turns. `--lines` names real product lines for parity. Point 2,
-against anomalib, is not measured; its keys are null. Points that are not named keep the figures of their last run.
-`--write` puts the table into scoring.md.
+Ratios are medians of rounds in which both sides take turns. `--lines` names real product lines for parity.
+LINEWISE_ANOMALIB_PYTHON names the interpreter of an environment with anomalib; without it point 2 is left out. Points
+that are not named keep the figures of their last run. `--write` puts the table into scoring.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pages import made_today, replace_figures
-from benchmarks.scoring import adaptation, end_to_end, endurance, many_lines
+from benchmarks.scoring import adaptation, end_to_end, endurance, many_lines, peers
 from benchmarks.scoring.setting import WORKERS, Setting, cpu_ticks, prepare, stolen_share
 from pipeline.process_tuning import tune_process
 
@@ -46,13 +46,14 @@ Point = Callable[[Setting], tuple[dict[str, float], list[str]]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--points", default="13456", help="which to measure, e.g. 1,3; the others keep their last run")
+    parser.add_argument("--points", default="123456", help="which to measure, e.g. 1,3; the others keep their last run")
     parser.add_argument("--lines", type=Path)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     tune_process()
     points: dict[str, Point] = {
         "1": end_to_end.measure,
+        "2": peers.measure,
         "3": many_lines.measure,
         "4": endurance.measure,
         "5": adaptation.measure_cost,

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.imaging.encoded import Pixels
 
-UPRIGHT = 1
+UPRIGHT, UPSIDE_DOWN = 1, 4  # the latter: rows from the bottom up
 _ORIENTATION_TAG = 0x0112
 _SHORT = 3
 _ENTRY_BYTES = 12
@@ -52,6 +52,6 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 
 
 def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
-    """The pixels as the camera meant them to be seen, contiguous. Orientations 5..8 swap height and width."""
+    """The pixels as the camera meant them to be seen, contiguous and of their own; 5..8 swap the sides."""
     turn = _TURNS.get(orientation)
-    return np.ascontiguousarray(pixels) if turn is None else turn(pixels)
+    return np.require(pixels, requirements=("C", "W")) if turn is None else turn(pixels)

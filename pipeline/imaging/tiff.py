@@ -1,12 +1,17 @@
-"""TIFF: uncompressed pixels by tifffile (much faster than OpenCV), lossless compression by OpenCV's libtiff."""
+"""TIFF: uncompressed pixels by tifffile (much faster than OpenCV), lossless compression by OpenCV's libtiff.
+
+Where the pixels lie in the file as they are shown, they are looked at there and nothing is read.
+"""
 
 from __future__ import annotations
 
+import math
+import sys
 from io import BytesIO
 
 import numpy as np
 import tifffile
-from tifffile import COMPRESSION, PHOTOMETRIC, PLANARCONFIG, SAMPLEFORMAT, TiffPage
+from tifffile import COMPRESSION, FILLORDER, PHOTOMETRIC, PLANARCONFIG, PREDICTOR, SAMPLEFORMAT, TiffPage
 
 from pipeline.errors import ImageError
 from pipeline.imaging.encoded import COPY_AGAIN, EncodedImage, Pixels, damaged
@@ -23,15 +28,15 @@ _SAVE_PLAIN = "save the image as an uncompressed 8- or 16-bit TIFF or as PNG"
 def open_tiff(data: bytes) -> EncodedImage:
     """Read a TIFF's directory. Raises `ImageError` for damage and for what a line camera does not write."""
     try:
-        return _encoded(data, _only_page(data))
+        return _encoded(data, BytesIO(data))
     except ImageError:
         raise
     except Exception as error:  # tifffile lets through whatever struct, numpy or an enum raises on a damaged directory
         raise damaged("TIFF", f"a directory that cannot be read ({error})") from error
 
 
-def _only_page(data: bytes) -> TiffPage:
-    file = tifffile.TiffFile(BytesIO(data))  # stays open: the page reads its pixels from the same bytes later
+def _only_page(contents: BytesIO) -> TiffPage:
+    file = tifffile.TiffFile(contents)
     page = file.pages.first
     try:
         second = file.pages[1]
@@ -42,7 +47,8 @@ def _only_page(data: bytes) -> TiffPage:
     return page
 
 
-def _encoded(data: bytes, page: TiffPage) -> EncodedImage:
+def _encoded(data: bytes, contents: BytesIO) -> EncodedImage:
+    page = _only_page(contents)
     _refuse_unknown(page)
     compressed = page.compression != COMPRESSION.NONE
     _refuse_cut_off(data, page, compressed=compressed)
@@ -51,9 +57,16 @@ def _encoded(data: bytes, page: TiffPage) -> EncodedImage:
     tag = page.tags.get("Orientation")
     stored = int(tag.value) if tag is not None and tag.value in range(1, 9) else UPRIGHT
     swapped = compressed and stored >= 5  # libtiff in OpenCV turns the image itself
+    white_is_zero = page.photometric == PHOTOMETRIC.MINISWHITE
+    in_place = None if compressed else _in_place(data, page)
+    if compressed or in_place is not None:
+        contents.close()  # page and file hold each other: the bytes would stay until the garbage collector comes
 
     def decode(_least_height: int, _least_width: int) -> Pixels:
-        return decode_with_opencv(data, "TIFF") if compressed else _read_plain(page)
+        if compressed:
+            return decode_with_opencv(data, "TIFF")
+        pixels = in_place if in_place is not None else _read_plain(page)
+        return np.iinfo(pixels.dtype).max - pixels if white_is_zero else pixels
 
     return EncodedImage(
         format="TIFF",
@@ -110,6 +123,20 @@ def _refuse_compressed_oddities(page: TiffPage) -> None:
             raise ImageError(f"a compressed TIFF without {what}", f"compression and {what}", _SAVE_PLAIN)
 
 
+def _in_place(data: bytes, page: TiffPage) -> Pixels | None:
+    """A view of the pixels where they lie one after another as this machine reads them; None where they do not."""
+    bits, samples, offsets = _bits(page), page.samplesperpixel, page.dataoffsets
+    ends = [offset + count for offset, count in zip(offsets, page.databytecounts, strict=True)]
+    as_shown = not page.is_tiled and page.fillorder == FILLORDER.MSB2LSB and page.predictor == PREDICTOR.NONE
+    joined = samples == 1 or (samples > 2 and page.planarconfig == PLANARCONFIG.CONTIG)
+    native = bits == 8 or page.parent.byteorder == {"little": "<", "big": ">"}[sys.byteorder]
+    size = (page.imagelength, page.imagewidth, samples)[: 2 if samples == 1 else 3]
+    whole = offsets[0] + math.prod(size) * bits // 8 <= len(data) and ends[:-1] == list(offsets[1:])
+    if not (as_shown and joined and native and whole):
+        return None
+    return np.ndarray(size, np.uint8 if bits == 8 else np.uint16, data, offsets[0])
+
+
 def _read_plain(page: TiffPage) -> Pixels:
     try:
         pixels = page.asarray()
@@ -123,6 +150,4 @@ def _read_plain(page: TiffPage) -> Pixels:
     promised = size if page.samplesperpixel <= 2 else (*size, page.samplesperpixel)
     if pixels.shape != promised or pixels.dtype not in (np.uint8, np.uint16):
         raise damaged("TIFF", f"pixels of shape {pixels.shape}, not what its directory says")
-    if page.photometric == PHOTOMETRIC.MINISWHITE:
-        pixels = np.iinfo(pixels.dtype).max - pixels
     return np.ascontiguousarray(pixels)
