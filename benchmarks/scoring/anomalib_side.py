@@ -7,6 +7,9 @@ of JSON. Then each line of standard input names an inferencer (torch, openvino, 
 onnxruntime), and the seconds for all files of IMAGES are the answer.
 """
 
+# pyright: reportMissingImports=false
+# anomalib is in the other environment only
+
 from __future__ import annotations
 
 import json
