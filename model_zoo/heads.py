@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,10 +35,19 @@ class MemoryBankHead(AnomalyHead):
 
     @classmethod
     def with_matches(
-        cls, support: SupportSet, groups: LevelGroups, *, budget: int, seed: int
+        cls,
+        support: SupportSet,
+        groups: LevelGroups,
+        *,
+        budget: int,
+        seed: int,
+        chosen: Sequence[Tensor] | None = None,
     ) -> tuple[MemoryBankHead, list[BankMatch]]:
-        """`of_support`, and the matches of its K good images, leave-one-out, which gave the scales."""
-        banks = nn.ModuleList(build_banks(support, groups, budget=budget, seed=seed))
+        """`of_support`, and the matches of its K good images, leave-one-out, which gave the scales.
+
+        `chosen` names each level's rows by their sources, see `build_banks`.
+        """
+        banks = nn.ModuleList(build_banks(support, groups, budget=budget, seed=seed, chosen=chosen))
         H, W = support.good[0].shape[-2:]
         head = cls(banks, torch.ones(sum(map(len, groups)), 1, 1), k=support.k, grid=(H, W))
         with torch.no_grad():
@@ -65,9 +76,17 @@ class MemoryBankHead(AnomalyHead):
         `without` (B,) int64 names the good images; None compares with all rows.
         """
         return [
-            bank(level, None if without is None else self._rows_of(bank, without))
-            for bank, level in zip(self.banks, levels, strict=True)
+            bank(level, None if without is None else self._rows_of(sources, without))
+            for bank, sources, level in zip(self.banks, self._sources(), levels, strict=True)
         ]
+
+    def sources_without(self, images: Sequence[int]) -> list[Tensor]:
+        """Per level, the sources (n, 4) of all rows but those of some good images; the others are numbered anew."""
+        others = torch.ones(self.k, dtype=torch.bool)
+        others[list(images)] = False
+        numbers = others.cumsum(0) - 1
+        kept = [sources[others[sources[:, 0]]] for sources in self._sources()]
+        return [torch.cat([numbers[sources[:, :1]], sources[:, 1:]], 1) for sources in kept]
 
     def anomaly_map(self, matches: list[BankMatch]) -> Tensor:
         """The log of the groups' mean distance in units of their LOO medians (B, H, W)."""
@@ -79,11 +98,13 @@ class MemoryBankHead(AnomalyHead):
         ]
         return (torch.cat(fine, 1) / self.scale).mean(1).log()
 
-    def _rows_of(self, bank: nn.Module, images: Tensor) -> Tensor:
+    def _rows_of(self, sources: Tensor, images: Tensor) -> Tensor:
         """The bank rows of each good image (B, N) bool; of a single one its plain rows, the augmented stand in."""
-        assert isinstance(bank, MemoryBank)
-        own = bank.sources[:, 0][None] == images[:, None]
-        return own & (bank.sources[:, 1] == -1)[None] if self.k == 1 else own
+        own = sources[:, 0][None] == images[:, None]
+        return own & (sources[:, 1] == -1)[None] if self.k == 1 else own
+
+    def _sources(self) -> list[Tensor]:
+        return [bank.sources for bank in self.banks if isinstance(bank, MemoryBank)]
 
     def _output(self, matches: list[BankMatch]) -> AnomalyOutput:
         anomaly_map = self.anomaly_map(matches)

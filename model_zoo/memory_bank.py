@@ -12,6 +12,7 @@ border, see `border_weight`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -117,7 +118,12 @@ def _argmin_in_blocks(values_MN: Tensor) -> Tensor:
 
 
 def build_banks(
-    support: SupportSet, groups: tuple[tuple[tuple[int, int], ...], ...], *, budget: int, seed: int
+    support: SupportSet,
+    groups: tuple[tuple[tuple[int, int], ...], ...],
+    *,
+    budget: int,
+    seed: int,
+    chosen: Sequence[Tensor] | None = None,
 ) -> tuple[MemoryBank, ...]:
     """One bank per level from a support's good images and their augmentations.
 
@@ -126,6 +132,7 @@ def build_banks(
         groups: per level, its groups' channel ranges.
         budget: most rows per bank; more candidates are thinned to it by `coreset`.
         seed: of the coreset's projection and start.
+        chosen: per level, the sources (n, 4) of the rows to keep, instead of a coreset.
     """
     banks = []
     for level, level_groups in enumerate(groups):
@@ -136,7 +143,11 @@ def build_banks(
         vectors = candidates.permute(0, 1, 3, 4, 2).reshape(-1, C)
         axes = [torch.arange(K), torch.arange(-1, A), torch.arange(h), torch.arange(w)]
         sources = torch.cartesian_prod(*axes)
-        if len(vectors) > budget:
+        if chosen is not None:
+            image, augmentation, row, column = chosen[level].unbind(1)
+            keep = ((image * (1 + A) + augmentation + 1) * h + row) * w + column
+            vectors, sources = vectors[keep], sources[keep]
+        elif len(vectors) > budget:
             keep = coreset(vectors, budget, seed=seed)
             vectors, sources = vectors[keep], sources[keep]
         banks.append(MemoryBank(vectors.contiguous(), sources, level_groups))

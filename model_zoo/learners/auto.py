@@ -10,6 +10,7 @@ Source: ours, after Roth et al., CVPR 2022; `model_zoo.whitening` and `model_zoo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,7 +84,8 @@ class AutoHead(AnomalyHead):
         outputs: list[AnomalyOutput] = []
         folds = [list(range(first, support.k, _FOLDS)) for first in range(min(_FOLDS, support.k))]
         for fold in folds:
-            head = _fit(support.without_good(fold), self.groups, self.config, seed=0).head
+            chosen = self.bank.sources_without(fold)  # a coreset of its own would take longer than all the rest
+            head = _fit(support.without_good(fold), self.groups, self.config, seed=0, chosen=chosen).head
             outputs.append(head(*(level[fold] for level in support.good)))
         order = torch.tensor([index for fold in folds for index in fold]).argsort()
         return AnomalyOutput(*(torch.cat(parts)[order] for parts in zip(*outputs, strict=True)))
@@ -128,10 +130,18 @@ class _Fitted(NamedTuple):
     real: list[BankMatch]
 
 
-def _fit(support: SupportSet, groups: LevelGroups, config: AutoConfig, *, seed: int) -> _Fitted:
+def _fit(
+    support: SupportSet,
+    groups: LevelGroups,
+    config: AutoConfig,
+    *,
+    seed: int,
+    chosen: Sequence[Tensor] | None = None,
+) -> _Fitted:
+    """`chosen` names the bank's rows, see `build_banks`."""
     whitening = Whitening(support, groups)
     seen = whitening.of_support(support)
-    bank, good = MemoryBankHead.with_matches(seen, groups, budget=config.bank_budget, seed=seed)
+    bank, good = MemoryBankHead.with_matches(seen, groups, budget=config.bank_budget, seed=seed, chosen=chosen)
     real = bank.match(seen.defects) if support.m else []
     residuals = [_defect_residuals(support, match) for match in real]
     direction = DefectDirection(good, residuals or [level[:0, :, 0, 0] for level in support.good], groups)
