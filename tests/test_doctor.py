@@ -32,7 +32,13 @@ without_gpu = pytest.mark.skipif(cuda_works(), reason="this machine has a GPU")
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable in ("PREFECT_API_URL", "LINEWISE_DATABASE_URL", "LINEWISE_DEVICE", "LINEWISE_WORKERS"):
+    for variable in (
+        "PREFECT_API_URL",
+        "LINEWISE_DATABASE_URL",
+        "LINEWISE_DEVICE",
+        "LINEWISE_WORKERS",
+        "LINEWISE_JPEG_DECODER",
+    ):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(doctor, "SECONDS", 0.3)
@@ -88,6 +94,7 @@ def test_this_machine_works(run: Run, home: Path, tmp_path: Path) -> None:
         "home",
         "result_store",
         "backbones",
+        "jpeg_decoder",
         "prefect",
     ]
     assert [device["device"] for device in told["devices"]] == ["cpu", "cuda", "tensorrt"]
