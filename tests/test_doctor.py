@@ -167,6 +167,17 @@ def test_without_torch_and_without_a_line_there_is_nothing_to_measure_with(run: 
     assert "nothing to measure with" in cpu["speed_says"]
 
 
+def test_nvjpeg_that_is_asked_for_and_missing_is_a_problem(
+    run: Run, no_torch: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINEWISE_JPEG_DECODER", "nvjpeg")
+    monkeypatch.delitem(sys.modules, "deploy.decoding.nvjpeg", raising=False)
+    code, out, _ = run("--device", "cpu", "--json", "-")
+    assert code == 1
+    (problem,) = json.loads(out)["problems"]
+    assert problem.startswith("expected torch and torchvision, through which nvJPEG is used, got ")
+
+
 def test_a_damaged_backbone_is_a_problem(run: Run, home: Path, no_torch: None) -> None:
     registry = register_line(home)
     (name,) = registry.backbones()

@@ -10,6 +10,8 @@ memory bank's image scores moved by up to a third of the good images' standard d
 What nvJPEG does not get, or fails on, libjpeg decodes: it has the same picture, and says what is wrong with a damaged
 file. nvJPEG is not as strict as libjpeg, so a file without its end marker is not given to it; what it cannot see is
 damage within a file that has its end, where libjpeg may still refuse.
+
+torchvision has deprecated its decoders since 0.29 in favour of TorchCodec's: a newer torchvision needs a change here.
 """
 
 from __future__ import annotations
