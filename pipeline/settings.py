@@ -4,6 +4,7 @@
     LINEWISE_DATABASE_URL    result store (sqlite:///... or postgresql+psycopg://...)   sqlite in the home
     LINEWISE_DEVICE          cpu, cuda, tensorrt or auto                           auto
     LINEWISE_WORKERS         scoring threads                                       one per core
+    LINEWISE_JPEG_DECODER    libjpeg, or nvjpeg: scoring decodes JPEGs on a GPU    libjpeg
     LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
     LINEWISE_TEMPLATE_CACHE  folder of traced graphs that several homes share      <home>/templates
     LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
@@ -33,6 +34,13 @@ class DeviceName(StrEnum):
     AUTO = "auto"
 
 
+class JpegDecoder(StrEnum):
+    """What decodes JPEGs that are scored. Adaptation and training always take libjpeg, the reference."""
+
+    LIBJPEG = "libjpeg"
+    NVJPEG = "nvjpeg"
+
+
 class Settings(BaseSettings):
     """The settings of one process, frozen. Build them with `load_settings`."""
 
@@ -44,6 +52,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL of the result store.")
     device: DeviceName = Field(default=DeviceName.AUTO, description="Where scoring runs unless a request says so.")
     workers: int | None = Field(default=None, ge=1, le=256, description="Scoring threads; empty: one per core.")
+    jpeg_decoder: JpegDecoder = Field(default=JpegDecoder.LIBJPEG, description="What decodes JPEGs in scoring.")
     feature_cache: Path | None = Field(default=None, description="Folder of cached patch features.")
     template_cache: Path | None = Field(default=None, description="Folder of traced graphs that several homes share.")
     stream_credentials: SecretStr | None = Field(default=None, description="user:password of cameras.")

@@ -32,7 +32,13 @@ without_gpu = pytest.mark.skipif(cuda_works(), reason="this machine has a GPU")
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable in ("PREFECT_API_URL", "LINEWISE_DATABASE_URL", "LINEWISE_DEVICE", "LINEWISE_WORKERS"):
+    for variable in (
+        "PREFECT_API_URL",
+        "LINEWISE_DATABASE_URL",
+        "LINEWISE_DEVICE",
+        "LINEWISE_WORKERS",
+        "LINEWISE_JPEG_DECODER",
+    ):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(doctor, "SECONDS", 0.3)
@@ -88,6 +94,7 @@ def test_this_machine_works(run: Run, home: Path, tmp_path: Path) -> None:
         "home",
         "result_store",
         "backbones",
+        "jpeg_decoder",
         "prefect",
     ]
     assert [device["device"] for device in told["devices"]] == ["cpu", "cuda", "tensorrt"]
@@ -158,6 +165,17 @@ def test_without_torch_and_without_a_line_there_is_nothing_to_measure_with(run: 
     assert cpu["works"]
     assert (cpu["parity"], cpu["images_per_second"]) == (None, None)
     assert "nothing to measure with" in cpu["speed_says"]
+
+
+def test_nvjpeg_that_is_asked_for_and_missing_is_a_problem(
+    run: Run, no_torch: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINEWISE_JPEG_DECODER", "nvjpeg")
+    monkeypatch.delitem(sys.modules, "deploy.decoding.nvjpeg", raising=False)
+    code, out, _ = run("--device", "cpu", "--json", "-")
+    assert code == 1
+    (problem,) = json.loads(out)["problems"]
+    assert problem.startswith("expected torch and torchvision, through which nvJPEG is used, got ")
 
 
 def test_a_damaged_backbone_is_a_problem(run: Run, home: Path, no_torch: None) -> None:

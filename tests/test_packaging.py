@@ -22,8 +22,8 @@ PACKAGES = ("pipeline", "model_zoo", "flows", "deploy")
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-# The one place of deploy with torch and onnx: the exporter and what it is split into.
-EXPORTERS = {"export", "head_templates", "int8", "onnx_graphs"}
+# The two places of deploy with torch: the exporter and what it is split into, and nvJPEG, which a setting asks for.
+WITH_TORCH = {"export", "head_templates", "int8", "nvjpeg", "onnx_graphs"}
 # Declared, never imported by name: each with who does import it.
 USED_WITHOUT_AN_IMPORT = {
     "onnxscript": "torch.onnx's exporter imports it",
@@ -189,7 +189,7 @@ def test_a_plant_has_no_training_library(plant: Path, tmp_path: Path) -> None:
 
 def test_the_plants_modules_import_from_the_wheel_alone(plant: Path, tmp_path: Path) -> None:
     files = [file.relative_to(ROOT).with_suffix("") for file in sorted((ROOT / "deploy").rglob("*.py"))]
-    plain = [file for file in files if "migrations" not in file.parts and file.name not in {"__init__", *EXPORTERS}]
+    plain = [file for file in files if "migrations" not in file.parts and file.name not in {"__init__", *WITH_TORCH}]
     modules = [".".join(file.parts) for file in plain]
     probe = f"import {', '.join([*modules, 'flows.cli'])}; print(flows.cli.__file__)"
     done = run(plant / "python", "-c", probe, cwd=tmp_path)
@@ -264,7 +264,7 @@ def test_every_import_is_declared() -> None:
         f"{file.relative_to(ROOT)} imports {name}"
         for package in PACKAGES
         for file in (ROOT / package).rglob("*.py")
-        for name in third_party(file) - (plant if package == "deploy" and file.stem not in EXPORTERS else everywhere)
+        for name in third_party(file) - (plant if package == "deploy" and file.stem not in WITH_TORCH else everywhere)
     }
     assert not undeclared, "not named in pyproject.toml"
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.settings import DeviceName, Settings, load_settings
+from pipeline.settings import DeviceName, JpegDecoder, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOME", "DATABASE_URL", "DEVICE", "WORKERS", "FEATURE_CACHE"):
+    for name in ("HOME", "DATABASE_URL", "DEVICE", "WORKERS", "FEATURE_CACHE", "JPEG_DECODER"):
         monkeypatch.delenv(f"LINEWISE_{name}", raising=False)
 
 
@@ -23,6 +23,7 @@ def test_defaults_lie_below_the_home_folder(monkeypatch, tmp_path):
         assert path.is_relative_to(settings.home)
     assert settings.database == f"sqlite:///{tmp_path / '.linewise' / 'results.sqlite'}"
     assert settings.device is DeviceName.AUTO
+    assert settings.jpeg_decoder is JpegDecoder.LIBJPEG
     assert not settings.home.exists(), "reading the settings writes nothing"
 
 
@@ -31,11 +32,13 @@ def test_environment_overrules_defaults(monkeypatch, tmp_path):
     monkeypatch.setenv("LINEWISE_DATABASE_URL", "postgresql+psycopg://user:secret@db/results")
     monkeypatch.setenv("LINEWISE_DEVICE", "cuda")
     monkeypatch.setenv("LINEWISE_WORKERS", "3")
+    monkeypatch.setenv("LINEWISE_JPEG_DECODER", "nvjpeg")
     monkeypatch.setenv("LINEWISE_FEATURE_CACHE", str(tmp_path / "fast"))
     monkeypatch.setenv("LINEWISE_TEMPLATE_CACHE", str(tmp_path / "graphs"))
     settings = load_settings()
     assert settings.templates == tmp_path / "graphs"
     assert settings.home == tmp_path / "plant"
+    assert settings.jpeg_decoder is JpegDecoder.NVJPEG
     assert settings.database == "postgresql+psycopg://user:secret@db/results"
     assert (settings.device, settings.workers, settings.features) == (DeviceName.CUDA, 3, tmp_path / "fast")
     assert "secret" not in repr(settings), "a log line must not give the password away"
@@ -59,7 +62,9 @@ def test_home_becomes_absolute(monkeypatch, tmp_path):
     assert load_settings(Path("~/there")).home == Path.home() / "there"
 
 
-@pytest.mark.parametrize(("name", "value"), [("WORKERS", "0"), ("WORKERS", "many"), ("DEVICE", "tpu")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("WORKERS", "0"), ("WORKERS", "many"), ("DEVICE", "tpu"), ("JPEG_DECODER", "opencv")]
+)
 def test_bad_value_is_one_sentence_naming_the_variable(monkeypatch, name, value):
     monkeypatch.setenv(f"LINEWISE_{name}", value)
     with pytest.raises(ConfigError, match=f"expected a usable LINEWISE_{name}, got .*: change or unset") as caught:

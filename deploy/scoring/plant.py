@@ -31,7 +31,7 @@ from deploy.scoring.sources.plant_folder import PlantFolder, PlantItem
 from deploy.scoring.sources.watch import WatchedFolder
 from deploy.scoring.worker import ScoringWorker
 from pipeline.errors import ConfigError, LinewiseError
-from pipeline.imaging.images import DEFAULT_LIMITS
+from pipeline.imaging.images import DEFAULT_LIMITS, Opener, open_image
 
 _TOLD = 10  # folders that are named while a run goes on; its end names all of them
 
@@ -47,6 +47,7 @@ def score_plant(
     overlays: Callable[[str], Path] | None = None,
     on_progress: OnProgress | None = None,
     total: int | None = None,
+    opener: Opener = open_image,
 ) -> PlantSummary:
     """Score `<line...>/**` of a folder with each line's live bundle; one row for each content and bundle in the store.
 
@@ -61,6 +62,7 @@ def score_plant(
         on_progress: called from this thread, at most ten times a second and once at the end; of a watched folder
             with remarks on what cannot be scored.
         total: how many images there are, if the caller knows.
+        opener: reads a file's header and says how its pixels are decoded.
 
     Raises:
         ConfigError: `workers` or `batch_size` is below one.
@@ -87,6 +89,7 @@ def score_plant(
         progress=CommittedProgress(sink, on_progress, total, lambda: remarks),
         remarks=remarks,
         total=total,
+        opener=opener,
     )
     with single_threaded_opencv():
         return run.execute()
@@ -109,6 +112,7 @@ class _PlantRun:
     progress: CommittedProgress
     remarks: list[str]
     total: int | None
+    opener: Opener
     current: dict[str, LineScoring] = field(default_factory=dict)
     ended: list[LineScoring] = field(default_factory=list)
     unusable: dict[str, str] = field(default_factory=dict)
@@ -201,6 +205,7 @@ class _PlantRun:
             batch_size=1,
             overlays=self.overlays(live.line) / bundle.id[:16] if self.overlays is not None else None,
             limits=DEFAULT_LIMITS,
+            opener=self.opener,
         )
         run_id = self.store.begin_run(bundle, self.source.name, device=self.device, workers=self.workers)
         self.current[live.line] = LineScoring(live, worker, run_id)

@@ -26,7 +26,7 @@ from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import ImageSource
 from deploy.scoring.worker import HeadScores, ImageScorer, ScoringWorker
 from pipeline.errors import ConfigError
-from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits
+from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits, Opener, open_image
 
 __all__ = [
     "FileStatus",
@@ -65,6 +65,7 @@ def score_images(
     on_result: OnResult | None = None,
     total: int | None = None,
     limits: ImageLimits = DEFAULT_LIMITS,
+    opener: Opener = open_image,
 ) -> ScoringSummary:
     """Score every image of a source, and keep one row for each content in the store.
 
@@ -88,6 +89,7 @@ def score_images(
         on_result: called from this thread for every image, in the source's order, with the view where it was scored.
         total: how many images there are, if the caller knows; only handed on to `on_progress`.
         limits: on the size of images.
+        opener: reads a file's header and says how its pixels are decoded.
 
     Returns:
         The run in numbers, and the files to look at.
@@ -112,6 +114,7 @@ def score_images(
         batch_size=batch_size,
         overlays=overlays / bundle.id[:16] if overlays is not None else None,
         limits=limits,
+        opener=opener,
     )
     run_id = store.begin_run(bundle, source.name, device=device, workers=workers)
     sink = ResultSink(store)

@@ -22,8 +22,10 @@ from pipeline.calibration import Decision
 from pipeline.errors import ImageError
 from pipeline.imaging.images import (
     ImageLimits,
+    Opener,
     UnreadableImage,
     fit_frame,
+    open_image,
     read_image,
     read_native,
     sha256_file,
@@ -87,6 +89,7 @@ class ScoringWorker:
         batch_size: images scored at once.
         overlays: folder for the pictures of flagged images; None: none.
         limits: on the size of images.
+        opener: reads a file's header and says how its pixels are decoded.
     """
 
     bundle: Bundle
@@ -96,6 +99,7 @@ class ScoringWorker:
     batch_size: int
     overlays: Path | None
     limits: ImageLimits
+    opener: Opener = open_image
 
     def score(self, items: Sequence[SourceItem]) -> list[Outcome]:
         """Score at most `batch_size` items.
@@ -116,7 +120,7 @@ class ScoringWorker:
         assert item.path is not None
         if (skipped := self._find(item, item.path)) is not None:
             return skipped
-        image = read_image(item.path, self.bundle.manifest.preprocess, self.limits)
+        image = read_image(item.path, self.bundle.manifest.preprocess, self.limits, self.opener)
         if isinstance(image, UnreadableImage):
             return _unreadable(item, image.sha256, image.reason)
         return Ready(item, image.sha256, image.pixels)

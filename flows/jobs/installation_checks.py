@@ -1,4 +1,7 @@
-"""What Linewise stands on besides a device: its home, its result store, its backbones, a Prefect server. Torch-free."""
+"""What Linewise stands on besides a device: home, result store, backbones, JPEG decoder, a Prefect server. Torch-free.
+
+nvJPEG alone needs torch, and is opened only where the settings ask for it.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,28 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from http.client import HTTPException
+from importlib.util import find_spec
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from deploy.bundles.registry import Registry
+from deploy.decoding.choice import open_nvjpeg
+from deploy.engine.devices import DRIVER_LIBRARY, loads
 from deploy.engine.survey import ort_build
 from deploy.results.database import database_errors, for_writing, open_database, parse_url
 from deploy.storage import storage_errors
 from pipeline.errors import ConfigError, LinewiseError
-from pipeline.settings import Settings
+from pipeline.settings import JpegDecoder, Settings
 
 _PATIENCE_SECONDS = 5
 _WANTS_LOGIN = (401, 403)
+
+
+Facts = dict[str, str | int | float | list[str]]
 
 
 class Verdict(StrEnum):
@@ -40,7 +49,7 @@ class Check:
     name: str
     verdict: Verdict
     says: str
-    facts: dict[str, str | int | list[str]] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
 
 def check_installation(settings: Settings) -> tuple[Check, ...]:
@@ -50,6 +59,7 @@ def check_installation(settings: Settings) -> tuple[Check, ...]:
         "home": _home,
         "result_store": _result_store,
         "backbones": _backbones,
+        "jpeg_decoder": _jpeg_decoder,
         "prefect": _prefect,
     }
     return tuple(_told(name, check, settings) for name, check in checks.items())
@@ -109,7 +119,7 @@ def _backbones(settings: Settings) -> Check:
             registry.backbone(name)
         except LinewiseError as error:
             damaged[name] = str(error)
-    facts: dict[str, str | int | list[str]] = {
+    facts: Facts = {
         "intact": [name for name in names if name not in damaged],
         "damaged": list(damaged),
     }
@@ -117,6 +127,18 @@ def _backbones(settings: Settings) -> Check:
         says = "; ".join(f"{name}: {sentence}" for name, sentence in damaged.items())
         return Check(name="backbones", verdict=Verdict.PROBLEM, says=says, facts=facts)
     return Check(name="backbones", verdict=Verdict.OK, says=f"{len(names)} registered, all intact", facts=facts)
+
+
+def _jpeg_decoder(settings: Settings) -> Check:
+    name, wanted = "jpeg_decoder", settings.jpeg_decoder
+    if wanted is JpegDecoder.LIBJPEG:
+        might = all(find_spec(module) for module in ("torch", "torchvision")) and loads(DRIVER_LIBRARY)
+        try_it = "may work: set LINEWISE_JPEG_DECODER=nvjpeg and ask again"
+        says = f"libjpeg; nvJPEG {try_it if might else 'would need torchvision and a GPU'}"
+        return Check(name=name, verdict=Verdict.OK, says=says, facts={"decoder": wanted.value})
+    _, agreement = open_nvjpeg()
+    facts: Facts = {"decoder": wanted.value, **asdict(agreement)}
+    return Check(name=name, verdict=Verdict.OK, says=f"nvJPEG, {agreement}", facts=facts)
 
 
 def _prefect(_settings: Settings) -> Check:

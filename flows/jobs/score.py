@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.bundles.manifest import HEAD
 from deploy.bundles.packs import Deployment, open_packed
 from deploy.bundles.registry import Registry
+from deploy.decoding.choice import image_opener
 from deploy.engine.runtime import Device, ScoringEngine, resolve_device
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.reports.report import ReportData, write_report
@@ -64,9 +65,9 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     """Score the images that have no result of this bundle yet; the report covers all of them.
 
     Raises:
-        ConfigError: no such line or version, or maps would be written among the images.
+        ConfigError: no such line or version, maps would be written among the images, or nvJPEG is not installed.
         BundleError: the bundle is damaged, or an exported one is another line's.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or nvJPEG is asked for and does not work.
         LineError: there is no image file.
         StorageError: something cannot be read or written; what was scored until then is kept.
     """
@@ -76,6 +77,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     source = request_source(request, settings, overlays)
     total = count_images(source)
     settings.ensure_home()
+    opener = image_opener(settings.jpeg_decoder)
     resolved = resolve_device(Device(request.device.value), cache_folder=settings.home / "engines")
     engine = ScoringEngine(deployment.backbone, resolved, threads=1)  # one CPU a worker scales best
     engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD])
@@ -104,6 +106,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             on_progress=lambda progress: on_progress(scoring_step("score", progress, pace)),
             on_result=keep,
             total=total,
+            opener=opener,
         )
         result = ScoreResult(
             line=bundle.manifest.line,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.bundles.registry import Registry
+from deploy.decoding.choice import image_opener
 from deploy.engine.runtime import Device, resolve_device
 from deploy.results.store import ResultStore
 from deploy.scoring.plant import score_plant
@@ -72,7 +73,8 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     """Score what has no result of its line's live bundle yet.
 
     Raises:
-        DeviceError: the device is not there.
+        ConfigError: nvJPEG is asked for and not installed.
+        DeviceError: the device is not there, or nvJPEG is asked for and does not work.
         LineError: there is no such folder, or it holds no image of a line that can be scored and is not watched.
         StorageError: something cannot be read or written; what was scored until then is kept.
     """
@@ -82,6 +84,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     source = WatchedFolder(folder, own) if request.watch else FolderSource(folder, own)
     total = source.total
     settings.ensure_home()
+    opener = image_opener(settings.jpeg_decoder)
     resolved = resolve_device(Device(request.device.value), cache_folder=settings.home / "engines")
     started_at, reports, pace = datetime.now(UTC), settings.below_home("plant-reports"), Pace()
     report = report_path(request.report, reports, started_at)
@@ -97,6 +100,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             overlays=(lambda line: settings.below_home("overlays", line)) if request.overlays else None,
             on_progress=lambda progress: on_progress(scoring_step("score the plant", progress, pace)),
             total=total,
+            opener=opener,
         )
     if summary.found == 0 and not request.watch:
         got = "; ".join(list(summary.skipped.values())[:5]) or f"none in {folder}"

@@ -18,7 +18,7 @@ Pixels = NDArray[Any]
 
 Decode = Callable[[int, int], Pixels]
 """(least height, least width) in stored axes -> pixels. A decoder that can scale cheaply may return any size down to
-that least one; the others return every pixel. Raises `ImageError` for damaged data."""
+that least one; the others return every pixel, and all do for (0, 0). Raises `ImageError` for damaged data."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ its suffix, and its size is checked before a pixel is decoded. The format module
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +32,13 @@ __all__ = [
     "WHITE_LEVELS",
     "DecodedImage",
     "ImageLimits",
+    "Opener",
     "PreprocessSpec",
     "UnreadableImage",
     "brightest_value",
     "check_size",
     "fit_frame",
+    "fit_image",
     "iter_image_files",
     "open_image",
     "read_image",
@@ -81,6 +83,9 @@ class ImageLimits:
     min_side: int = 16
 
 
+Opener = Callable[[bytes, ImageLimits], EncodedImage]
+"""Reads and checks a header as `open_image` does; what it returns may decode elsewhere, such as on a GPU."""
+
 DEFAULT_LIMITS = ImageLimits()
 _MASK_LIMITS = ImageLimits(min_side=1)
 
@@ -112,15 +117,15 @@ class UnreadableImage:
 
 
 def read_image(
-    path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS
+    path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS, opener: Opener | None = None
 ) -> DecodedImage | UnreadableImage:
     """Decode a file to the spec. Never raises for a bad file: that comes back as a value."""
     sha256: str | None = None
     try:
         data = read_bytes(path, limits.max_bytes)
         sha256 = hashlib.sha256(data).hexdigest()
-        encoded = open_image(data, limits)
-        pixels = _decode_to_spec(encoded, spec)
+        encoded = (opener or open_image)(data, limits)
+        pixels = fit_image(encoded, spec)
     except ImageError as error:
         return UnreadableImage(path, sha256, str(error))
     return DecodedImage(path, sha256, pixels, encoded.upright_size, encoded.bit_depth)
@@ -131,7 +136,7 @@ def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAUL
     with _naming(path):
         data = read_bytes(path, limits.max_bytes)
         encoded = open_image(data, limits)
-        pixels = _decode_to_spec(encoded, spec)
+        pixels = fit_image(encoded, spec)
     return DecodedImage(path, hashlib.sha256(data).hexdigest(), pixels, encoded.upright_size, encoded.bit_depth)
 
 
@@ -199,6 +204,15 @@ def open_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> EncodedImag
     return encoded
 
 
+def fit_image(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """Decode an opened image to the spec: uint8 RGB (height, width, 3). Raises `ImageError` for damaged data."""
+    turned = encoded.orientation >= 5
+    height, width = (spec.width, spec.height) if turned else (spec.height, spec.width)
+    pixels = encoded.decode(OVERSAMPLING * height, OVERSAMPLING * width)
+    pixels = resize(pixels, height, width)
+    return to_native(encoded, pixels, spec.white_level)  # depth, channels, turning: once few pixels are left
+
+
 def fit_frame(frame_HWC: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
     """A camera's frame, uint8 BGR (H, W, 3), at the spec: uint8 RGB, resized and turned as a file's pixels are."""
     height, width = frame_HWC.shape[:2]
@@ -212,7 +226,7 @@ def fit_frame(frame_HWC: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.
         bgr=True,
         decode=lambda _height, _width: frame_HWC,
     )
-    return _decode_to_spec(frame, spec)
+    return fit_image(frame, spec)
 
 
 def check_size(height: int, width: int, limits: ImageLimits = DEFAULT_LIMITS) -> None:
@@ -236,14 +250,6 @@ def _sniff(data: bytes) -> EncodedImage:
         return image_opencv.open_bmp(data)
     got = f"other contents (the file begins with {data[:8]!r})"
     raise ImageError("a JPEG, PNG, BMP or TIFF image", got, "save the image in one of these formats")
-
-
-def _decode_to_spec(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.uint8]:
-    turned = encoded.orientation >= 5
-    height, width = (spec.width, spec.height) if turned else (spec.height, spec.width)
-    pixels = encoded.decode(OVERSAMPLING * height, OVERSAMPLING * width)
-    pixels = resize(pixels, height, width)
-    return to_native(encoded, pixels, spec.white_level)  # depth, channels, turning: once few pixels are left
 
 
 def _to_8_bit(pixels: Pixels, white_level: int | None) -> NDArray[np.uint8]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import simplejpeg
 
 from pipeline.errors import ImageError
@@ -10,6 +12,8 @@ from pipeline.imaging.orientation import UPRIGHT, exif_orientation
 
 MAGIC = b"\xff\xd8\xff"
 _START_OF_SCAN = 0xDA
+_BASELINE = 0xC0
+_END = b"\xff\xd9"
 _APP1 = 0xE1
 _STANDALONE = {0x01, *range(0xD0, 0xDA)}  # markers without a length: TEM, RST0-7, SOI, EOI
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0-15, without DHT, JPG and DAC
@@ -19,9 +23,10 @@ _LEAST_SCALE = 2.0
 
 def open_jpeg(data: bytes) -> EncodedImage:
     """Read a JPEG's header. Raises `ImageError` for damage, deep samples and print colours."""
-    precision, orientation = _segments(data)
-    if precision not in (None, 8):
-        raise ImageError("a JPEG of 8 bits a sample", f"{precision} bits", "save the image as a 16-bit PNG or TIFF")
+    segments = _segments(data)
+    if segments.precision not in (None, 8):
+        got = f"{segments.precision} bits"
+        raise ImageError("a JPEG of 8 bits a sample", got, "save the image as a 16-bit PNG or TIFF")
     try:
         height, width, colour_space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
@@ -51,16 +56,38 @@ def open_jpeg(data: bytes) -> EncodedImage:
         width=int(width),
         channels=1 if grey else 3,
         bit_depth=8,
-        orientation=orientation,
+        orientation=segments.orientation,
         bgr=False,
         decode=decode,
     )
 
 
-def _segments(data: bytes) -> tuple[int | None, int]:
-    """(bits a sample, EXIF orientation) from the segments before the first scan."""
+def is_plain(data: bytes) -> bool:
+    """Whether decoders less strict than libjpeg may have this JPEG, whose header `open_jpeg` has read.
+
+    True for what cameras write: one baseline frame of 8 bits, grey or YCbCr, with an end marker behind the scan's
+    beginning. A file that ends early has none. What this does not see: a hole or other contents in the middle of a file
+    that has its end.
+    """
+    segments = _segments(data)
+    if segments.frames != (_BASELINE,) or data.rfind(_END, segments.scan) < 0:  # usually the last two bytes
+        return False
+    return simplejpeg.decode_jpeg_header(data)[2] in ("Gray", "YCbCr")
+
+
+class _Segments(NamedTuple):
+    """What stands before the first scan: bits a sample, EXIF orientation, markers of frames; and where it begins."""
+
+    precision: int | None
+    orientation: int
+    frames: tuple[int, ...]
+    scan: int
+
+
+def _segments(data: bytes) -> _Segments:
     precision: int | None = None
     orientation: int | None = None
+    frames: list[int] = []
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -71,9 +98,11 @@ def _segments(data: bytes) -> tuple[int | None, int]:
             break
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         body = data[position + 4 : position + 2 + length]
-        if marker in _FRAMES and precision is None and body:
-            precision = body[0]
+        if marker in _FRAMES:
+            frames.append(marker)
+            if precision is None and body:
+                precision = body[0]
         elif marker == _APP1 and orientation is None and body.startswith(b"Exif\x00\x00"):
             orientation = exif_orientation(body[6:])
         position += 2 + max(length, 2)
-    return precision, orientation or UPRIGHT
+    return _Segments(precision, orientation or UPRIGHT, tuple(frames), position)
