@@ -63,6 +63,7 @@ class PlantSummary:
         return sum(line.tally.done for line in self.lines)
 
     @property
-    def images_per_second(self) -> float:
-        """Scored files a second, decoding and overlays included."""
-        return self.count(FileStatus.SCORED) / self.seconds if self.seconds > 0 else 0.0
+    def images_per_second(self) -> float | None:
+        """Scored files a second, decoding and overlays included; None: nothing was new."""
+        scored = self.count(FileStatus.SCORED)
+        return scored / self.seconds if scored and self.seconds > 0 else None

@@ -138,9 +138,9 @@ class ScoringSummary:
         return self.decisions[Decision.REVIEW] + self.decisions[Decision.REJECT]
 
     @property
-    def images_per_second(self) -> float:
-        """Scored files a second, decoding and overlays included; skipped ones do not count."""
-        return self.scored / self.seconds if self.seconds > 0 else 0.0
+    def images_per_second(self) -> float | None:
+        """Scored files a second, decoding and overlays included; None: nothing was new."""
+        return self.scored / self.seconds if self.scored and self.seconds > 0 else None
 
 
 class ScoringTally:

@@ -96,7 +96,7 @@ def write_pages(
             started_at=started_at,
             seconds=summary.seconds,
             device=device,
-            images_per_second=summary.images_per_second if summary.count(FileStatus.SCORED) else None,
+            images_per_second=summary.images_per_second,
             backbones=summary.backbones,
             lines=lines,
             left_out=[*summary.problems, *summary.skipped.values()],

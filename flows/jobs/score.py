@@ -43,7 +43,7 @@ class ScoreResult:
     json_path: Path
     csv_path: Path
 
-    def figures(self) -> dict[str, int | float | str]:
+    def figures(self) -> dict[str, int | float | str | None]:
         """The run in numbers, for a table, a JSON head or an artifact."""
         summary = self.summary
         return {
@@ -55,7 +55,7 @@ class ScoreResult:
             "reject": summary.decisions[Decision.REJECT],
             "unreadable": summary.unreadable,
             "scored_before": summary.skipped,
-            "images_per_second": round(summary.images_per_second, 2),
+            "images_per_second": summary.images_per_second and round(summary.images_per_second, 2),
             "seconds": round(summary.seconds, 3),
             "device": self.device,
         }
@@ -127,7 +127,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             started_at=started_at,
             seconds=summary.seconds,
             device=resolved.note,
-            images_per_second=summary.images_per_second if summary.scored else None,
+            images_per_second=summary.images_per_second,
             source=request.images,
             scores=summary.scores,
             gallery=result.gallery,

@@ -42,7 +42,7 @@ class ScorePlantResult:
             "images": summary.found,
             "unreadable": summary.count(FileStatus.UNREADABLE),
             "scored_before": summary.count(FileStatus.SKIPPED),
-            "images_per_second": round(summary.images_per_second, 2),
+            "images_per_second": summary.images_per_second and round(summary.images_per_second, 2),
             "seconds": round(summary.seconds, 3),
             "device": self.device,
             "backbones": summary.backbones,
