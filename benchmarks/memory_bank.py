@@ -1,10 +1,10 @@
-"""What the border weight, the bank's rows and the calibration's rules do to the memory bank, on real lines.
+"""What the border weight and the calibration's rules do to the memory bank, on real lines.
 
-    python -m benchmarks.memory_bank LINES [--peer peer.json] [--rows 512,1024,2048,4096,16384] [--write]
+    python -m benchmarks.memory_bank LINES [--peer peer.json] [--write]
 
 4 good images, 3 draws (`Random(seed)` over the sorted files of train/good), all test images as query. `peer.json` holds
 another tool's figures on the same draws: {"tool": ..., "rows": [{"line", "seed", "image_auroc", "pixel_auroc", ...}]}.
-`--rows` adds a table of other bank sizes, on draw 0. `--write` puts the figures into memory_bank.md.
+`--write` puts the figures into memory_bank.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import model_zoo.memory_bank
-from benchmarks.bank_draws import BANK_ROWS, GOOD, Draw, Scores, mean_lines, mean_metrics, measure
+from benchmarks.bank_draws import GOOD, Draw, Scores, mean_lines, mean_metrics, measure
 from benchmarks.pages import made_today, percent, replace_figures
 from flows.jobs.backbones import open_backbone
 from pipeline.calibration import (
@@ -52,12 +52,12 @@ class Bench:
         self.backbone = open_backbone("tf_efficientnet_lite0", 256, settings)
         self.features = self.backbone.cached(settings)
 
-    def draw(self, line: ProductLine, seed: int, *, rows: int = BANK_ROWS) -> tuple[Draw, SourceScores, Scores]:
+    def draw(self, line: ProductLine, seed: int) -> tuple[Draw, SourceScores, Scores]:
         """Metrics, then what calibration sees of the draw, then the defects' scores."""
         images = sample_images(line, good=GOOD, defects=0, query=100_000, seed=seed, spare_good=False)
         query = build_query(images.query, self.features, self.backbone.preprocess())
         truth = read_truth(images.query, (self.backbone.spec.height, self.backbone.spec.width))
-        draw = measure(images.good, query, truth, self.features, self.backbone, seed=seed, rows=rows)
+        draw = measure(images.good, query, truth, self.features, self.backbone, seed=seed)
         seen = SourceScores(line.name, draw.leave_one_out, draw.scores[~truth.labels])
         return draw, seen, draw.scores[truth.labels]
 
@@ -66,7 +66,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", type=Path)
     parser.add_argument("--peer", type=Path)
-    parser.add_argument("--rows", default="", help="bank sizes to compare, for example 512,1024")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     started = time.monotonic()
@@ -83,8 +82,6 @@ def main() -> None:
             draws[line.name] = [(seen, defects) for _, seen, defects in runs]
         table[line.name].append(mean_metrics([row for row in peer["rows"] if row["line"] == line.name]))
     parts = [metrics_table(table, str(peer["tool"])), thresholds_table(lines, draws)]
-    if arguments.rows:
-        parts.append(rows_table(bench, lines, [int(rows) for rows in arguments.rows.split(",")]))
     minutes = (time.monotonic() - started) / 60
     figures = "\n\n".join([f"{made_today()}, {minutes:.1f} minutes.", *parts])
     print(figures)
@@ -99,14 +96,6 @@ def metrics_table(table: dict[str, list[list[float]]], peer: str) -> str:
     ]
     means = [mean_lines(column) for column in zip(*table.values(), strict=True)]
     return "\n".join([*rows, "| **mean** | " + " | ".join(f"**{percent(mean)}**" for mean in means) + " |"])
-
-
-def rows_table(bench: Bench, lines: list[ProductLine], sizes: list[int]) -> str:
-    rows = ["| bank rows a level, draw 0 | mean over lines |", "|---|---|"]
-    for size in sizes:
-        metrics = [mean_metrics([bench.draw(line, 0, rows=size)[0].row]) for line in lines]
-        rows.append(f"| {size} | {percent(mean_lines(metrics))} |")
-    return "\n".join(rows)
 
 
 def thresholds_table(lines: list[ProductLine], draws: dict[str, list[tuple[SourceScores, Scores]]]) -> str:

@@ -3,6 +3,7 @@
     LINEWISE_HOME            registry, results, runs, reports, feature cache, weights   ~/.linewise
     LINEWISE_DATABASE_URL    result store (sqlite:///... or postgresql+psycopg://...)   sqlite in the home
     LINEWISE_DEVICE          cpu, cuda, tensorrt or auto                           auto
+    LINEWISE_GPU_MEMORY_MB   most GPU memory of a scoring session's arena          what there is
     LINEWISE_WORKERS         scoring threads                                       one per core
     LINEWISE_JPEG_DECODER    libjpeg, or nvjpeg: scoring decodes JPEGs on a GPU    libjpeg
     LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("~/.linewise"), description="Everything Linewise writes on its own account.")
     database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL of the result store.")
     device: DeviceName = Field(default=DeviceName.AUTO, description="Where scoring runs unless a request says so.")
+    gpu_memory_mb: int | None = Field(default=None, ge=64, description="Most GPU memory of a session's arena.")
     workers: int | None = Field(default=None, ge=1, le=256, description="Scoring threads; empty: one per core.")
     jpeg_decoder: JpegDecoder = Field(default=JpegDecoder.LIBJPEG, description="What decodes JPEGs in scoring.")
     feature_cache: Path | None = Field(default=None, description="Folder of cached patch features.")

@@ -23,7 +23,17 @@ def test_new_figures_leave_the_prose(tmp_path: Path):
 
 
 def test_the_pages_have_one_place_for_figures(tmp_path: Path):
-    pages = {"auto", "backbones", "int8", "memory_bank", "scale", "scoring", "thresholds", "toy_regression"}
+    pages = {
+        "auto",
+        "backbones",
+        "bank_budget",
+        "int8",
+        "memory_bank",
+        "scale",
+        "scoring",
+        "thresholds",
+        "toy_regression",
+    }
     assert {page.stem for page in PAGES} == pages
     for page in PAGES:
         before, after = page.read_text().split(BEGIN)[0], page.read_text().split(END)[1]

@@ -59,6 +59,14 @@ def test_accelerated_providers_never_include_the_cpu(tmp_path: Path) -> None:
         assert "CPUExecutionProvider" not in dict(providers)
 
 
+def test_a_gpus_memory_may_be_bounded() -> None:
+    free = dict(devices.ResolvedDevice(Device.CUDA, "").providers())["CUDAExecutionProvider"]
+    assert "gpu_mem_limit" not in free
+    for device in (Device.CUDA, Device.TENSORRT):
+        providers = dict(devices.ResolvedDevice(device, "", memory_mb=512).providers())
+        assert providers["CUDAExecutionProvider"] == free | {"gpu_mem_limit": 512 * 2**20}
+
+
 def test_the_probe_graph_runs() -> None:
     devices.run_probe(devices.ResolvedDevice(Device.CPU, ""))
 

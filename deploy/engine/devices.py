@@ -65,11 +65,14 @@ class ResolvedDevice:
         device: cpu, cuda or tensorrt; never auto.
         note: one line for the log: what was taken and why.
         cache_folder: where TensorRT keeps its engines; None builds them anew in every process.
+        memory_mb: most GPU memory of a session's arena; None: what there is. Outside it lie what CUDA and TensorRT
+            themselves take.
     """
 
     device: Device
     note: str
     cache_folder: Path | None = None
+    memory_mb: int | None = None
 
     @property
     def memory(self) -> str:
@@ -78,10 +81,10 @@ class ResolvedDevice:
 
     def providers(self) -> list[tuple[str, dict[str, Any]]]:
         """Execution providers with options, never with the CPU behind an accelerator."""
-        cuda = (
-            "CUDAExecutionProvider",
-            {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
-        )
+        arena: dict[str, Any] = {"arena_extend_strategy": "kSameAsRequested"}
+        if self.memory_mb is not None:
+            arena["gpu_mem_limit"] = self.memory_mb * 2**20
+        cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", **arena})
         if self.device is Device.CUDA:
             return [cuda]
         if self.device is Device.TENSORRT:
@@ -94,12 +97,15 @@ class ResolvedDevice:
         return [("CPUExecutionProvider", {})]
 
 
-def resolve_device(device: Device | str = Device.AUTO, *, cache_folder: Path | None = None) -> ResolvedDevice:
+def resolve_device(
+    device: Device | str = Device.AUTO, *, cache_folder: Path | None = None, memory_mb: int | None = None
+) -> ResolvedDevice:
     """Find out by running a graph whether `device` works.
 
     Args:
         device: what is wanted.
         cache_folder: where TensorRT may keep its engines.
+        memory_mb: most GPU memory of a session's arena.
 
     Raises:
         ConfigError: not the name of a device.
@@ -113,7 +119,7 @@ def resolve_device(device: Device | str = Device.AUTO, *, cache_folder: Path | N
     if wanted is Device.CPU:
         return ResolvedDevice(Device.CPU, "running on the CPU, as asked")
     target = Device.CUDA if wanted is Device.AUTO else wanted
-    resolved = ResolvedDevice(target, f"running on {target}", cache_folder)
+    resolved = ResolvedDevice(target, f"running on {target}", cache_folder, memory_mb)
     try:
         _require_libraries(target)
         run_probe(resolved)

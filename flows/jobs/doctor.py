@@ -10,13 +10,13 @@ from typing import Any
 
 from deploy.bundles.manifest import HEAD
 from deploy.bundles.registry import Registry
-from deploy.engine.devices import Device, available_cpus, resolve_device, run_probe
+from deploy.engine.devices import Device, available_cpus, run_probe
 from deploy.engine.parity import TOLERANCE, Parity, Sides, compare_outputs
 from deploy.engine.runtime import Scores
 from deploy.engine.survey import DeviceSurvey, OrtBuild, ort_build, survey_device
 from deploy.engine.trial import Specimen, Trial, generated_pair, try_device
 from flows.jobs.installation_checks import Check, Verdict, check_installation
-from flows.jobs.machine import Machine, describe_machine
+from flows.jobs.machine import Machine, describe_machine, open_device
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.score import ACCELERATOR_BATCH
 from pipeline.errors import LinewiseError
@@ -157,7 +157,7 @@ class _Bench:
         """Survey the device and, where it works, let it score."""
         survey = survey_device(device)
         try:
-            resolved = resolve_device(device, cache_folder=self._settings.home / "engines")
+            resolved = open_device(device, self._settings)
             run_probe(resolved)
         except LinewiseError as error:
             says = "skipped: the device does not work here"

@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from deploy.bundles.manifest import linewise_version
-from deploy.engine.devices import available_cpus
+from deploy.engine.devices import Device, ResolvedDevice, available_cpus, resolve_device
+from pipeline.settings import Settings
 
 _DISTRIBUTIONS = (
     "numpy",
@@ -27,6 +28,11 @@ _DISTRIBUTIONS = (
     "timm",
     "prefect",
 )
+
+
+def open_device(device: Device, settings: Settings) -> ResolvedDevice:
+    """A device for scoring, seen to work, with what the settings leave it; see `resolve_device`."""
+    return resolve_device(device, cache_folder=settings.home / "engines", memory_mb=settings.gpu_memory_mb)
 
 
 @dataclass(frozen=True, kw_only=True)

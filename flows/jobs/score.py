@@ -10,12 +10,13 @@ from deploy.bundles.manifest import HEAD
 from deploy.bundles.packs import Deployment, open_packed
 from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
-from deploy.engine.runtime import Device, ScoringEngine, resolve_device
+from deploy.engine.runtime import Device, ScoringEngine
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.reports.report import ReportData, write_report
 from deploy.results.store import ResultStore
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, ScoringSummary, score_images
+from flows.jobs.machine import open_device
 from flows.jobs.progress import OnProgress, Pace, Progress, ignore_progress
 from flows.jobs.requests import ScoreRequest
 from flows.jobs.row_spool import RowSpool
@@ -78,7 +79,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     total = count_images(source)
     settings.ensure_home()
     opener = image_opener(settings.jpeg_decoder)
-    resolved = resolve_device(Device(request.device.value), cache_folder=settings.home / "engines")
+    resolved = open_device(Device(request.device.value), settings)
     engine = ScoringEngine(deployment.backbone, resolved, threads=1)  # one CPU a worker scales best
     engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD])
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
-from deploy.engine.runtime import Device, resolve_device
+from deploy.engine.runtime import Device
 from deploy.results.store import ResultStore
 from deploy.scoring.plant import score_plant
 from deploy.scoring.plant_summary import LineScoring, PlantSummary
 from deploy.scoring.records import FileStatus
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.watch import WatchedFolder
+from flows.jobs.machine import open_device
 from flows.jobs.plant_reports import write_pages
 from flows.jobs.progress import OnProgress, Pace, ignore_progress
 from flows.jobs.requests import ScorePlantRequest
@@ -85,7 +86,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     total = source.total
     settings.ensure_home()
     opener = image_opener(settings.jpeg_decoder)
-    resolved = resolve_device(Device(request.device.value), cache_folder=settings.home / "engines")
+    resolved = open_device(Device(request.device.value), settings)
     started_at, reports, pace = datetime.now(UTC), settings.below_home("plant-reports"), Pace()
     report = report_path(request.report, reports, started_at)
     workers = request.workers or settings.workers
