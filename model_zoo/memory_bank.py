@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -166,15 +167,19 @@ def coreset(vectors_NC: Tensor, size: int, *, seed: int, projection: int = 16) -
         rows = torch.randperm(len(vectors_NC), generator=generator)[: _CANDIDATES * size].sort().values
         return rows[coreset(vectors_NC[rows], size, seed=seed, projection=projection)]
     C = vectors_NC.shape[1]
-    points = vectors_NC @ (torch.randn(C, min(projection, C), generator=generator) / projection**0.5)
-    chosen = torch.empty(size, dtype=torch.int64)
+    points = (vectors_NC @ (torch.randn(C, min(projection, C), generator=generator) / projection**0.5)).numpy()
     current = int(torch.randint(len(points), (1,), generator=generator))
-    nearest = torch.full((len(points),), float("inf"))
-    squares = points.square().sum(1)
+    # numpy: its thousands of small steps take a third of torch's time. A product of (p, |p|^2, 1) and (-2 c, 1, |c|^2)
+    # is the squared distance from candidate p to row c.
+    squares = np.square(points).sum(1, keepdims=True)
+    ones = np.ones_like(squares)
+    candidates, as_row = np.hstack([points, squares, ones]), np.hstack([-2 * points, ones, squares])
+    distance, nearest = np.empty(len(points), np.float32), np.full(len(points), np.inf, np.float32)
+    chosen = np.empty(size, np.int64)
     for index in range(size):
         chosen[index] = current
-        distance = torch.addmv(squares + squares[current], points, points[current], alpha=-2.0)
-        torch.minimum(nearest, distance, out=nearest)
+        np.dot(candidates, as_row[current], out=distance)
+        np.minimum(nearest, distance, out=nearest)
         nearest[current] = -1.0
         current = int(nearest.argmax())
-    return chosen.sort().values
+    return torch.from_numpy(np.sort(chosen))
