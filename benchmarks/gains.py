@@ -21,6 +21,7 @@ from pipeline.metrics import paired_bootstrap
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro")
 REFERENCE = "memory_bank"
+POOLED = "in_context"  # what the other meta-learners start from
 Cell = tuple[str, int]
 """Learner and number of defects."""
 
@@ -61,16 +62,18 @@ def line_table(cells: dict[str, dict[Cell, list[float]]], shown: Sequence[Cell])
     return [*rows, "| **mean of the lines** | " + " | ".join(f"**{text}**" for text in means) + " |"]
 
 
-def gain_table(cells: dict[str, dict[Cell, list[float]]], shown: Sequence[Cell]) -> list[str]:
-    """Each learner's gain over the memory bank with as many defects, in points, and its worst data set."""
+def gain_table(
+    cells: dict[str, dict[Cell, list[float]]], shown: Sequence[Cell], reference: str = REFERENCE
+) -> list[str]:
+    """Each learner's gain over the reference with as many defects, in points, and its worst data set."""
     rows = [
-        "| | image AUROC | pixel AUROC | AUPRO | data sets won, image AUROC | worst data set, image AUROC |",
+        f"| over {reference} | image AUROC | pixel AUROC | AUPRO | data sets won, image AUROC | worst, image AUROC |",
         "|---|---|---|---|---|---|",
     ]
     for cell in shown:
         by_data_set: dict[str, list[list[float]]] = defaultdict(list)
         for line, of_line in cells.items():
-            pair = zip(of_line[cell], of_line[REFERENCE, cell[1]], strict=True)
+            pair = zip(of_line[cell], of_line[reference, cell[1]], strict=True)
             by_data_set[line.partition("/")[0]].append([100 * (mine - other) for mine, other in pair])
         gains = {name: mean(values) for name, values in by_data_set.items()}
         texts = []
@@ -106,6 +109,8 @@ def figures(path: Path) -> str:
     others = [cell for cell in every if cell[0] != REFERENCE]
     learners = {name for name, _ in others}
     parts = [gain_table(cells, others), cost_table(path, [(REFERENCE, least), *others])]
+    if POOLED in learners and len(learners) > 1:
+        parts.insert(1, gain_table(cells, [cell for cell in others if cell[0] != POOLED], POOLED))
     if len(learners) <= 2:
         parts.insert(0, line_table(cells, [(REFERENCE, least), *others]))
     return "\n\n".join("\n".join(part) for part in parts)
