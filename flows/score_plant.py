@@ -16,7 +16,7 @@ from flows.artifacts import (
     publish_table,
 )
 from flows.jobs import score_plant as job
-from flows.jobs.requests import ScorePlantRequest
+from flows.jobs.scoring_requests import ScorePlantRequest
 from flows.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from flows.jobs import adapt as adapt_job
-from flows.jobs.requests import (
-    AdaptRequest,
-    ScoreRequest,
-)
+from flows.jobs.requests import AdaptRequest
+from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.settings import DeviceName, load_settings
 
 LINE = "Line_A/7"

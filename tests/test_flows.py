@@ -28,15 +28,8 @@ from flows import artifacts, bootstrap, runs  # noqa: E402
 from flows.commands.console import FLOWS  # noqa: E402
 from flows.evaluation.outputs import require_writable, rows_as_json  # noqa: E402
 from flows.jobs.progress import Progress  # noqa: E402
-from flows.jobs.requests import (  # noqa: E402
-    AdaptNewLinesRequest,
-    AdaptRequest,
-    EvaluateRequest,
-    ExportRequest,
-    LearnerName,
-    ScorePlantRequest,
-    ScoreRequest,
-)
+from flows.jobs.requests import AdaptNewLinesRequest, AdaptRequest, EvaluateRequest, ExportRequest, LearnerName  # noqa: E402
+from flows.jobs.scoring_requests import ScorePlantRequest, ScoreRequest  # noqa: E402
 from model_zoo.learner_table import LEARNERS  # noqa: E402
 from pipeline.errors import LineError, StorageError  # noqa: E402
 from pipeline.settings import DeviceName, Settings, load_settings  # noqa: E402

@@ -10,7 +10,7 @@ import tifffile
 
 from deploy.scoring.maps import map_path
 from flows.jobs import score
-from flows.jobs.requests import ScoreRequest
+from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings, load_settings
 from tests.plant_parts import write_image, write_plant

@@ -27,7 +27,7 @@ from deploy.decoding.nvjpeg import NvJpeg, halved
 from deploy.results.store import ResultStore
 from flows.jobs import installation_checks, score, score_plant
 from flows.jobs.installation_checks import Check, Verdict, check_installation
-from flows.jobs.requests import ScorePlantRequest, ScoreRequest
+from flows.jobs.scoring_requests import ScorePlantRequest, ScoreRequest
 from pipeline.errors import ConfigError, DeviceError, ImageError, ParityError
 from pipeline.imaging.encoded import EncodedImage
 from pipeline.imaging.images import (

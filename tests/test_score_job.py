@@ -16,10 +16,8 @@ from deploy.results.store import ResultStore
 from flows.jobs import export as export_job
 from flows.jobs import score as score_job
 from flows.jobs import score_pictures
-from flows.jobs.requests import (
-    ExportRequest,
-    ScoreRequest,
-)
+from flows.jobs.requests import ExportRequest
+from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError, ConfigError, DeviceError, LineError, StorageError
 from pipeline.settings import DeviceName, load_settings

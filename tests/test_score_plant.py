@@ -29,7 +29,7 @@ from flows.cli import app
 from flows.jobs import score_plant as job
 from flows.jobs.plant_reports import write_pages
 from flows.jobs.progress import Progress
-from flows.jobs.requests import ScorePlantRequest
+from flows.jobs.scoring_requests import ScorePlantRequest
 from pipeline.errors import ConfigError
 from pipeline.settings import DeviceName, load_settings
 from tests.plant_parts import (

@@ -25,8 +25,8 @@ from deploy.scoring.sources.stream import LiveStream
 from deploy.scoring.sources.video import VideoFile
 from flows.jobs import score as score_job
 from flows.jobs.progress import Progress
-from flows.jobs.requests import ScoreRequest
 from flows.jobs.score_source import request_source
+from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, ImageError, StorageError
 from pipeline.imaging.images import ImageLimits, PreprocessSpec, fit_frame, read_image

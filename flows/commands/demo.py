@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from flows.commands.console import out, progress_bars, table
 from flows.jobs.names import LearnerName
-from flows.jobs.requests import AdaptRequest, ExportRequest, MetaTrainRequest, Request, ScoreRequest
+from flows.jobs.requests import AdaptRequest, ExportRequest, MetaTrainRequest, Request
+from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.errors import StorageError
 from pipeline.settings import DeviceName, Settings, load_settings
 

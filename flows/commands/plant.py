@@ -18,7 +18,8 @@ from flows.commands.console import (
     write_json,
 )
 from flows.commands.outcomes import show_export, show_plant, show_scoring
-from flows.jobs.requests import ExportRequest, ScorePlantRequest, ScoreRequest
+from flows.jobs.requests import ExportRequest
+from flows.jobs.scoring_requests import ScorePlantRequest, ScoreRequest
 from pipeline.settings import DeviceName, load_settings
 
 LineArgument = Annotated[str, typer.Argument(help="Name of the product line.")]

@@ -7,7 +7,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
-from flows.jobs.requests import ScoreRequest
+from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.errors import StorageError
 
 RUN_FOLDER = re.compile(r"\d{8}-\d{6}-\d{6}")

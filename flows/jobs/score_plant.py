@@ -19,10 +19,10 @@ from deploy.scoring.sources.watch import WatchedFolder
 from flows.jobs.machine import open_device
 from flows.jobs.plant_reports import write_pages
 from flows.jobs.progress import OnProgress, Pace, ignore_progress
-from flows.jobs.requests import ScorePlantRequest
 from flows.jobs.score import ACCELERATOR_BATCH, scoring_step
 from flows.jobs.score_outputs import drop_old_reports, report_path
 from flows.jobs.score_source import ended_by_signals
+from flows.jobs.scoring_requests import ScorePlantRequest
 from pipeline.calibration import Decision
 from pipeline.errors import LineError
 from pipeline.settings import Settings

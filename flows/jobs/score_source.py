@@ -15,7 +15,7 @@ from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.listing import ListSource
 from deploy.scoring.sources.source import ImageSource, LiveSource
-from flows.jobs.requests import ScoreRequest
+from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.errors import ConfigError, LineError
 from pipeline.settings import Settings
 
