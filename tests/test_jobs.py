@@ -37,6 +37,7 @@ KEYS = {
     "f1_max",
     "false_reject_rate",
     "missed_defect_rate",
+    "meta_train_seconds",
     "adapt_seconds",
     "score_ms",
 }

@@ -28,6 +28,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("aupro", "AUPRO"),
     Metric("false_reject_rate", "False rejects", lower_is_better=True),
     Metric("missed_defect_rate", "Missed defects", lower_is_better=True),
+    Metric("meta_train_seconds", "Meta-train, s", "s", lower_is_better=True),
     Metric("adapt_seconds", "Adapt, s", "s", lower_is_better=True),
     Metric("score_ms", "Score, ms", "ms", lower_is_better=True),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,10 +31,15 @@ real cameras and parts stray in their own ways."""
 
 @dataclass(frozen=True)
 class Trained:
-    """A learner of a fold, with what its source lines say about thresholds."""
+    """A learner of a fold, with what its source lines say about thresholds.
+
+    `seconds` is what its outer loop took, from prepared episodes on, pooled training included; 0 where nothing is
+    learned from other lines.
+    """
 
     learner: Learner
     calibration: PooledCalibration | None
+    seconds: float
 
 
 class FoldTrainer:
@@ -64,20 +70,23 @@ class FoldTrainer:
         usable = [line for line in fold.train if line.defects]
         judges = [line for line in usable if line.data_set != GENERATED] or usable
         pooled: TaskLearner | None = None
+        pooled_seconds = 0.0
         trained = {}
         for name in sorted(learners, key=lambda name: name != POOLED):
-            learner = self._fresh(name)
+            learner, seconds = self._fresh(name), 0.0
             if learner_entry(name).is_meta and isinstance(learner, TaskLearner):
                 if pooled is None:
-                    pooled = self._pooled(usable, learner if name == POOLED else None)
+                    pooled, pooled_seconds = self._pooled(usable, learner if name == POOLED else None)
+                seconds = pooled_seconds
                 if name != POOLED:
                     learner.warm_start(pooled)
-                    self._outer_loop(learner, usable, learner.config.outer_steps - self._request.iterations)
+                    steps = learner.config.outer_steps - self._request.iterations
+                    seconds += self._outer_loop(learner, usable, steps)
             calibration = None
             if judges and calibrate:
                 self._on_progress(Progress(stage=f"calibrate {name}", done=0))
                 calibration = self._calibration(name, learner, judges)
-            trained[name] = Trained(learner, calibration)
+            trained[name] = Trained(learner, calibration, seconds)
         return trained
 
     def go_on(
@@ -114,19 +123,19 @@ class FoldTrainer:
                 self._scores[name, line.name] = self._sources.scores(learner, line)
         return pool([scores for line in lines for scores in self._scores[name, line.name]])
 
-    def _pooled(self, lines: Sequence[ProductLine], learner: TaskLearner | None) -> TaskLearner:
+    def _pooled(self, lines: Sequence[ProductLine], learner: TaskLearner | None) -> tuple[TaskLearner, float]:
         if not lines:
             raise LineError(
                 "training lines with defective images", "none", "add lines with defects, or evaluate memory_bank alone"
             )
         fresh = learner or self._fresh(POOLED)
         assert isinstance(fresh, TaskLearner)
-        self._outer_loop(fresh, lines, self._request.iterations)
-        return fresh
+        return fresh, self._outer_loop(fresh, lines, self._request.iterations)
 
     def _outer_loop(
         self, learner: TaskLearner, lines: Sequence[ProductLine], steps: int, seed: int | None = None
-    ) -> None:
+    ) -> float:
+        """Train in place. Returns the seconds it took once the episodes were prepared."""
         tasks = []
         for line in lines:
             if line.name not in self._tasks:
@@ -140,7 +149,9 @@ class FoldTrainer:
                 self._on_progress(Progress(stage=stage, done=step, total=steps, figures={"loss": loss}))
 
         config = MetaTrainingConfig(steps=steps, seed=self._request.seed if seed is None else seed)
+        start = time.perf_counter()
         meta_train(learner, tasks, config, on_step=lambda step, report: tell(step, report.loss))
+        return time.perf_counter() - start
 
     def _fresh(self, name: str) -> Learner:
         pooled = self._request.iterations

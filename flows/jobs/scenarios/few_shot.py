@@ -25,4 +25,5 @@ def rows(bench: Bench, fold: Fold) -> Iterator[Row]:
                 support = bench.support(drawn, good, defects, seed)
                 for name, entry in trained.items():
                     adapted = bench.adapt(name, entry.learner, support)
-                    yield bench.row(line, name, support, adapted, query, calibration=entry.calibration)
+                    keys = {"meta_train_seconds": entry.seconds}
+                    yield bench.row(line, name, support, adapted, query, calibration=entry.calibration, **keys)
