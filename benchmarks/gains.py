@@ -63,6 +63,16 @@ def line_table(cells: dict[str, dict[Cell, list[float]]], shown: Sequence[Cell])
     return [*rows, "| **mean of the lines** | " + " | ".join(f"**{text}**" for text in means) + " |"]
 
 
+def means_table(cells: dict[str, dict[Cell, list[float]]], learners: Sequence[str], counts: Sequence[int]) -> list[str]:
+    """Means over the lines, a learner a row, the highest image AUROC with the most defects first."""
+    means = {(name, n): mean(of_line[name, n] for of_line in cells.values()) for name in learners for n in counts}
+    given = [f"{count or 'no'} defect{'' if count == 1 else 's'}" for count in counts]
+    rows = [f"| mean of the lines | {' | '.join(given)} |", "|---" * (len(counts) + 1) + "|"]
+    for name in sorted(learners, key=lambda name: -means[name, counts[-1]][0]):
+        rows.append(f"| {name} | " + " | ".join(percent(means[name, count]) for count in counts) + " |")
+    return rows
+
+
 def gains(cells: dict[str, dict[Cell, list[float]]], cell: Cell, reference: str = REFERENCE) -> dict[str, list[float]]:
     """By data set, a learner's gain over the reference with as many defects, in points of each metric."""
     by_data_set: dict[str, list[list[float]]] = defaultdict(list)
@@ -133,6 +143,8 @@ def figures(path: Path) -> str:
     parts: list[list[str]] = []
     if len(others) == 1:
         parts.append(line_table(cells, [(REFERENCE, counts[0]), *((name, n) for name in others for n in counts)]))
+    else:
+        parts.append(means_table(cells, [REFERENCE, *others], counts))
     parts += [gain_table(cells, [(name, count) for name in others]) for count in counts]
     if POOLED in others and len(others) > 1:
         shown = [name for name in others if name != POOLED]
