@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class FlagSome:
         scores = self.engine.score(name, images_BHWC)
         self.count += 1
         flagged = self.every > 0 and self.count % self.every == 0
-        return scores._replace(image_score=np.full_like(scores.image_score, 1e6 if flagged else -1e6))
+        return Scores(replace(image, score=1e6 if flagged else -1e6) for image in scores)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from deploy.bundles.registry import Registry
-from deploy.engine.runtime import Device, Scores, resolve_device
+from deploy.engine.runtime import Device, resolve_device
+from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import survey_device
 from flows import cli
 from flows.jobs import doctor
@@ -219,7 +220,7 @@ def test_scores_beyond_the_tolerance_are_a_problem(home: Path, tmp_path: Path, n
     bench = doctor._Bench(load_settings(), tmp_path)
     assert bench._specimen is not None
     right = doctor.try_device(bench._specimen, resolve_device("cpu"), workers=1, batch=1, seconds=0.0).scores
-    shifted = Scores(right.image_score + np.float32(0.01), right.anomaly_map, right.nearest)
+    shifted = HeadOutputs(right.image_score + np.float32(0.01), right.anomaly_map, right.nearest)
     bench._specimen = replace(bench._specimen, torch_scores=shifted)
     report = bench.examine(Device.CPU)
     assert isinstance(report.problem, ParityError)

@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from deploy.engine.devices import open_session, resolve_device
 from deploy.engine.parity import Parity, compare_outputs
 from deploy.engine.runtime import ScoringEngine
+from deploy.engine.scores import HEAD_OUTPUTS, SCORE_COVERS_MAP
 from deploy.exporting.export import check_parity, export_head
 from deploy.exporting.head_templates import head_tensors, template_key
 from deploy.exporting.onnx_graphs import OPSET, fill_template
@@ -40,6 +42,18 @@ def test_graphs_hold_no_path_of_the_machine_that_exported(templates: Path) -> No
 def test_head_graph_has_static_resizes(templates: Path) -> None:
     kinds = operators(templates / "first.onnx")
     assert "Resize" in kinds and "Shape" not in kinds
+
+
+def test_an_exported_head_gives_no_finite_score_to_a_map_that_is_not(templates: Path) -> None:
+    session = open_session((templates / "first.onnx").read_bytes(), resolve_device("cpu"), threads=1)
+    assert SCORE_COVERS_MAP in session.get_modelmeta().custom_metadata_map
+    feed = {f"level_{i}": level.numpy().copy() for i, level in enumerate(levels())}
+    clean, _, _ = session.run(list(HEAD_OUTPUTS), feed)
+    assert np.isfinite(clean).all()
+    feed["level_0"][1, :, 3, 4] = np.nan
+    score, anomaly_map, _ = session.run(list(HEAD_OUTPUTS), feed)
+    assert np.isfinite(anomaly_map).all((1, 2)).tolist() == np.isfinite(score).tolist() == [True, False, True, True]
+    assert np.delete(score, 1).tobytes() == np.delete(clean, 1).tobytes()
 
 
 def test_a_template_gives_the_same_file_as_an_export(

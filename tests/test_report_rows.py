@@ -15,10 +15,11 @@ from deploy.reports.report import ReportRow, write_csv, write_json
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 
+ABOUT = {"line": "a/b", "bundle_version": "v1"}
 ROWS = [
-    ReportRow(path='a,"b"\n.png', sha256="0" * 64, score=1.25, decision=Decision.REJECT),
-    ReportRow(path="teil_\udcfc.png", sha256=None, reason="expected an image, got <nothing>: look"),
-    ReportRow(path="Prüfung/ü.png", sha256="1" * 64, score=0.1, decision=Decision.PASS),
+    ReportRow(**ABOUT, path='a,"b"\n.png', sha256="0" * 64, score=1.25, decision=Decision.REJECT),
+    ReportRow(**ABOUT, path="teil_\udcfc.png", sha256=None, reason="expected an image, got <nothing>: look"),
+    ReportRow(**ABOUT, path="Prüfung/ü.png", sha256="1" * 64, score=0.1, decision=Decision.PASS),
 ]
 
 
@@ -33,7 +34,7 @@ def test_csv_rows_read_back(tmp_path: Path) -> None:
     assert [row["decision"] for row in rows] == ["REJECT", "", "PASS"]
     assert b"teil_\xfc.png" in path.read_bytes()  # the name's own byte
     assert write_csv(path, []) == 0
-    assert path.read_text() == "path,sha256,status,score,decision,reason\n"
+    assert path.read_text() == "line,bundle_version,path,sha256,status,score,decision,reason\n"
 
 
 def test_json_rows_read_back(tmp_path: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import tifffile
 from typer.testing import CliRunner
 
 from deploy.bundles.registry import Registry
@@ -325,13 +328,15 @@ def home(plant: PlantFixture, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_command(plant: PlantFixture, home: Path) -> None:
     write_image(plant.images / "strange" / "1.png", brightness=9)
     arguments = ["score-plant", str(plant.images), "--device", "cpu", "--workers", "1"]
-    done = CliRunner().invoke(app, [*arguments, "--json", "-"])
+    done = CliRunner().invoke(app, [*arguments, "--json", "-", "--csv", str(plant.root / "rows.csv")])
     assert done.exit_code == 0, done.output
     figures = json.loads(done.stdout)
     assert {row["line"]: row["images"] for row in figures["lines"]} == {PILL: 4, CAPS: 4, CORKS: 4}
     assert (figures["images"], figures["skipped_images"]) == (12, 1)
     assert "no registered line for the folder strange" in done.stderr
     assert Path(figures["report"]).is_relative_to(home / "plant-reports")
+    assert Path(figures["json"]) == Path(figures["report"]).with_name("results.json")
+    assert (plant.root / "rows.csv").read_text().count("\n") == 1 + 12
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 0
     assert "bottling/caps" in shown.stdout
@@ -339,6 +344,45 @@ def test_the_command(plant: PlantFixture, home: Path) -> None:
     assert len(list((home / "plant-reports").glob("*/report.html"))) == 2
     nothing = CliRunner().invoke(app, ["score-plant", str(plant.images / "strange"), "--device", "cpu"])
     assert "expected images in folders that are named as registered lines" in str(nothing.exception)
+
+
+def test_rows_and_maps_of_all_lines(plant: PlantFixture, home: Path) -> None:
+    plant.add(CAPS, "v2", scale=SCALES[CAPS])
+    (plant.images / CAPS / "torn.png").write_bytes(b"no image")
+    write_image(plant.images / "strange" / "1.png", brightness=9)
+    out = plant.root / "out"
+    request = ScorePlantRequest(
+        images=plant.images,
+        device=DeviceName.CPU,
+        workers=2,
+        report=out / "day.html",
+        csv_path=out / "rows.csv",
+        maps=out / "maps",
+        overlays=False,
+    )
+    result = job.run(request, load_settings())
+    with (out / "rows.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = json.loads((out / "day.json").read_text())
+    assert result.json_path == out / "day.json"
+    assert [row["path"] for row in told.pop("rows")] == [row["path"] for row in rows]
+    assert told == {"format_version": 1, **result.figures()}
+    for line in told["lines"]:
+        own = [row for row in rows if row["line"] == line["line"]]
+        assert {row["bundle_version"] for row in own} == {line["version"]}
+        decisions = Counter(row["decision"] or row["status"] for row in own)
+        assert len(own) == line["images"]
+        assert decisions == Counter(
+            {name: line[name.lower()] for name in ("PASS", "REVIEW", "REJECT")} | {"unreadable": line["unreadable"]}
+        )
+    assert len(rows) == result.summary.found == 13
+    assert {(line["line"], line["version"]) for line in told["lines"]} == {(PILL, "v1"), (CAPS, "v2"), (CORKS, "v1")}
+    maps = {path.relative_to(out / "maps").as_posix(): path for path in out.glob("maps/**/*.tiff")}
+    assert set(maps) == {f"{row['path']}.tiff" for row in rows if row["status"] == "scored"}
+    (brightest,) = (row for row in rows if row["path"] == f"{CORKS}/shift/11.png")
+    assert float(tifffile.imread(maps[f"{CORKS}/shift/11.png.tiff"]).max()) == float(brightest["score"])
+    with pytest.raises(ConfigError, match="a folder for maps outside"):
+        job.run(request.model_copy(update={"maps": plant.images / "maps"}), load_settings())
 
 
 def test_a_watched_plant_ends_with_a_signal_and_has_a_page_of_all_lines(
@@ -360,7 +404,8 @@ def test_a_watched_plant_ends_with_a_signal_and_has_a_page_of_all_lines(
     page = Page(result.report)
     links = [unquote(link["href"] or "") for link in page.all("a") if link["href"] != "#main"]
     lines = [f"day 1_lines/{name}/v1.html" for name in ("bottling%2Fcaps", "corks", "mvtec%2Fpill")]
-    assert links == lines * 2, "in the table, and above the histograms"
+    rows = ["day 1.json", "day 1.csv"]
+    assert links == lines * 2 + rows, "in the table, above the histograms, and at the end"
     assert "bottling/caps v1 5 0 0 4 0.0% 1 0" in page.text
     assert "! UNREADABLE 1 files, listed in their line's report" in page.text
     assert [chart["aria-label"] for chart in page.all("div") if chart.get("class") == "chart"][1:] == [

@@ -4,6 +4,7 @@ import shutil
 import time
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -211,8 +212,7 @@ def test_what_the_model_cannot_judge_never_passes(plant: Plant, value: float, de
 
     class BrokenEngine:
         def score(self, name: str, images_BHWC: NDArray[np.uint8], /) -> Scores:
-            scores = plant.engine.score(name, images_BHWC)
-            return scores._replace(image_score=np.full_like(scores.image_score, value))
+            return Scores(replace(image, score=value) for image in plant.engine.score(name, images_BHWC))
 
     summary = score_folder(
         plant.bundle, BrokenEngine(), plant.images, plant.store, workers=1, overlays=plant.root / "overlays"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime as ort
@@ -46,8 +45,3 @@ def bind_rows(binding: ort.IOBinding, name: str, value: ort.OrtValue, first: int
         return
     offset = first * int(np.prod(shape[1:])) * np.dtype(np.float32).itemsize
     binding.bind_input(name, value.device_name(), 0, np.float32, [size, *shape[1:]], value.data_ptr() + offset)
-
-
-def joined(parts: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-    """The parts one after another; a single one as it is."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

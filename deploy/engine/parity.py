@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.engine.runtime import HEAD_OUTPUTS
+from deploy.engine.scores import HEAD_OUTPUTS
 from pipeline.errors import ParityError
 
 TOLERANCE = 1e-3

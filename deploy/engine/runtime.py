@@ -12,22 +12,22 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from deploy.engine.backbone_artefact import load_backbone_artefact, read_checked
-from deploy.engine.batches import bind_rows, is_out_of_memory, joined, padded, row_window
+from deploy.engine.batches import bind_rows, is_out_of_memory, padded, row_window
 from deploy.engine.devices import Device, ResolvedDevice, available_cpus, open_session, resolve_device
 from deploy.engine.extractor import BACKBONE_INPUT, OrtExtractor
+from deploy.engine.scores import HEAD_OUTPUTS, SCORE_COVERS_MAP, HeadRun, LeftInPlace, Scores, in_order
 from pipeline.errors import BundleError, DeviceError
 from pipeline.features import BackboneArtefact, BackboneSpec
 
 __all__ = [
     "BACKBONE_INPUT",
-    "HEAD_OUTPUTS",
     "Device",
     "OrtExtractor",
     "ResolvedDevice",
@@ -40,20 +40,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-HEAD_OUTPUTS = ("image_score", "anomaly_map", "nearest")
-
-
-class Scores(NamedTuple):
-    """What a head says about B images.
-
-    image_score: (B,) float32, higher is more anomalous. anomaly_map: (B, H, W) float32 on the finest grid.
-    nearest: (B, h, w) int64, for each cell of the coarsest grid the row of the bank it was compared with.
-    """
-
-    image_score: NDArray[np.float32]
-    anomaly_map: NDArray[np.float32]
-    nearest: NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class _HeadFile:
@@ -64,24 +50,36 @@ class _HeadFile:
 class _LoadedHead:
     """An open head session. `last_used` is written without a lock: a lost update only ages a head a little."""
 
-    __slots__ = ("_inputs", "_session", "last_used")
+    __slots__ = ("_covers_map", "_inputs", "_memory", "_session", "last_used")
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, device: ResolvedDevice) -> None:
         self._session = session
+        self._memory = device.memory
         self._inputs = [(node.name, int(node.name.removeprefix("level_"))) for node in session.get_inputs()]
+        promised = SCORE_COVERS_MAP in session.get_modelmeta().custom_metadata_map
+        self._covers_map = promised and device.device is not Device.TENSORRT
         self.last_used = 0
 
-    def run(self, levels: Sequence[ort.OrtValue], start: int, count: int) -> list[NDArray[np.generic]]:
-        """`HEAD_OUTPUTS` of rows [start, start + count), which are read where they lie."""
+    def run(self, levels: Sequence[ort.OrtValue], start: int, count: int) -> HeadRun:
+        """Rows [start, start + count), which are read where they lie; only the scores come to the CPU."""
         first, size = row_window(start, count, levels[0].shape()[0])
         binding = self._session.io_binding()  # one a call, so that threads share the session and nothing else
         for name, level in self._inputs:
             bind_rows(binding, name, levels[level], first, size)
-        for name in HEAD_OUTPUTS:
-            binding.bind_output(name, "cpu")
+        score, *others = HEAD_OUTPUTS
+        binding.bind_output(score, "cpu")
+        for name in others:  # unnamed memory of the arena, which gives it out again: after a few batches none is new
+            binding.bind_output(name, self._memory)
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()
-        return [value.numpy()[start - first : start - first + count] for value in binding.get_outputs()]
+        rows = slice(start - first, start - first + count)
+        scores, anomaly_map, nearest = binding.get_outputs()
+        return HeadRun(
+            cast("NDArray[np.float32]", scores.numpy())[rows],
+            LeftInPlace(anomaly_map, rows),
+            LeftInPlace(nearest, rows),
+            self._covers_map,
+        )
 
 
 class ScoringEngine:
@@ -186,31 +184,23 @@ class ScoringEngine:
             raise ValueError(f"expected 1..{len(images)} names for as many images, got {len(names)}")
         heads = {name: self._head(name) for name in dict.fromkeys(names)}
         order = sorted(range(len(names)), key=names.__getitem__)  # a line's rows side by side
-        shuffled = len(heads) > 1 and any(i != row for i, row in enumerate(order))
-        if shuffled:
+        if order != list(range(len(names))):
             images = images[order]
-        parts: list[list[NDArray[np.generic]]] = []
+        runs: list[HeadRun] = []
         start = 0
         while start < len(names):
             step = min(self._batch or len(images_BHWC), len(images_BHWC))
             rows = order[start : start + step]
             try:
                 levels = self.extractor.run(padded(images[start : start + step], step))  # stays on the device
-                parts += list(_run_heads(heads, [names[row] for row in rows], levels))
+                runs += list(_run_heads(heads, [names[row] for row in rows], levels))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 self._halve(step, error)
             else:
                 start += step
-        outputs = [joined(part) for part in zip(*parts, strict=True)]
-        if shuffled:
-            outputs = [output[np.argsort(order)] for output in outputs]
-        return Scores(
-            cast("NDArray[np.float32]", outputs[0]),
-            cast("NDArray[np.float32]", outputs[1]),
-            cast("NDArray[np.int64]", outputs[2]),
-        )
+        return in_order(runs, order)
 
     def _halve(self, step: int, error: Exception) -> None:
         """Take smaller batches from now on; the other threads do, too.
@@ -267,12 +257,12 @@ class ScoringEngine:
                 got=f"{found} in {file.path.name}",
                 remedy="export it again",
             )
-        return _LoadedHead(session)
+        return _LoadedHead(session, self.device)
 
 
 def _run_heads(
     heads: Mapping[str, _LoadedHead], names: Sequence[str], levels: Sequence[ort.OrtValue]
-) -> Iterator[list[NDArray[np.generic]]]:
+) -> Iterator[HeadRun]:
     """Each line's head on its rows, which lie side by side."""
     start = 0
     for name, group in itertools.groupby(names):

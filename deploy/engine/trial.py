@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.engine.devices import ResolvedDevice
-from deploy.engine.runtime import Scores, ScoringEngine
+from deploy.engine.runtime import ScoringEngine
+from deploy.engine.scores import HeadOutputs
 from pipeline.errors import DeviceError, LinewiseError
 from pipeline.features import BackboneArtefact
 from pipeline.synthetic.lines import generate_line
@@ -44,14 +45,14 @@ class Specimen:
     head_sha256: str
     origin: str
     images: NDArray[np.uint8]
-    torch_scores: Scores | None = None
+    torch_scores: HeadOutputs | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """What a device made of a specimen: its scores, and images per second with so many workers and images a batch."""
 
-    scores: Scores
+    scores: HeadOutputs
     images_per_second: float
     workers: int
     batch: int
@@ -85,7 +86,7 @@ def try_device(specimen: Specimen, resolved: ResolvedDevice, *, workers: int, ba
     try:
         engine = ScoringEngine(specimen.backbone, resolved, threads=1)  # one CPU a worker, as in scoring
         engine.add_head(_NAME, specimen.head, specimen.head_sha256)
-        scores = engine.score(_NAME, specimen.images)
+        scores = engine.score(_NAME, specimen.images).outputs()
         pixels = np.stack(list(islice(cycle(specimen.images), batch)))
         engine.score(_NAME, pixels)  # the first call of a shape prepares the session
         speed = _images_per_second(engine, pixels, workers, seconds)

@@ -1,7 +1,7 @@
 """Torch modules become ONNX files, and each file proves against its module that it computes the same.
 
-This, its two helpers (`onnx_graphs`, `head_templates`) and `int8` are the only modules of `deploy` that import torch
-or onnx.
+This, its helpers (`onnx_graphs`, `head_templates`, `score_cover`) and `int8` are the only modules of `deploy` that
+import torch or onnx.
 """
 
 from __future__ import annotations
@@ -27,15 +27,11 @@ from torch import Tensor, nn
 from deploy.engine.backbone_artefact import BACKBONE_FORMAT, load_backbone_artefact
 from deploy.engine.devices import ResolvedDevice, available_cpus, open_session, resolve_device
 from deploy.engine.parity import TOLERANCE, Parity, compare_outputs, disagreement, relative_error
-from deploy.engine.runtime import (
-    BACKBONE_INPUT,
-    HEAD_OUTPUTS,
-    Device,
-    OrtExtractor,
-    ScoringEngine,
-)
+from deploy.engine.runtime import BACKBONE_INPUT, Device, OrtExtractor, ScoringEngine
+from deploy.engine.scores import HEAD_OUTPUTS
 from deploy.exporting.head_templates import head_tensors, template_key
 from deploy.exporting.onnx_graphs import OPSET, export_graph, fill_template
+from deploy.exporting.score_cover import cover_map
 from pipeline.errors import BundleError, ParityError, StorageError
 from pipeline.features import BackboneArtefact, BackboneSpec
 from pipeline.learner import AnomalyHead
@@ -119,7 +115,7 @@ def export_head(
     template_folder: Path | None = None,
     tolerance: float = TOLERANCE,
 ) -> HeadExport:
-    """Write a head's graph to `path`, after comparing it with the head on `example_levels`.
+    """Write a head's graph to `path`, after comparing it with the head on `example_levels`; its score covers its map.
 
     Args:
         head: from a learner; is put in evaluation mode.
@@ -151,6 +147,7 @@ def export_head(
     from_template = proven is not None
     if proven is None:
         graph = export_graph(head, levels, inputs=names, outputs=HEAD_OUTPUTS, open_tensors=tensors)
+        cover_map(graph.model)
         proven = _fill_and_compare(graph.model, head, tensors, levels, tolerance)
         if cached is not None and graph.reusable:
             _write_atomically(cached, _sealed(graph.model.SerializeToString()))
@@ -184,9 +181,8 @@ def check_parity(
     """
     head.eval()
     expected = [head(*backbone(torch.from_numpy(images_BHWC[i : i + 1]))) for i in range(len(images_BHWC))]
-    return compare_outputs(
-        [torch.cat(parts).numpy() for parts in zip(*expected, strict=True)], engine.score(name, images_BHWC), tolerance
-    )
+    reference = [torch.cat(parts).numpy() for parts in zip(*expected, strict=True)]
+    return compare_outputs(reference, engine.score(name, images_BHWC).outputs(), tolerance)
 
 
 @torch.inference_mode()

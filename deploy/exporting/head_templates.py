@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-TEMPLATE_FORMAT = 1
+TEMPLATE_FORMAT = 2  # 2: the score covers the map
 _VERSIONED = ("torch", "onnx", "onnxscript", "onnx-ir")
 _TORCH_ATTRIBUTES = frozenset(vars(nn.Module())) - {"training"}
 _BY_VERSION = (

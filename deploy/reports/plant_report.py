@@ -74,6 +74,7 @@ class PlantReport:
         lines: in the order to show.
         left_out: sentences on folders and bundles that could not be used.
         notes: sentences a reader should see first.
+        files: names of files beside the page (JSON, CSV) to point at.
     """
 
     name: str
@@ -86,6 +87,7 @@ class PlantReport:
     lines: Sequence[PlantLine]
     left_out: Sequence[str] = ()
     notes: Sequence[str] = ()
+    files: Sequence[str] = ()
 
 
 def write_plant_report(path: Path, data: PlantReport) -> None:

@@ -19,6 +19,8 @@ ROWS_FORMAT = 1
 class ReportRow:
     """One image of a run. Scored rows have score and decision, unreadable ones a reason."""
 
+    line: str
+    bundle_version: str
     path: str
     sha256: str | None
     score: float | None = None
@@ -31,7 +33,7 @@ class ReportRow:
         return "scored" if self.decision is not None else "unreadable"
 
 
-COLUMNS = ("path", "sha256", "status", "score", "decision", "reason")
+COLUMNS = ("line", "bundle_version", "path", "sha256", "status", "score", "decision", "reason")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -142,10 +142,4 @@ class Batched(Dispatch[LaneT]):
     def _score(self, engine: ScoringEngine, batch: list[tuple[LaneT, Ready]]) -> list[tuple[LaneT, Outcome]]:
         pixels = padded(np.stack([image.pixels for _, image in batch]), self._batch)
         scores = engine.score_mixed([lane.worker.head for lane, _ in batch], pixels)
-        return [
-            (
-                lane,
-                lane.worker.decide(image, float(scores.image_score[i]), scores.anomaly_map[i], scores.nearest[i]),
-            )
-            for i, (lane, image) in enumerate(batch)
-        ]
+        return [(lane, lane.worker.decide(image, scored)) for (lane, image), scored in zip(batch, scores, strict=True)]

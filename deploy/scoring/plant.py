@@ -21,7 +21,7 @@ from deploy.scoring.dispatch import Batched, Dispatch, Fused
 from deploy.scoring.live_lines import LiveLine, LiveLines
 from deploy.scoring.passed_over import PassedOver
 from deploy.scoring.plant_summary import LineScoring, PlantSummary
-from deploy.scoring.records import FileStatus, ScoringProgress
+from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress
 from deploy.scoring.reporting import CommittedProgress, OnProgress, end_after
 from deploy.scoring.run import result_row
 from deploy.scoring.scorer import single_threaded_opencv
@@ -32,6 +32,8 @@ from deploy.scoring.sources.watch import WatchedFolder
 from deploy.scoring.worker import ScoringWorker
 from pipeline.errors import ConfigError, LinewiseError
 from pipeline.imaging.images import DEFAULT_LIMITS, Opener, open_image
+
+OnPlantResult = Callable[[LineScoring, ImageResult, ImageView | None], None]
 
 _TOLD = 10  # folders that are named while a run goes on; its end names all of them
 
@@ -46,6 +48,7 @@ def score_plant(
     batch_size: int = 1,
     overlays: Callable[[str], Path] | None = None,
     on_progress: OnProgress | None = None,
+    on_result: OnPlantResult | None = None,
     total: int | None = None,
     opener: Opener = open_image,
 ) -> PlantSummary:
@@ -61,6 +64,8 @@ def score_plant(
         overlays: a line's folder for pictures of flagged images; None: no pictures.
         on_progress: called from this thread, at most ten times a second and once at the end; of a watched folder
             with remarks on what cannot be scored.
+        on_result: called from this thread for every image, with its line at its bundle and the view where it was
+            scored: on a CPU in the order of the folder, in batches as they are ready.
         total: how many images there are, if the caller knows.
         opener: reads a file's header and says how its pixels are decoded.
 
@@ -87,6 +92,7 @@ def score_plant(
         batch_size=batch_size,
         overlays=overlays,
         progress=CommittedProgress(sink, on_progress, total, lambda: remarks),
+        on_result=on_result,
         remarks=remarks,
         total=total,
         opener=opener,
@@ -110,6 +116,7 @@ class _PlantRun:
     batch_size: int
     overlays: Callable[[str], Path] | None
     progress: CommittedProgress
+    on_result: OnPlantResult | None
     remarks: list[str]
     total: int | None
     opener: Opener
@@ -220,6 +227,8 @@ class _PlantRun:
                 self.rows += 1
             self.counts.update({"done": 1, result.status: 1, "flagged": result.flagged})
             self.progress.reached(self.rows, self._progress())
+            if self.on_result is not None:
+                self.on_result(line, result, outcome.view)
         self.progress.tell_when_due()
 
     def _progress(self) -> ScoringProgress:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.engine.scores import ImageScore
 from deploy.results.store import Duplicate, StoredScore, path_text
 from pipeline.calibration import Decision
 from pipeline.imaging.images import UnreadableImage
@@ -66,16 +67,25 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class ImageView:
-    """What a scored image looked like to the model.
+    """What a scored image looked like to the model; its map is copied from an accelerator when it is first read.
 
-    pixels: uint8 RGB (H, W, 3) at model size. anomaly_map: float32 (h, w). nearest: int64, the coarsest grid's bank
-    rows. frame: uint8 BGR (H, W, 3), the frame it was made of; None for a file, which can be read again.
+    pixels: uint8 RGB (H, W, 3) at model size. scored: what the head said. frame: uint8 BGR (H, W, 3), the frame it was
+    made of; None for a file, which can be read again. Drop it soon: until then the accelerator keeps the map.
     """
 
     pixels: NDArray[np.uint8]
-    anomaly_map: NDArray[np.float32]
-    nearest: NDArray[np.int64]
+    scored: ImageScore
     frame: NDArray[np.uint8] | None = None
+
+    @property
+    def anomaly_map(self) -> NDArray[np.float32]:
+        """(h, w)."""
+        return self.scored.anomaly_map
+
+    @property
+    def nearest(self) -> NDArray[np.int64]:
+        """The bank row of each cell of the coarsest grid."""
+        return self.scored.nearest
 
 
 @dataclass(frozen=True, kw_only=True)

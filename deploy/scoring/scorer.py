@@ -24,13 +24,12 @@ from deploy.scoring.run import OnResult, ScoringRun
 from deploy.scoring.sink import ResultSink
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import ImageSource
-from deploy.scoring.worker import HeadScores, ImageScorer, ScoringWorker
+from deploy.scoring.worker import ImageScorer, ScoringWorker
 from pipeline.errors import ConfigError
 from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits, Opener, open_image
 
 __all__ = [
     "FileStatus",
-    "HeadScores",
     "ImageResult",
     "ImageScorer",
     "ImageView",

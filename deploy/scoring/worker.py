@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundles.bundle import Bundle
+from deploy.engine.scores import ImageScore, Scores
 from deploy.reports.overlay import overlay_jpeg
 from deploy.results.store import ResultStore, StoredScore
 from deploy.scoring.records import FileStatus, ImageResult, ImageView
@@ -32,29 +33,10 @@ from pipeline.imaging.images import (
 )
 
 
-class HeadScores(Protocol):
-    """What an engine says about B images; `deploy.engine.runtime.Scores` is one."""
-
-    @property
-    def image_score(self) -> NDArray[np.float32]:
-        """(B,), higher is more anomalous."""
-        ...
-
-    @property
-    def anomaly_map(self) -> NDArray[np.float32]:
-        """(B, h, w)."""
-        ...
-
-    @property
-    def nearest(self) -> NDArray[np.int64]:
-        """(B, rows, columns) of the coarsest grid: the bank row each cell was compared with."""
-        ...
-
-
 class ImageScorer(Protocol):
     """What scoring needs of an engine, as `deploy.engine.runtime.ScoringEngine` has it. Threads call it together."""
 
-    def score(self, name: str, images_BHWC: NDArray[np.uint8], /) -> HeadScores:
+    def score(self, name: str, images_BHWC: NDArray[np.uint8], /) -> Scores:
         """Score uint8 RGB images (B, H, W, 3) with the head `name`."""
         ...
 
@@ -167,20 +149,15 @@ class ScoringWorker:
             padding = np.zeros((self.batch_size - len(images), *pixels.shape[1:]), dtype=np.uint8)
             pixels = np.concatenate([pixels, padding])
         scores = self.engine.score(self.head, pixels)
-        return [
-            self.decide(image, float(scores.image_score[i]), scores.anomaly_map[i], scores.nearest[i])
-            for i, image in enumerate(images)
-        ]
+        return [self.decide(image, scored) for image, scored in zip(images, scores, strict=False)]  # not the padding
 
-    def decide(
-        self, image: Ready, score: float, anomaly_map: NDArray[np.float32], nearest: NDArray[np.int64]
-    ) -> Outcome:
-        """What the bundle's threshold says of an image's score and map; draws it where it is flagged.
+    def decide(self, image: Ready, scored: ImageScore) -> Outcome:
+        """What the bundle's threshold says of an image's score; asks for its map only where it is flagged and drawn.
 
         Raises:
             StorageError: the overlay cannot be written.
         """
-        finite = math.isfinite(score) and bool(np.isfinite(anomaly_map).all())
+        score, finite = scored.score, scored.finite
         if finite:
             decision = self.bundle.manifest.threshold.decide(score)
         else:  # a part the model cannot judge never passes
@@ -191,7 +168,7 @@ class ScoringWorker:
         # 1.08, and both 1.07 of the wall time; a flagged image costs 0.7 of an image more (benchmarks/overlays.py,
         # medians of 3 interleaved rounds on a busy machine).
         if finite and decision is not Decision.PASS and self.overlays is not None:
-            overlay = self._write_overlay(image, anomaly_map, self.overlays)
+            overlay = self._write_overlay(image, scored.anomaly_map, self.overlays)
         result = ImageResult(
             name=image.item.name,
             path=image.item.path,
@@ -202,7 +179,7 @@ class ScoringWorker:
             reason=None if finite else "the model gave no finite score",
             overlay_path=overlay,
         )
-        return Outcome(result, ImageView(image.pixels, anomaly_map, nearest, image.item.frame) if finite else None)
+        return Outcome(result, ImageView(image.pixels, scored, image.item.frame) if finite else None)
 
     def _write_overlay(self, image: Ready, anomaly_map: NDArray[np.float32], folder: Path) -> Path:
         picture = overlay_jpeg(self._display(image), anomaly_map, self.bundle.manifest.threshold.pixel)

@@ -16,6 +16,7 @@ from flows.jobs.requests import EvaluateRequest
 if TYPE_CHECKING:  # at run time the results come from the jobs, which the command imports by name
     from flows.jobs.export import ExportResult
     from flows.jobs.score import ScoreResult
+    from flows.jobs.score_plant import ScorePlantResult
 
 MAX_FLAGGED = 10
 MAX_UNREADABLE = 5
@@ -71,9 +72,13 @@ def _show_unreadable(result: ScoreResult) -> None:
         err().print(f"[yellow]and {summary.unreadable - MAX_UNREADABLE} more files that cannot be read")
 
 
-def show_plant(figures: Mapping[str, Any], *, table_too: bool) -> None:
+def show_plant(result: ScorePlantResult, *, as_json: bool) -> None:
     """A row for each line, what was skipped, and bundles that could not be used."""
-    if table_too:
+    figures = result.figures()
+    if as_json:
+        outputs = {"json": str(result.json_path), "csv": str(result.csv_path)}
+        sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
+    else:
         counts = ("images", "pass", "review", "reject", "unreadable", "scored_before")
         names = [name.replace("_", " ") for name in counts]
         listing = table("Plant", "line", "version", *names, right=tuple(names))

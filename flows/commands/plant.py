@@ -24,6 +24,16 @@ from pipeline.settings import DeviceName, load_settings
 
 LineArgument = Annotated[str, typer.Argument(help="Name of the product line.")]
 VersionOption = Annotated[str | None, typer.Option(help="Bundle version (default: the live one).")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help=f"One of {', '.join(DeviceName)} (default: LINEWISE_DEVICE, else auto).")
+]
+WorkersOption = Annotated[int | None, typer.Option(help="Scoring threads (default: one per core).")]
+ReportOption = Annotated[Path | None, typer.Option(help="HTML report to write (default: one in the home).")]
+CsvOption = Annotated[Path | None, typer.Option("--csv", help="Write the results as CSV.")]
+OverlaysOption = Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")]
+MapsOption = Annotated[
+    Path | None, typer.Option(help="Folder for the anomaly maps of this run's images (float32 TIFF).")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -64,21 +74,17 @@ def score(
     ],
     version: VersionOption = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder that `linewise export` wrote.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(DeviceName)} (default: LINEWISE_DEVICE, else auto).")
-    ] = None,
+    device: DeviceOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on with the folder's new files until Ctrl-C.")] = False,
     every: Annotated[
         str | None, typer.Option(help="Frames of a video or stream: 10 (every tenth), 0.5s (one in half a second).")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Scoring threads (default: one per core).")] = None,
-    report: Annotated[Path | None, typer.Option(help="HTML report to write (default: one in the home).")] = None,
+    workers: WorkersOption = None,
+    report: ReportOption = None,
     json_path: JsonOption = None,
-    csv_path: Annotated[Path | None, typer.Option("--csv", help="Write the results as CSV.")] = None,
-    overlays: Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")] = True,
-    maps: Annotated[
-        Path | None, typer.Option(help="Folder for the anomaly maps of this run's images (float32 TIFF).")
-    ] = None,
+    csv_path: CsvOption = None,
+    overlays: OverlaysOption = True,
+    maps: MapsOption = None,
     prefect: PrefectOption = False,
 ) -> None:
     """Score images: decisions, heat maps, rows in the result store, a report.
@@ -111,14 +117,14 @@ def score(
 
 def score_plant(
     folder: Annotated[Path, typer.Argument(help="Folder with a folder of images for each line, under its name.")],
-    device: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(DeviceName)} (default: LINEWISE_DEVICE, else auto).")
-    ] = None,
+    device: DeviceOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on with the lines' new files until Ctrl-C.")] = False,
-    workers: Annotated[int | None, typer.Option(help="Scoring threads (default: one per core).")] = None,
-    report: Annotated[Path | None, typer.Option(help="HTML report to write (default: one in the home).")] = None,
-    overlays: Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")] = True,
+    workers: WorkersOption = None,
+    report: ReportOption = None,
     json_path: JsonOption = None,
+    csv_path: CsvOption = None,
+    overlays: OverlaysOption = True,
+    maps: MapsOption = None,
     prefect: PrefectOption = False,
 ) -> None:
     """Score all lines of a plant in one process: FOLDER/LINE/**, each line with its live bundle; rows in the store.
@@ -127,6 +133,7 @@ def score_plant(
     decision, or a promoted bundle could not be used; all others are scored and kept. A watched folder goes on until
     Ctrl-C or SIGTERM.
     """
+    to_stdout = json_path is not None and str(json_path) == "-"
     request = build_request(
         ScorePlantRequest,
         images=folder,
@@ -134,11 +141,14 @@ def score_plant(
         device=device or load_settings().device,
         workers=workers,
         report=report,
+        json_path=None if to_stdout else json_path,
+        csv_path=csv_path,
         overlays=overlays,
+        maps=maps,
     )
-    figures = run_job("score_plant", request, prefect=prefect).figures()
-    write_json(json_path, figures)
-    show_plant(figures, table_too=json_path is None or str(json_path) != "-")
+    result = run_job("score_plant", request, prefect=prefect)
+    figures = result.figures()
+    show_plant(result, as_json=to_stdout)
     if figures["unreadable"] or figures["problems"]:
         raise typer.Exit(1)
 

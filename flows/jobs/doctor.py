@@ -12,7 +12,7 @@ from deploy.bundles.manifest import HEAD
 from deploy.bundles.registry import Registry
 from deploy.engine.devices import Device, available_cpus, run_probe
 from deploy.engine.parity import TOLERANCE, Parity, Sides, compare_outputs
-from deploy.engine.runtime import Scores
+from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import DeviceSurvey, OrtBuild, ort_build, survey_device
 from deploy.engine.trial import Specimen, Trial, generated_pair, try_device
 from flows.jobs.installation_checks import Check, Verdict, check_installation
@@ -147,7 +147,7 @@ class _Bench:
         self._no_specimen: LinewiseError | None = None
         self._why_none = "skipped: the graphs to measure with could not be made"
         self._without_torch = ""
-        self._cpu_scores: Scores | None = None
+        self._cpu_scores: HeadOutputs | None = None
         try:
             self._specimen = self._find_specimen(scratch)
         except LinewiseError as error:
@@ -186,7 +186,7 @@ class _Bench:
         )
         return self._compared(report, trial.scores, self._specimen)
 
-    def _compared(self, report: DeviceReport, scores: Scores, specimen: Specimen) -> DeviceReport:
+    def _compared(self, report: DeviceReport, scores: HeadOutputs, specimen: Specimen) -> DeviceReport:
         device = report.survey.device
         if device is Device.CPU:
             self._cpu_scores = scores

@@ -9,7 +9,8 @@ import torch
 
 from deploy.bundles.registry import Registry
 from deploy.engine.devices import available_cpus
-from deploy.engine.runtime import OrtExtractor, Scores
+from deploy.engine.runtime import OrtExtractor
+from deploy.engine.scores import HeadOutputs
 from deploy.engine.trial import Specimen, generated_pair
 from deploy.exporting.export import export_backbone, export_head
 from flows.jobs.requests import DEFAULT_BACKBONE
@@ -50,7 +51,7 @@ def fresh_specimen(registry: Registry, scratch: Path) -> Specimen:
         head_sha256=exported.sha256,
         origin=f"{where} {module.spec.name} with a memory bank of {_BANK_ROWS} rows a level",
         images=images,
-        torch_scores=Scores(score, anomaly_map, nearest),
+        torch_scores=HeadOutputs(score, anomaly_map, nearest),
     )
 
 

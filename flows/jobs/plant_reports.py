@@ -34,6 +34,7 @@ def write_pages(
     device: str,
     remarks: Sequence[str],
     workers: int | None,
+    files: Sequence[str] = (),
 ) -> None:
     """Write the plant's page to `path`, and each line's to `<stem>_lines/<line>/<version>.html` beside it.
 
@@ -46,6 +47,7 @@ def write_pages(
         device: where it ran, in words.
         remarks: on how the folder behaved.
         workers: lines whose pages are written at once; None: a few for each CPU.
+        files: names of files beside the plant's page (JSON, CSV) to point at.
 
     Raises:
         StorageError: a page cannot be written.
@@ -100,6 +102,7 @@ def write_pages(
             backbones=summary.backbones,
             lines=lines,
             left_out=[*summary.problems, *summary.skipped.values()],
+            files=files,
             notes=[*([skipped] if summary.skipped_images else []), *remarks],
         ),
     )

@@ -43,14 +43,13 @@ def preview(deployment: Deployment, images: Path) -> list[Preview]:
             image = read_image(record.path, manifest.preprocess)
             if isinstance(image, UnreadableImage):
                 continue
-            scores = engine.score(manifest.line, image.pixels[None])
-            score = float(scores.image_score[0])
+            (scored,) = engine.score(manifest.line, image.pixels[None])
             item = build_item(
                 name=str(record.path.relative_to(line.root)),
-                score=score,
-                decision=manifest.threshold.decide(score),
+                score=scored.score,
+                decision=manifest.threshold.decide(scored.score),
                 pixels=image.pixels,
-                anomaly_map=scores.anomaly_map[0],
+                anomaly_map=scored.anomaly_map,
                 pixel_threshold=manifest.threshold.pixel,
                 display=read_native(record.path, white_level=manifest.preprocess.white_level),
                 max_side=SIDE,

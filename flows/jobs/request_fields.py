@@ -62,6 +62,14 @@ ScoringThreads = Annotated[
     int | None, Field(ge=1, le=256, description="Decoding and scoring threads; None: one per core.")
 ]
 ReportFile = Annotated[Path | None, Field(description="HTML report to write; None: one in the home folder.")]
+JsonFile = Annotated[Path | None, Field(description="JSON file of results to write; None: beside the report.")]
+CsvFile = Annotated[Path | None, Field(description="CSV file of results to write; None: beside the report.")]
+MapsFolder = Annotated[
+    Path | None,
+    Field(
+        description="Folder for the anomaly map of every image scored in this run, as float32 TIFF; None: no maps.",
+    ),
+]
 DrawsOverlays = Annotated[bool, Field(description="Write a heat-map overlay for every flagged image.")]
 
 

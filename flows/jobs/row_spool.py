@@ -28,9 +28,11 @@ class RowSpool:
     ) -> None:
         self._file.close()
 
-    def add(self, result: ImageResult) -> None:
+    def add(self, result: ImageResult, *, line: str, bundle_version: str) -> None:
         """Keep one image's result."""
         row = {
+            "line": line,
+            "bundle_version": bundle_version,
             "path": result.name,
             "sha256": result.sha256,
             "score": result.score,

@@ -90,7 +90,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     with RowSpool() as rows, ResultStore(settings.database) as store, ended_by_signals(source):
 
         def keep(result: ImageResult, view: ImageView | None) -> None:
-            rows.add(result)
+            rows.add(result, line=bundle.manifest.line, bundle_version=bundle.manifest.version)
             pictures.take(result, view)
             if view is not None and request.maps is not None:
                 write_map(map_path(request.maps, result.name), view.anomaly_map)

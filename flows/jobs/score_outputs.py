@@ -7,14 +7,16 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
-from flows.jobs.scoring_requests import ScoreRequest
+from flows.jobs.scoring_requests import ScorePlantRequest, ScoreRequest
 from pipeline.errors import StorageError
 
 RUN_FOLDER = re.compile(r"\d{8}-\d{6}-\d{6}")
 """Names of the folders that this module makes: date, time and microseconds in UTC, so that names sort by age."""
 
 
-def output_paths(request: ScoreRequest, runs: Path, started_at: datetime) -> tuple[Path, Path, Path]:
+def output_paths(
+    request: ScoreRequest | ScorePlantRequest, runs: Path, started_at: datetime
+) -> tuple[Path, Path, Path]:
     """Report, JSON and CSV: as the request says, else in one new folder in `runs`. Their folders are made.
 
     Raises:

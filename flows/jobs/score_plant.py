@@ -11,17 +11,19 @@ from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
 from deploy.engine.runtime import Device
 from deploy.results.store import ResultStore
+from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.plant import score_plant
 from deploy.scoring.plant_summary import LineScoring, PlantSummary
-from deploy.scoring.records import FileStatus
+from deploy.scoring.records import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.jobs.machine import open_device
 from flows.jobs.plant_reports import write_pages
 from flows.jobs.progress import OnProgress, Pace, ignore_progress
+from flows.jobs.row_spool import RowSpool
 from flows.jobs.score import ACCELERATOR_BATCH, scoring_step
-from flows.jobs.score_outputs import drop_old_reports, report_path
-from flows.jobs.score_source import ended_by_signals
+from flows.jobs.score_outputs import drop_old_reports, output_paths
+from flows.jobs.score_source import ended_by_signals, keep_maps_apart
 from flows.jobs.scoring_requests import ScorePlantRequest
 from pipeline.calibration import Decision
 from pipeline.errors import LineError
@@ -30,11 +32,13 @@ from pipeline.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class ScorePlantResult:
-    """A finished job: the run in numbers, the device it ran on, and the plant's page."""
+    """A finished job: the run in numbers, the device it ran on, the plant's page, and the rows of all lines."""
 
     summary: PlantSummary
     device: str
     report: Path
+    json_path: Path
+    csv_path: Path
 
     def figures(self) -> dict[str, Any]:
         """The run in numbers, with a row for each line and bundle."""
@@ -74,7 +78,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     """Score what has no result of its line's live bundle yet.
 
     Raises:
-        ConfigError: nvJPEG is asked for and not installed.
+        ConfigError: maps would be written among the images, or nvJPEG is asked for and not installed.
         DeviceError: the device is not there, or nvJPEG is asked for and does not work.
         LineError: there is no such folder, or it holds no image of a line that can be scored and is not watched.
         StorageError: something cannot be read or written; what was scored until then is kept.
@@ -82,15 +86,22 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     folder, own = request.images.expanduser(), settings.below_home("overlays")
     if not folder.is_dir():
         raise LineError("a folder with a folder of images for each line", f"no folder {folder}", "check the path")
+    keep_maps_apart(request.maps, folder)
     source = WatchedFolder(folder, own) if request.watch else FolderSource(folder, own)
     total = source.total
     settings.ensure_home()
     opener = image_opener(settings.jpeg_decoder)
     resolved = open_device(Device(request.device.value), settings)
     started_at, reports, pace = datetime.now(UTC), settings.below_home("plant-reports"), Pace()
-    report = report_path(request.report, reports, started_at)
+    report, json_path, csv_path = output_paths(request, reports, started_at)
     workers = request.workers or settings.workers
-    with ResultStore(settings.database) as store, ended_by_signals(source):
+    with RowSpool() as rows, ResultStore(settings.database) as store, ended_by_signals(source):
+
+        def keep(line: LineScoring, result: ImageResult, view: ImageView | None) -> None:
+            rows.add(result, line=line.live.line, bundle_version=line.version)
+            if view is not None and request.maps is not None:
+                write_map(map_path(request.maps, result.name), view.anomaly_map)
+
         summary = score_plant(
             source,
             Registry(settings.home),
@@ -100,14 +111,22 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
             overlays=(lambda line: settings.below_home("overlays", line)) if request.overlays else None,
             on_progress=lambda progress: on_progress(scoring_step("score the plant", progress, pace)),
+            on_result=keep,
             total=total,
             opener=opener,
         )
-    if summary.found == 0 and not request.watch:
-        got = "; ".join(list(summary.skipped.values())[:5]) or f"none in {folder}"
-        raise LineError(
-            "images in folders that are named as registered lines", got, "see `linewise registry list` for the names"
+        if summary.found == 0 and not request.watch:
+            got = "; ".join(list(summary.skipped.values())[:5]) or f"none in {folder}"
+            raise LineError(
+                "images in folders that are named as registered lines",
+                got,
+                "see `linewise registry list` for the names",
+            )
+        result = ScorePlantResult(
+            summary=summary, device=resolved.note, report=report, json_path=json_path, csv_path=csv_path
         )
+        rows.write_json(json_path, result.figures())
+        rows.write_csv(csv_path)
     write_pages(
         report,
         summary,
@@ -117,6 +136,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
         device=resolved.note,
         remarks=source.remarks,
         workers=workers,
+        files=[path.name for path in (json_path, csv_path) if path.parent == report.parent],
     )
     drop_old_reports(reports, settings.keep_reports)
-    return ScorePlantResult(summary=summary, device=resolved.note, report=report)
+    return result

@@ -36,11 +36,20 @@ def request_source(request: ScoreRequest, settings: Settings, overlays: Path | N
             raise ConfigError("the whole URL of the stream", f"{source.shown}, whose secret was left out", remedy)
         if settings.stream_credentials is not None:
             source = source.signed_in(settings.stream_credentials.get_secret_value())
-    elif request.maps is not None and request.maps.absolute().is_relative_to(Path(source).absolute()):
-        got = str(request.maps)
-        raise ConfigError(f"a folder for maps outside {source}", got, "maps are images too: put them elsewhere")
+    else:
+        keep_maps_apart(request.maps, Path(source))
     sampling = parse_sampling(request.every) if request.every is not None else None
     return open_source(source, watch=request.watch, sampling=sampling, leave_out=overlays)
+
+
+def keep_maps_apart(maps: Path | None, source: Path) -> None:
+    """See that maps are not written among the images of `source`, where they would be scored.
+
+    Raises:
+        ConfigError: they would be.
+    """
+    if maps is not None and maps.absolute().is_relative_to(source.absolute()):
+        raise ConfigError(f"a folder for maps outside {source}", str(maps), "maps are images too: put them elsewhere")
 
 
 def count_images(source: ImageSource) -> int | None:

@@ -8,7 +8,17 @@ from typing import Any, Self
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from deploy.scoring.sources.address import StreamAddress, is_url, stream_address
-from flows.jobs.request_fields import DrawsOverlays, LineName, ReportFile, ScoringDevice, ScoringThreads, Source
+from flows.jobs.request_fields import (
+    CsvFile,
+    DrawsOverlays,
+    JsonFile,
+    LineName,
+    MapsFolder,
+    ReportFile,
+    ScoringDevice,
+    ScoringThreads,
+    Source,
+)
 from flows.jobs.requests import Request
 from pipeline.errors import ConfigError
 from pipeline.settings import DeviceName
@@ -34,13 +44,10 @@ class ScoreRequest(Request):
     device: ScoringDevice = DeviceName.AUTO
     workers: ScoringThreads = None
     report: ReportFile = None
-    json_path: Path | None = Field(default=None, description="JSON file of results to write; None: beside the report.")
-    csv_path: Path | None = Field(default=None, description="CSV file of results to write; None: beside the report.")
+    json_path: JsonFile = None
+    csv_path: CsvFile = None
     overlays: DrawsOverlays = True
-    maps: Path | None = Field(
-        default=None,
-        description="Folder for the anomaly map of every image scored in this run, as float32 TIFF; None: no maps.",
-    )
+    maps: MapsFolder = None
     bundle: Path | None = Field(
         default=None, description="An exported bundle folder of this line, instead of a registered version."
     )
@@ -83,7 +90,10 @@ class ScorePlantRequest(Request):
     device: ScoringDevice = DeviceName.AUTO
     workers: ScoringThreads = None
     report: ReportFile = None
+    json_path: JsonFile = None
+    csv_path: CsvFile = None
     overlays: DrawsOverlays = True
+    maps: MapsFolder = None
 
     @property
     def plant(self) -> str:
