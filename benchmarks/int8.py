@@ -28,11 +28,11 @@ from deploy.exporting import int8 as quantiser
 from flows.jobs import adapt
 from flows.jobs.backbones import OpenBackbone, open_backbone
 from flows.jobs.int8 import gate_images, judge
-from flows.jobs.requests import DEFAULT_BACKBONE, AdaptRequest
+from flows.jobs.requests import AdaptRequest
 from flows.jobs.scales import adapt_to_best, view_of
 from model_zoo.learner_table import make_learner
 from pipeline.calibration import calibrate
-from pipeline.features import BackboneArtefact
+from pipeline.features import DEFAULT_BACKBONE, BackboneArtefact
 from pipeline.imaging.images import require_image, sha256_file
 from pipeline.precision_gate import Comparison, compare
 from pipeline.process_tuning import tune_process

