@@ -23,7 +23,7 @@ SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # The two places of deploy with torch: the exporter and what it is split into, and nvJPEG, which a setting asks for.
-WITH_TORCH = {"export", "head_templates", "int8", "nvjpeg", "onnx_graphs"}
+WITH_TORCH = {"export", "head_templates", "int8", "nvjpeg", "onnx_graphs", "score_cover"}
 # Declared, never imported by name: each with who does import it.
 USED_WITHOUT_AN_IMPORT = {
     "onnxscript": "torch.onnx's exporter imports it",

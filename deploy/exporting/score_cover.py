@@ -24,10 +24,8 @@ def cover_map(model: onnx.ModelProto) -> None:
     Args:
         model: a head's graph with `HEAD_OUTPUTS`; changed in place.
     """
-    graph, names = (
-        model.graph,
-        {part: _PREFIX + part for part in ("score", "low", "high", "axes", "clip", "rest", "sum")},
-    )
+    graph = model.graph
+    names = {part: _PREFIX + part for part in ("score", "low", "high", "axes", "clip", "rest", "sum")}
     for node in graph.node:
         node.output[:] = [names["score"] if name == "image_score" else name for name in node.output]
         node.input[:] = [names["score"] if name == "image_score" else name for name in node.input]
