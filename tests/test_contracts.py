@@ -37,6 +37,7 @@ WITH_TORCH = {
     "deploy.exporting.head_templates",
     "deploy.exporting.int8",
     "deploy.exporting.onnx_graphs",
+    "deploy.exporting.score_cover",
 }
 # The modules that scoring at the plant stands on, besides all of deploy but its exporter.
 PLANT_PIPELINE = {
