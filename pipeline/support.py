@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augmentations import AUGMENTATIONS
+from pipeline.augmentations import AUGMENTATIONS, FLIPS
 from pipeline.episodes import Episode, QuerySet, SupportSet
 from pipeline.errors import LineError
 from pipeline.feature_store import FeatureKey, ImageLoader
@@ -32,6 +32,7 @@ from pipeline.synthetic.defects import paint_defect
 from pipeline.synthetic.jitter import photometric_jitter
 
 Pixels = NDArray[np.uint8]
+Decode = Callable[[ImageRecord], Pixels]
 Item = tuple[FeatureKey, ImageLoader]
 
 
@@ -63,7 +64,7 @@ PAINTER_VERSION = 2
 class SupportConfig:
     """How a support set is enriched: augmentations, and how many synthetic defects (spread over the good images)."""
 
-    augmentations: tuple[str, ...] = ("hflip", "vflip", "rot180")
+    augmentations: tuple[str, ...] = FLIPS
     synthetic: int = 8
 
 
@@ -84,12 +85,13 @@ def build_support(
     """
     if not good:
         raise LineError("at least one good image", "none", "put good parts into the folder's good/ directory")
-    painted = [_painted(good[i % len(good)], preprocess, seed * 1000 + i) for i in range(config.synthetic)]
+    decode = _decoder(preprocess)
+    painted = [_painted(good[i % len(good)], preprocess, seed * 1000 + i, decode) for i in range(config.synthetic)]
     groups: list[list[Item]] = [
-        [_plain(record, preprocess) for record in good],
-        [_augmented(record, preprocess, name) for record in good for name in config.augmentations],
+        [_plain(record, preprocess, decode) for record in good],
+        [_augmented(record, preprocess, name, decode) for record in good for name in config.augmentations],
         [item for item, _ in painted],
-        [_plain(record, preprocess) for record in defects],
+        [_plain(record, preprocess, decode) for record in defects],
     ]
     levels = source.features(list(itertools.chain.from_iterable(groups)))
     ends = list(itertools.accumulate((len(group) for group in groups), initial=0))
@@ -111,7 +113,9 @@ def build_support(
 
 def build_query(records: Sequence[ImageRecord], source: FeatureSource, preprocess: PreprocessSpec) -> QuerySet:
     """The query set of these images."""
-    levels = source.features([_plain(record, preprocess) for record in records])
+    levels = source.features(
+        [_plain(record, preprocess, partial(_pixels, preprocess=preprocess)) for record in records]
+    )
     masks, has_mask = _masks(records, (levels[0].shape[-2], levels[0].shape[-1]))
     return QuerySet(
         levels=tuple(torch.from_numpy(level) for level in levels),
@@ -201,20 +205,27 @@ def read_defect_mask(record: ImageRecord) -> NDArray[np.bool_] | None:
     return mask if record.shift is None else record.shift.apply_mask(mask)
 
 
-def _plain(record: ImageRecord, preprocess: PreprocessSpec) -> Item:
-    return _key(record, preprocess, "plain"), lambda: _pixels(record, preprocess)
+def _decoder(preprocess: PreprocessSpec) -> Decode:
+    """Decodes an image when its pixels are first asked for, and keeps them for its augmentations and defects."""
+    return cache(partial(_pixels, preprocess=preprocess))
 
 
-def _augmented(record: ImageRecord, preprocess: PreprocessSpec, name: str) -> Item:
+def _plain(record: ImageRecord, preprocess: PreprocessSpec, decode: Decode) -> Item:
+    return _key(record, preprocess, "plain"), lambda: decode(record)
+
+
+def _augmented(record: ImageRecord, preprocess: PreprocessSpec, name: str, decode: Decode) -> Item:
     def load() -> Pixels:
-        return np.ascontiguousarray(AUGMENTATIONS[name](_pixels(record, preprocess)))
+        return np.ascontiguousarray(AUGMENTATIONS[name](decode(record)))
 
     return _key(record, preprocess, name), load
 
 
-def _painted(record: ImageRecord, preprocess: PreprocessSpec, seed: int) -> tuple[Item, NDArray[np.bool_]]:
+def _painted(
+    record: ImageRecord, preprocess: PreprocessSpec, seed: int, decode: Decode
+) -> tuple[Item, NDArray[np.bool_]]:
     """A synthetic defect on a good image, and its mask. Pasted material comes from the image in another light."""
-    good, rng = _pixels(record, preprocess), np.random.default_rng(seed)
+    good, rng = decode(record), np.random.default_rng(seed)
     image, mask, _ = paint_defect(good, rng, donor=photometric_jitter(good, rng))
     return (_key(record, preprocess, f"synthetic:{PAINTER_VERSION}:{seed}"), lambda: image), mask
 

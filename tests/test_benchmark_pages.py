@@ -29,6 +29,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "bank_budget",
         "int8",
         "memory_bank",
+        "rotation",
         "scale",
         "scoring",
         "thresholds",

@@ -15,13 +15,11 @@ from deploy.engine.runtime import Device
 from deploy.results.store import ResultStore
 from flows.jobs import export as export_job
 from flows.jobs import score as score_job
-from flows.jobs import score_pictures
 from flows.jobs.requests import ExportRequest
 from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError, ConfigError, DeviceError, LineError, StorageError
 from pipeline.settings import DeviceName, load_settings
-from pipeline.support import AUGMENTATIONS
 from pipeline.synthetic.lines import write_line
 from tests.adapted_home import LINE, adapt_in_home, score_request, take_home
 
@@ -169,11 +167,3 @@ def test_a_gpu_that_is_not_there_is_refused(home, line):
             score(score_request(line, device=DeviceName.CUDA))
     else:
         pytest.skip("this machine has a GPU")
-
-
-def test_the_gallery_shows_the_good_patch_as_the_bank_saw_it(home, line):
-    """The views of scoring are the augmentations of adaptation, whose module imports torch."""
-    assert list(score_pictures.VIEWS) == list(AUGMENTATIONS)
-    image = np.random.default_rng(0).integers(0, 255, (6, 6, 3), dtype=np.uint8)
-    for name, view in score_pictures.VIEWS.items():
-        assert np.array_equal(view(image), AUGMENTATIONS[name](image))

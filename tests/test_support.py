@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.augmentations import AUGMENTATIONS
+from pipeline import support as support_module
+from pipeline.augmentations import AUGMENTATIONS, ROTATIONS, turned
 from pipeline.errors import ImageError, LineError
 from pipeline.features import Levels
 from pipeline.imaging.images import PreprocessSpec, require_image
@@ -56,6 +57,31 @@ def test_support_holds_features_of_the_images_their_views_and_painted_defects(li
     pixels = require_image(line.train_good[1].path, PREPROCESS).pixels
     (expected, _) = PixelMeans().extract(np.ascontiguousarray(AUGMENTATIONS["vflip"](pixels))[None])
     assert np.array_equal(support.augmented[0][1, 1].numpy(), expected[0])
+
+
+def test_each_image_is_decoded_once_for_all_its_views_and_defects(line, monkeypatch: pytest.MonkeyPatch):
+    decoded: list[Path] = []
+
+    def counting(path: Path, preprocess: PreprocessSpec):
+        decoded.append(path)
+        return require_image(path, preprocess)
+
+    monkeypatch.setattr(support_module, "require_image", counting)
+    good, defects = line.train_good[:2], line.defects[:1]
+    build_support(good, defects, SOURCE, PREPROCESS, SupportConfig(), seed=0)
+    assert sorted(decoded) == sorted(record.path for record in (*good, *defects))
+
+
+def test_rotations_turn_about_the_centre_anticlockwise():
+    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    assert np.array_equal(AUGMENTATIONS["rot90"](image), np.rot90(image))
+    assert np.array_equal(turned(image, 180), AUGMENTATIONS["rot180"](image))
+    views = [AUGMENTATIONS[name](image) for name in ROTATIONS]
+    assert len(views) == 11
+    assert all(view.shape == image.shape and view.dtype == np.uint8 for view in views)
+    smooth = np.full((64, 64), 20, np.uint8)
+    smooth[30:34, 44:60] = 200  # a bar to the right of the centre
+    assert turned(smooth, 30)[:32].mean() > turned(smooth, 30)[32:].mean() + 5, "anticlockwise: it rises"
 
 
 def test_masks_are_shares_of_cells_and_painted_defects_differ_from_their_parent_only_there(line):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import cv2
 import numpy as np
 import simplejpeg
@@ -13,18 +11,12 @@ from deploy.bundles.bundle import Bundle
 from deploy.reports.gallery import Gallery, GalleryItem, SupportView, build_item
 from deploy.reports.overlay import encode_jpeg, shrink
 from deploy.scoring.scorer import ImageResult, ImageView
+from pipeline.augmentations import AUGMENTATIONS
 from pipeline.calibration import Decision
 from pipeline.errors import ImageError
 from pipeline.imaging.images import read_native
 
 EARLIER_SIDE = 448
-
-VIEWS: Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
-    "hflip": lambda image: image[:, ::-1],
-    "vflip": lambda image: image[::-1],
-    "rot180": lambda image: image[::-1, ::-1],
-}
-"""The augmentations of `pipeline.support`, which imports torch; a test holds the two equal."""
 
 
 class Pictures:
@@ -100,7 +92,7 @@ def _rgb(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _support_view(bundle: Bundle) -> SupportView:
     """The good support images as the bank saw them. An augmentation that the bundle does not name cannot be shown."""
     names = bundle.manifest.learner.config.get("augmentations")
-    views = [VIEWS.get(str(name)) for name in names] if isinstance(names, list) else []
+    views = [AUGMENTATIONS.get(str(name)) for name in names] if isinstance(names, list) else []
     paths = bundle.support_paths
 
     def show(image: int, augmentation: int) -> NDArray[np.uint8] | None:
