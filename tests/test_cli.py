@@ -14,9 +14,6 @@ import pytest
 
 from flows import cli
 from flows.commands import console
-from flows.jobs.progress import Pace, Progress
-from flows.jobs.requests import AdaptRequest, EvaluateRequest, MetaTrainRequest
-from pipeline.errors import ConfigError
 from pipeline.synthetic.lines import write_line
 
 COMMANDS = (
@@ -300,52 +297,3 @@ def test_interrupt_ends_with_130(tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-
-
-def test_flags_not_given_are_left_to_the_request():
-    request = console.build_request(AdaptRequest, line="a", images=Path("b"), size=None, good=None)
-    assert request == AdaptRequest(line="a", images=Path("b"))
-
-
-def test_requests_refuse_unknown_fields_and_changes():
-    with pytest.raises(ConfigError, match="expected colour to be"):
-        console.build_request(MetaTrainRequest, lines=Path("a"), colour="red")
-    request = MetaTrainRequest(lines=Path("a"))
-    with pytest.raises(ValueError, match="frozen"):
-        request.seed = 3  # type: ignore[misc]
-
-
-def test_evaluate_request_knows_its_protocol():
-    EvaluateRequest(lines=Path("a"))
-    with pytest.raises(ConfigError, match="train_lines and test_lines"):
-        EvaluateRequest(protocol="train-test", train_lines=Path("a"))  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="one folder of lines"):
-        EvaluateRequest(train_lines=Path("a"), test_lines=Path("b"))
-
-
-def test_progress_bars_show_every_stage(capsys):
-    with console.progress_bars() as on_progress:
-        on_progress(Progress(stage="read", done=1, total=4))
-        on_progress(Progress(stage="read", done=4, total=4))
-        on_progress(Progress(stage="train", done=7, figures={"loss": 0.25}, seconds_left=40))
-        for _ in range(2):
-            on_progress(Progress(stage="train", done=8, remark="camera 7 broke off [once]"))
-        on_progress(Progress(stage="train", done=9, figures={"loss": 0.25}, seconds_left=11_100))
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert "read" in shown.err
-    assert "4/4" in shown.err
-    assert "loss 0.25" in shown.err
-    assert "3 h 05 min left" in shown.err
-    assert shown.err.count("camera 7 broke off [once]") == 1
-
-
-def test_the_pace_is_that_of_the_last_half_minute():
-    pace = Pace()
-    assert pace.tell(0.0, 0) == 0
-    assert pace.tell(1.0, 1000) == 1000  # files that were scored before
-    for second in range(2, 60):
-        rate = pace.tell(float(second), 1000 + 10 * second)
-    assert rate == pytest.approx(10)
-    assert pace.tell(59.0, 1590) == pytest.approx(10), "the same moment again"
-    assert pace.tell(100.0, 1590) == 0

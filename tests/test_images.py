@@ -9,14 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import ConfigError, ImageError, StorageError
+from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.images import (
     DecodedImage,
     PreprocessSpec,
-    iter_image_files,
     open_image,
     read_image,
-    read_mask,
     read_native,
     require_image,
     sha256_file,
@@ -228,36 +226,6 @@ def test_threads_agree_with_one_another(save):
         np.testing.assert_array_equal(pixels, alone[index % 8])
 
 
-# Masks
-
-
-def test_a_mask_is_whatever_is_not_zero(save):
-    mask = np.zeros((30, 40), np.uint8)
-    mask[3:9, 5:7] = 1
-    np.testing.assert_array_equal(read_mask(save(png(mask)), (30, 40)), mask != 0)
-    coloured = np.dstack([mask * 0, mask * 200, mask * 0, np.full_like(mask, 255)])  # alpha is no defect
-    result = read_mask(save(png(coloured)), (30, 40))
-    np.testing.assert_array_equal(result, mask != 0)
-    assert result.dtype == np.bool_
-    tiny = np.ones((2, 3), np.uint8)
-    assert read_mask(save(bmp(tiny)), (2, 3)).all()
-
-
-def test_a_mask_must_fit_its_image(save):
-    path = save(png(np.zeros((30, 40), np.uint8)), "001_mask.png")
-    with pytest.raises(ImageError) as caught:
-        read_mask(path, (30, 41))
-    assert str(caught.value) == (
-        f"expected a mask of its image's size, 30 x 41 pixels, got 30 x 40 pixels in {path}: "
-        "save the mask at the image's size"
-    )
-
-
-def test_a_jpeg_is_no_mask(save):
-    with pytest.raises(ImageError, match="expected a lossless mask, got a JPEG, whose noise is not zero"):
-        read_mask(save(jpeg(GREY)), (120, 90))
-
-
 # White level
 
 
@@ -277,37 +245,3 @@ def test_8_bit_images_have_no_white_level(save):
     assert suggest_white_level([]) is None
     with pytest.raises(ImageError, match="empty file"):
         suggest_white_level([save(b"")])
-
-
-# Folders
-
-
-def test_image_files_are_found_in_order(tmp_path):
-    for name in ("b.PNG", "a.jpg", "notes.txt", ".hidden.png", "day2/z.tiff", "day1/b.bmp", ".cache/x.png", "c.jpeg"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    (tmp_path / "day1" / "loop").symlink_to(tmp_path)
-    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
-    (tmp_path / "broken.png").symlink_to(tmp_path / "gone")
-    (tmp_path / "linked").symlink_to(tmp_path / "day2")  # already entered
-    found = [path.relative_to(tmp_path).as_posix() for path in iter_image_files(tmp_path)]
-    assert found == ["a.jpg", "b.PNG", "broken.png", "c.jpeg", "day1/b.bmp", "day2/z.tiff", "self.png"]
-
-
-def test_a_linked_folder_is_entered(tmp_path):
-    outside = tmp_path / "archive"
-    outside.mkdir()
-    (outside / "a.png").touch()
-    line = tmp_path / "line"
-    line.mkdir()
-    (line / "today").symlink_to(outside)
-    assert list(iter_image_files(line)) == [line / "today" / "a.png"]
-
-
-def test_a_missing_folder_is_named_at_once(tmp_path):
-    with pytest.raises(StorageError, match="expected a folder of images, got no such folder at"):
-        iter_image_files(tmp_path / "none")
-    (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="got a file at"):
-        iter_image_files(tmp_path / "file")
