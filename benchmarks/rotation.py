@@ -23,6 +23,7 @@ from benchmarks.orientation import GoodPatches, farther_askew, nearer_turned
 from benchmarks.pages import made_today, percent, replace_figures
 from benchmarks.turned_lines import FREE, SURFACES, turn_line
 from flows.jobs.backbones import OpenBackbone, open_backbone
+from flows.jobs.scales import ANY_ANGLE
 from model_zoo.invariant_inputs import level_groups
 from model_zoo.learners.auto import AutoConfig, AutoLearner
 from pipeline.augmentations import FLIPS, ROTATIONS
@@ -39,7 +40,7 @@ QUERY, SIZE = 40, 256
 ASKEW = ("rot60", "rot240")
 FARTHER, NEARER = 0.15, 0.03
 """The rule that was tried: rotations where parts are no farther askew than that, and that much nearer turned."""
-ROTATED = (*FLIPS, *(name for name in ROTATIONS if name not in FLIPS))
+ROTATED = ANY_ANGLE.augmentations
 Metrics = tuple[float, float]
 """Image AUROC and AUPRO."""
 

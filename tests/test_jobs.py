@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from deploy.bundles.registry import Registry
+from deploy.engine.runtime import ScoringEngine
 from flows.jobs import adapt, evaluate, meta_train
 from flows.jobs.names import LearnerName, Protocol
 from flows.jobs.progress import Progress
 from flows.jobs.requests import AdaptRequest, EvaluateRequest, MetaTrainRequest
 from model_zoo import shipped
+from pipeline.augmentations import turned
 from pipeline.errors import BundleError, ConfigError, ImageError, LineError
-from pipeline.imaging.images import sha256_file
+from pipeline.imaging.images import require_image, sha256_file
 from pipeline.meta_model import save_meta_model
 from pipeline.settings import Settings, load_settings
 from pipeline.synthetic.lines import write_lines
@@ -134,6 +137,21 @@ def test_adaptation_registers_a_live_verified_bundle(trained, lines, settings):
     assert sources is not None
     assert sources[:, 0].max() <= 1
     assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
+
+
+def test_a_turned_part_is_nearer_to_the_good_ones_where_parts_lie_at_any_angle(lines, settings):
+    images, scores = new_line(lines), {}
+    for any_angle in (False, True):
+        request = AdaptRequest(line=f"angle{any_angle}", images=images, size=SIZE, defects=0, any_angle=any_angle)
+        bundle = adapt.run(request, settings).bundle
+        named = bundle.manifest.learner.config["augmentations"]
+        assert ("rot30" in named) == any_angle
+        assert {"hflip", "vflip", "rot180"} <= set(named)
+        engine = ScoringEngine(Registry(settings.home).deployment(request.line).backbone, "cpu")
+        engine.add_head("head", bundle.head_path)
+        good = require_image(bundle.support_paths[0], bundle.manifest.preprocess).pixels
+        scores[any_angle] = engine.score("head", turned(good, 60)[None]).image_score[0]
+    assert scores[True] < scores[False] - 0.1
 
 
 def test_a_shipped_meta_model_is_used_and_gives_way_to_the_bank_where_it_is_worse_and_the_card_says_so(

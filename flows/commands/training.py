@@ -87,6 +87,9 @@ def adapt(
     meta_model: Annotated[Path | None, typer.Option(help="Meta-model folder of a meta-train run.")] = None,
     good: Annotated[int | None, typer.Option(help="Use at most this many good images (default: up to 16).")] = None,
     defects: Annotated[int | None, typer.Option(help="Use at most this many defects (default: up to 16).")] = None,
+    any_angle: Annotated[
+        bool, typer.Option("--any-angle", help="Parts lie at any angle: rotated good images are good too.")
+    ] = False,
     target_false_reject_rate: RateOption = None,
     backbone: BackboneOption = None,
     size: SizeOption = None,
@@ -103,6 +106,7 @@ def adapt(
         meta_model=meta_model,
         good=good,
         defects=defects,
+        any_angle=any_angle,
         target_false_reject_rate=target_false_reject_rate,
         backbone=backbone,
         size=size,

@@ -37,7 +37,7 @@ from flows.jobs.backbones import OpenBackbone, open_backbone
 from flows.jobs.names import LearnerName
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import AdaptRequest
-from flows.jobs.scales import DEFAULT_SIZE, SUPPORT, Adapted, adapt_to_best, candidate_sizes, view_of
+from flows.jobs.scales import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, Adapted, adapt_to_best, candidate_sizes, view_of
 from model_zoo.guard import calibration_for
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.shipped import SHIPPED, shipped_meta_model
@@ -100,7 +100,11 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 
     tell(1)
     white_level = suggest_white_level(record.path for record in (*good, *defects))
-    views = [view_of(backbone, good, defects, white_level=white_level, seed=request.seed) for backbone in backbones]
+    config = ANY_ANGLE if request.any_angle else SUPPORT
+    views = [
+        view_of(backbone, good, defects, config=config, white_level=white_level, seed=request.seed)
+        for backbone in backbones
+    ]
     adapted = adapt_to_best(learner, views, seed=request.seed)
     threshold = _calibrate(adapted.head, adapted.view.support, request, meta)
     tell(2)
@@ -216,7 +220,7 @@ def _bundle(
             version=registry.new_version(request.line),
             learner=LearnerRecord(
                 name=learner.name,
-                config={**_config(learner), "augmentations": list(SUPPORT.augmentations)},
+                config={**_config(learner), "augmentations": list(view.config.augmentations)},
                 meta_model=_origin(request, meta),
             ),
             backbone=BackboneRecord(

@@ -87,6 +87,7 @@ class AdaptRequest(Request):
     size: ChosenSize = None
     good: GoodCount | None = Field(default=None, description="Use at most this many good images; None: up to 16.")
     defects: DefectCount | None = Field(default=None, description="Use at most this many defects; None: up to 16.")
+    any_angle: bool = Field(default=False, description="Parts lie at any angle: rotated good images are good too.")
     target_false_reject_rate: FalseRejectRate = 0.01
     seed: Seed = 0
     promote: bool = Field(default=True, description="Make the new version live for this line.")

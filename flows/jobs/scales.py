@@ -15,6 +15,7 @@ from flows.jobs.backbones import OpenBackbone
 from model_zoo.choices import Adaptation, Choice
 from model_zoo.learners.auto import AutoLearner
 from model_zoo.task_learner import TaskLearner
+from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
 from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, PreprocessSpec, open_image
@@ -23,6 +24,9 @@ from pipeline.product_lines.lines import ImageRecord
 from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_support
 
 SUPPORT = SupportConfig()
+ANY_ANGLE = SupportConfig(augmentations=tuple(dict.fromkeys((*FLIPS, *ROTATIONS))))
+"""For parts that lie anyhow: rotations of the good images count as good too. Where parts keep their orientation that
+costs a little, and a few images do not tell reliably which it is: a person says it (`benchmarks/rotation.md`)."""
 DEFAULT_SIZE = 256
 LARGER_SIZES = (512, 384)
 """Tried beside the default, the first that enlarges no image of the support."""
@@ -36,6 +40,7 @@ class View:
     preprocess: PreprocessSpec
     good: tuple[ImageRecord, ...]
     defects: tuple[ImageRecord, ...]
+    config: SupportConfig
     support: SupportSet
 
 
@@ -62,6 +67,7 @@ def view_of(
     good: Sequence[ImageRecord],
     defects: Sequence[ImageRecord],
     *,
+    config: SupportConfig = SUPPORT,
     white_level: int | None = None,
     features: FeatureSource | None = None,
     seed: int,
@@ -72,8 +78,8 @@ def view_of(
     """
     preprocess = backbone.preprocess(white_level)
     features = features or DirectFeatures(backbone.extractor)
-    support = build_support(good, defects, features, preprocess, SUPPORT, seed=seed)
-    return View(backbone, preprocess, tuple(good), tuple(defects), support)
+    support = build_support(good, defects, features, preprocess, config, seed=seed)
+    return View(backbone, preprocess, tuple(good), tuple(defects), config, support)
 
 
 def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> Adapted:
