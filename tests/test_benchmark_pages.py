@@ -28,6 +28,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "backbones",
         "bank_budget",
         "int8",
+        "learners",
         "memory_bank",
         "rotation",
         "scale",
