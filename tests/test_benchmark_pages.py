@@ -35,6 +35,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "scoring",
         "thresholds",
         "toy_regression",
+        "weak_labels",
     }
     assert {page.stem for page in PAGES} == pages
     for page in PAGES:
