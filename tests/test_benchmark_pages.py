@@ -28,6 +28,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "backbones",
         "bank_budget",
         "int8",
+        "large_images",
         "learners",
         "memory_bank",
         "rotation",
