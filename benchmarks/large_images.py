@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.pages import made_today, percent, replace_figures
+from benchmarks.turned_lines import write_image
 from flows.jobs.backbones import OpenBackbone, open_backbone
 from flows.jobs.scales import view_of
 from model_zoo.learner_table import make_learner
 from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
+from pipeline.imaging.images import read_native
 from pipeline.product_lines.lines import ImageRecord, ProductLine, find_lines, load_line
 from pipeline.settings import load_settings
 from pipeline.support import DirectFeatures, build_query, read_defect_mask
@@ -72,10 +74,10 @@ def write_trays(line: ProductLine, folder: Path) -> ProductLine:
     def write(kind: str, parts: Sequence[ImageRecord], name: str) -> None:
         where = rng.permutation(4)
         images = [_part(parts[i]) for i in where]
-        _save(folder / kind / f"{name}.png", _tray(images))
+        write_image(folder / kind / f"{name}.png", _tray(images))
         if any(part.is_defect for part in parts):
             masks = [_mask(parts[i]) for i in where]
-            _save(folder / "ground_truth" / Path(kind).name / f"{name}_mask.png", _tray(masks))
+            write_image(folder / "ground_truth" / Path(kind).name / f"{name}_mask.png", _tray(masks))
 
     def some(pool: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
         return [pool[i] for i in rng.permutation(len(pool))[:count]]
@@ -114,9 +116,7 @@ def measured(
 
 
 def _part(record: ImageRecord) -> NDArray[np.uint8]:
-    image = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
-    assert image is not None, "the line was checked"
-    return cv2.resize(image, (PART, PART), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return cv2.resize(read_native(record.path), (PART, PART), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def _mask(record: ImageRecord) -> NDArray[np.uint8]:
@@ -129,11 +129,6 @@ def _mask(record: ImageRecord) -> NDArray[np.uint8]:
 
 def _tray(parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.concatenate([np.concatenate(parts[:2], 1), np.concatenate(parts[2:], 1)], 0)
-
-
-def _save(path: Path, image: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), image)
 
 
 def _table(found: dict[str, dict[Cell, tuple[list[float], float, float]]]) -> list[str]:
