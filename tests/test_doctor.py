@@ -20,8 +20,8 @@ from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import survey_device
 from flows import cli
 from flows.jobs import doctor
-from flows.jobs.installation_checks import Check, Verdict, check_installation
-from flows.jobs.machine import available_memory
+from flows.jobs.installation.checks import Check, Verdict, check_installation
+from flows.jobs.installation.machine import available_memory
 from pipeline.errors import DeviceError, ParityError
 from pipeline.settings import DeviceName, load_settings
 from tests.backbone_parts import cuda_works
@@ -64,7 +64,7 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing torch fails as where it is not installed."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "flows.jobs.fresh_specimen", raising=False)
+    monkeypatch.delitem(sys.modules, "flows.jobs.installation.fresh_specimen", raising=False)
 
 
 def register_line(home: Path) -> Registry:

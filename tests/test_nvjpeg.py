@@ -25,8 +25,9 @@ from deploy.decoding.agreement import MOST, MOST_MEAN, Agreement, compare_with_l
 from deploy.decoding.choice import image_opener, open_nvjpeg
 from deploy.decoding.nvjpeg import NvJpeg, halved
 from deploy.results.store import ResultStore
-from flows.jobs import installation_checks, score, score_plant
-from flows.jobs.installation_checks import Check, Verdict, check_installation
+from flows.jobs import score, score_plant
+from flows.jobs.installation import checks as installation_checks
+from flows.jobs.installation.checks import Check, Verdict, check_installation
 from flows.jobs.scoring_requests import ScorePlantRequest, ScoreRequest
 from pipeline.errors import ConfigError, DeviceError, ImageError, ParityError
 from pipeline.imaging.encoded import EncodedImage

@@ -22,7 +22,7 @@ from uuid import UUID
 
 import pytest
 
-from flows.jobs.installation_checks import Verdict, check_installation
+from flows.jobs.installation.checks import Verdict, check_installation
 from pipeline.settings import load_settings
 from pipeline.synthetic.lines import write_line
 

@@ -19,12 +19,12 @@ from flows import cli
 from flows.evaluation.rows import METRICS
 from flows.jobs import evaluate
 from flows.jobs.backbones import open_backbone
-from flows.jobs.fold_training import FoldTrainer, Trained
 from flows.jobs.names import UNTRAINED, LearnerName, Scenario
 from flows.jobs.progress import Progress, ignore_progress
 from flows.jobs.requests import EvaluateRequest
 from flows.jobs.scenarios import domain_shift, incremental
 from flows.jobs.scenarios.bench import Bench
+from flows.jobs.scenarios.fold_training import FoldTrainer, Trained
 from model_zoo.learner_table import LEARNERS, make_learner
 from model_zoo.task_learner import TaskLearner
 from pipeline.camera_shift import CameraShift

@@ -30,8 +30,8 @@ from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.cli import app
 from flows.jobs import score_plant as job
-from flows.jobs.plant_reports import write_pages
 from flows.jobs.progress import Progress
+from flows.jobs.scoring.plant_reports import write_pages
 from flows.jobs.scoring_requests import ScorePlantRequest
 from pipeline.errors import ConfigError
 from pipeline.settings import DeviceName, load_settings

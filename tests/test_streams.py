@@ -25,7 +25,7 @@ from deploy.scoring.sources.stream import LiveStream
 from deploy.scoring.sources.video import VideoFile
 from flows.jobs import score as score_job
 from flows.jobs.progress import Progress
-from flows.jobs.score_source import request_source
+from flows.jobs.scoring.source import request_source
 from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, ImageError, StorageError
