@@ -41,7 +41,7 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     times: dict[str, list[float]] = {name: [] for name in ("decode", "bare", *FORMATS)}
     bounds: dict[str, list[float]] = {name: [] for name in FORMATS}  # onnxruntime alone, before and after each format
     stages: list[float] = []
-    decode = partial(seconds_for, lambda path: read_image(path, preprocess), files["jpeg"])
+    decode = partial(seconds_for, partial(read_image, spec=preprocess), files["jpeg"])
     run = partial(seconds_for, bare, pixels)
     for number in range(rounds + 1):
         around, decodes, measured = [run()], [decode()], dict[str, float]()
