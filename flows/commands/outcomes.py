@@ -143,8 +143,8 @@ def show_evaluation(request: EvaluateRequest, result: Any, *, write: bool) -> No
     for scenario_table in (*tables.contrast_tables(evaluation, console.width), tables.forgetting_table(evaluation)):
         if scenario_table.row_count:
             console.print(scenario_table)
-    for note in sorted({f"{row['line']}: {row['note']}" for row in result.rows if row["note"]}):
-        err().print(f"[yellow]{escape(note)}")
+    for note in evaluation.notes:
+        err().print(f"[yellow]{escape(f'{note.line}: {note.text}')}")
     out().print(f"{len(result.rows)} rows in {result.seconds / 60:.1f} minutes, peak memory {result.peak_mib:.0f} MiB")
     if write:
         outputs.write_outputs(request, evaluation, result.rows)
