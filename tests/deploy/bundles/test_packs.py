@@ -16,16 +16,9 @@ from tests.parts.plant import (
     SIZE,
     tree,
     write_backbone,
-    write_versions,
 )
 
 LINE = "mvtec/pill"
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    """One line with the versions v1 (live), v2 and v3."""
-    return write_versions(tmp_path / "home")
 
 
 def test_a_pack_scores_on_another_machine(registry: Registry, tmp_path: Path) -> None:

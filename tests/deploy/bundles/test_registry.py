@@ -26,16 +26,9 @@ from tests.parts.plant import (
     mounted_tmpfs,
     tree,
     write_backbone,
-    write_versions,
 )
 
 LINE = "mvtec/pill"
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    """One line with the versions v1 (live), v2 and v3."""
-    return write_versions(tmp_path / "home")
 
 
 def test_versions_are_listed_oldest_first_with_the_live_one_marked(registry: Registry) -> None:

@@ -1,41 +1,26 @@
-"""JPEGs by nvJPEG in scoring: when it is refused, what it is not given, and what libjpeg decodes in its place.
+"""JPEGs by nvJPEG: its pixels, what it is not given, and what libjpeg decodes in its place.
 
-Most of it runs on any machine: asked for the "cpu", torchvision decodes with its own libjpeg, and all else is what a
-GPU gets.
+It runs on any machine: asked for the "cpu", torchvision decodes with its own libjpeg, and all else is what a GPU gets.
 """
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from deploy.decoding import agreement as agreements
-from deploy.decoding import choice, nvjpeg
-from deploy.decoding.agreement import MOST, MOST_MEAN, Agreement, compare_with_libjpeg
-from deploy.decoding.choice import image_opener, open_nvjpeg
+from deploy.decoding import nvjpeg
+from deploy.decoding.agreement import MOST_MEAN
 from deploy.decoding.nvjpeg import NvJpeg, halved
-from deploy.results.store import ResultStore
-from flows.jobs import installation_checks, score, score_plant
-from flows.jobs.installation_checks import Check, Verdict, check_installation
-from flows.jobs.scoring_requests import ScorePlantRequest, ScoreRequest
-from pipeline.errors import ConfigError, DeviceError, ImageError, ParityError
-from pipeline.imaging.encoded import EncodedImage
+from pipeline.errors import DeviceError, ImageError
 from pipeline.imaging.images import (
     DEFAULT_LIMITS,
     DecodedImage,
     ImageLimits,
-    Opener,
-    PreprocessSpec,
     UnreadableImage,
     fit_image,
     open_image,
@@ -43,57 +28,18 @@ from pipeline.imaging.images import (
 )
 from pipeline.imaging.jpeg import is_plain
 from pipeline.imaging.resizing import halvings
-from pipeline.settings import DeviceName, JpegDecoder, load_settings
-from tests.parts.backbones import cuda_works
+from tests.deploy.decoding.nvjpeg_parts import (
+    WHOLE,
+    failing,
+    progressive,
+    rgb_coded,
+    told,
+    two_frames,
+    without_quantisation,
+)
 from tests.parts.image_files import GREY, SPEC, cmyk_jpeg, exif_block, jpeg, jpeg_with_exif, picture, png
-from tests.parts.plant import write_image, write_plant
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
-without_gpu = pytest.mark.skipif(cuda_works(), reason="this machine has a GPU")
-
-WHOLE = jpeg(picture(480, 640))
-
-
-def progressive(pixels: np.ndarray) -> bytes:
-    return cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
-
-
-def rgb_coded(pixels: np.ndarray) -> bytes:
-    """A JPEG whose components are red, green and blue, which Adobe's marker says; the JFIF marker would say YCbCr."""
-    data = jpeg(pixels)
-    assert data[2:4] == b"\xff\xe0"
-    return data[:2] + b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00" + data[20:]
-
-
-def without_quantisation(data: bytes) -> bytes:
-    """A whole file with a readable header that no decoder can decode."""
-    at = data.index(b"\xff\xdb")
-    data = data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
-    return without_quantisation(data) if b"\xff\xdb" in data else data
-
-
-def two_frames(data: bytes) -> bytes:
-    at = data.index(b"\xff\xc0")
-    frame = data[at : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
-    huge = frame[:5] + b"\xff\x00\xff\x00" + frame[9:]
-    return data[:at] + frame + huge + data[at + len(frame) :]
-
-
-@pytest.fixture(scope="module")
-def samples() -> list[bytes]:
-    return agreements.generated_jpegs()
-
-
-@pytest.fixture
-def on_cpu(samples: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """nvJPEG, wherever it is opened without a word about the device, is torchvision on the CPU."""
-    monkeypatch.setattr(agreements, "generated_jpegs", lambda: samples)
-    for module in (choice, installation_checks):
-        monkeypatch.setattr(module, "open_nvjpeg", partial(open_nvjpeg, "cpu"))
-
-
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 # --- pixels ----------------------------------------------------------------------------------------------------------
@@ -238,15 +184,6 @@ def test_checks_hold_before_the_gpu_sees_a_byte(
         NvJpeg("cpu").open(data, limits).decode(64, 96)
 
 
-def failing(error: Exception) -> Callable[..., torch.Tensor]:
-    """What a GPU does that has no memory, and a torchvision without nvJPEG: nothing here can do it for real."""
-
-    def decode(*_: object) -> torch.Tensor:
-        raise error
-
-    return decode
-
-
 def test_without_memory_libjpeg_decodes_and_it_is_told_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,198 +213,3 @@ def test_a_gpu_that_is_gone_ends_the_run() -> None:
     encoded = NvJpeg("meta").open(without_quantisation(WHOLE), DEFAULT_LIMITS)
     with pytest.raises(DeviceError, match=r"expected a GPU that decodes JPEGs, got one that failed .*: look into"):
         encoded.decode(64, 96)
-
-
-# --- opening it ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("missing", ["torch", "torchvision.io"])
-def test_it_is_not_installed(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.delitem(sys.modules, "deploy.decoding.nvjpeg")
-    with pytest.raises(ConfigError) as caught:
-        image_opener(JpegDecoder.NVJPEG)
-    assert str(caught.value) == (
-        "expected torch and torchvision, through which nvJPEG is used, "
-        f"got 'import of {missing} halted; None in sys.modules': "
-        "pip install 'linewise[train]', or unset LINEWISE_JPEG_DECODER"
-    )
-
-
-@without_gpu
-def test_there_is_no_gpu() -> None:
-    with pytest.raises(DeviceError) as caught:
-        image_opener(JpegDecoder.NVJPEG)
-    assert str(caught.value).startswith("expected a GPU that torch can use, for nvJPEG, got none (")
-    assert str(caught.value).endswith("): mend that, or unset LINEWISE_JPEG_DECODER")
-
-
-def test_libjpeg_is_what_it_was() -> None:
-    assert image_opener(JpegDecoder.LIBJPEG) is open_image
-
-
-def test_torchvision_was_built_without_it(on_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    error = RuntimeError("decode_jpegs_cuda: torchvision not compiled with nvJPEG support")
-    monkeypatch.setattr(nvjpeg, "decode_jpeg", failing(error))
-    with pytest.raises(DeviceError) as caught:
-        image_opener(JpegDecoder.NVJPEG)
-    assert str(caught.value) == (
-        "expected nvJPEG to decode generated JPEGs, got 'decode_jpegs_cuda: torchvision not compiled with nvJPEG "
-        "support': mend that, or unset LINEWISE_JPEG_DECODER"
-    )
-
-
-def test_full_decoding_and_halving_is_close_to_libjpegs_scaled_decoding(on_cpu: None) -> None:
-    opener, agreement = open_nvjpeg("cpu")
-    assert agreement.images == 4
-    assert 0 < agreement.mean < MOST_MEAN
-    assert 0 < agreement.largest < MOST
-    assert f"within {agreement.mean:.2f} grey levels of libjpeg on average" in str(agreement)
-    assert opener(WHOLE, DEFAULT_LIMITS).decode(64, 96).shape == (120, 160, 3)
-
-
-def test_a_decoder_of_other_pixels_is_refused(on_cpu: None) -> None:
-    assert compare_with_libjpeg(open_image) == Agreement(images=4, mean=0, largest=0)
-
-    def changed(change: Callable[[np.ndarray], np.ndarray]) -> Opener:
-        def opened(data: bytes, limits: ImageLimits) -> EncodedImage:
-            encoded = open_image(data, limits)
-            return replace(encoded, decode=lambda height, width: change(encoded.decode(height, width)))
-
-        return opened
-
-    def brighter(pixels: np.ndarray) -> np.ndarray:
-        return np.minimum(pixels, 252) + 3
-
-    for change in (np.zeros_like, np.flip, brighter):
-        with pytest.raises(ParityError, match="unset LINEWISE_JPEG_DECODER"):
-            compare_with_libjpeg(changed(change))
-
-
-# --- the jobs and the doctor -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with one live line and its images: a baseline JPEG, a progressive one, one that ends early, a PNG."""
-    root = tmp_path_factory.mktemp("plant")
-    write_plant(root / "home")
-    images = root / "images" / "mvtec" / "pill"
-    images.mkdir(parents=True)
-    for name, data in {"whole": WHOLE, "progressive": progressive(picture()), "cut": WHOLE[:-400]}.items():
-        (images / f"{name}.jpg").write_bytes(data)
-    write_image(images / "other.png", brightness=40)
-    return root
-
-
-@pytest.fixture
-def settings(plant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("LINEWISE_JPEG_DECODER", "nvjpeg")
-    monkeypatch.setenv("LINEWISE_DATABASE_URL", f"sqlite:///{tmp_path / 'results.sqlite'}")
-    return load_settings(plant / "home")
-
-
-def test_a_line_is_scored_with_it(plant: Path, settings, on_cpu: None, caplog: pytest.LogCaptureFixture) -> None:
-    result = score.run(
-        ScoreRequest(line="mvtec/pill", images=str(plant / "images"), device=DeviceName.CPU, workers=2), settings
-    )
-    assert (result.summary.scored, result.summary.unreadable) == (3, 1)
-    assert result.summary.unreadable_files[0].reason.startswith("expected a complete JPEG, got one that ends early")
-    assert [text.partition(":")[0] for text in told(caplog)] == ["libjpeg decodes an image, and all others like it"]
-
-
-def test_a_plant_is_scored_with_it(plant: Path, settings, on_cpu: None, caplog: pytest.LogCaptureFixture) -> None:
-    request = ScorePlantRequest(images=plant / "images", device=DeviceName.CPU, workers=2)
-    figures = score_plant.run(request, settings).figures()
-    assert (figures["images"], figures["unreadable"]) == (4, 1)
-    assert [text.partition(":")[0] for text in told(caplog)] == ["libjpeg decodes an image, and all others like it"]
-
-
-@without_gpu
-def test_no_job_begins_without_what_the_settings_ask_for(plant: Path, settings) -> None:
-    with pytest.raises(DeviceError, match="for nvJPEG"):
-        score.run(ScoreRequest(line="mvtec/pill", images=str(plant / "images"), device=DeviceName.CPU), settings)
-    with pytest.raises(DeviceError, match="for nvJPEG"):
-        score_plant.run(ScorePlantRequest(images=plant / "images", device=DeviceName.CPU), settings)
-    with ResultStore(settings.database) as store:
-        assert list(store.runs()) == []
-
-
-def check(settings) -> Check:
-    return next(check for check in check_installation(settings) if check.name == "jpeg_decoder")
-
-
-def test_the_doctor_compares_it_with_libjpeg(settings, on_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = check(settings)
-    assert found.verdict is Verdict.OK
-    assert found.says.startswith("nvJPEG, within 0.")
-    assert found.facts["decoder"] == "nvjpeg"
-    assert found.facts["images"] == 4
-    decode = nvjpeg.decode_jpeg
-    monkeypatch.setattr(nvjpeg, "decode_jpeg", lambda *arguments: torch.zeros_like(decode(*arguments)))
-    black = check(settings)
-    assert black.verdict is Verdict.PROBLEM
-    assert "expected pixels within 1.5 grey levels of libjpeg's on average" in black.says
-
-
-def test_the_doctor_says_of_libjpeg_whether_nvjpeg_may_work(settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    by_default = settings.model_copy(update={"jpeg_decoder": JpegDecoder.LIBJPEG})
-    for there, says in ((True, "may work:"), (False, "would need torchvision and a GPU")):
-        monkeypatch.setattr(installation_checks, "loads", lambda _library, there=there: there)
-        found = check(by_default)
-        assert (found.verdict, found.facts) == (Verdict.OK, {"decoder": "libjpeg"})
-        assert found.says.startswith(f"libjpeg; nvJPEG {says}")
-
-
-# --- where there is a GPU --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def on_gpu() -> tuple[Opener, Agreement]:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a GPU that torch can use")
-    return open_nvjpeg()
-
-
-@pytest.mark.gpu
-def test_a_gpu_decodes_close_to_libjpeg(on_gpu: tuple[Opener, Agreement], caplog: pytest.LogCaptureFixture) -> None:
-    opener, agreement = on_gpu
-    assert agreement.mean < MOST_MEAN
-    for data in (WHOLE, jpeg(GREY), jpeg_with_exif(WHOLE, exif_block(6)), jpeg(picture(481, 333))):
-        got, expected = (fit_image(opened(data, DEFAULT_LIMITS), SPEC) for opened in (opener, open_image))
-        assert np.abs(got.astype(int) - expected).mean() < MOST_MEAN
-    assert told(caplog) == [], "all of them by nvJPEG"
-
-
-@pytest.mark.gpu
-def test_a_gpu_decodes_the_same_for_threads(on_gpu: tuple[Opener, Agreement]) -> None:
-    spec = PreprocessSpec(height=64, width=64)
-    files = [jpeg(picture(400 + 16 * index, 640, seed=index)) for index in range(8)]
-
-    def fitted(data: bytes) -> np.ndarray:
-        return fit_image(on_gpu[0](data, DEFAULT_LIMITS), spec)
-
-    alone = [fitted(data) for data in files]
-    with ThreadPoolExecutor(8) as pool:
-        for got, expected in zip(pool.map(fitted, files * 10), alone * 10, strict=True):
-            np.testing.assert_array_equal(got, expected)
-
-
-@pytest.mark.gpu
-def test_a_gpu_refuses_what_libjpeg_refuses(on_gpu: tuple[Opener, Agreement], save) -> None:
-    for data in (WHOLE[:-2], WHOLE[: len(WHOLE) // 2], without_quantisation(WHOLE)):
-        path = save(data, "damaged.jpg")
-        assert read_image(path, SPEC, opener=on_gpu[0]) == read_image(path, SPEC)
-
-
-@pytest.mark.gpu
-def test_a_gpu_without_memory(on_gpu: tuple[Opener, Agreement], caplog: pytest.LogCaptureFixture) -> None:
-    data = jpeg(picture(4000, 6000))
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1e-6)
-    try:
-        pixels = fit_image(on_gpu[0](data, DEFAULT_LIMITS), SPEC)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    np.testing.assert_array_equal(pixels, fit_image(open_image(data), SPEC))
-    assert len(told(caplog)) == 1

@@ -20,7 +20,8 @@ from deploy.engine.runtime import (
 )
 from pipeline.errors import ConfigError, DeviceError
 from tests.checkout import REPOSITORY
-from tests.parts.backbones import artefact, cuda_works
+from tests.parts.backbones import artefact
+from tests.parts.gpu import cuda_works
 
 
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -24,8 +23,8 @@ from deploy.scoring.worker import ScoringWorker
 from pipeline.calibration import Decision
 from pipeline.features import BackboneArtefact
 from pipeline.imaging.images import DEFAULT_LIMITS
-from tests.deploy.scoring.scoring_plant import LINE, Plant, open_plant
-from tests.parts.backbones import cuda_works
+from tests.deploy.scoring_plant import LINE, Plant
+from tests.parts.gpu import cuda_works
 from tests.parts.plant import SIZE, head_graph, write_backbone, write_image
 
 CELLS = SIZE // 8
@@ -123,12 +122,11 @@ def test_one_cell_that_is_not_finite_takes_the_score_with_it(bad: float, others:
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
+def plant(plant: Plant) -> Plant:
     """Five images of the live line, the last above its threshold."""
-    with open_plant(tmp_path) as plant:
-        for seed in range(5):
-            write_image(plant.images / f"{seed}.png", brightness=[30, 40, 50, 60, 250][seed], seed=seed)
-        yield plant
+    for seed in range(5):
+        write_image(plant.images / f"{seed}.png", brightness=[30, 40, 50, 60, 250][seed], seed=seed)
+    return plant
 
 
 def use(plant: Plant, content: bytes) -> None:

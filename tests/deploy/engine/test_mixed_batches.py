@@ -15,7 +15,7 @@ from deploy.engine.batches import is_out_of_memory, padded, row_window
 from deploy.engine.runtime import Device, ScoringEngine
 from pipeline.errors import DeviceError
 from pipeline.features import BackboneArtefact
-from tests.parts.backbones import cuda_works
+from tests.parts.gpu import cuda_works
 from tests.parts.plant import SIZE, head_graph, write_backbone
 
 LINES = {"caps": 1.0, "vials": 2.0, "corks": 3.0}

@@ -21,7 +21,8 @@ from deploy.exporting.export import export_backbone, export_head
 from model_zoo.backbones import build_backbone
 from pipeline.errors import BundleError
 from pipeline.features import BackboneArtefact
-from tests.parts.backbones import SIZE, SmallHead, artefact, backbone, cuda_works, images, levels
+from tests.parts.backbones import SIZE, SmallHead, artefact, backbone, images, levels
+from tests.parts.gpu import cuda_works
 
 
 @pytest.fixture(scope="module")

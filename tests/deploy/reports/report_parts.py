@@ -1,11 +1,9 @@
-"""A report's parts, and the page that a browser would see."""
+"""A report's parts, and the page it is written to."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from deploy.reports.report import ReportData, write_report
 from pipeline.calibration import Threshold
 from pipeline.features import BackboneSpec, FeatureLevel
 from pipeline.imaging.images import PreprocessSpec
+from tests.parts.html_page import Page
 
 THRESHOLD = Threshold(
     reject=1.0,
@@ -100,41 +99,6 @@ def report_data(shown: list[float], /, **changes: Any) -> ReportData:
         gallery=gallery,
     )
     return replace(data, **changes)
-
-
-class Page(HTMLParser):
-    """Every tag with its attributes, the text outside style and script, and their content."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.inside: list[str] = []
-        self.texts: list[str] = []
-        self.code: dict[str, str] = {"style": "", "script": ""}
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag in self.code:
-            self.inside.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self.code:
-            self.inside.pop()
-
-    def handle_data(self, data: str) -> None:
-        if self.inside:
-            self.code[self.inside[-1]] += data
-        else:
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.texts))
-
-    def all(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.tags if tag == name]
 
 
 def written(tmp_path: Path, data: ReportData) -> Page:

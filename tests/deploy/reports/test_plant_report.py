@@ -11,7 +11,8 @@ import numpy as np
 
 from deploy.reports.plant_report import PlantLine, PlantReport, write_plant_report
 from pipeline.calibration import Decision
-from tests.deploy.reports.report_parts import HOSTILE, THRESHOLD, Page
+from tests.deploy.reports.report_parts import HOSTILE, THRESHOLD
+from tests.parts.html_page import Page
 
 REPORT = PlantReport(
     name="north hall",

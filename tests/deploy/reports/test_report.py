@@ -6,7 +6,6 @@ import base64
 import hashlib
 import math
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 from pipeline.imaging.images import UnreadableImage
 from tests.deploy.reports.report_parts import HOSTILE, THRESHOLD, item, manifest, picture, report_data, written
+from tests.parts.chromium import open_page
 
 
 def test_the_page_says_what_the_run_found(tmp_path: Path) -> None:
@@ -164,19 +164,12 @@ def test_a_report_replaces_an_older_one_and_refuses_what_it_cannot_write(tmp_pat
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_filters_sorts_and_enlarges_without_loading_anything(tmp_path: Path, scheme: str) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium: install it to run this test")
-    from playwright.sync_api import sync_playwright
-
     scores = [0.2, 0.85, 1.7, 1.2]
     gallery = [item(f"part_{index}.png", score) for index, score in enumerate(scores)]
     gallery.append(replace(item("x", 0.6), name=HOSTILE))
     path = tmp_path / "report.html"
     write_report(path, report_data([*scores, 0.6], gallery=gallery, notes=[HOSTILE]))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(color_scheme=scheme, viewport={"width": 390, "height": 800})  # type: ignore[arg-type]
+    with open_page(color_scheme=scheme, viewport={"width": 390, "height": 800}) as page:
         complaints: list[str] = []
         requests: list[str] = []
         page.on("console", lambda message: complaints.append(message.text))
@@ -212,4 +205,3 @@ def test_a_browser_filters_sorts_and_enlarges_without_loading_anything(tmp_path:
         assert (ground == "rgb(17, 22, 27)") == (scheme == "dark")
         assert complaints == []
         assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
-        browser.close()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import shutil
 import time
 import weakref
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,14 +18,8 @@ from deploy.results.store import ResultStatus, ResultStore, RunStatus
 from deploy.scoring.scorer import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary, score_folder
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
-from tests.deploy.scoring.scoring_plant import LINE, CountingEngine, Plant, open_plant
+from tests.deploy.scoring_plant import LINE, CountingEngine, Plant
 from tests.parts.plant import tree, write_image, write_plant
-
-
-@pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    with open_plant(tmp_path) as plant:
-        yield plant
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -21,14 +20,8 @@ from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, score
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 from tests.checkout import REPOSITORY
-from tests.deploy.scoring.scoring_plant import CountingEngine, Plant, open_plant
+from tests.deploy.scoring_plant import CountingEngine, Plant
 from tests.parts.plant import mounted_tmpfs, write_image
-
-
-@pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    with open_plant(tmp_path) as plant:
-        yield plant
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(plant: Plant) -> None:

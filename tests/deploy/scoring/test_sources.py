@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,15 +19,7 @@ from flows.jobs.score_source import ended_by_signals
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, DeviceError, LineError, LinewiseError, StorageError
 from pipeline.imaging import files
-from tests.deploy.scoring.scoring_plant import Plant, open_plant
 from tests.parts.plant import write_image
-
-
-@pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    with open_plant(tmp_path) as plant:
-        yield plant
-
 
 # Folders and lists
 
