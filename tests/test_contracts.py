@@ -5,14 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.checkout import REPOSITORY
+from tests.checkout import PACKAGES, REPOSITORY, WITH_TORCH, is_migration, module_name, source_files
 
-PACKAGES = ("pipeline", "model_zoo", "flows", "deploy")
 MAX_LINES = 300
 
 # What a plant's machine does not have: the extras' libraries and the package that is built on them.
@@ -30,15 +28,6 @@ TRAINING = {
     "torch",
     "torchmetrics",
     "torchvision",
-}
-# The two places of deploy with torch: the exporter and what it is split into, and nvJPEG, which a setting asks for.
-WITH_TORCH = {
-    "deploy.decoding.nvjpeg",
-    "deploy.exporting.export",
-    "deploy.exporting.head_templates",
-    "deploy.exporting.int8",
-    "deploy.exporting.onnx_graphs",
-    "deploy.exporting.score_cover",
 }
 # The modules that scoring at the plant stands on, besides all of deploy but its exporter.
 PLANT_PIPELINE = {
@@ -64,16 +53,6 @@ for name in sys.argv[2:]:
     if brought:
         print(name, "imports", *sorted(brought))
 """
-
-
-def source_files() -> Iterator[Path]:
-    for package in PACKAGES:
-        yield from sorted((REPOSITORY / package).rglob("*.py"))
-
-
-def module_name(file: Path) -> str:
-    parts = file.relative_to(REPOSITORY).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -131,16 +110,14 @@ def test_a_broken_contract_is_found(tmp_path: Path, module: str, statement: str,
 
 
 def test_the_plants_modules_load_nothing_of_training() -> None:
-    deploy = [module_name(file) for file in source_files() if file.parts[len(REPOSITORY.parts)] == "deploy"]
-    # alembic runs the files of migrations/ itself, inside its own context.
-    deploy = [name for name in deploy if name not in WITH_TORCH and not name.startswith("deploy.results.migrations")]
+    deploy = {module_name(file) for file in source_files("deploy") if not is_migration(file)} - WITH_TORCH
     assert {
         "deploy.engine.runtime",
         "deploy.scoring.scorer",
         "deploy.bundles.bundle",
         "deploy.results.store",
         "deploy.bundles.registry",
-    } <= set(deploy)
+    } <= deploy
 
     assert imports_of([*sorted(deploy), *(f"pipeline.{name}" for name in sorted(PLANT_PIPELINE)), "flows.cli"]) == ""
 
@@ -169,9 +146,7 @@ def test_package_inits_hold_a_docstring_and_nothing_else() -> None:
 def test_every_folder_of_modules_is_a_package() -> None:
     """A folder without __init__.py works from a checkout and is missed by tools that walk packages (import-linter)."""
     for file in source_files():
-        assert (file.parent / "__init__.py").is_file() or "migrations" in file.parts, file.parent.relative_to(
-            REPOSITORY
-        )
+        assert (file.parent / "__init__.py").is_file() or is_migration(file), file.parent.relative_to(REPOSITORY)
 
 
 def test_names_say_what_is_inside() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,6 @@ def adapt_in_home(line: Path, home: Path) -> Path:
     assert result.live
     assert (result.good, result.defects) == (2, 2)
     return home
-
-
-def take_home(home: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a copy of a home the one in use; return the copy."""
-    copied = shutil.copytree(home, copy)
-    monkeypatch.setenv("LINEWISE_HOME", str(copied))
-    monkeypatch.delenv("LINEWISE_DATABASE_URL", raising=False)
-    return copied
 
 
 def score_request(folder: Path, **changes: Any) -> ScoreRequest:

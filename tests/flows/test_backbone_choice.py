@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,42 +13,12 @@ from safetensors.torch import save_file
 
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import OrtExtractor
-from flows import cli
 from model_zoo.backbones import build_backbone
-from pipeline.synthetic.lines import write_line
+from tests.flows.command import Command, sentence
 from tests.parts.backbones import operators
 
-Run = Callable[..., tuple[int, str]]
 VIT, VIT_SIZE = "vit_tiny_patch16_224", 80  # not the size of its weights, and a grid of odd sides
 DINO, DINO_SIZE = "vit_small_patch14_reg4_dinov2", 84  # with a class and four register tokens
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def linewise(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process: exit code, and standard error from its sentence on, without the progress."""
-
-    def call(*arguments: str | Path) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["linewise", *map(str, arguments)])
-        try:
-            code = cli.main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0
-        error = capsys.readouterr().err
-        return code, error[max(error.find("linewise: "), 0) :]
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_line(tmp_path_factory.mktemp("lines"), 7, good=4, test_good=2, defects=3, size=96)
 
 
 def put_weights(home: Path, name: str) -> None:
@@ -61,19 +29,21 @@ def put_weights(home: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_transformer_goes_the_whole_way_by_its_name(home: Path, line: Path, linewise: Run, tmp_path: Path) -> None:
+def test_a_transformer_goes_the_whole_way_by_its_name(
+    home: Path, line: Path, linewise: Command, tmp_path: Path
+) -> None:
     put_weights(home, DINO)
     options = ("--backbone", DINO, "--size", str(DINO_SIZE), "--good", "3", "--defects", "2")
-    code, error = linewise("adapt", "part", line, "--learner", "memory_bank", *options)
-    assert code == 0, error
+    code, _, error = linewise("adapt", "part", line, "--learner", "memory_bank", *options)
+    assert code == 0, sentence(error)
     manifest = Registry(home).live("part").manifest
     assert manifest.backbone.name == DINO
     assert manifest.spec.height == DINO_SIZE
     assert manifest.spec.weights_source == f"file {DINO}.safetensors"
     scores = tmp_path / "scores.json"
-    code, error = linewise("score", "part", line / "test", "--device", "cpu", "--json", scores)
-    assert code == 0, error
-    assert json.loads(scores.read_text())["images"] == 5
+    code, _, error = linewise("score", "part", line / "test", "--device", "cpu", "--json", scores)
+    assert code == 0, sentence(error)
+    assert json.loads(scores.read_text())["images"] == 10
 
     artefact = Registry(home).deployment("part").backbone
     assert not set(operators(artefact.onnx_path)) & {"Shape", "Expand", "If", "Loop"}
@@ -84,19 +54,19 @@ def test_a_transformer_goes_the_whole_way_by_its_name(home: Path, line: Path, li
         np.testing.assert_allclose(got.numpy(), built(torch.from_numpy(noise))[0].numpy(), rtol=1e-3, atol=1e-3)
 
 
-def test_a_backbone_without_weights_says_where_to_put_them(line: Path, linewise: Run) -> None:
-    code, error = linewise("adapt", "part", line, "--backbone", VIT, "--size", str(VIT_SIZE))
+def test_a_backbone_without_weights_says_where_to_put_them(line: Path, linewise: Command) -> None:
+    code, _, error = linewise("adapt", "part", line, "--backbone", VIT, "--size", str(VIT_SIZE))
     assert code == 2
-    assert error == (
+    assert sentence(error) == (
         f"linewise: expected weights for {VIT}, got none: "
         f"put its state dict as weights/{VIT}.safetensors or .pth into the home folder (LINEWISE_HOME)\n"
     )
 
 
-def test_a_size_that_the_patch_does_not_divide_is_one_sentence(home: Path, line: Path, linewise: Run) -> None:
+def test_a_size_that_the_patch_does_not_divide_is_one_sentence(home: Path, line: Path, linewise: Command) -> None:
     put_weights(home, VIT)
-    code, error = linewise("adapt", "part", line, "--backbone", VIT, "--size", "100")
+    code, _, error = linewise("adapt", "part", line, "--backbone", VIT, "--size", "100")
     assert code == 2
-    assert error == (
+    assert sentence(error) == (
         f"linewise: expected an image size that is a multiple of 16, at least 64, for {VIT}, got 100: choose 96\n"
     )

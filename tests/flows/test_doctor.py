@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,46 +15,21 @@ from deploy.bundles.registry import Registry
 from deploy.engine.runtime import Device, resolve_device
 from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import survey_device
-from flows import cli
 from flows.jobs import doctor
-from flows.jobs.installation_checks import Check, Verdict, check_installation
-from flows.jobs.machine import available_memory
+from flows.jobs.installation_checks import Verdict
 from pipeline.errors import DeviceError, ParityError
 from pipeline.settings import DeviceName, load_settings
-from tests.parts.backbones import cuda_works
+from tests.flows.command import Command
+from tests.parts.checks import found
+from tests.parts.gpu import cuda_works, without_gpu
 from tests.parts.plant import bundle_files, head_graph, make_draft, make_spec, write_backbone
 
-Run = Callable[..., tuple[int, str, str]]
-without_gpu = pytest.mark.skipif(cuda_works(), reason="this machine has a GPU")
-
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable in (
-        "PREFECT_API_URL",
-        "LINEWISE_DATABASE_URL",
-        "LINEWISE_DEVICE",
-        "LINEWISE_WORKERS",
-        "LINEWISE_JPEG_DECODER",
-    ):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "home"))
+def run(linewise: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`linewise doctor`, which takes less time to measure than a user's."""
     monkeypatch.setattr(doctor, "SECONDS", 0.3)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["linewise", "doctor", *map(str, arguments)])
-        try:
-            code = cli.main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return partial(linewise, "doctor")
 
 
 @pytest.fixture
@@ -77,11 +49,7 @@ def register_line(home: Path) -> Registry:
     return registry
 
 
-def found(name: str) -> Check:
-    return next(check for check in check_installation(load_settings()) if check.name == name)
-
-
-def test_this_machine_works(run: Run, home: Path, tmp_path: Path) -> None:
+def test_this_machine_works(run: Command, home: Path, tmp_path: Path) -> None:
     code, out, _ = run("--json", tmp_path / "doctor.json")
     assert (code, out) == (0, "")
     told = json.loads((tmp_path / "doctor.json").read_text())
@@ -122,7 +90,7 @@ def test_this_machine_works(run: Run, home: Path, tmp_path: Path) -> None:
 
 
 @without_gpu
-def test_a_device_that_does_not_work_is_refused_after_the_report(run: Run, no_torch: None) -> None:
+def test_a_device_that_does_not_work_is_refused_after_the_report(run: Command, no_torch: None) -> None:
     code, out, err = run("--device", "cuda")
     assert code == 2
     sentence = err.splitlines()[-1]
@@ -142,7 +110,7 @@ def test_every_missing_library_is_named() -> None:
     assert "libnvinfer.so.10" in survey.missing_libraries
 
 
-def test_without_torch_a_registered_line_is_measured(run: Run, home: Path, no_torch: None) -> None:
+def test_without_torch_a_registered_line_is_measured(run: Command, home: Path, no_torch: None) -> None:
     register_line(home)
     code, out, _ = run("--device", "cpu", "--json", "-")
     assert code == 0
@@ -159,7 +127,7 @@ def test_without_torch_a_registered_line_is_measured(run: Run, home: Path, no_to
     assert "Linewise works here, on cpu." in out
 
 
-def test_without_torch_and_without_a_line_there_is_nothing_to_measure_with(run: Run, no_torch: None) -> None:
+def test_without_torch_and_without_a_line_there_is_nothing_to_measure_with(run: Command, no_torch: None) -> None:
     code, out, _ = run("--device", "cpu", "--json", "-")
     assert code == 0
     cpu = json.loads(out)["devices"][0]
@@ -169,7 +137,7 @@ def test_without_torch_and_without_a_line_there_is_nothing_to_measure_with(run: 
 
 
 def test_nvjpeg_that_is_asked_for_and_missing_is_a_problem(
-    run: Run, no_torch: None, monkeypatch: pytest.MonkeyPatch
+    run: Command, no_torch: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LINEWISE_JPEG_DECODER", "nvjpeg")
     monkeypatch.delitem(sys.modules, "deploy.decoding.nvjpeg", raising=False)
@@ -179,7 +147,7 @@ def test_nvjpeg_that_is_asked_for_and_missing_is_a_problem(
     assert problem.startswith("expected torch and torchvision, through which nvJPEG is used, got ")
 
 
-def test_a_damaged_backbone_is_a_problem(run: Run, home: Path, no_torch: None) -> None:
+def test_a_damaged_backbone_is_a_problem(run: Command, home: Path, no_torch: None) -> None:
     registry = register_line(home)
     (name,) = registry.backbones()
     graph = registry.backbone_folder(name) / "backbone.onnx"
@@ -196,7 +164,7 @@ def test_a_damaged_backbone_is_a_problem(run: Run, home: Path, no_torch: None) -
 
 
 def test_a_home_that_cannot_be_written_is_a_problem(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_torch: None
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_torch: None
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "file" / "home"))
@@ -205,14 +173,6 @@ def test_a_home_that_cannot_be_written_is_a_problem(
     assert "To mend: 2" in out, "the home, and the result store in it"
     assert found("home").says.startswith(f"expected a writable home folder {tmp_path}/file/home, got Not a directory")
     assert found("result_store").verdict is Verdict.PROBLEM
-
-
-def test_a_result_store_that_is_none_is_a_problem(home: Path) -> None:
-    home.mkdir()
-    (home / "results.sqlite").write_bytes(b"this is no database" * 100)
-    check = found("result_store")
-    assert check.verdict is Verdict.PROBLEM
-    assert "no SQLite database" in check.says
 
 
 def test_scores_beyond_the_tolerance_are_a_problem(home: Path, tmp_path: Path, no_torch: None) -> None:
@@ -242,71 +202,8 @@ def test_an_absent_gpu_is_a_problem_only_where_it_is_asked_for(home: Path, no_to
     assert replace(diagnosis, asked=DeviceName.AUTO, devices=there).problems == (str(absent),)
 
 
-@contextmanager
-def served(body: bytes, status: int = 200) -> Iterator[str]:
-    """The address of an HTTP server that always gives this answer."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/api"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "verdict", "says"),
-    [
-        (b"true", 200, Verdict.OK, "answers"),  # what Prefect says; test_prefect_server asks a real one
-        (b"", 401, Verdict.OK, "asks for a login"),
-        (b"", 500, Verdict.PROBLEM, "HTTP status 500"),
-        (b"<html>", 200, Verdict.PROBLEM, "not Prefect's"),
-    ],
-)
-def test_a_prefect_server(
-    home: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int, verdict: Verdict, says: str
-) -> None:
-    with served(body, status) as url:
-        monkeypatch.setenv("PREFECT_API_URL", url)
-        check = found("prefect")
-    assert check.verdict is verdict
-    assert says in check.says
-    gone = found("prefect")
-    assert gone.verdict is Verdict.PROBLEM
-    assert f"expected a Prefect API that answers at {url}, got " in gone.says
-
-
-def test_no_server_and_no_address(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert found("prefect").verdict is Verdict.SKIPPED
-    monkeypatch.setenv("PREFECT_API_URL", "file://me:secret@host/etc")
-    check = found("prefect")
-    assert check.verdict is Verdict.PROBLEM
-    assert "secret" not in check.says
-
-
-def test_memory_follows_the_cgroup(tmp_path: Path) -> None:
-    physical = available_memory(tmp_path)
-    assert physical > 2**27
-    (tmp_path / "memory").mkdir()
-    (tmp_path / "memory/memory.limit_in_bytes").write_text("9223372036854771712\n")
-    assert available_memory(tmp_path) == physical
-    (tmp_path / "memory/memory.limit_in_bytes").write_text("1000000\n")
-    assert available_memory(tmp_path) == 1_000_000
-    (tmp_path / "memory.max").write_text("2000000\n")
-    assert available_memory(tmp_path) == 2_000_000
-
-
 @pytest.mark.gpu
-def test_cuda_scores_as_the_cpu_does(run: Run) -> None:
+def test_cuda_scores_as_the_cpu_does(run: Command) -> None:
     if not cuda_works():
         pytest.skip("CUDA does not work here")
     code, out, err = run("--device", "cuda", "--json", "-")

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deploy.engine.runtime import Device, resolve_device
 from deploy.exporting.export import export_backbone
 from model_zoo.backbones import Backbone, build_backbone
 from model_zoo.channel_std import generated_images
@@ -106,8 +105,3 @@ class SmallHead(AnomalyHead):
 def operators(path: Path) -> list[str]:
     """What a graph computes with, node by node."""
     return [node.op_type for node in onnx.load(path).graph.node]
-
-
-def cuda_works() -> bool:
-    """Whether this machine has a GPU that onnxruntime can use."""
-    return resolve_device(Device.AUTO).device is Device.CUDA

@@ -1,11 +1,10 @@
-"""Names that stand in two places, and flows against one real Prefect API."""
+"""Flows against one real Prefect API."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -22,36 +21,15 @@ import flows.meta_train  # noqa: E402
 import flows.score  # noqa: E402
 import flows.score_plant  # noqa: E402
 from deploy.bundles.registry import Registry  # noqa: E402
-from deploy.engine.runtime import Device  # noqa: E402
 from deploy.scoring.sources.address import StreamAddress  # noqa: E402
 from flows import artifacts, bootstrap, runs  # noqa: E402
-from flows.commands.console import FLOWS  # noqa: E402
-from flows.evaluation.outputs import require_writable, rows_as_json  # noqa: E402
 from flows.jobs.progress import Progress  # noqa: E402
-from flows.jobs.requests import AdaptNewLinesRequest, AdaptRequest, EvaluateRequest, ExportRequest, LearnerName  # noqa: E402
+from flows.jobs.requests import AdaptNewLinesRequest, AdaptRequest, ExportRequest  # noqa: E402
 from flows.jobs.scoring_requests import ScorePlantRequest, ScoreRequest  # noqa: E402
-from model_zoo.learner_table import LEARNERS  # noqa: E402
 from pipeline.errors import LineError, StorageError  # noqa: E402
 from pipeline.settings import DeviceName, Settings, load_settings  # noqa: E402
-from pipeline.synthetic.lines import write_line  # noqa: E402
-from tests.flows.adapted_home import LINE, SIZE, adapt_in_home, score_request, take_home  # noqa: E402
+from tests.flows.adapted_home import LINE, SIZE, score_request  # noqa: E402
 from tests.parts.plant import write_image, write_plant  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_line(tmp_path_factory.mktemp("lines"), 7, good=5, test_good=4, defects=6, size=96)
-
-
-@pytest.fixture(scope="module")
-def adapted_home(line: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return adapt_in_home(line, tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture
-def home(adapted_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that home, for one test."""
-    return take_home(adapted_home, tmp_path / "home", monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -60,67 +38,7 @@ def prefect_api() -> Iterator[None]:
         yield
 
 
-# --- names that stand in two places
-
-
-def test_learner_names_are_those_of_the_table():
-    assert {name.value for name in LearnerName} == set(LEARNERS)
-
-
-def test_device_names_are_those_of_the_runtime():
-    assert {name.value for name in DeviceName} == {device.value for device in Device}
-
-
-def test_deployments_are_those_of_the_file():
-    import yaml
-    from prefect.flows import load_flow_from_entrypoint
-
-    path = Path(bootstrap.__file__).parents[1] / "deploy" / "prefect.yaml"
-    content = yaml.safe_load(path.read_text())
-    assert tuple(deployment["name"] for deployment in content["deployments"]) == bootstrap.DEPLOYMENTS
-    for deployment in content["deployments"]:
-        loaded = load_flow_from_entrypoint(deployment["entrypoint"])
-        assert loaded.name == deployment["name"]
-        assert "request" in loaded.parameters.properties
-        assert all(not schedule["active"] for schedule in deployment["schedules"])
-        for parameters in [deployment.get("parameters", {})]:
-            if parameters:
-                loaded.validate_parameters(parameters)
-
-
-def test_every_command_finds_its_flow():
-    for job, function in FLOWS.items():
-        assert isinstance(getattr(import_module(f"flows.{job}"), function), prefect.Flow)
-
-
-@pytest.mark.parametrize("name", ["docker/compose.yaml", "kubernetes/linewise.yaml"])
-def test_manifests_parse(name):
-    import yaml
-
-    documents = list(yaml.safe_load_all((Path(bootstrap.__file__).parents[1] / "deploy" / name).read_text()))
-    assert all(isinstance(document, dict) for document in documents)
-
-
-# --- evaluation files
-
-
-def test_rows_as_json_is_a_list_with_null_for_undefined():
-    rows = json.loads(rows_as_json([{"line": "a", "aupro": float("nan"), "image_auroc": 0.5}]))
-    assert rows == [{"line": "a", "aupro": None, "image_auroc": 0.5}]
-
-
-def test_outputs_that_cannot_be_written_are_refused_before_the_work(tmp_path):
-    (tmp_path / "file").write_text("")
-    require_writable(EvaluateRequest(lines=tmp_path, json_path=tmp_path / "new" / "rows.json"))
-    for path in (tmp_path / "file" / "rows.json", tmp_path):
-        with pytest.raises(StorageError):
-            require_writable(EvaluateRequest(lines=tmp_path, json_path=path))
-
-
-# --- against a Prefect API
-
-
-def test_a_mistake_becomes_the_state_message(prefect_api, home, caplog):
+def test_a_mistake_becomes_the_state_message(prefect_api, adapted_home, caplog):
     request = AdaptRequest(line=LINE, images=Path("/nowhere"), size=SIZE)
     state = flows.adapt.adapt_line(request, return_state=True)
     told = [record for record in caplog.records if "no such folder" in record.getMessage()]
@@ -133,7 +51,7 @@ def test_a_mistake_becomes_the_state_message(prefect_api, home, caplog):
         state.result()
 
 
-def test_scoring_run_is_named_tagged_and_shows_heat_maps(prefect_api, home, line, tmp_path):
+def test_scoring_run_is_named_tagged_and_shows_heat_maps(prefect_api, adapted_home, line, tmp_path):
     images = shutil.copytree(line / "test", tmp_path / "images")
     (images / "text.png").write_text("not an image")
     state = flows.score.score_folder(score_request(line, images=images), return_state=True)
@@ -173,7 +91,7 @@ def test_a_plants_run_shows_its_lines_and_fails_in_one_sentence(prefect_api, tmp
     assert "no registered line for the folder lids" in str(found["plant-plant-1"])
 
 
-def test_export_run_says_what_it_wrote(prefect_api, home, tmp_path):
+def test_export_run_says_what_it_wrote(prefect_api, adapted_home, tmp_path):
     state = flows.export.export(ExportRequest(line=LINE, destination=tmp_path / "pack"), return_state=True)
     assert state.is_completed()
     with get_client(sync_client=True) as client:
@@ -183,8 +101,8 @@ def test_export_run_says_what_it_wrote(prefect_api, home, tmp_path):
     assert (tmp_path / "pack" / "bundle" / "head.onnx").is_file()
 
 
-def test_new_lines_are_adapted_and_a_bad_one_does_not_stop_them(prefect_api, home, line):
-    incoming = home / "incoming"
+def test_new_lines_are_adapted_and_a_bad_one_does_not_stop_them(prefect_api, adapted_home, line):
+    incoming = adapted_home / "incoming"
     shutil.copytree(line, incoming / "fresh")
     for path in sorted((incoming / "fresh" / "train" / "good").iterdir())[2:]:
         path.unlink()  # with as many as the other tests use, the head's graph is traced once
@@ -192,7 +110,7 @@ def test_new_lines_are_adapted_and_a_bad_one_does_not_stop_them(prefect_api, hom
     state = flows.adapt.adapt_new_lines(AdaptNewLinesRequest(size=SIZE), return_state=True)
     assert state.is_failed()
     assert "failures for empty" in str(state.message)
-    assert "fresh" in Registry(home).lines()
+    assert "fresh" in Registry(adapted_home).lines()
     assert flows.adapt.new_lines(incoming) == ["empty"]
 
 
@@ -283,12 +201,12 @@ def test_progress_says_what_is_left_or_how_much_is_done(prefect_api):
     assert found["progress-endless"] == (0.0, "score, 7 done, images/s 2.5, cam7 broke off \\*once\\*.")
 
 
-def test_settings_of_a_worker_are_read_in_the_run(home):
-    assert load_settings().home == home
+def test_settings_of_a_worker_are_read_in_the_run(adapted_home):
+    assert load_settings().home == adapted_home
     assert isinstance(load_settings(), Settings)
 
 
-def test_a_streams_password_reaches_the_run_but_not_the_server(prefect_api, home, caplog):
+def test_a_streams_password_reaches_the_run_but_not_the_server(prefect_api, adapted_home, caplog):
     url = "rtsp://me:geheim@127.0.0.1:9/1"
 
     @flow
