@@ -1,11 +1,17 @@
-"""Point 1: files on disk to rows in SQLite, over the sum of its stages and over onnxruntime alone."""
+"""Point 1: files on disk to rows in SQLite, over the sum of its stages and over onnxruntime alone.
+
+The speed of a shared machine drifts by a fifth within a minute. So each format is held against onnxruntime alone as it
+ran right before and right after it, and JPEG against decoding so as well.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
 import time
+from functools import partial
 from pathlib import Path
+from statistics import mean, median
 
 import numpy as np
 import onnxruntime as ort
@@ -32,20 +38,31 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     images = [read_image(path, preprocess) for path in files["jpeg"]]
     pixels = [image.pixels[None] for image in images if isinstance(image, DecodedImage)]
     assert len(pixels) == count, "what was written can be read"
-    times: dict[str, list[float]] = {name: [] for name in (*FORMATS, "decode", "bare")}
+    times: dict[str, list[float]] = {name: [] for name in ("decode", "bare", *FORMATS)}
+    bounds: dict[str, list[float]] = {name: [] for name in FORMATS}  # onnxruntime alone, before and after each format
+    stages: list[float] = []
+    decode = partial(seconds_for, partial(read_image, spec=preprocess), files["jpeg"])
+    run = partial(seconds_for, bare, pixels)
     for number in range(rounds + 1):
-        measured = {name: score_once(setting, engine, setting.root / name, number) for name in FORMATS}
-        measured["decode"] = seconds_for(lambda path: read_image(path, preprocess), files["jpeg"])
-        measured["bare"] = seconds_for(bare, pixels)
-        for name, seconds in measured.items():
-            if number:  # the first round warms up
-                times[name].append(seconds)
-    bound = [decode + run for decode, run in zip(times["decode"], times["bare"], strict=True)]
-    ratios = {"end_to_end_over_stage_sum": median_ratio(bound, times["jpeg"])}
-    ratios |= {f"end_to_end_over_bare_ort_{name}": median_ratio(times["bare"], times[name]) for name in FORMATS}
-    rates = {name: count / sorted(seconds)[len(seconds) // 2] for name, seconds in times.items()}
-    told = ", ".join(f"{name} {rate:.1f}" for name, rate in rates.items())
-    return ratios, [f"Images/s of {WORKERS} threads, medians of {rounds} rounds of {count}: {told}."]
+        around, decodes, measured = [run()], [decode()], dict[str, float]()
+        for name in FORMATS:
+            measured[name] = score_once(setting, engine, setting.root / name, number)
+            around.append(run())
+            decodes.append(decode()) if name == "jpeg" else None
+        if number:  # the first round warms up
+            for name, before, after in zip(FORMATS, around, around[1:], strict=True):
+                times[name].append(measured[name])
+                bounds[name].append((before + after) / 2)
+            times["bare"] += around
+            times["decode"] += decodes
+            stages.append(bounds["jpeg"][-1] + mean(decodes))
+    ratios = {"end_to_end_over_stage_sum": median_ratio(stages, times["jpeg"])}
+    ratios |= {f"end_to_end_over_bare_ort_{name}": median_ratio(bounds[name], times[name]) for name in FORMATS}
+    rates = ", ".join(f"{name} {count / median(seconds):.1f}" for name, seconds in times.items())
+    told = [f"Images/s of {WORKERS} threads, medians of {rounds} rounds of {count}: {rates}."]
+    spread = sorted(bound / seconds for bound, seconds in zip(stages, times["jpeg"], strict=True))
+    told.append(f"The rounds' ratios to the stage sum lie between {spread[0]:.2f} and {spread[-1]:.2f}.")
+    return ratios, told
 
 
 def score_once(setting: Setting, engine: ScoringEngine, folder: Path, number: int) -> float:

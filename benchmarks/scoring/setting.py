@@ -62,7 +62,7 @@ def adapt_request(images: Path) -> AdaptRequest:
 
 
 def write_images(folder: Path, count: int, suffix: str, *, side: int = SIDE) -> list[Path]:
-    """So many different images of one product, as JPEG (quality 90), BMP or uncompressed TIFF."""
+    """So many different images of one product, as JPEG (quality 90, 4:2:0), BMP or uncompressed TIFF."""
     rng = np.random.default_rng(0)
     product = generate_line(7, size=side)
     base = [product.good(rng).image for _ in range(4)]
@@ -77,7 +77,10 @@ def write_images(folder: Path, count: int, suffix: str, *, side: int = SIDE) -> 
 
 def encode(pixels: NDArray[np.uint8], suffix: str) -> bytes:
     if suffix == "jpg":
-        return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=90, colorspace="RGB")
+        # Colour at half the resolution, as cameras write it: 4:2:0 is what all colour JPEGs of the real lines have.
+        return simplejpeg.encode_jpeg(
+            np.ascontiguousarray(pixels), quality=90, colorspace="RGB", colorsubsampling="420"
+        )
     if suffix == "bmp":
         return cv2.imencode(".bmp", pixels[:, :, ::-1])[1].tobytes()
     buffer = BytesIO()

@@ -136,7 +136,8 @@ def show_evaluation(request: EvaluateRequest, result: Any, *, write: bool) -> No
     tables = import_module("flows.evaluation.tables")
     outputs = import_module("flows.evaluation.outputs")
     evaluation = summary.Evaluation(result.rows)
-    out().print(tables.overall_table(evaluation))
+    console = out()
+    console.print(tables.overall_table(evaluation, console.width))
     if evaluation.baseline in evaluation.learners and len(evaluation.learners) > 1:
         out().print(tables.comparison_table(evaluation))
     for scenario_table in (*tables.contrast_tables(evaluation), tables.forgetting_table(evaluation)):

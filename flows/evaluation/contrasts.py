@@ -9,7 +9,7 @@ import numpy as np
 
 from flows.evaluation.rows import METRIC, Setting
 from flows.evaluation.summary import Evaluation, Paired
-from flows.jobs.conditions import AS_TAKEN, Adaptation, Update
+from flows.jobs.scenarios.conditions import AS_TAKEN, Adaptation, Update
 
 
 class Contrast(NamedTuple):

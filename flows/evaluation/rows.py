@@ -36,7 +36,7 @@ METRIC = {metric.key: metric for metric in METRICS}
 
 
 class Setting(NamedTuple):
-    """How many images a learner was given, and what else a scenario tells apart; see `flows.jobs.conditions`."""
+    """How many images a learner was given, and what else a scenario tells apart (`flows.jobs.scenarios.conditions`)."""
 
     good: int
     defects: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import fill
 
 from rich.console import Group
 from rich.table import Table
@@ -15,6 +16,8 @@ from flows.evaluation.summary import Evaluation, Paired
 
 HEADLINE = "image_auroc"
 _MISSING = "–"
+NARROW = (HEADLINE, "pixel_auroc", "aupro", "false_reject_rate", "missed_defect_rate", "adapt_seconds", "score_ms")
+"""What a terminal shows first, most important first."""
 COMPARED = ("Difference", "95 % interval", "Won / tied / lost", "Worst line")
 FORGOTTEN = ("At arrival", "Last stage", "Forgotten", "Lines")
 
@@ -30,19 +33,45 @@ def show(value: float, metric: Metric, deviation: float = math.nan, *, signed: b
     return f"{value:{sign}.3g}"  # a time's deviation over seeds says more about the machine
 
 
-def overall_table(evaluation: Evaluation) -> Group:
-    """One table a setting, learners by metric: means over data sets, with the deviation over seeds."""
+def overall_table(evaluation: Evaluation, width: int) -> Group:
+    """One table a setting, learners by metric: means over data sets, with the deviation over seeds.
+
+    Args:
+        evaluation: what to show.
+        width: of the terminal in characters. Where it is too small for all metrics, the first of `NARROW` are shown.
+    """
     tables: list[Table] = []
+    metrics, widths = _fitting(evaluation, width)
     for setting in evaluation.settings:
         table = Table(title=f"{setting.label}: means over data sets", title_justify="left")
         table.add_column("Learner", no_wrap=True)
-        for metric in evaluation.metrics:
-            table.add_column(metric.label, justify="right")
-        for cells in overall_rows(evaluation, setting):
+        for metric in metrics:
+            table.add_column(fill(metric.label, widths[metric.key]), justify="right", min_width=widths[metric.key])
+        for cells in overall_rows(evaluation, setting, metrics):
             table.add_row(*(Text(cell) for cell in cells))  # Text: a name is never markup
         tables.append(table)
     said = "± over seeds; shares in per cent" if tables else "No adaptation was evaluated."
+    if tables and (left := len(evaluation.metrics) - len(metrics)):
+        said += f"; {left} more columns in a wider terminal, or with --html FILE"
     return Group(*tables, Text(said, style="dim italic"))
+
+
+def _fitting(evaluation: Evaluation, width: int) -> tuple[tuple[Metric, ...], dict[str, int]]:
+    """The metrics whose columns fit, in the evaluation's order, at least one; and how wide each needs to be."""
+    rows = [row for setting in evaluation.settings for row in overall_rows(evaluation, setting)]
+    widths = {
+        metric.key: max(len(text) for text in (*metric.label.split(), *(row[i] for row in rows)))
+        for i, metric in enumerate(evaluation.metrics, 1)
+    }
+    room = width - max((len(row[0]) for row in (["Learner"], *rows)), default=0) - 4  # two borders, two blanks
+    chosen: set[str] = set()
+    for key in (*NARROW, *(key for key in widths if key not in NARROW)):
+        if key in widths:
+            room -= widths[key] + 3  # a border, two blanks
+            if room < 0 and chosen:
+                break
+            chosen.add(key)
+    return tuple(metric for metric in evaluation.metrics if metric.key in chosen), widths
 
 
 def comparison_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:

@@ -15,8 +15,8 @@ from deploy.engine.parity import TOLERANCE, Parity, Sides, compare_outputs
 from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import DeviceSurvey, OrtBuild, ort_build, survey_device
 from deploy.engine.trial import Specimen, Trial, generated_pair, try_device
-from flows.jobs.installation_checks import Check, Verdict, check_installation
-from flows.jobs.machine import Machine, describe_machine, open_device
+from flows.jobs.installation.checks import Check, Verdict, check_installation
+from flows.jobs.installation.machine import Machine, describe_machine, open_device
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.score import ACCELERATOR_BATCH
 from pipeline.errors import LinewiseError
@@ -216,7 +216,7 @@ class _Bench:
         """
         registry = Registry(self._settings.home)
         try:
-            return import_module("flows.jobs.fresh_specimen").fresh_specimen(registry, scratch)
+            return import_module("flows.jobs.installation.fresh_specimen").fresh_specimen(registry, scratch)
         except ModuleNotFoundError as error:
             module = (error.name or "").partition(".")[0]
             if module in _OWN_PACKAGES:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import cv2
 import torch
 
-from flows.jobs.fold_rows import FoldRows
-from flows.jobs.folds import protocol_folds
 from flows.jobs.names import Scenario
 from flows.jobs.progress import OnProgress, Progress, ignore_progress
 from flows.jobs.requests import EvaluateRequest
 from flows.jobs.scenarios import domain_shift, few_shot, incremental, multi_task
 from flows.jobs.scenarios.bench import Bench
+from flows.jobs.scenarios.fold_rows import FoldRows
+from flows.jobs.scenarios.folds import protocol_folds
 from pipeline.evaluation import Fold, Row
 from pipeline.settings import Settings
 

@@ -16,12 +16,12 @@ from deploy.reports.report import ReportData, write_report
 from deploy.results.store import ResultStore
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, ScoringSummary, score_images
-from flows.jobs.machine import open_device
+from flows.jobs.installation.machine import open_device
 from flows.jobs.progress import OnProgress, Pace, Progress, ignore_progress
-from flows.jobs.row_spool import RowSpool
-from flows.jobs.score_outputs import drop_old_reports, output_paths
-from flows.jobs.score_pictures import Pictures
-from flows.jobs.score_source import count_images, ended_by_signals, request_source
+from flows.jobs.scoring.outputs import drop_old_reports, output_paths
+from flows.jobs.scoring.pictures import Pictures
+from flows.jobs.scoring.row_spool import RowSpool
+from flows.jobs.scoring.source import count_images, ended_by_signals, request_source
 from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError

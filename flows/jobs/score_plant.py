@@ -17,13 +17,13 @@ from deploy.scoring.plant_summary import LineScoring, PlantSummary
 from deploy.scoring.records import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.watch import WatchedFolder
-from flows.jobs.machine import open_device
-from flows.jobs.plant_reports import write_pages
+from flows.jobs.installation.machine import open_device
 from flows.jobs.progress import OnProgress, Pace, ignore_progress
-from flows.jobs.row_spool import RowSpool
 from flows.jobs.score import ACCELERATOR_BATCH, scoring_step
-from flows.jobs.score_outputs import drop_old_reports, output_paths
-from flows.jobs.score_source import ended_by_signals, keep_maps_apart
+from flows.jobs.scoring.outputs import drop_old_reports, output_paths
+from flows.jobs.scoring.plant_reports import write_pages
+from flows.jobs.scoring.row_spool import RowSpool
+from flows.jobs.scoring.source import ended_by_signals, keep_maps_apart
 from flows.jobs.scoring_requests import ScorePlantRequest
 from pipeline.calibration import Decision
 from pipeline.errors import LineError

@@ -16,7 +16,7 @@ from deploy.engine.runtime import Device, resolve_device
 from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import survey_device
 from flows.jobs import doctor
-from flows.jobs.installation_checks import Verdict
+from flows.jobs.installation.checks import Verdict
 from pipeline.errors import DeviceError, ParityError
 from pipeline.settings import DeviceName, load_settings
 from tests.flows.command import Command
@@ -36,7 +36,7 @@ def run(linewise: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing torch fails as where it is not installed."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "flows.jobs.fresh_specimen", raising=False)
+    monkeypatch.delitem(sys.modules, "flows.jobs.installation.fresh_specimen", raising=False)
 
 
 def register_line(home: Path) -> Registry:

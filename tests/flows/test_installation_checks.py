@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.jobs.installation_checks import Verdict
-from flows.jobs.machine import available_memory
+from flows.jobs.installation.checks import Verdict
+from flows.jobs.installation.machine import available_memory
 from tests.parts.checks import found
 from tests.parts.http_server import serving
 

@@ -11,7 +11,7 @@ import torch
 from flows.jobs import meta_train
 from flows.jobs.names import LearnerName, TrainingDevice
 from flows.jobs.requests import MetaTrainRequest
-from flows.jobs.training_device import TrainingPlace, on_device, too_few, training_place
+from flows.jobs.training.place import TrainingPlace, on_device, too_few, training_place
 from model_zoo.tasks import CPU
 from pipeline.errors import ConfigError, DeviceError
 from pipeline.meta_model import load_meta_model

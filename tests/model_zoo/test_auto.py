@@ -11,7 +11,6 @@ import torch
 
 from flows.jobs import adapt, scales
 from flows.jobs.backbones import open_backbone
-from flows.jobs.folds import protocol_folds
 from flows.jobs.names import LearnerName, Protocol
 from flows.jobs.progress import ignore_progress
 from flows.jobs.requests import AdaptRequest, EvaluateRequest
@@ -19,6 +18,7 @@ from flows.jobs.scales import candidate_sizes
 from flows.jobs.scenarios import bench as bench_module
 from flows.jobs.scenarios import few_shot
 from flows.jobs.scenarios.bench import Bench
+from flows.jobs.scenarios.folds import protocol_folds
 from model_zoo.invariant_inputs import level_groups
 from model_zoo.learners.auto import AutoConfig, AutoHead, AutoLearner
 from model_zoo.memory_bank import coreset

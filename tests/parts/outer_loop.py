@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flows.jobs.training_device import on_device
+from flows.jobs.training.place import on_device
 from model_zoo.learner_table import LEARNERS, make_learner
 from model_zoo.task_learner import TaskLearner
 from pipeline.learner import OuterStepReport

@@ -14,13 +14,13 @@ import numpy as np
 from deploy.engine.devices import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.export import export_head
-from flows.jobs.fold_training import POOLED, FoldTrainer, Trained
 from flows.jobs.names import UNTRAINED
 from flows.jobs.progress import OnProgress
 from flows.jobs.requests import EvaluateRequest
 from flows.jobs.scales import DEFAULT_SIZE, adapt_to_best, candidate_sizes
+from flows.jobs.scenarios.fold_training import POOLED, FoldTrainer, Trained
 from flows.jobs.scenarios.opened import Adapted, Eye, Query, Support
-from flows.jobs.sources import Sources
+from flows.jobs.training.source_lines import Sources
 from model_zoo.guard import calibration_for
 from model_zoo.learner_table import make_learner
 from model_zoo.learners.auto import AutoLearner

@@ -19,11 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from flows.jobs.conditions import AS_TAKEN, Adaptation
-from flows.jobs.fold_training import POOLED, Trained
 from flows.jobs.names import UNTRAINED
 from flows.jobs.progress import Progress
 from flows.jobs.scenarios.bench import Adapted, Bench, Query, Support
+from flows.jobs.scenarios.conditions import AS_TAKEN, Adaptation
+from flows.jobs.scenarios.fold_training import POOLED, Trained
 from pipeline.camera_shift import CameraShift
 from pipeline.evaluation import Fold, Row
 from pipeline.product_lines.lines import ImageRecord, ProductLine

@@ -26,12 +26,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from flows.jobs.conditions import Update
-from flows.jobs.folds import generated_lines, named_lines
 from flows.jobs.names import UNTRAINED, LearnerName
 from flows.jobs.progress import OnProgress, Progress
 from flows.jobs.requests import EvaluateRequest
 from flows.jobs.scenarios.bench import Bench
+from flows.jobs.scenarios.conditions import Update
+from flows.jobs.scenarios.folds import generated_lines, named_lines
 from model_zoo.task_learner import TaskLearner
 from pipeline.errors import LineError
 from pipeline.evaluation import Fold, Row

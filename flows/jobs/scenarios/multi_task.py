@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flows.jobs.conditions import Adaptation
-from flows.jobs.fold_training import POOLED
 from flows.jobs.names import UNTRAINED
 from flows.jobs.progress import Progress
 from flows.jobs.scenarios.bench import Bench
+from flows.jobs.scenarios.conditions import Adaptation
+from flows.jobs.scenarios.fold_training import POOLED
 from pipeline.evaluation import Fold, Row
 
 

@@ -13,7 +13,7 @@ from deploy.scoring.records import FileStatus, ScoringProgress
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder
-from flows.jobs.plant_reports import write_pages
+from flows.jobs.scoring.plant_reports import write_pages
 from tests.parts.html_page import Page
 from tests.parts.plant import (
     write_image,

@@ -15,7 +15,7 @@ from deploy.scoring.sources.address import stream_address
 from deploy.scoring.sources.capture import Sampling
 from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.stream import LiveStream
-from flows.jobs.score_source import request_source
+from flows.jobs.scoring.source import request_source
 from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.errors import ConfigError, StorageError
 from pipeline.settings import load_settings

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from flows.jobs import evaluate
-from flows.jobs.fold_training import FoldTrainer, Trained
 from flows.jobs.names import Scenario
 from flows.jobs.progress import Progress, ignore_progress
 from flows.jobs.scenarios import incremental
 from flows.jobs.scenarios.bench import Bench
+from flows.jobs.scenarios.fold_training import FoldTrainer, Trained
 from model_zoo.task_learner import TaskLearner
 from pipeline.errors import LineError
 from pipeline.evaluation import Fold, Row

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from flows.jobs.progress import OnProgress, Progress
 from flows.jobs.requests import EvaluateRequest
-from flows.jobs.sources import Sources, task_calibration
+from flows.jobs.training.source_lines import Sources, task_calibration
 from model_zoo.guard import BANK
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.task_learner import TaskLearner

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.jobs.fold_training import GENERATED
 from flows.jobs.names import Protocol
 from flows.jobs.progress import OnProgress, Progress
 from flows.jobs.requests import EvaluateRequest
+from flows.jobs.scenarios.fold_training import GENERATED
 from pipeline.errors import LineError
 from pipeline.evaluation import Fold, leave_one_data_set_out, leave_one_line_out
 from pipeline.product_lines.lines import ProductLine, find_lines

@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from flows.jobs.requests import MetaTrainRequest
-    from flows.jobs.training_device import TrainingPlace
+    from flows.jobs.training.place import TrainingPlace
     from model_zoo.task_learner import TaskLearner
 
 

@@ -14,8 +14,8 @@ from deploy.reports.plant_report import PlantLine, PlantReport, write_plant_repo
 from deploy.reports.report import ReportData, write_report
 from deploy.scoring.plant_summary import LineScoring, PlantSummary
 from deploy.scoring.records import FileStatus
-from flows.jobs.score_outputs import make_folder_of
-from flows.jobs.score_pictures import Pictures
+from flows.jobs.scoring.outputs import make_folder_of
+from flows.jobs.scoring.pictures import Pictures
 from pipeline.calibration import Decision
 
 SHOWN_OF_A_LINE = 8

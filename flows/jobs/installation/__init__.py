@@ -1,0 +1,1 @@
+"""What `linewise doctor` looks at besides devices. Torch-free but for the specimen."""

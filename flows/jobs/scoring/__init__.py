@@ -1,0 +1,1 @@
+"""What both scoring jobs are made of: the images they take, what they write and draw. Torch-free."""
