@@ -26,9 +26,14 @@ from tests.parts.plant import bundle_files, head_graph, make_draft, make_spec, w
 
 
 @pytest.fixture
-def run(linewise: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """`linewise doctor`, which takes less time to measure than a user's."""
+def home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home in use, and less time to measure in than a user's."""
     monkeypatch.setattr(doctor, "SECONDS", 0.3)
+    return home
+
+
+@pytest.fixture
+def run(linewise: Command) -> Command:
     return partial(linewise, "doctor")
 
 
