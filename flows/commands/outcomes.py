@@ -139,12 +139,12 @@ def show_evaluation(request: EvaluateRequest, result: Any, *, write: bool) -> No
     console = out()
     console.print(tables.overall_table(evaluation, console.width))
     if evaluation.baseline in evaluation.learners and len(evaluation.learners) > 1:
-        out().print(tables.comparison_table(evaluation))
-    for scenario_table in (*tables.contrast_tables(evaluation), tables.forgetting_table(evaluation)):
+        console.print(tables.comparison_table(evaluation, console.width))
+    for scenario_table in (*tables.contrast_tables(evaluation, console.width), tables.forgetting_table(evaluation)):
         if scenario_table.row_count:
-            out().print(scenario_table)
-    for note in sorted({f"{row['line']}: {row['note']}" for row in result.rows if row["note"]}):
-        err().print(f"[yellow]{escape(note)}")
+            console.print(scenario_table)
+    for note in evaluation.notes:
+        err().print(f"[yellow]{escape(f'{note.line}: {note.text}')}")
     out().print(f"{len(result.rows)} rows in {result.seconds / 60:.1f} minutes, peak memory {result.peak_mib:.0f} MiB")
     if write:
         outputs.write_outputs(request, evaluation, result.rows)

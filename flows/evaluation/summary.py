@@ -24,6 +24,15 @@ BASELINE = "memory_bank"
 _TIE = 1e-9
 
 
+class Note(NamedTuple):
+    """A remark on a line, the learners it was made about, and the number of adaptations it holds for."""
+
+    line: str
+    text: str
+    learners: tuple[str, ...]
+    adaptations: int
+
+
 class Spread(NamedTuple):
     """Mean, standard deviation (nan for a single value), extremes and number of the seeds that are defined."""
 
@@ -109,9 +118,13 @@ class Evaluation:
         return tuple(m for m in METRICS if any(not math.isnan(row.values[m.key]) for row in self.rows))
 
     @cached_property
-    def notes(self) -> tuple[EvaluationRow, ...]:
-        """The rows with something to say."""
-        return tuple(row for row in self.rows if row.note)
+    def notes(self) -> tuple[Note, ...]:
+        """What rows had to say, each thing once a line."""
+        said: dict[tuple[str, str], list[str]] = {}
+        for row in self.rows:
+            if row.note:
+                said.setdefault((row.line, row.note), []).append(row.learner)
+        return tuple(Note(*key, tuple(dict.fromkeys(by)), len(by)) for key, by in said.items())
 
     @cached_property
     def _seeds(self) -> Mapping[tuple[str, Setting, str], Mapping[int, EvaluationRow]]:

@@ -18,6 +18,8 @@ HEADLINE = "image_auroc"
 _MISSING = "–"
 NARROW = (HEADLINE, "pixel_auroc", "aupro", "false_reject_rate", "missed_defect_rate", "adapt_seconds", "score_ms")
 """What a terminal shows first, most important first."""
+WIDE = 110
+"""Characters from which a terminal shows all of `COMPARED`."""
 COMPARED = ("Difference", "95 % interval", "Won / tied / lost", "Worst line")
 FORGOTTEN = ("At arrival", "Last stage", "Forgotten", "Lines")
 
@@ -74,44 +76,43 @@ def _fitting(evaluation: Evaluation, width: int) -> tuple[tuple[Metric, ...], di
     return tuple(metric for metric in evaluation.metrics if metric.key in chosen), widths
 
 
-def comparison_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:
-    """Paired differences to the baseline on one metric: interval, wins, worst line."""
-    table = Table(
-        title=f"{METRIC[metric].label}: difference to {evaluation.baseline}",
-        caption="95 % bootstrap interval over data sets; positive is better",
-        title_justify="left",
-    )
-    for name in ("Given", "Learner"):
-        table.add_column(name, no_wrap=True)
-    for name in ("Difference", "Interval", "Won / tied / lost"):
-        table.add_column(name, justify="right")
-    table.add_column("Worst line")
+def comparison_table(evaluation: Evaluation, width: int, metric: str = HEADLINE) -> Table:
+    """Paired differences to the baseline on one metric: interval, and where the width allows wins and worst line."""
+    table = _comparison(f"{METRIC[metric].label}: difference to {evaluation.baseline}", width)
     for setting in evaluation.settings:
         for learner, pair in pairs_of(evaluation, metric, setting):
             cells = comparison_cells(pair, METRIC[metric])
-            table.add_row(setting.label, Text(learner), *(Text(cell) for cell in cells))
+            table.add_row(setting.label, Text(learner), *(Text(cell) for cell in cells[: _compared(width)]))
     return table
 
 
-def contrast_tables(evaluation: Evaluation, metric: str = HEADLINE) -> list[Table]:
+def contrast_tables(evaluation: Evaluation, width: int, metric: str = HEADLINE) -> list[Table]:
     """One table a contrast: each learner under one condition against itself under another."""
     rows = contrast_rows(evaluation, metric)
     tables = []
     for label in dict.fromkeys(row[1] for row in rows):
-        table = Table(
-            title=f"{METRIC[metric].label}: {label}",
-            caption="95 % bootstrap interval over data sets; positive is better",
-            title_justify="left",
-        )
-        table.add_column("Given", style="dim")
-        table.add_column("Learner", no_wrap=True)
-        for name in COMPARED:
-            table.add_column(name, justify="left" if name == "Worst line" else "right")
-        for given, of, *cells in rows:
+        table = _comparison(f"{METRIC[metric].label}: {label}", width)
+        for given, of, learner, *cells in rows:
             if of == label:
-                table.add_row(given, *(Text(cell) for cell in cells))
+                table.add_row(given, Text(learner), *(Text(cell) for cell in cells[: _compared(width)]))
         tables.append(table)
     return tables
+
+
+def _compared(width: int) -> int:
+    """How many of `COMPARED` fit a terminal beside what is given and the learner."""
+    return len(COMPARED) if width >= WIDE else 2
+
+
+def _comparison(title: str, width: int) -> Table:
+    more = "" if width >= WIDE else "; wins and worst lines in a wider terminal"
+    caption = f"95 % bootstrap interval over data sets; positive is better{more}"
+    table = Table(title=title, caption=caption, title_justify="left")
+    table.add_column("Given", style="dim")
+    table.add_column("Learner", no_wrap=True)
+    for name in COMPARED[: _compared(width)]:
+        table.add_column(name, justify="left" if name == "Worst line" else "right", no_wrap=name != "Worst line")
+    return table
 
 
 def forgetting_table(evaluation: Evaluation, metric: str = HEADLINE) -> Table:

@@ -1,0 +1,116 @@
+"""Tables of the domain-shift and the incremental scenario from the rows of `linewise evaluate --csv`.
+
+    python -m benchmarks.scenarios benchmarks/domain_shift.csv benchmarks/incremental.csv benchmarks/scenarios.md
+
+Means are taken over lines and then over data sets; gains with a 95 % bootstrap interval over data sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.pages import percent, replace_figures
+from flows.evaluation.contrasts import contrast_pairs, forgetting
+from flows.evaluation.rows import Setting
+from flows.evaluation.summary import Evaluation
+from flows.jobs.scenarios.conditions import AS_TAKEN, Adaptation
+
+METRICS = ("image_auroc", "pixel_auroc", "aupro")
+RATES = ("false_reject_rate", "missed_defect_rate")
+_WORDS = {"data_set", "line", "learner", "scenario", "condition", "adaptation", "note"}
+_WHOLE = {"good", "defects", "seed", "stage", "arrived"}
+
+
+def read_rows(path: Path) -> Evaluation:
+    """The rows of a CSV file as the evaluation wrote them."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return Evaluation([{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(file)])
+
+
+def _value(key: str, text: str) -> Any:
+    if key in _WORDS:
+        return text
+    if key in _WHOLE or key == "strength":
+        return float(text or 0) if key == "strength" else int(text or 0)
+    return float(text) if text else None
+
+
+def shift_table(evaluation: Evaluation, metrics: Sequence[str], said: str) -> list[str]:
+    """Each learner's figures as taken, and under each shift with the head of before, without one, and adapted anew."""
+    shifts = list(dict.fromkeys(s.condition for s in evaluation.settings if s.condition != AS_TAKEN))
+    rows = [_row([said, "head", AS_TAKEN, *shifts]), "|---" * (len(shifts) + 3) + "|"]
+    before = next(s for s in evaluation.settings if s.condition == AS_TAKEN)
+    for learner in evaluation.learners:
+        for adaptation in (Adaptation.UNADAPTED, Adaptation.STALE, Adaptation.RE_ADAPTED):
+            under = [before._replace(condition=shift, adaptation=adaptation) for shift in shifts]
+            cells = [_figures(evaluation, learner, setting, metrics) for setting in under]
+            if any(cell.strip("- /") for cell in cells):
+                taken = _figures(evaluation, learner, before, metrics) if adaptation == Adaptation.STALE else ""
+                rows.append(_row([learner, adaptation, taken, *cells]))
+    return rows
+
+
+def contrast_table(evaluation: Evaluation, label: str) -> list[str]:
+    """One contrast in points of image AUROC, a learner a row, a condition a column."""
+    pairs = [entry for entry in contrast_pairs(evaluation, METRICS[0]) if entry[0].label == label]
+    conditions = list(dict.fromkeys(contrast.setting.condition for contrast, _, _ in pairs))
+    rows = [_row([label, *conditions]), "|---" * (len(conditions) + 1) + "|"]
+    for learner in evaluation.learners:
+        of_learner = {contrast.setting.condition: pair for contrast, name, pair in pairs if name == learner}
+        if of_learner:
+            gains = [of_learner[condition].interval for condition in conditions]
+            rows.append(
+                _row([learner, *(f"{100 * g.mean:+.1f} [{100 * g.low:.1f}, {100 * g.high:.1f}]" for g in gains)])
+            )
+    return rows
+
+
+def forgetting_table(evaluation: Evaluation) -> list[str]:
+    """What each learner's trunk forgot of the lines that came before the last, by how it was updated."""
+    rows = [
+        _row(["learner", "trained on after an arrival", "at arrival", "last stage", "forgotten, image AUROC / AUPRO"]),
+        "|---|---|---|---|---|",
+    ]
+    for learner in evaluation.learners:
+        for setting in evaluation.settings:
+            figures = [forgetting(evaluation, metric, learner, setting) for metric in METRICS]
+            first, last = ([f.at_arrival for f in figures if f], [f.last for f in figures if f])
+            lost = [100 * f.forgotten for f in (figures[0], figures[2]) if f]
+            if first:
+                cells = (percent(first), percent(last), " / ".join(f"{value:+.1f}" for value in lost))
+                rows.append(_row([learner, setting.condition, *cells]))
+    return rows
+
+
+def _figures(evaluation: Evaluation, learner: str, setting: Setting, metrics: Sequence[str]) -> str:
+    return percent([evaluation.overall(metric, learner, setting).mean for metric in metrics])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shifts", type=Path)
+    parser.add_argument("arrivals", type=Path)
+    parser.add_argument("page", type=Path)
+    arguments = parser.parse_args()
+    shifts, arrivals = read_rows(arguments.shifts), read_rows(arguments.arrivals)
+    labels = dict.fromkeys(contrast.label for contrast, _, _ in contrast_pairs(shifts, METRICS[0]))
+    tables = [
+        shift_table(shifts, METRICS, "image AUROC / pixel AUROC / AUPRO"),
+        *(contrast_table(shifts, label) for label in labels),
+        shift_table(shifts, RATES, "false rejects / missed defects"),
+        forgetting_table(arrivals),
+        contrast_table(arrivals, "replay - newest line alone"),
+    ]
+    replace_figures(arguments.page, "\n\n".join("\n".join(table) for table in tables))
+
+
+if __name__ == "__main__":
+    main()
