@@ -34,6 +34,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "memory_bank",
         "rotation",
         "scale",
+        "scenarios",
         "scoring",
         "thresholds",
         "toy_regression",

@@ -109,7 +109,7 @@ def test_other_figures_are_those_of_the_last_stage():
 def test_tables_page_and_csv_show_them(tmp_path: Path):
     console = Console(width=200, file=io.StringIO(), color_system=None)
     evaluation = Evaluation(SHIFTED)
-    console.print(*contrast_tables(evaluation))
+    console.print(*contrast_tables(evaluation, console.width))
     assert forgetting_table(evaluation).row_count == 0
     incremental = Evaluation([*REPLAY, *NEWEST, *LAST])
     console.print(forgetting_table(incremental))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flows.evaluation.report import markdown
 from flows.evaluation.rows import Setting
-from flows.evaluation.summary import Evaluation
+from flows.evaluation.summary import Evaluation, Note
 from tests.flows.evaluation.rows import FOUR, ROWS, row
 
 
@@ -62,7 +62,7 @@ def test_a_failed_adaptation_is_unpaired_and_said():
     text = markdown(evaluation)
     assert "| a/one | 75.0 ± 7.1 | 80.0 * |" in text
     assert "(1 unpaired)" in text
-    assert [entry.note for entry in evaluation.notes] == [rows[1]["note"]]
+    assert evaluation.notes == (Note("a/one", rows[1]["note"], ("maml",), 1),)
 
 
 def test_a_learner_that_lacks_lines_is_not_shown_as_if_it_had_them():

@@ -26,9 +26,12 @@ from pipeline.errors import StorageError
 from tests.flows.evaluation.rows import FOUR, ROWS, row
 from tests.parts.chromium import open_page
 
+WIDTH = 200
+"""Characters of a terminal in which every column fits."""
+
 
 def printed(table: RenderableType) -> str:
-    console = Console(width=200, file=io.StringIO(), color_system=None)
+    console = Console(width=WIDTH, file=io.StringIO(), color_system=None)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -36,11 +39,11 @@ def printed(table: RenderableType) -> str:
 
 def test_the_console_tables_show_the_figures():
     evaluation = Evaluation([*ROWS, row("a/one", "[red]odd", 0, 0.5)])
-    text = printed(overall_table(evaluation))
+    text = printed(overall_table(evaluation, WIDTH))
     assert re.search(r"maml +│ +85\.0 ± 3\.5 │ +50\.0 │ +2 │", text)
     assert re.search(r"memory_bank +│ +80\.0 ± 3\.5 │ +– │ +0\.5 │", text)
     assert "[red]odd" in text  # a name is never markup
-    text = printed(comparison_table(evaluation))
+    text = printed(comparison_table(evaluation, WIDTH))
     assert re.search(r"maml +│ +\+5\.0 │ -5\.0 to \+15\.0 │ +2 / 0 / 1 │ b/three -5\.0", text)
 
 
@@ -112,7 +115,7 @@ def test_a_page_and_tables_of_nothing_say_so(tmp_path: Path):
     assert "No adaptation was evaluated." in (tmp_path / "e.html").read_text(encoding="utf-8")
     write_json(tmp_path / "e.json", evaluation)
     write_csv(tmp_path / "e.csv", evaluation)
-    assert printed(overall_table(evaluation))
+    assert printed(overall_table(evaluation, WIDTH))
     assert markdown(evaluation).startswith("Shares in per cent.")
     with pytest.raises(StorageError):
         write_html(tmp_path / "nowhere" / "e.html", evaluation)
