@@ -1,4 +1,4 @@
-"""Sinusoid regression with the learners' equations, on the networks of tests/sinusoid_support.py.
+"""Sinusoid regression with the learners' equations, on the networks of tests/model_zoo/sinusoids.py.
 
 Run from the repository root: `OMP_NUM_THREADS=1 python -m benchmarks.toy_regression [--write]`; seven minutes of one
 core. `--write` puts the figures into toy_regression.md.
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.pages import made_today, replace_figures
-from tests import sinusoid_support as toy
+from tests.model_zoo import sinusoids as toy
 
 STEPS = (1, 5, 10)
 SHOTS = (5, 10)

@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from pipeline.process_tuning import tune_process
+from tests.checkout import REPOSITORY
 
 tune_process()
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -31,28 +32,29 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
 SLOWEST_FIRST = (
-    "test_readme.py",
-    "test_prefect_server.py",
-    "test_packaging.py",
-    "test_scenarios.py",
-    "test_learners.py",
-    "test_learner_devices.py",
-    "test_jobs.py",
-    "test_flows.py",
-    "test_score_job.py",
-    "test_auto.py",
-    "test_backbone_choice.py",
-    "test_doctor.py",
-    "test_training_device.py",
+    "end_to_end/test_readme.py",
+    "end_to_end/test_prefect_server.py",
+    "end_to_end/test_wheel.py",
+    "flows/scenarios/",
+    "model_zoo/test_learner_conformance.py",
+    "model_zoo/test_learner_devices.py",
+    "flows/test_jobs.py",
+    "flows/test_prefect_api.py",
+    "flows/test_score_job.py",
+    "model_zoo/test_auto.py",
+    "flows/test_backbone_choice.py",
+    "flows/test_doctor.py",
+    "flows/test_training_device.py",
 )
-"""Files that take minutes: two workers share the whole run evenly only if these do not come last."""
+"""Files and folders that take minutes: two workers share the whole run evenly only if these do not come last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: SLOWEST_FIRST.index(name) if (name := item.path.name) in SLOWEST_FIRST else 99)
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(REPOSITORY / "tests").as_posix()
+        return next((place for place, slow in enumerate(SLOWEST_FIRST) if path.startswith(slow)), len(SLOWEST_FIRST))
 
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.pages import BEGIN, END, replace_figures
+from tests.checkout import REPOSITORY
 
-PAGES = sorted(path for path in (Path(__file__).parents[1] / "benchmarks").glob("*.md") if BEGIN in path.read_text())
+PAGES = sorted(path for path in (REPOSITORY / "benchmarks").glob("*.md") if BEGIN in path.read_text())
 
 
 def test_new_figures_leave_the_prose(tmp_path: Path):
@@ -33,6 +34,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "memory_bank",
         "rotation",
         "scale",
+        "scenarios",
         "scoring",
         "thresholds",
         "toy_regression",

@@ -5,13 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = ("pipeline", "model_zoo", "flows", "deploy")
+from tests.checkout import PACKAGES, REPOSITORY, WITH_TORCH, is_migration, module_name, source_files
+
 MAX_LINES = 300
 
 # What a plant's machine does not have: the extras' libraries and the package that is built on them.
@@ -29,15 +28,6 @@ TRAINING = {
     "torch",
     "torchmetrics",
     "torchvision",
-}
-# The two places of deploy with torch: the exporter and what it is split into, and nvJPEG, which a setting asks for.
-WITH_TORCH = {
-    "deploy.decoding.nvjpeg",
-    "deploy.exporting.export",
-    "deploy.exporting.head_templates",
-    "deploy.exporting.int8",
-    "deploy.exporting.onnx_graphs",
-    "deploy.exporting.score_cover",
 }
 # The modules that scoring at the plant stands on, besides all of deploy but its exporter.
 PLANT_PIPELINE = {
@@ -65,16 +55,6 @@ for name in sys.argv[2:]:
 """
 
 
-def source_files() -> Iterator[Path]:
-    for package in PACKAGES:
-        yield from sorted((ROOT / package).rglob("*.py"))
-
-
-def module_name(file: Path) -> str:
-    parts = file.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
@@ -90,7 +70,7 @@ def imports_of(modules: list[str]) -> str:
     """What of TRAINING the modules load in a fresh interpreter, one line for each module that brought something."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_AND_REPORT, ",".join(sorted(TRAINING)), *modules],
-        cwd=ROOT,
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
@@ -100,7 +80,7 @@ def imports_of(modules: list[str]) -> str:
 
 
 def test_import_contracts_are_kept() -> None:
-    done = lint_imports(ROOT)
+    done = lint_imports(REPOSITORY)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -117,8 +97,8 @@ def test_import_contracts_are_kept() -> None:
 )
 def test_a_broken_contract_is_found(tmp_path: Path, module: str, statement: str, contract: str) -> None:
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+        shutil.copytree(REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     broken = tmp_path / module
     broken.write_text(broken.read_text() + f"\n{statement}\n")
 
@@ -130,16 +110,14 @@ def test_a_broken_contract_is_found(tmp_path: Path, module: str, statement: str,
 
 
 def test_the_plants_modules_load_nothing_of_training() -> None:
-    deploy = [module_name(file) for file in source_files() if file.parts[len(ROOT.parts)] == "deploy"]
-    # alembic runs the files of migrations/ itself, inside its own context.
-    deploy = [name for name in deploy if name not in WITH_TORCH and not name.startswith("deploy.results.migrations")]
+    deploy = {module_name(file) for file in source_files("deploy") if not is_migration(file)} - WITH_TORCH
     assert {
         "deploy.engine.runtime",
         "deploy.scoring.scorer",
         "deploy.bundles.bundle",
         "deploy.results.store",
         "deploy.bundles.registry",
-    } <= set(deploy)
+    } <= deploy
 
     assert imports_of([*sorted(deploy), *(f"pipeline.{name}" for name in sorted(PLANT_PIPELINE)), "flows.cli"]) == ""
 
@@ -152,7 +130,7 @@ def test_an_import_of_training_is_seen() -> None:
 @pytest.mark.parametrize("file", [*source_files()], ids=module_name)
 def test_modules_are_small(file: Path) -> None:
     lines = len(file.read_text(encoding="utf-8").splitlines())
-    assert lines < MAX_LINES, f"{file.relative_to(ROOT)} has {lines} lines: split it by job"
+    assert lines < MAX_LINES, f"{file.relative_to(REPOSITORY)} has {lines} lines: split it by job"
 
 
 def test_package_inits_hold_a_docstring_and_nothing_else() -> None:
@@ -162,22 +140,22 @@ def test_package_inits_hold_a_docstring_and_nothing_else() -> None:
         body = ast.parse(file.read_text(encoding="utf-8")).body
         if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
             body = body[1:]
-        assert not body, f"{file.relative_to(ROOT)}: importing a package must load nothing"
+        assert not body, f"{file.relative_to(REPOSITORY)}: importing a package must load nothing"
 
 
 def test_every_folder_of_modules_is_a_package() -> None:
     """A folder without __init__.py works from a checkout and is missed by tools that walk packages (import-linter)."""
     for file in source_files():
-        assert (file.parent / "__init__.py").is_file() or "migrations" in file.parts, file.parent.relative_to(ROOT)
+        assert (file.parent / "__init__.py").is_file() or is_migration(file), file.parent.relative_to(REPOSITORY)
 
 
 def test_names_say_what_is_inside() -> None:
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
-    found = [str(file.relative_to(ROOT)) for file in source_files() if file.stem in vague]
+    found = [str(file.relative_to(REPOSITORY)) for file in source_files() if file.stem in vague]
     assert not found, found
 
 
 def test_no_flow_module_is_named_like_the_standard_library() -> None:
     """Prefect runs a flow's file with its folder first on sys.path, where flows/queue.py would replace queue."""
-    found = [file.name for file in (ROOT / "flows").glob("*.py") if file.stem in sys.stdlib_module_names]
+    found = [file.name for file in (REPOSITORY / "flows").glob("*.py") if file.stem in sys.stdlib_module_names]
     assert not found, found

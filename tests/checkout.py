@@ -1,0 +1,35 @@
+"""The checkout that is tested: where it lies, what its packages are, and which modules of `deploy` need torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGES = ("pipeline", "model_zoo", "flows", "deploy")
+
+# The two places of deploy with torch: the exporter and what it is split into, and nvJPEG, which a setting asks for.
+WITH_TORCH = {
+    "deploy.decoding.nvjpeg",
+    "deploy.exporting.export",
+    "deploy.exporting.head_templates",
+    "deploy.exporting.int8",
+    "deploy.exporting.onnx_graphs",
+    "deploy.exporting.score_cover",
+}
+
+
+def source_files(*packages: str) -> Iterator[Path]:
+    """The modules of these packages, of all of them where none is named."""
+    for package in packages or PACKAGES:
+        yield from sorted((REPOSITORY / package).rglob("*.py"))
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_migration(file: Path) -> bool:
+    """Whether alembic runs the file itself, inside its own context: nothing imports it."""
+    return "migrations" in file.relative_to(REPOSITORY).parts

@@ -1,0 +1,119 @@
+"""Devices: what is there, what is refused, and the sessions opened on them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import onnxruntime as ort
+import pytest
+
+from deploy.engine import devices
+from deploy.engine.runtime import (
+    Device,
+    OrtExtractor,
+    ScoringEngine,
+    available_cpus,
+    resolve_device,
+)
+from pipeline.errors import ConfigError, DeviceError
+from tests.checkout import REPOSITORY
+from tests.parts.backbones import artefact
+from tests.parts.gpu import cuda_works
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_missing_device_is_an_error_and_never_the_cpu(device: str) -> None:
+    if cuda_works():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(DeviceError, match=f"expected a working {device} device, got .+: .+ or use c"):
+        resolve_device(device)
+    with pytest.raises(DeviceError):
+        ScoringEngine(artefact(), device)
+    with pytest.raises(DeviceError):
+        OrtExtractor(artefact(), device)
+
+
+def test_opening_on_a_missing_device_raises_even_without_the_library_check() -> None:
+    if cuda_works():
+        pytest.skip("this machine has a GPU")
+    for device in (Device.CUDA, Device.TENSORRT):
+        with pytest.raises(DeviceError, match=f"working {device}"):
+            devices.open_session(devices._PROBE, devices.ResolvedDevice(device, ""), threads=1)
+
+
+def test_auto_says_what_it_took() -> None:
+    resolved = resolve_device("auto")
+    assert resolved.device in (Device.CPU, Device.CUDA)
+    if resolved.device is Device.CPU:
+        assert resolved.note.startswith("running on the CPU: CUDA does not work here (")
+    assert resolve_device("cpu").providers() == [("CPUExecutionProvider", {})]
+    with pytest.raises(ConfigError, match="cpu, cuda, tensorrt, auto"):
+        resolve_device("gpu")
+
+
+def test_accelerated_providers_never_include_the_cpu(tmp_path: Path) -> None:
+    for device, first in ((Device.CUDA, "CUDAExecutionProvider"), (Device.TENSORRT, "TensorrtExecutionProvider")):
+        providers = devices.ResolvedDevice(device, "", tmp_path).providers()
+        assert providers[0][0] == first
+        assert "CPUExecutionProvider" not in dict(providers)
+
+
+def test_a_gpus_memory_may_be_bounded() -> None:
+    free = dict(devices.ResolvedDevice(Device.CUDA, "").providers())["CUDAExecutionProvider"]
+    assert "gpu_mem_limit" not in free
+    for device in (Device.CUDA, Device.TENSORRT):
+        providers = dict(devices.ResolvedDevice(device, "", memory_mb=512).providers())
+        assert providers["CUDAExecutionProvider"] == free | {"gpu_mem_limit": 512 * 2**20}
+
+
+def test_the_probe_graph_runs() -> None:
+    devices.run_probe(devices.ResolvedDevice(Device.CPU, ""))
+
+
+def test_session_options_are_those_measured_fastest() -> None:
+    options = OrtExtractor(artefact(), threads=1)._session.get_session_options()
+    assert options.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    assert options.intra_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_runtime_imports_no_torch_and_says_nothing() -> None:
+    code = (
+        "import sys; from deploy.engine.runtime import resolve_device; print(resolve_device('auto').device);"
+        "heavy = {'torch', 'onnx', 'model_zoo', 'timm', 'prefect'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.strip() in ("cpu", "cuda")
+    assert done.stderr == ""
+
+
+def test_cpus_follow_affinity_and_quota(tmp_path: Path) -> None:
+    assert 1 <= available_cpus() <= (os.cpu_count() or 1)
+    one = sorted(os.sched_getaffinity(0))[0]
+    code = (
+        f"import os; os.sched_setaffinity(0, {{{one}}}); "
+        "from deploy.engine.devices import available_cpus as a; print(a())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    assert devices._cgroup_quota(tmp_path) is None
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("250000\n")
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
+    assert devices._cgroup_quota(tmp_path) == 2.5
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1\n")
+    assert devices._cgroup_quota(tmp_path) is None
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert devices._cgroup_quota(tmp_path) == 1.5
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert devices._cgroup_quota(tmp_path) is None

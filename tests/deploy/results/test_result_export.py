@@ -1,0 +1,145 @@
+"""Rows of the result store as Parquet and CSV."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from deploy.bundles.bundle import Bundle, write_bundle
+from deploy.results import row_files
+from deploy.results.row_files import COLUMNS, ExportFormat, export_rows
+from deploy.results.store import ResultStore
+from flows.cli import main
+from pipeline.errors import ConfigError, StorageError
+from tests.deploy.results.result_rows import begin, scored, unreadable
+from tests.parts.plant import bundle_files, make_draft
+
+LINE = "mvtec/pill"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return write_bundle(tmp_path / "bundle", make_draft(line=LINE), bundle_files())
+
+
+@pytest.fixture
+def store(tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[ResultStore]:
+    """A home's store with two runs: three scores, then two files without one."""
+    monkeypatch.setenv("LINEWISE_HOME", str(tmp_path))
+    monkeypatch.delenv("LINEWISE_DATABASE_URL", raising=False)
+    with ResultStore(tmp_path / "results.sqlite") as store:
+        run = begin(store, bundle)
+        store.add(scored(run, bundle, number, score=number) for number in range(3))
+        later = begin(store, bundle)
+        rows = [
+            unreadable(later, bundle, "/images/x", number=9, reason='=HYPERLINK("http://evil")'),
+            unreadable(later, bundle, "@stream#1", number=None, reason="a, quoted\nreason"),
+        ]
+        for row in rows:
+            row.scored_at = datetime(2026, 3, 5, tzinfo=UTC)
+        store.add(rows)
+        yield store
+
+
+def export(*arguments: object) -> int:
+    """Exit code of `linewise results export`."""
+    sys.argv = ["linewise", "results", "export", *map(str, arguments)]
+    with pytest.raises(SystemExit) as end:
+        raise SystemExit(main())
+    return int(end.value.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def _own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", sys.argv)
+
+
+def test_parquet_has_typed_columns_in_row_groups(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(row_files, "ROW_GROUP", 2)
+    path = tmp_path / "rows.parquet"
+    assert export(LINE, "--output", path) == 0
+    file = pyarrow.parquet.ParquetFile(path)
+    assert [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)] == [2, 2, 1]
+    assert tuple(file.schema_arrow.names) == COLUMNS
+    assert file.schema_arrow.field("scored_at").type == pyarrow.timestamp("us", tz="UTC")
+    assert file.schema_arrow.field("score").type == pyarrow.float64()
+    rows = file.read().to_pylist()
+    assert [row["score"] for row in rows] == [0.0, 1.0, 2.0, None, None], "the oldest first"
+    assert rows[2]["decision"] == "REJECT"
+    assert rows[0]["scored_at"] == datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
+    assert [row["status"] for row in rows] == ["scored"] * 3 + ["unreadable"] * 2
+    assert rows[3]["reason"].startswith("=HYPERLINK"), "Parquet is no spreadsheet: text stays what it is"
+    for row, kept in zip(rows, store.stream(oldest_first=True), strict=True):
+        assert row == {name: getattr(kept, name) for name in COLUMNS}
+
+
+def test_csv_has_no_formula_and_times_with_a_zone(store, tmp_path):
+    path = tmp_path / "rows.csv"
+    assert export(LINE, "--output", path) == 0
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["score"] for row in rows] == ["0.0", "1.0", "2.0", "", ""]
+    assert rows[0]["scored_at"] == "2026-03-04T05:06:07.890123+00:00"
+    assert rows[3]["reason"] == '\'=HYPERLINK("http://evil")'
+    assert (rows[4]["image_path"], rows[4]["reason"]) == ("'@stream#1", "a, quoted\nreason")
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--run", "1"], 3),
+        (["--run", "2"], 2),
+        (["--since", "2026-03-04T23:00-01:00"], 2),
+        (["--since", "2026-03-05T00:00:00.000001+00:00"], 0),
+        (["--format", "csv"], 5),
+    ],
+)
+def test_rows_are_chosen_by_run_and_time(store, tmp_path, options, count, capsys):
+    assert export(LINE, "--output", tmp_path / "rows.csv", *options) == 0
+    assert capsys.readouterr().out.startswith(f"{count} rows of {LINE} in ")
+    assert (tmp_path / "rows.csv").read_text().count("2026-03-0") == count
+
+
+@pytest.mark.parametrize(
+    ("line", "output", "options", "words"),
+    [
+        (LINE, "rows.xlsx", [], "format to be one of parquet, csv, got 'xlsx'"),
+        (LINE, "rows.csv", ["--since", "yesterday"], "since to be a date or time"),
+        (LINE, "rows.csv", ["--run", "7"], "a scoring run of mvtec/pill, got run 7: name one; the latest is 2"),
+        ("other", "rows.csv", [], "a line that was scored, got no run of 'other'"),
+        (LINE, "nowhere/rows.csv", [], "nothing there"),
+        (LINE, "nowhere/rows.parquet", [], "nothing there"),
+    ],
+)
+def test_what_cannot_be_exported_is_a_sentence(store, tmp_path, line, output, options, words, capsys):
+    assert export(line, "--output", tmp_path / output, *options) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_export_that_fails_leaves_the_older_file(store, tmp_path):
+    def broken():
+        yield from store.stream(limit=2)
+        raise StorageError("rows", "none", "look")
+
+    for file_format in ExportFormat:
+        path = tmp_path / f"rows.{file_format}"
+        path.write_text("older")
+        with pytest.raises(StorageError):
+            export_rows(broken(), path, file_format)
+        assert path.read_text() == "older"
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_parquet_without_pyarrow_says_what_to_install(store, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r"pip install 'linewise\[parquet\]', or export CSV"):
+        export_rows(store.stream(), tmp_path / "rows.parquet", ExportFormat.PARQUET)
+    assert not (tmp_path / "rows.parquet").exists()

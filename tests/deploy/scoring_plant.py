@@ -1,0 +1,77 @@
+"""A line that scores, its folder of images, and an engine that counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.bundles.bundle import Bundle
+from deploy.bundles.packs import Deployment
+from deploy.engine.runtime import Scores, ScoringEngine
+from deploy.results.store import ResultStore
+from deploy.scoring.scorer import ImageResult, ScoringSummary, score_folder, score_images
+from deploy.scoring.sources.source import ImageSource
+from tests.parts.plant import write_plant
+
+LINE = "mvtec/pill"
+
+
+@dataclass
+class Plant:
+    """A live line whose score is the brightest cell (REVIEW from 0.4, REJECT from 0.6), and a folder of images."""
+
+    root: Path
+    deployment: Deployment
+    engine: ScoringEngine
+    store: ResultStore
+
+    @property
+    def bundle(self) -> Bundle:
+        return self.deployment.bundle
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    def score(self, **options) -> ScoringSummary:
+        options = {"workers": 2, **options}
+        return score_folder(self.bundle, self.engine, self.images, self.store, **options)
+
+    def score_source(self, source: ImageSource, **options) -> tuple[ScoringSummary, list[ImageResult]]:
+        """Score another source; with every result in its order, unless the caller takes them itself."""
+        seen: list[ImageResult] = []
+        options = {"workers": 2, "on_result": lambda result, _: seen.append(result), **options}
+        return score_images(self.bundle, self.engine, source, self.store, **options), seen
+
+
+class CountingEngine:
+    """The real engine, and how many images it was asked for; `before` runs first and may raise or wait."""
+
+    def __init__(self, engine: ScoringEngine, before: Callable[[int], None] = lambda _: None) -> None:
+        self.engine = engine
+        self.before = before
+        self.images = 0
+        self.lock = threading.Lock()
+
+    def score(self, name: str, images_BHWC: NDArray[np.uint8], /) -> Scores:
+        with self.lock:
+            self.images += len(images_BHWC)
+            count = self.images
+        self.before(count)
+        return self.engine.score(name, images_BHWC)
+
+
+@contextmanager
+def open_plant(root: Path) -> Iterator[Plant]:
+    """A plant below `root`, without images yet."""
+    deployment = write_plant(root / "home").deployment(LINE)
+    engine = ScoringEngine(deployment.backbone, "cpu")
+    engine.add_head(LINE, deployment.bundle.head_path, deployment.bundle.head_sha256)
+    with ResultStore(root / "results.sqlite") as store:
+        yield Plant(root, deployment, engine, store)

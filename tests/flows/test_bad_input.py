@@ -1,0 +1,159 @@
+"""Bad input, as a user meets it: through the command, one clear sentence, a non-zero exit, nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+import tifffile
+
+from pipeline.synthetic.lines import write_line
+from tests.flows.command import Command
+from tests.parts.image_files import cmyk_jpeg, png_chunk, png_header
+from tests.parts.plant import mounted_tmpfs, write_image, write_plant
+
+LINE = "mvtec/pill"
+
+
+@pytest.fixture
+def plant(home: Path, tmp_path: Path) -> Path:
+    """A folder of two good images for a line whose bundle is live."""
+    write_plant(home)
+    for index in range(2):
+        write_image(tmp_path / "images" / f"good_{index}.png", brightness=40, seed=index)
+    return tmp_path / "images"
+
+
+def said(code: int, error: str, *words: str) -> None:
+    """The command ended with one sentence that has these words in it."""
+    assert code != 0
+    assert "Traceback" not in error
+    sentences = [line for line in error.splitlines() if line.startswith("linewise: expected ")]
+    assert len(sentences) == 1, error
+    assert ", got " in sentences[0]
+    assert ": " in sentences[0].removeprefix("linewise: ")  # the remedy
+    for word in words:
+        assert word in sentences[0]
+
+
+def colour() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+
+
+UNREADABLE: dict[str, tuple[str, bytes, str]] = {
+    "truncated JPEG": ("cut.jpg", simplejpeg.encode_jpeg(colour())[:400], "JPEG"),
+    "PNG header of 100,000 x 100,000": ("bomb.png", png_header(100_000, 100_000) + png_chunk(b"IEND", b""), "pixels"),
+    "text named .png": ("notes.png", b"these are not pixels\n", "image"),
+    "CMYK JPEG": ("print.jpg", cmyk_jpeg(), "print colours"),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_an_unreadable_file_is_reported_and_the_others_are_scored(
+    linewise: Command, plant: Path, tmp_path: Path, what: str
+):
+    name, data, word = UNREADABLE[what]
+    (plant / name).write_bytes(data)
+    code, _, error = linewise("score", LINE, plant, "--json", tmp_path / "result.json")
+    assert code == 1
+    assert error.count("no decision on ") == 1
+    assert "Traceback" not in error
+    rows = json.loads((tmp_path / "result.json").read_text())["rows"]
+    assert sum(row["status"] == "scored" for row in rows) == 2
+    (bad,) = [row for row in rows if row["status"] == "unreadable"]
+    assert bad["path"].endswith(name)
+    assert word in bad["reason"]
+    assert "expected" in bad["reason"] and ", got " in bad["reason"] and ": " in bad["reason"]
+
+
+def test_a_16_bit_mono_tiff_is_scored_like_its_8_bit_twin(linewise: Command, plant: Path, tmp_path: Path):
+    grey = np.full((48, 48), 200, np.uint8)
+    cv2.imwrite(str(plant / "shallow.png"), grey)
+    tifffile.imwrite(plant / "deep.tiff", grey.astype(np.uint16) * 257)
+    code, _, error = linewise("score", LINE, plant, "--json", tmp_path / "result.json")
+    rows = {Path(row["path"]).name: row for row in json.loads((tmp_path / "result.json").read_text())["rows"]}
+    assert code == 0, error
+    assert rows["deep.tiff"]["score"] == pytest.approx(rows["shallow.png"]["score"], abs=1e-3)
+
+
+def test_an_empty_folder_to_score(linewise: Command, plant: Path, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    code, _, error = linewise("score", LINE, tmp_path / "empty")
+    said(code, error, "empty")
+
+
+def test_an_empty_folder_to_adapt_to(linewise: Command, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    code, _, error = linewise("adapt", "new", tmp_path / "empty")
+    said(code, error, "empty")
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Path:
+    return write_line(tmp_path / "lines", 0, good=3, test_good=2, defects=3, size=64)
+
+
+def test_a_line_without_a_good_image(linewise: Command, line: Path):
+    shutil.rmtree(line / "train")
+    code, _, error = linewise("adapt", "new", line)
+    said(code, error, "good")
+
+
+def test_masks_of_another_size(linewise: Command, line: Path):
+    for mask in line.glob("ground_truth/*/*.png"):
+        cv2.imwrite(str(mask), np.full((10, 20), 255, np.uint8))
+    code, _, error = linewise("adapt", "new", line, "--learner", "memory_bank", "--size", "64")
+    said(code, error, "64", "20")
+
+
+def test_an_unknown_learner_and_an_unknown_backbone(linewise: Command, line: Path):
+    said(*linewise("adapt", "new", line, "--learner", "telepathy")[::2], "telepathy")
+    said(*linewise("adapt", "new", line, "--learner", "memory_bank", "--backbone", "resnet1800")[::2], "resnet1800")
+
+
+def test_a_read_only_output_folder(linewise: Command, plant: Path, tmp_path: Path):
+    with mounted_tmpfs(tmp_path / "sealed", kilobytes=64, read_only=True) as sealed:
+        said(*linewise("export", LINE, sealed / "bundle")[::2], "sealed")
+        said(*linewise("score", LINE, plant, "--report", sealed / "report.html")[::2], "sealed")
+
+
+def test_a_full_disk_for_the_result_keeps_what_was_scored(linewise: Command, plant: Path, home: Path, tmp_path: Path):
+    with mounted_tmpfs(tmp_path / "small", kilobytes=8) as small:
+        code, _, error = linewise("score", LINE, plant, "--report", small / "report.html")
+        said(code, error, "small")
+    code, out, error = linewise("score", LINE, plant, "--json", "-")
+    assert code == 0, error
+    assert json.loads(out)["scored_before"] == 2  # their rows were already in the store
+
+
+def test_a_bundle_with_one_byte_changed(linewise: Command, plant: Path, home: Path):
+    (head,) = home.rglob("head.onnx")
+    data = bytearray(head.read_bytes())
+    data[len(data) // 2] ^= 1
+    head.chmod(0o644)
+    head.write_bytes(data)
+    code, _, error = linewise("score", LINE, plant)
+    said(code, error, "head.onnx")
+
+
+def test_a_file_name_is_no_formula_and_no_new_row_in_the_csv(linewise: Command, plant: Path, tmp_path: Path):
+    formula, torn = "=cmd|' C calc'!A0.png", 'a "b",\nc.png'
+    write_image(plant / formula, brightness=40, seed=9)
+    (plant / torn).write_text("no image")
+    code, _, error = linewise("score", LINE, plant, "--csv", tmp_path / "rows.csv", "--json", tmp_path / "rows.json")
+    assert code == 1, error
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        from_csv = {row["path"]: row for row in csv.DictReader(file)}
+    from_json = {row["path"]: row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    assert from_csv.keys() == {f"'{formula}", torn, "good_0.png", "good_1.png"}, "a spreadsheet must not run it"
+    assert from_json.keys() == {formula, torn, "good_0.png", "good_1.png"}
+    assert float(from_csv[f"'{formula}"]["score"]) == from_json[formula]["score"]
+    assert from_csv[f"'{formula}"]["decision"] == from_json[formula]["decision"]
+    assert from_csv[torn]["reason"] == from_json[torn]["reason"]
+    assert from_csv[torn]["status"] == from_json[torn]["status"] == "unreadable"

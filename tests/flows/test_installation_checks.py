@@ -1,0 +1,82 @@
+"""What `linewise doctor` checks of an installation: result store, Prefect server, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from flows.jobs.installation.checks import Verdict
+from flows.jobs.installation.machine import available_memory
+from tests.parts.checks import found
+from tests.parts.http_server import serving
+
+
+def test_a_result_store_that_is_none_is_a_problem(home: Path) -> None:
+    home.mkdir()
+    (home / "results.sqlite").write_bytes(b"this is no database" * 100)
+    check = found("result_store")
+    assert check.verdict is Verdict.PROBLEM
+    assert "no SQLite database" in check.says
+
+
+@contextmanager
+def served(body: bytes, status: int = 200) -> Iterator[str]:
+    """The address of an HTTP server that always gives this answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(Handler) as address:
+        yield f"http://{address}/api"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "verdict", "says"),
+    [
+        (b"true", 200, Verdict.OK, "answers"),  # what Prefect says; test_prefect_server asks a real one
+        (b"", 401, Verdict.OK, "asks for a login"),
+        (b"", 500, Verdict.PROBLEM, "HTTP status 500"),
+        (b"<html>", 200, Verdict.PROBLEM, "not Prefect's"),
+    ],
+)
+def test_a_prefect_server(
+    home: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int, verdict: Verdict, says: str
+) -> None:
+    with served(body, status) as url:
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        check = found("prefect")
+    assert check.verdict is verdict
+    assert says in check.says
+    gone = found("prefect")
+    assert gone.verdict is Verdict.PROBLEM
+    assert f"expected a Prefect API that answers at {url}, got " in gone.says
+
+
+def test_no_server_and_no_address(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found("prefect").verdict is Verdict.SKIPPED
+    monkeypatch.setenv("PREFECT_API_URL", "file://me:secret@host/etc")
+    check = found("prefect")
+    assert check.verdict is Verdict.PROBLEM
+    assert "secret" not in check.says
+
+
+def test_memory_follows_the_cgroup(tmp_path: Path) -> None:
+    physical = available_memory(tmp_path)
+    assert physical > 2**27
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory/memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert available_memory(tmp_path) == physical
+    (tmp_path / "memory/memory.limit_in_bytes").write_text("1000000\n")
+    assert available_memory(tmp_path) == 1_000_000
+    (tmp_path / "memory.max").write_text("2000000\n")
+    assert available_memory(tmp_path) == 2_000_000
