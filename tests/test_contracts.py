@@ -133,6 +133,11 @@ def test_modules_are_small(file: Path) -> None:
     assert lines < MAX_LINES, f"{file.relative_to(REPOSITORY)} has {lines} lines: split it by job"
 
 
+def test_test_modules_are_small() -> None:
+    large = [file.name for file in (REPOSITORY / "tests").rglob("*.py") if file.read_text().count("\n") >= MAX_LINES]
+    assert not large, "split them by topic"
+
+
 def test_package_inits_hold_a_docstring_and_nothing_else() -> None:
     inits = [file for file in source_files() if file.name == "__init__.py"]
     assert {module_name(file) for file in inits} >= set(PACKAGES)

@@ -30,8 +30,8 @@ WIDTH = 200
 """Characters of a terminal in which every column fits."""
 
 
-def printed(table: RenderableType) -> str:
-    console = Console(width=WIDTH, file=io.StringIO(), color_system=None)
+def printed(table: RenderableType, width: int = WIDTH) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -45,6 +45,23 @@ def test_the_console_tables_show_the_figures():
     assert "[red]odd" in text  # a name is never markup
     text = printed(comparison_table(evaluation, WIDTH))
     assert re.search(r"maml +│ +\+5\.0 │ -5\.0 to \+15\.0 │ +2 / 0 / 1 │ b/three -5\.0", text)
+
+
+@pytest.mark.parametrize("width", [32, 42, 46, 60])
+def test_a_narrow_terminal_gets_whole_columns_the_headline_first(width: int):
+    evaluation = Evaluation(ROWS)
+    text = printed(overall_table(evaluation, width), width)
+    row = re.search(r"memory_bank +│ +80\.0 ± 3\.5 .*", text)
+    assert row, "no figure is cut or broken"
+    said = re.search(r"(\d+)\s+more\s+columns", text)
+    assert row[0].count("│") - 1 + (int(said[1]) if said else 0) == len(evaluation.metrics)
+
+
+def test_a_narrow_terminal_gets_the_differences_without_the_lines():
+    text = printed(comparison_table(Evaluation(ROWS), 80), 80)
+    assert re.search(r"maml +│ +\+5\.0 │ -5\.0 to \+15\.0 │", text)
+    assert "b/three" not in text
+    assert "wider terminal" in text
 
 
 def test_markdown_is_whole_and_its_cells_cannot_break_it(tmp_path: Path):
