@@ -95,8 +95,8 @@ LEARNERS: dict[str, LearnerEntry] = {
     "in_context": LearnerEntry("transfer", "Tian et al., ECCV 2020", "bank", _transfer("in_context")),
     "prototypical": LearnerEntry(
         "prototype-based",
-        "Snell et al., NeurIPS 2017",
-        "bank and two prototypes",
+        "Snell et al., NeurIPS 2017; Allen et al., ICML 2019",
+        "bank, a normal and several defect prototypes",
         _meta(PrototypicalLearner, PrototypicalConfig),
     ),
     "maml": LearnerEntry("MAML", "Finn et al., ICML 2017", _LOCAL, _meta(MamlLearner, MamlConfig)),

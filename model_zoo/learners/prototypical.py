@@ -1,14 +1,20 @@
-"""Prototypical: a patch is anomalous as far as it is nearer to the defect prototype than to the normal one.
+"""Prototypical: a patch is anomalous as far as it is nearer to a defect prototype than to the normal one.
 
-logit = t * (|e - normal|^2 - |e - defect|^2) + s * log_base + b, e = embedding of the patch.
+    logit = t * (|e - normal|^2 - soft-min_i |e - defect_i|^2) + s * log_base + b,   e = embedding of the patch
+    soft-min_i d_i = -log mean_i exp(-d_i)
 
-The defect prototype comes from few, often synthetic, patches, so it is shrunk towards a learned prior by n / (n + 20).
-Source: Snell, Swersky & Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017.
+Each defective image of the support, real or synthetic, has a prototype of its own: defects of a line are of several
+kinds, and their common mean is like none of them (1.9 points of image AUROC at four defects, `benchmarks/learners.md`).
+A prototype comes from few patches, so it is shrunk towards a learned prior by n / (n + 20).
+
+Source: Snell, Swersky & Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017; several prototypes a class
+after Allen et al., "Infinite Mixture Prototypes for Few-Shot Learning", ICML 2019.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,47 +26,69 @@ from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.tasks import PreparedTask, TaskInputs
 from pipeline.features import BackboneSpec
 
+_UNUSED = -1e4
+"""The log weight of a slot without a prototype: its weight is 0 in float32, and nothing becomes infinite."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrototypicalConfig(TaskLearnerConfig):
-    """`width`: of the embedding. `prior_count`: defective cells that weigh as much as the learned prior."""
+    """Settings of the prototypes.
+
+    Args:
+        width: of the embedding.
+        prior_count: defective cells that weigh as much as the learned prior.
+        slots: most defect prototypes; further defective images join those before them. The exported graph always has
+            so many, so that all lines share its structure.
+    """
 
     width: int = 16
     prior_count: float = 20.0
+    slots: int = 24
 
 
-class _Prototypes(nn.Module):
-    """The exported scorer: trunk, embedding, and the line's two prototypes."""
+class Prototypes(NamedTuple):
+    """A line's prototypes: normal (width,), defect (slots, width), log_weight (slots,) of the defect prototypes."""
 
     normal: Tensor
     defect: Tensor
+    log_weight: Tensor
+
+
+class _PrototypeScorer(nn.Module):
+    """The exported scorer: trunk, embedding, and the line's prototypes."""
+
+    normal: Tensor
+    defect: Tensor
+    log_weight: Tensor
     temperature: Tensor
     base_weight: Tensor
     bias: Tensor
 
-    def __init__(self, trunk: Trunk, embed: nn.Conv2d) -> None:
+    def __init__(self, trunk: Trunk, embed: nn.Conv2d, prototypes: Prototypes, scalars: dict[str, Tensor]) -> None:
         super().__init__()
         self.trunk = trunk
         self.embed = embed
-        self.register_buffer("normal", torch.zeros(embed.out_channels))
-        self.register_buffer("defect", torch.zeros(embed.out_channels))
-        self.register_buffer("temperature", torch.ones(()))
-        self.register_buffer("base_weight", torch.ones(()))
-        self.register_buffer("bias", torch.zeros(()))
+        for name, value in {**prototypes._asdict(), **scalars}.items():
+            self.register_buffer(name, value.detach().clone())
 
     def forward(self, inputs: HeadInputs) -> Tensor:
         """Logits (B, H, W)."""
         embedding = self.embed(F.relu(self.trunk(inputs)))
-        return _logits(
-            embedding, inputs.log_base, self.normal, self.defect, self.temperature, self.base_weight, self.bias
+        prototypes = Prototypes(self.normal, self.defect, self.log_weight)
+        return prototypical_logits(
+            embedding, inputs.log_base, prototypes, self.temperature, self.base_weight, self.bias
         )
 
 
-def _logits(
-    embedding: Tensor, log_base: Tensor, normal: Tensor, defect: Tensor, temperature: Tensor, s: Tensor, b: Tensor
+def prototypical_logits(
+    embedding: Tensor, log_base: Tensor, prototypes: Prototypes, temperature: Tensor, s: Tensor, b: Tensor
 ) -> Tensor:
-    to_normal = (embedding - normal[:, None, None]).square().sum(1)
-    to_defect = (embedding - defect[:, None, None]).square().sum(1)
+    """Logits (B, H, W) of patches (B, width, H, W) by the module's equation; the others are scalars."""
+    to_normal = (embedding - prototypes.normal[:, None, None]).square().sum(1)
+    product = F.conv2d(embedding, prototypes.defect[:, :, None, None])
+    to_defects = embedding.square().sum(1, keepdim=True) - 2 * product
+    to_defects = to_defects + prototypes.defect.square().sum(1)[:, None, None]
+    to_defect = -torch.logsumexp(prototypes.log_weight[:, None, None] - to_defects, 1)
     return 0.3 * temperature * (to_normal - to_defect) + s * log_base + b
 
 
@@ -79,33 +107,40 @@ class PrototypicalLearner(TaskLearner):
         self.temperature = nn.Parameter(torch.ones(()))
         self.prior = nn.Parameter(torch.zeros(config.width))
 
-    def prototypes(self, support: TaskInputs) -> tuple[Tensor, Tensor]:
-        """The normal and the shrunk defect prototype, each (width,)."""
+    def prototypes(self, support: TaskInputs) -> Prototypes:
+        """The normal prototype, and one for each image with defective cells; the prior alone where there is none."""
+        slots = self.prototypical.slots
         embedding = self.embed(F.relu(self.trunk(support.inputs)))
         known = support.targets.has_mask[:, None, None]
-        defective = ((support.targets.fractions > 0.25) & known).float()[:, None]
+        defective = ((support.targets.fractions > 0.25) & known).float()
         normal = ((support.targets.fractions == 0) & known).float()[:, None]
-        count = defective.sum()
-        share = count / (count + self.prototypical.prior_count)
-        of_defects = (embedding * defective).sum((0, 2, 3)) / count.clamp_min(1.0)
-        of_normals = (embedding * normal).sum((0, 2, 3)) / normal.sum().clamp_min(1.0)
-        return of_normals, share * of_defects + (1 - share) * self.prior
+        counts = defective.sum((1, 2))
+        images = counts.nonzero()[:, 0]
+        slot = torch.arange(len(images), device=counts.device) % slots
+        summed = (embedding * defective[:, None]).sum((2, 3))[images]
+        sums = torch.zeros(slots, summed.shape[1], device=counts.device).index_add(0, slot, summed)
+        of_slot = torch.zeros(slots, device=counts.device).index_add(0, slot, counts[images])
+        defect = (sums + self.prototypical.prior_count * self.prior) / (of_slot + self.prototypical.prior_count)[
+            :, None
+        ]
+        used = torch.arange(slots, device=counts.device) < max(1, len(images))
+        log_weight = torch.where(used, -used.sum().float().log(), torch.full_like(of_slot, _UNUSED))
+        return Prototypes((embedding * normal).sum((0, 2, 3)) / normal.sum().clamp_min(1.0), defect, log_weight)
 
     def task_loss(self, task: PreparedTask) -> Tensor:
         """The query loss with the support's prototypes, from the first step on: there is no inner loop to delay."""
-        normal, defect = self.prototypes(task.support)
         parts = split_theta(self.theta0)
         query = task.query
         embedding = self.embed(F.relu(self.trunk(query.inputs)))
-        logits = _logits(embedding, query.inputs.log_base, normal, defect, self.temperature, parts.s, parts.b)
+        prototypes = self.prototypes(task.support)
+        logits = prototypical_logits(embedding, query.inputs.log_base, prototypes, self.temperature, parts.s, parts.b)
         return anomaly_loss(logits, query.targets)
 
     def scorer(self, support: TaskInputs) -> nn.Module:
         """Trunk, embedding and the line's prototypes."""
         with torch.no_grad():
-            scorer = _Prototypes(self._trunk_with({}), nn.Conv2d(TRUNK_WIDTH, self.prototypical.width, 1))
-            scorer.embed.load_state_dict(self.embed.state_dict())
-            scorer.normal, scorer.defect = self.prototypes(support)
-            parts = split_theta(self.theta0.detach().clone())
-            scorer.temperature, scorer.base_weight, scorer.bias = self.temperature.detach().clone(), parts.s, parts.b
-        return scorer
+            parts = split_theta(self.theta0)
+            embed = nn.Conv2d(TRUNK_WIDTH, self.prototypical.width, 1)
+            embed.load_state_dict(self.embed.state_dict())
+            scalars = {"temperature": self.temperature, "base_weight": parts.s, "bias": parts.b}
+            return _PrototypeScorer(self._trunk_with({}), embed, self.prototypes(support), scalars)

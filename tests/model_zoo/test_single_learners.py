@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import pytest
@@ -13,11 +14,11 @@ from model_zoo.learners.abml import AbmlLearner
 from model_zoo.learners.bmaml import BmamlConfig, BmamlLearner
 from model_zoo.learners.maml import MamlConfig, MamlLearner
 from model_zoo.learners.meta_sgd import MetaSgdLearner
-from model_zoo.learners.prototypical import PrototypicalConfig, PrototypicalLearner
+from model_zoo.learners.prototypical import Prototypes, PrototypicalConfig, PrototypicalLearner, prototypical_logits
 from model_zoo.learners.reptile import ReptileLearner
 from model_zoo.task_head import THETA_SIZE, apply_theta
 from model_zoo.task_learner import TaskLearner
-from model_zoo.tasks import PreparedTask
+from model_zoo.tasks import PreparedTask, prepare_support
 from tests.parts.episodes import SPEC, ToyLine
 
 
@@ -164,3 +165,32 @@ def test_defect_prototype_shrinks_towards_the_prior_without_defects():
         learner.prior.fill_(3.0)
     head = learner.adapt(ToyLine(9).support(m=0, n=0), seed=0)
     assert torch.allclose(head.scorer.defect, torch.full_like(head.scorer.defect, 3.0))
+
+
+@pytest.mark.parametrize("slots", [2, 24])
+def test_each_defective_image_has_a_prototype_until_the_slots_are_full(slots: int):
+    learner = PrototypicalLearner(SPEC, PrototypicalConfig(slots=slots), seed=0)
+    support = prepare_support(ToyLine(9).support(m=3, n=2), learner.groups, learner.config.inputs, seed=0).task
+    found = learner.prototypes(support)
+    embedding = learner.embed(learner.trunk(support.inputs).relu())
+    cells = [
+        embedding[i][:, mask]
+        for i, mask in enumerate((support.targets.fractions > 0.25) & support.targets.has_mask[:, None, None])
+        if mask.any()
+    ]
+    assert len(cells) == 5
+    for slot in range(min(slots, 5)):
+        own = torch.cat(cells[slot::slots], 1)
+        expected = (own.sum(1) + 20 * learner.prior) / (own.shape[1] + 20)
+        assert torch.allclose(found.defect[slot], expected, atol=1e-5)
+    assert found.log_weight.exp().sum() == pytest.approx(1)
+    assert (found.log_weight.exp() > 0).sum() == min(slots, 5)
+
+
+def test_a_patch_like_any_kind_of_defect_is_anomalous():
+    prototypes = Prototypes(torch.zeros(2), torch.tensor([[3.0, 0], [0, 3.0]]), torch.full((2,), 0.5).log())
+    patches = torch.tensor([[0.0, 0], [3, 0], [0, 3]]).T[None, :, None]
+    zero, one = torch.zeros(()), torch.ones(())
+    logits = prototypical_logits(patches, torch.zeros(1, 1, 3), prototypes, one, zero, zero)[0, 0]
+    assert logits[1] == logits[2] == pytest.approx(0.3 * (9 - math.log(2)), abs=1e-3)
+    assert logits[0] == pytest.approx(-0.3 * 9, abs=1e-3)
