@@ -10,6 +10,7 @@ import gc
 import os
 import time
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median
 
@@ -50,7 +51,7 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
             around.append(run())
             decodes.append(decode()) if name == "jpeg" else None
         if number:  # the first round warms up
-            for name, before, after in zip(FORMATS, around, around[1:], strict=True):
+            for name, (before, after) in zip(FORMATS, pairwise(around), strict=True):
                 times[name].append(measured[name])
                 bounds[name].append((before + after) / 2)
             times["bare"] += around
