@@ -4,7 +4,7 @@
     soft-min_i d_i = -log mean_i exp(-d_i)
 
 Each defective image of the support, real or synthetic, has a prototype of its own: defects of a line are of several
-kinds, and their common mean is like none of them (1.9 points of image AUROC at four defects, `benchmarks/learners.md`).
+kinds, and their common mean is like none of them (about a point of image AUROC, `benchmarks/learners.md`).
 A prototype comes from few patches, so it is shrunk towards a learned prior by n / (n + 20).
 
 Source: Snell, Swersky & Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017; several prototypes a class
