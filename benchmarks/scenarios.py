@@ -11,7 +11,6 @@ import argparse
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.pages import percent, replace_figures
 from flows.evaluation.contrasts import contrast_pairs, forgetting
@@ -21,22 +20,12 @@ from flows.jobs.scenarios.conditions import AS_TAKEN, Adaptation
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro")
 RATES = ("false_reject_rate", "missed_defect_rate")
-_WORDS = {"data_set", "line", "learner", "scenario", "condition", "adaptation", "note"}
-_WHOLE = {"good", "defects", "seed", "stage", "arrived"}
 
 
 def read_rows(path: Path) -> Evaluation:
     """The rows of a CSV file as the evaluation wrote them."""
     with path.open(newline="", encoding="utf-8") as file:
-        return Evaluation([{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(file)])
-
-
-def _value(key: str, text: str) -> Any:
-    if key in _WORDS:
-        return text
-    if key in _WHOLE or key == "strength":
-        return float(text or 0) if key == "strength" else int(text or 0)
-    return float(text) if text else None
+        return Evaluation([{key: text or None for key, text in row.items()} for row in csv.DictReader(file)])
 
 
 def shift_table(evaluation: Evaluation, metrics: Sequence[str], said: str) -> list[str]:

@@ -49,7 +49,8 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
         for name in FORMATS:
             measured[name] = score_once(setting, engine, setting.root / name, number)
             around.append(run())
-            decodes.append(decode()) if name == "jpeg" else None
+            if name == "jpeg":
+                decodes.append(decode())
         if number:  # the first round warms up
             for name, (before, after) in zip(FORMATS, pairwise(around), strict=True):
                 times[name].append(measured[name])
