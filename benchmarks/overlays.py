@@ -9,7 +9,6 @@ images count as flagged is decided here, not by the model, so that a variant is 
 from __future__ import annotations
 
 import argparse
-import os
 import queue
 import statistics
 import tempfile
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundles.registry import Registry
+from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import Scores, ScoringEngine
 from deploy.results.store import ResultStore
 from deploy.scoring.scorer import score_folder
@@ -137,7 +137,7 @@ def main() -> None:
                         )
                     seconds[variant].append(time.perf_counter() - began)
                     cpu[variant].append(time.process_time() - used)
-        workers = len(os.sched_getaffinity(0))
+        workers = available_cpus()
         print(f"{options.images} JPEGs of {SIDE} x {SIDE}, {workers} workers, median of {options.rounds} rounds")
         print("| flagged | CPU ms an image | over none | wall over none |\n|---|---|---|---|")
         base, base_wall = (statistics.median(found["none flagged"]) for found in (cpu, seconds))

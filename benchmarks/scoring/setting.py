@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
-from deploy.engine.devices import available_cpus
+from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from flows.jobs.names import LearnerName
 from flows.jobs.requests import AdaptRequest

@@ -11,8 +11,6 @@ import contextlib
 import ctypes
 import io
 import logging
-import math
-import os
 import platform
 import re
 from dataclasses import dataclass
@@ -171,13 +169,6 @@ def open_session(model: bytes, resolved: ResolvedDevice, *, threads: int) -> ort
     return session
 
 
-def available_cpus() -> int:
-    """CPUs this process may use: the affinity mask, cut by a container's CPU quota. At least 1."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    quota = _cgroup_quota(Path("/sys/fs/cgroup"))
-    return max(1, affinity if quota is None else min(affinity, math.ceil(quota)))
-
-
 @cache
 def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this x64 processor lacks VNNI, so that sums of U8S8 products saturate unless onnxruntime avoids it.
@@ -190,18 +181,6 @@ def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return "vnni" not in cpuinfo.read_text()
     except OSError:
         return True
-
-
-def _cgroup_quota(root: Path) -> float | None:
-    """CPUs a cgroup (version 2, then 1) allows, or None without a limit."""
-    with contextlib.suppress(OSError, ValueError):
-        limit, period = (root / "cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    with contextlib.suppress(OSError, ValueError):
-        limit_us = int((root / "cpu/cpu.cfs_quota_us").read_text())
-        period_us = int((root / "cpu/cpu.cfs_period_us").read_text())
-        return limit_us / period_us if limit_us > 0 else None
-    return None
 
 
 def is_compiled_in(device: Device) -> bool:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from deploy.engine.backbone_artefact import load_backbone_artefact, read_checked
 from deploy.engine.batches import bind_rows, is_out_of_memory, padded, row_window
-from deploy.engine.devices import Device, ResolvedDevice, available_cpus, open_session, resolve_device
+from deploy.engine.devices import Device, ResolvedDevice, open_session, resolve_device
 from deploy.engine.extractor import BACKBONE_INPUT, OrtExtractor
 from deploy.engine.scores import HEAD_OUTPUTS, SCORE_COVERS_MAP, HeadRun, LeftInPlace, Scores, in_order
 from pipeline.errors import BundleError, DeviceError
@@ -33,7 +33,6 @@ __all__ = [
     "ResolvedDevice",
     "Scores",
     "ScoringEngine",
-    "available_cpus",
     "load_backbone_artefact",
     "resolve_device",
 ]

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deploy.engine.backbone_artefact import BACKBONE_FORMAT, load_backbone_artefact
-from deploy.engine.devices import ResolvedDevice, available_cpus, open_session, resolve_device
+from deploy.engine.devices import ResolvedDevice, open_session, resolve_device
+from deploy.engine.limits import available_cpus
 from deploy.engine.parity import TOLERANCE, Parity, compare_outputs, disagreement, relative_error
 from deploy.engine.runtime import BACKBONE_INPUT, Device, OrtExtractor, ScoringEngine
 from deploy.engine.scores import HEAD_OUTPUTS

@@ -29,7 +29,7 @@ from deploy.bundles.manifest import (
     SupportRecord,
 )
 from deploy.bundles.registry import Registry
-from deploy.engine.devices import available_cpus
+from deploy.engine.limits import available_cpus
 from deploy.engine.parity import Parity
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.export import check_parity, export_head

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.bundles.registry import Registry
-from deploy.engine.devices import available_cpus
+from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import OrtExtractor
 from deploy.exporting.export import export_backbone
 from flows.jobs.own_weights import own_weights

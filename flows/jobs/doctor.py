@@ -10,7 +10,8 @@ from typing import Any
 
 from deploy.bundles.manifest import HEAD
 from deploy.bundles.registry import Registry
-from deploy.engine.devices import Device, available_cpus, run_probe
+from deploy.engine.devices import Device, run_probe
+from deploy.engine.limits import available_cpus
 from deploy.engine.parity import TOLERANCE, Parity, Sides, compare_outputs
 from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import DeviceSurvey, OrtBuild, ort_build, survey_device

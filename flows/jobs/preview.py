@@ -8,7 +8,8 @@ from pathlib import Path
 
 from deploy.bundles.manifest import HEAD
 from deploy.bundles.packs import Deployment
-from deploy.engine.runtime import Device, ScoringEngine, available_cpus
+from deploy.engine.limits import available_cpus
+from deploy.engine.runtime import Device, ScoringEngine
 from deploy.reports.gallery import GalleryItem, build_item
 from pipeline.imaging.images import UnreadableImage, read_image, read_native
 from pipeline.product_lines.lines import ImageRecord, load_line

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from flows.jobs.installation.checks import Verdict
-from flows.jobs.installation.machine import available_memory
 from tests.parts.checks import found
 from tests.parts.http_server import serving
 
@@ -68,15 +67,3 @@ def test_no_server_and_no_address(home: Path, monkeypatch: pytest.MonkeyPatch) -
     check = found("prefect")
     assert check.verdict is Verdict.PROBLEM
     assert "secret" not in check.says
-
-
-def test_memory_follows_the_cgroup(tmp_path: Path) -> None:
-    physical = available_memory(tmp_path)
-    assert physical > 2**27
-    (tmp_path / "memory").mkdir()
-    (tmp_path / "memory/memory.limit_in_bytes").write_text("9223372036854771712\n")
-    assert available_memory(tmp_path) == physical
-    (tmp_path / "memory/memory.limit_in_bytes").write_text("1000000\n")
-    assert available_memory(tmp_path) == 1_000_000
-    (tmp_path / "memory.max").write_text("2000000\n")
-    assert available_memory(tmp_path) == 2_000_000

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from deploy.bundles.registry import Registry
-from deploy.engine.devices import available_cpus
+from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import OrtExtractor
 from deploy.engine.scores import HeadOutputs
 from deploy.engine.trial import Specimen, generated_pair

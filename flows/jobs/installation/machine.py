@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from deploy.bundles.manifest import linewise_version
-from deploy.engine.devices import Device, ResolvedDevice, available_cpus, resolve_device
+from deploy.engine.devices import Device, ResolvedDevice, resolve_device
+from deploy.engine.limits import available_cpus, available_memory
 from pipeline.settings import Settings
 
 _DISTRIBUTIONS = (
@@ -60,18 +58,9 @@ def describe_machine() -> Machine:
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         cpus=available_cpus(),
-        memory_bytes=available_memory(Path("/sys/fs/cgroup")),
+        memory_bytes=available_memory(),
         packages={"linewise": linewise_version(), **{name: _version(name) for name in _DISTRIBUTIONS}},
     )
-
-
-def available_memory(cgroup: Path) -> int:
-    """Bytes of memory: the machine's, cut by the limit of a cgroup (version 2, then 1)."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):  # version 2 writes "max" where there is no limit
-            return min(physical, int((cgroup / name).read_text()))
-    return physical
 
 
 def _version(distribution: str) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.engine.devices import available_cpus
+from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.export import export_head
 from flows.jobs.names import UNTRAINED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ from deploy.engine.runtime import (
     Device,
     OrtExtractor,
     ScoringEngine,
-    available_cpus,
     resolve_device,
 )
 from pipeline.errors import ConfigError, DeviceError
@@ -95,25 +93,3 @@ def test_runtime_imports_no_torch_and_says_nothing() -> None:
     )
     assert done.stdout.strip() in ("cpu", "cuda")
     assert done.stderr == ""
-
-
-def test_cpus_follow_affinity_and_quota(tmp_path: Path) -> None:
-    assert 1 <= available_cpus() <= (os.cpu_count() or 1)
-    one = sorted(os.sched_getaffinity(0))[0]
-    code = (
-        f"import os; os.sched_setaffinity(0, {{{one}}}); "
-        "from deploy.engine.devices import available_cpus as a; print(a())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "1"
-    assert devices._cgroup_quota(tmp_path) is None
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("250000\n")
-    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
-    assert devices._cgroup_quota(tmp_path) == 2.5
-    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1\n")
-    assert devices._cgroup_quota(tmp_path) is None
-    (tmp_path / "cpu.max").write_text("150000 100000\n")
-    assert devices._cgroup_quota(tmp_path) == 1.5
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert devices._cgroup_quota(tmp_path) is None
