@@ -74,7 +74,7 @@ def show(request: ScorePlantRequest, result: job.ScorePlantResult) -> None:
     publish_table(artifact_key("plant", plant, "lines"), figures["lines"], "The lines, each at its bundle")
     of_each = max(1, MAX_FLAGGED // max(1, len(summary.lines)))
     flagged: list[dict[str, Cell]] = [
-        {"line": line.live.line, "image": image.label, "score": image.score, "decision": image.decision}
+        {"line": line.line, "image": image.label, "score": image.score, "decision": image.decision}
         for line in summary.lines
         for image in line.tally.flagged()[:of_each]
     ]

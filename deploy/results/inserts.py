@@ -5,12 +5,10 @@ from __future__ import annotations
 from sqlalchemy import and_, text
 from sqlalchemy.dialects import postgresql, sqlite
 
+from deploy.results.records import NewResult
 from deploy.results.schema import Base, ResultRow, ResultStatus
 
 RESULTS = Base.metadata.tables["results"]
-COLUMNS = [column.key for column in RESULTS.columns if column.key != "id"]
-"""What a row brings; its id is the database's."""
-
 _IDENTITY = {"image_path", "image_sha256", "line", "bundle_id", "bundle_version"}
 
 
@@ -20,7 +18,7 @@ def insert_content(dialect: str) -> sqlite.Insert | postgresql.Insert:
     new = statement.excluded
     return statement.on_conflict_do_update(
         index_elements=["image_sha256", "bundle_id"],
-        set_={name: new[name] for name in COLUMNS if name not in _IDENTITY},
+        set_={name: new[name] for name in NewResult._fields if name not in _IDENTITY},
         where=and_(
             ResultRow.status == ResultStatus.UNREADABLE,
             new["status"] == ResultStatus.SCORED,
@@ -34,7 +32,7 @@ def insert_path(dialect: str) -> sqlite.Insert | postgresql.Insert:
     return statement.on_conflict_do_update(
         index_elements=["image_path", "bundle_id"],
         index_where=text("image_sha256 IS NULL"),
-        set_={name: statement.excluded[name] for name in COLUMNS if name not in _IDENTITY},
+        set_={name: statement.excluded[name] for name in NewResult._fields if name not in _IDENTITY},
     )
 
 

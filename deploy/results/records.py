@@ -1,13 +1,34 @@
-"""What the result store answers, and the form it keeps paths in."""
+"""What the result store takes and answers, and the form it keeps paths in."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from deploy.results.schema import ResultStatus
 from pipeline.calibration import Decision
+
+
+class NewResult(NamedTuple):
+    """A row that is to be stored; its fields are `ResultRow`'s, whose objects take ten times as long to make."""
+
+    run_id: int
+    line: str
+    bundle_id: str
+    bundle_version: str
+    image_path: str
+    image_sha256: str | None
+    status: ResultStatus
+    reason: str | None
+    score: float | None
+    decision: Decision | None
+    reject_threshold: float
+    review_threshold: float
+    overlay_path: str | None
+    scored_at: datetime
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from sqlalchemy.orm import Session
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.manifest import linewise_version
 from deploy.results.database import database_errors, for_writing, open_database, parse_url
-from deploy.results.inserts import COLUMNS, RESULTS, insert_content, insert_path
-from deploy.results.records import Duplicate, StoredScore, path_text
+from deploy.results.inserts import RESULTS, insert_content, insert_path
+from deploy.results.records import Duplicate, NewResult, StoredScore, path_text
 from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
@@ -91,7 +91,7 @@ class ResultStore:
             session.flush()
             return run.id
 
-    def add(self, rows: Iterable[ResultRow]) -> list[Duplicate]:
+    def add(self, rows: Iterable[NewResult]) -> list[Duplicate]:
         """Commit rows, 256 to a transaction. A content that has a score of this bundle keeps its row.
 
         A content that was unreadable and now has a score gets it; a file that still cannot be opened gets the new
@@ -111,13 +111,13 @@ class ResultStore:
             duplicates.extend(found)
         return duplicates
 
-    def _add_batch(self, connection: Connection, batch: list[ResultRow]) -> list[Duplicate]:
+    def _add_batch(self, connection: Connection, batch: list[NewResult]) -> list[Duplicate]:
         known = self._known(connection, batch)
         duplicates: list[Duplicate] = []
         by_content: dict[tuple[str, str], dict[str, Any]] = {}
         by_path: dict[tuple[str, str], dict[str, Any]] = {}
         for row in batch:
-            values = {column: getattr(row, column) for column in COLUMNS}
+            values = row._asdict()
             if row.image_sha256 is None:
                 by_path[row.image_path, row.bundle_id] = values
                 continue
@@ -133,7 +133,7 @@ class ResultStore:
             connection.execute(insert_path(connection.dialect.name), list(by_path.values()))
         return duplicates
 
-    def _known(self, connection: Connection, batch: list[ResultRow]) -> dict[tuple[str, str], tuple[str, ResultStatus]]:
+    def _known(self, connection: Connection, batch: list[NewResult]) -> dict[tuple[str, str], tuple[str, ResultStatus]]:
         """Path and status of the batch's contents that have a row, by content and bundle."""
         known: dict[tuple[str, str], tuple[str, ResultStatus]] = {}
         for bundle_id in {row.bundle_id for row in batch}:

@@ -1,145 +1,196 @@
-"""Images to worker threads and outcomes back: fused on a CPU, decoders and batches apart on an accelerator.
-
-Both keep a bounded number of images in memory, and give outcomes in the order they are ready to be counted.
-"""
+"""Images to worker threads and outcomes back in the order they came: fused on a CPU, decoders and batches elsewhere."""
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from deploy.engine.batches import padded
-from deploy.engine.runtime import ScoringEngine
 from deploy.scoring.sources.source import SourceItem
-from deploy.scoring.worker import Outcome, Ready, ScoringWorker
+from deploy.scoring.worker import ImageScorer, Outcome, Ready, ScoringWorker
+
+MAX_FRAME_BYTES = 512 * 2**20
+"""How much the frames of a video or stream that wait to be scored may hold; files wait on their disk."""
 
 _BATCHES_IN_FLIGHT = 2  # while one is computed, the results of the other are judged
 
 
 class Lane(Protocol):
-    """Where a line's images go: its engine, and the worker with its bundle. One bundle only, for ever."""
-
-    @property
-    def engine(self) -> ScoringEngine:
-        """Scores mixed batches."""
-        ...
+    """Where a line's images go. One bundle only, for ever."""
 
     @property
     def worker(self) -> ScoringWorker:
-        """Decodes and decides."""
+        """Decodes, scores and decides."""
         ...
 
 
 LaneT = TypeVar("LaneT", bound=Lane)
 
 
-class Dispatch(ABC, Generic[LaneT]):
-    """Takes images of any lines. For one calling thread; `close` it always."""
+@dataclass(frozen=True)
+class _Slot(Generic[LaneT]):
+    """An image's place in the order. `begins` can be cancelled until a thread takes the image up."""
 
-    @abstractmethod
+    lane: LaneT
+    begins: Future[Outcome] | Future[None]
+    outcome: Future[Outcome]
+    frame_bytes: int
+
+
+class Dispatch(ABC, Generic[LaneT]):
+    """Takes images of any lines, and holds a bounded number of them. For one calling thread; `close` it always.
+
+    Args:
+        window: so many images are in memory at most, counted from `put` to `take`.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._slots: deque[_Slot[LaneT]] = deque()
+        self._frame_bytes = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are images to `take`."""
+        return bool(self._slots)
+
     def put(self, lane: LaneT, item: SourceItem) -> None:
         """Hand an image over; call `take` after it."""
+        begins, outcome = self._submit(lane, item)
+        frame_bytes = 0 if item.frame is None else item.frame.nbytes
+        self._slots.append(_Slot(lane, begins, outcome, frame_bytes))
+        self._frame_bytes += frame_bytes
 
-    @abstractmethod
-    def take(self, *, everything: bool) -> Iterator[tuple[LaneT, Outcome]]:
-        """Outcomes that are there. Waits where too many images are in memory; for all of them with `everything`.
+    def take(self, *, everything: bool = False) -> Iterator[tuple[LaneT, Outcome]]:
+        """Outcomes that are there, in order. Waits where too many images are in memory; for all with `everything`.
 
         Raises:
-            LinewiseError: scoring failed. Other images may be lost; nothing was said of them.
+            LinewiseError: scoring that image failed; call again for the ones behind it.
         """
+        if self._is_full() and not everything:  # to be woken once for several images costs less than once for each
+            self._slots[len(self._slots) // 2].outcome.exception()
+        while self._slots and (everything or self._is_full() or self._slots[0].outcome.done()):
+            self._slots[0].outcome.exception()  # an interrupted wait loses nothing
+            slot = self._slots.popleft()
+            self._frame_bytes -= slot.frame_bytes
+            yield slot.lane, slot.outcome.result()
 
-    @abstractmethod
     def cancel(self) -> None:
         """Forget what no thread has begun; `take(everything=True)` then gives the rest."""
+        kept = deque(slot for slot in self._slots if not slot.begins.cancel())
+        self._frame_bytes = sum(slot.frame_bytes for slot in kept)
+        self._forget(len(self._slots) - len(kept))
+        self._slots = kept
 
     @abstractmethod
     def close(self) -> None:
         """End the threads; what they are doing is lost."""
+
+    @abstractmethod
+    def _submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[Outcome] | Future[None], Future[Outcome]]:
+        """Give the image to a thread: what can be cancelled, and what will hold its outcome."""
+
+    def _forget(self, count: int) -> None:
+        """So many images were cancelled."""
+
+    def _is_full(self) -> bool:
+        return len(self._slots) >= self._window or self._frame_bytes > MAX_FRAME_BYTES
 
 
 class Fused(Dispatch[LaneT]):
     """Decode, score and decide in one thread, image by image: fastest on a CPU."""
 
     def __init__(self, workers: int) -> None:
+        super().__init__(4 * workers)  # when half of them are done, no worker has run out of images yet
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="linewise-score")
-        self._window = 2 * workers + 1  # enough that no worker waits for the first in line
-        self._pending: deque[tuple[LaneT, Future[list[Outcome]]]] = deque()
-
-    def put(self, lane: LaneT, item: SourceItem) -> None:
-        """See `Dispatch`."""
-        self._pending.append((lane, self._pool.submit(lane.worker.score, [item])))
-
-    def take(self, *, everything: bool) -> Iterator[tuple[LaneT, Outcome]]:
-        """See `Dispatch`."""
-        while self._pending and (everything or len(self._pending) >= self._window or self._pending[0][1].done()):
-            lane, outcomes = self._pending.popleft()
-            yield from ((lane, outcome) for outcome in outcomes.result())
-
-    def cancel(self) -> None:
-        """See `Dispatch`."""
-        self._pending = deque(entry for entry in self._pending if not entry[1].cancel())
 
     def close(self) -> None:
         """See `Dispatch`."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def _submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[Outcome], Future[Outcome]]:
+        outcome = self._pool.submit(lane.worker.score, item)
+        return outcome, outcome
+
+
+@dataclass(frozen=True)
+class _Decoded(Generic[LaneT]):
+    """An image that waits for a batch."""
+
+    lane: LaneT
+    image: Ready
+    outcome: Future[Outcome]
+
 
 class Batched(Dispatch[LaneT]):
-    """A pool that decodes, a bounded queue, and batches of one size that mix lines: what an accelerator wants."""
+    """A pool that decodes, and batches of one size that mix lines: what an accelerator wants.
+
+    A batch starts when it is full, or when nothing more is being decoded: none waits for an image that may never come.
+    """
 
     def __init__(self, workers: int, batch: int) -> None:
+        super().__init__(2 * workers + (_BATCHES_IN_FLIGHT + 1) * batch)
         self._decoders = ThreadPoolExecutor(workers, thread_name_prefix="linewise-decode")
         self._runners = ThreadPoolExecutor(_BATCHES_IN_FLIGHT, thread_name_prefix="linewise-batch")
         self._batch = batch
-        self._window = 2 * workers + batch
-        self._decoding: deque[tuple[LaneT, Future[Ready | Outcome]]] = deque()
-        self._waiting: dict[ScoringEngine, list[tuple[LaneT, Ready]]] = {}
-        self._running: deque[Future[list[tuple[LaneT, Outcome]]]] = deque()
-
-    def put(self, lane: LaneT, item: SourceItem) -> None:
-        """See `Dispatch`."""
-        self._decoding.append((lane, self._decoders.submit(lane.worker.prepare, item)))
-
-    def take(self, *, everything: bool) -> Iterator[tuple[LaneT, Outcome]]:
-        """See `Dispatch`."""
-        while self._decoding and (everything or len(self._decoding) >= self._window or self._decoding[0][1].done()):
-            lane, prepared = self._decoding.popleft()
-            image = prepared.result()
-            if isinstance(image, Outcome):
-                yield lane, image
-                continue
-            waiting = self._waiting.setdefault(lane.engine, [])
-            waiting.append((lane, image))
-            if len(waiting) == self._batch:
-                self._start(lane.engine)
-                yield from self._finished(everything=False)
-        if everything:
-            for engine in list(self._waiting):
-                self._start(engine)
-        yield from self._finished(everything=everything)
-
-    def cancel(self) -> None:
-        """See `Dispatch`."""
-        self._decoding = deque(entry for entry in self._decoding if not entry[1].cancel())
+        self._lock = threading.Lock()  # guards the two below
+        self._undecoded = 0
+        self._waiting: dict[ImageScorer, list[_Decoded[LaneT]]] = {}
 
     def close(self) -> None:
         """See `Dispatch`."""
         self._decoders.shutdown(wait=True, cancel_futures=True)
         self._runners.shutdown(wait=True, cancel_futures=True)
 
-    def _start(self, engine: ScoringEngine) -> None:
-        self._running.append(self._runners.submit(self._score, engine, self._waiting.pop(engine)))
+    def _submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[None], Future[Outcome]]:
+        outcome: Future[Outcome] = Future()
+        with self._lock:
+            self._undecoded += 1
+        return self._decoders.submit(self._decode, lane, item, outcome), outcome
 
-    def _finished(self, *, everything: bool) -> Iterator[tuple[LaneT, Outcome]]:
-        while self._running and (everything or len(self._running) > _BATCHES_IN_FLIGHT or self._running[0].done()):
-            yield from self._running.popleft().result()
+    def _forget(self, count: int) -> None:
+        with self._lock:
+            self._undecoded -= count
+            self._start_batches()
 
-    def _score(self, engine: ScoringEngine, batch: list[tuple[LaneT, Ready]]) -> list[tuple[LaneT, Outcome]]:
-        pixels = padded(np.stack([image.pixels for _, image in batch]), self._batch)
-        scores = engine.score_mixed([lane.worker.head for lane, _ in batch], pixels)
-        return [(lane, lane.worker.decide(image, scored)) for (lane, image), scored in zip(batch, scores, strict=True)]
+    def _decode(self, lane: LaneT, item: SourceItem, outcome: Future[Outcome]) -> None:
+        waiting = None
+        try:
+            prepared = lane.worker.prepare(item)
+            if isinstance(prepared, Ready):
+                waiting = _Decoded(lane, prepared, outcome)
+            else:
+                outcome.set_result(prepared)
+        except BaseException as error:  # `take` raises it
+            outcome.set_exception(error)
+        with self._lock:
+            self._undecoded -= 1
+            if waiting is not None:
+                self._waiting.setdefault(lane.worker.engine, []).append(waiting)
+            self._start_batches()
+
+    def _start_batches(self) -> None:
+        for engine, images in list(self._waiting.items()):
+            if len(images) == self._batch or self._undecoded == 0:
+                self._runners.submit(self._score, engine, self._waiting.pop(engine))
+
+    def _score(self, engine: ImageScorer, batch: list[_Decoded[LaneT]]) -> None:
+        try:
+            pixels = padded(np.stack([each.image.pixels for each in batch]), self._batch)
+            scores = engine.score_mixed([each.lane.worker.head for each in batch], pixels)
+        except BaseException as error:  # likewise
+            for each in batch:
+                each.outcome.set_exception(error)
+            return
+        for each, scored in zip(batch, scores, strict=True):
+            try:
+                each.outcome.set_result(each.lane.worker.decide(each.image, scored))
+            except BaseException as error:  # likewise, such as an overlay that cannot be written
+                each.outcome.set_exception(error)

@@ -98,27 +98,27 @@ class LiveLines:
         opened.engine.add_head(opened.head, bundle.head_path, bundle.head_sha256)
         return opened
 
-    def promoted(self, current: LiveLine) -> LiveLine | None:
-        """The line's new bundle, opened beside the current one; None while nothing else is live. Costs one `stat`.
+    def promoted(self, current: Bundle) -> LiveLine | None:
+        """What is live instead of `current`, opened beside it; None while nothing else is. Costs one `stat`.
 
         A new bundle that is damaged or cannot be opened is a problem, logged and kept in `problems`; the current one
         goes on, and nothing is tried again before the next promotion.
         """
-        if not self.is_untried(current.line):
+        line, version = current.manifest.line, current.manifest.version
+        if not self.is_untried(line):
             return None
-        self._stamps[current.line] = self._stamp(current.line)
+        self._stamps[line] = self._stamp(line)
         try:
-            if self._registry.live_version(current.line) == current.bundle.manifest.version:
+            if self._registry.live_version(line) == version:
                 return None  # rolled back and forth: what is live is open
-            return self.open(current.line)
+            return self.open(line)
         except LinewiseError as error:
-            version = current.bundle.manifest.version
-            self._say(f"{current.line}: {error}. Scoring goes on with version {version}, which was live before")
+            self._say(f"{line}: {error}. Scoring goes on with version {version}, which was live before")
             return None
 
-    def close(self, old: LiveLine) -> None:
+    def close(self, old: Bundle) -> None:
         """Let go of a head that nothing is scored with any more."""
-        old.engine.remove_head(old.head)
+        self._engine_of(old).remove_head(old.id)
 
     def _engine_of(self, bundle: Bundle) -> ScoringEngine:
         wanted = bundle.manifest.backbone

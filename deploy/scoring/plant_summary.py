@@ -2,35 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from deploy.engine.runtime import ScoringEngine
-from deploy.scoring.live_lines import LiveLine
-from deploy.scoring.records import FileStatus, ScoringTally
-from deploy.scoring.worker import ScoringWorker
-
-
-@dataclass
-class LineScoring:
-    """A line at one bundle while a plant is scored, and afterwards its counts: a run in the store."""
-
-    live: LiveLine
-    worker: ScoringWorker
-    run_id: int
-    tally: ScoringTally = field(default_factory=ScoringTally)
-    began: float = field(default_factory=time.monotonic)
-    seconds: float | None = None
-
-    @property
-    def engine(self) -> ScoringEngine:
-        """The engine of the line's backbone."""
-        return self.live.engine
-
-    @property
-    def version(self) -> str:
-        """The bundle's version."""
-        return self.live.bundle.manifest.version
+from deploy.scoring.records import FileStatus
+from deploy.scoring.run import LineScoring
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +13,7 @@ class PlantSummary:
     """A finished run over a plant.
 
     Args:
-        lines: a line at a bundle each, in the order they were met; a promotion on the way makes two of a line.
+        lines: a line at a bundle each, in the order they began; a promotion on the way makes two of a line.
         skipped: sentence by folder, for the folders that no usable line belongs to.
         skipped_images: how many images lie in them.
         problems: promoted bundles that could not be used, in sentences; the line went on with the one before.

@@ -1,4 +1,4 @@
-"""What a run of one line and one of a plant share: progress that is true already, and an end that tells all."""
+"""Progress that is true already: of a run, what is committed to the result store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from deploy.scoring.records import ScoringProgress
 from deploy.scoring.sink import ResultSink
-from pipeline.errors import LinewiseError
 
 OnProgress = Callable[[ScoringProgress], None]
 
@@ -59,13 +58,3 @@ class CommittedProgress:
         """Report, at most ten times a second."""
         if time.monotonic() >= self._due:
             self.tell()
-
-
-def end_after(error: BaseException, steps: Iterable[Callable[[], None]]) -> None:
-    """Take the steps that end a failed run; what fails in them is noted on the failure that came first."""
-    for step in steps:
-        try:
-            step()
-        except LinewiseError as second:  # the first failure is what happened; the second only comes of it
-            if second is not error:
-                error.add_note(f"Then, while ending the run: {second}")

@@ -1,63 +1,217 @@
-"""One scoring run while it goes on: images to the workers, results in order to the sink, progress to who asks."""
+"""A scoring run while it goes on, of one line or of a plant: images to the workers, outcomes in order to the sink."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import cv2
+
 from deploy.bundles.bundle import Bundle
-from deploy.results.store import ResultRow, ResultStatus, ResultStore, RunStatus, path_text
-from deploy.scoring.records import (
-    MAX_RECORDS,
-    FileStatus,
-    ImageResult,
-    ImageView,
-    ScoringProgress,
-    ScoringSummary,
-    ScoringTally,
-)
-from deploy.scoring.reporting import CommittedProgress, end_after
-from deploy.scoring.sink import ResultSink
+from deploy.engine.limits import available_cpus
+from deploy.results.records import NewResult
+from deploy.results.store import ResultStatus, ResultStore, RunStatus, path_text
+from deploy.scoring.dispatch import Batched, Dispatch, Fused
+from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringTally
+from deploy.scoring.reporting import CommittedProgress, OnProgress
+from deploy.scoring.sink import FoundDuplicates, ResultSink
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.worker import Outcome, ScoringWorker
-from pipeline.calibration import Decision
-
-OnResult = Callable[[ImageResult, ImageView | None], None]
-
-MAX_FRAME_BYTES = 512 * 2**20
-"""How much the frames of a video or stream that wait to be scored may hold; files wait on their disk."""
+from pipeline.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class _Pending:
-    """A few images at a worker; frames are in memory until they are scored."""
+@dataclass
+class LineScoring:
+    """A line at one bundle while its images are scored, and afterwards its counts: a run in the store."""
 
-    outcomes: Future[list[Outcome]]
-    frame_bytes: int
+    worker: ScoringWorker
+    run_id: int
+    tally: ScoringTally = field(default_factory=ScoringTally)
+    began: float = field(default_factory=time.monotonic)
+    seconds: float | None = None
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that scores."""
+        return self.worker.bundle
+
+    @property
+    def line(self) -> str:
+        """The line's name."""
+        return self.bundle.manifest.line
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return self.bundle.manifest.version
+
+    def end(self) -> None:
+        """Its images are all there."""
+        if self.seconds is None:
+            self.seconds = time.monotonic() - self.began
 
 
-def chunked(items: Iterator[SourceItem | None], size: int) -> Iterator[list[SourceItem]]:
-    """Items in lists of `size`; a shorter one, which may be empty, where the source has nothing more at the moment."""
-    chunk: list[SourceItem] = []
-    for item in items:
-        if item is not None:
-            chunk.append(item)
-        if item is None or len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+OnLineResult = Callable[[LineScoring, ImageResult, ImageView | None], None]
 
 
-def result_row(bundle: Bundle, run_id: int, result: ImageResult) -> ResultRow:
+class ScoringRun:
+    """One run's state, all of it owned by the calling thread.
+
+    Args:
+        store: where the rows go.
+        source: what the store calls what is scored.
+        device: what the engines run on, for the runs' rows.
+        workers: threads that decode (and on a CPU score); None: one for each CPU this process may use.
+        batch_size: images that are scored at once; above 1 decoding is apart from scoring.
+        on_progress: called from this thread, at most ten times a second and once at the end.
+        on_result: called from this thread for every image, in the order they were put.
+        total: how many images there are, if the caller knows; it may change.
+        remarks: asked for what someone should read now.
+
+    Raises:
+        ConfigError: `workers` or `batch_size` is below one.
+    """
+
+    def __init__(
+        self,
+        store: ResultStore,
+        source: str,
+        *,
+        device: str,
+        workers: int | None,
+        batch_size: int,
+        on_progress: OnProgress | None,
+        on_result: OnLineResult | None,
+        total: int | None,
+        remarks: Callable[[], Iterable[str]],
+    ) -> None:
+        self._workers = available_cpus() if workers is None else workers
+        if self._workers < 1 or batch_size < 1:
+            got = f"{self._workers} and {batch_size}"
+            raise ConfigError("at least 1 worker and batches of 1", got, "leave them out")
+        self._store = store
+        self._source = source
+        self._device = device
+        self._on_result = on_result
+        self.total = total
+        self.lines: list[LineScoring] = []
+        """In the order they began."""
+        self._counts: Counter[str] = Counter()
+        self._rows = 0
+        self._sink = ResultSink(store)
+        self._progress = CommittedProgress(self._sink, on_progress, total, remarks)
+        self._dispatch: Dispatch[LineScoring] = (
+            Fused(self._workers) if batch_size == 1 else Batched(self._workers, batch_size)
+        )
+
+    @property
+    def duplicates(self) -> FoundDuplicates:
+        """Contents that the store had under another path; of a finished run."""
+        return self._sink.duplicates
+
+    def begin(self, worker: ScoringWorker) -> LineScoring:
+        """Begin a line's run in the store.
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
+        run_id = self._store.begin_run(worker.bundle, self._source, device=self._device, workers=self._workers)
+        self.lines.append(LineScoring(worker, run_id))
+        return self.lines[-1]
+
+    def put(self, line: LineScoring, item: SourceItem) -> None:
+        """Hand an image to the workers; call `take` after it."""
+        self._dispatch.put(line, item)
+
+    def take(self, *, everything: bool = False) -> None:
+        """Count what the workers have done, and tell progress when it is due; wait for all with `everything`.
+
+        Raises:
+            LinewiseError: an image could not be scored, or a row not be committed.
+        """
+        for line, outcome in self._dispatch.take(everything=everything):
+            self._count(line, outcome)
+            self._progress.tell_when_due()
+        self._progress.tell_when_due()
+
+    def execute(self, feed: Callable[[], None]) -> None:
+        """Score everything that `feed` puts, and mark how each line's run ended.
+
+        Raises:
+            LinewiseError: as `take`. Committed rows stay, and the next run goes on from there.
+            KeyboardInterrupt: (and whatever else ends a program) once the rows of finished images are committed.
+        """
+        try:
+            with single_threaded_opencv():
+                self._score(feed)
+            self._sink.close()
+            self._finish(RunStatus.FINISHED)
+        except BaseException as error:
+            status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.CANCELLED
+            for step in (self._sink.close, lambda: self._finish(status)):
+                _noting(error, step)
+            raise
+        self._progress.reached(self._rows, self._state())
+        self._progress.tell()
+
+    def _score(self, feed: Callable[[], None]) -> None:
+        try:
+            feed()
+            self.take(everything=True)
+        except Exception:
+            raise
+        except BaseException as error:  # someone ends the run: keep what the workers have done, or are doing
+            self._dispatch.cancel()
+            while self._dispatch.busy:
+                _noting(error, lambda: self.take(everything=True))
+            raise
+        finally:
+            self._dispatch.close()
+
+    def _count(self, line: LineScoring, outcome: Outcome) -> None:
+        result = outcome.result
+        line.tally.add(result, outcome.stored)
+        if result.status is not FileStatus.SKIPPED:
+            self._sink.put(new_result(line.bundle, line.run_id, result))
+            self._rows += 1
+        self._counts.update({"done": 1, result.status: 1, "flagged": result.flagged})
+        self._progress.reached(self._rows, self._state())
+        if self._on_result is not None:
+            self._on_result(line, result, outcome.view)
+
+    def _state(self) -> ScoringProgress:
+        return ScoringProgress(
+            done=self._counts["done"],
+            skipped=self._counts[FileStatus.SKIPPED],
+            flagged=self._counts["flagged"],
+            unreadable=self._counts[FileStatus.UNREADABLE],
+            total=self.total,
+        )
+
+    def _finish(self, status: RunStatus) -> None:
+        for line in self.lines:
+            line.end()
+            files = line.tally.files
+            self._store.finish_run(
+                line.run_id,
+                status,
+                scored=files[FileStatus.SCORED],
+                skipped=files[FileStatus.SKIPPED],
+                flagged=line.tally.flagged_count,
+                unreadable=files[FileStatus.UNREADABLE],
+                seconds=line.seconds or 0.0,
+            )
+
+
+def new_result(bundle: Bundle, run_id: int, result: ImageResult) -> NewResult:
     """What the store keeps of a result."""
     manifest = bundle.manifest
     scored = result.status is FileStatus.SCORED
-    return ResultRow(
+    return NewResult(
         run_id=run_id,
         line=manifest.line,
         bundle_id=bundle.id,
@@ -75,122 +229,21 @@ def result_row(bundle: Bundle, run_id: int, result: ImageResult) -> ResultRow:
     )
 
 
-@dataclass(kw_only=True)
-class ScoringRun:
-    """One run's state, all of it owned by the calling thread."""
+def _noting(error: BaseException, step: Callable[[], None]) -> None:
+    """Take a step that ends a failed run; what fails in it is noted on the failure that came first."""
+    try:
+        step()
+    except Exception as second:  # the first failure is what happened; the second only comes of it
+        if second is not error:
+            error.add_note(f"Then, while ending the run: {second}")
 
-    worker: ScoringWorker
-    store: ResultStore
-    run_id: int
-    sink: ResultSink
-    progress: CommittedProgress
-    on_result: OnResult | None
-    total: int | None
-    tally: ScoringTally = field(default_factory=ScoringTally)
-    pending: deque[_Pending] = field(default_factory=deque)
-    rows: int = 0
-    began: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0
 
-    def execute(self, items: Iterator[SourceItem | None], workers: int) -> None:
-        """Score everything, and mark how the run ended."""
-        try:
-            self._score_all(items, workers)
-            self.sink.close()
-            self._finish(RunStatus.FINISHED)
-        except BaseException as error:
-            status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.CANCELLED
-            end_after(error, (self.sink.close, lambda: self._finish(status)))
-            raise
-        self.progress.tell()
-
-    def _score_all(self, items: Iterator[SourceItem | None], workers: int) -> None:
-        window = 2 * workers + 1  # enough that no worker waits for the first in line, and no more is in memory
-        with ThreadPoolExecutor(workers, thread_name_prefix="linewise-score") as pool:
-            try:
-                for chunk in chunked(items, self.worker.batch_size):
-                    if chunk:
-                        frames = sum(item.frame.nbytes for item in chunk if item.frame is not None)
-                        self.pending.append(_Pending(pool.submit(self.worker.score, chunk), frames))
-                    while self.pending and (len(self.pending) >= window or self._holds_much()):
-                        self._take_first()
-                    while self.pending and self.pending[0].outcomes.done():
-                        self._take_first()
-                    self.progress.tell_when_due()
-                while self.pending:
-                    self._take_first()
-                    self.progress.tell_when_due()
-            except Exception:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            except BaseException as error:
-                self._take_finished(error)
-                raise
-
-    def _holds_much(self) -> bool:
-        return sum(pending.frame_bytes for pending in self.pending) > MAX_FRAME_BYTES
-
-    def _take_first(self) -> None:
-        outcomes = self.pending[0].outcomes.result()
-        self.pending.popleft()
-        self._take(outcomes)
-
-    def _take_finished(self, error: BaseException) -> None:
-        """Keep what the workers have done, or are doing, when someone ends the run."""
-        running = [pending.outcomes for pending in self.pending if not pending.outcomes.cancel()]
-        for future in running:
-            if (failure := future.exception()) is None:
-                self._take(future.result())
-            else:
-                error.add_note(f"Then, while ending the run: {failure}")
-
-    def _take(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            self.tally.add(outcome.result, outcome.stored)
-            if outcome.result.status is not FileStatus.SKIPPED:
-                self.sink.put(result_row(self.worker.bundle, self.run_id, outcome.result))
-                self.rows += 1
-            self.progress.reached(self.rows, self._progress())
-            if self.on_result is not None:
-                self.on_result(outcome.result, outcome.view)
-
-    def _progress(self) -> ScoringProgress:
-        return ScoringProgress(
-            done=self.tally.done,
-            skipped=self.tally.files[FileStatus.SKIPPED],
-            flagged=self.tally.flagged_count,
-            unreadable=self.tally.files[FileStatus.UNREADABLE],
-            total=self.total,
-        )
-
-    def _finish(self, status: RunStatus) -> None:
-        self.seconds = time.monotonic() - self.began
-        self.store.finish_run(
-            self.run_id,
-            status,
-            scored=self.tally.files[FileStatus.SCORED],
-            skipped=self.tally.files[FileStatus.SKIPPED],
-            flagged=self.tally.flagged_count,
-            unreadable=self.tally.files[FileStatus.UNREADABLE],
-            seconds=self.seconds,
-        )
-
-    def summary(self) -> ScoringSummary:
-        """The finished run."""
-        manifest = self.worker.bundle.manifest
-        return ScoringSummary(
-            run_id=self.run_id,
-            line=manifest.line,
-            version=manifest.version,
-            found=self.tally.done,
-            scored=self.tally.files[FileStatus.SCORED],
-            skipped=self.tally.files[FileStatus.SKIPPED],
-            unreadable=self.tally.files[FileStatus.UNREADABLE],
-            decisions={decision: self.tally.decisions[decision] for decision in Decision},
-            scores=self.tally.scores(),
-            flagged=self.tally.flagged(),
-            unreadable_files=tuple(self.tally.unreadable),
-            duplicates=tuple([*self.tally.moved, *self.sink.duplicates][:MAX_RECORDS]),
-            duplicate_count=self.tally.moved_count + self.sink.duplicate_count,
-            seconds=self.seconds,
-        )
+@contextmanager
+def single_threaded_opencv() -> Iterator[None]:
+    """One thread for each image: OpenCV's own threads would fight the workers for the same CPUs."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

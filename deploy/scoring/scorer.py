@@ -1,32 +1,29 @@
 """Score a source: files or frames in, decisions out, in flat memory, and never twice the same.
 
-Worker threads take a few images each, decode and score them and draw the flagged ones (decoding and onnxruntime let go
-of the GIL). The calling thread takes their results in the source's order and counts; the sink's thread commits rows.
-On a CPU images go one by one: there a batch is slower than its images.
+On a CPU worker threads take an image each, decode and score it and draw it if it is flagged (decoding and onnxruntime
+let go of the GIL): there a batch is slower than its images. For an accelerator they decode, and batches are scored. The
+calling thread takes their results in the source's order and counts; the sink's thread commits rows.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from deploy.bundles.bundle import Bundle
 from deploy.results.store import ResultStore
-from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary
-from deploy.scoring.reporting import CommittedProgress, OnProgress
-from deploy.scoring.run import OnResult, ScoringRun
-from deploy.scoring.sink import ResultSink
+from deploy.scoring.records import MAX_RECORDS, FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary
+from deploy.scoring.reporting import OnProgress
+from deploy.scoring.run import ScoringRun
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import ImageSource
 from deploy.scoring.worker import ImageScorer, ScoringWorker
-from pipeline.errors import ConfigError
+from pipeline.calibration import Decision
 from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits, Opener, open_image
+
+OnResult = Callable[[ImageResult, ImageView | None], None]
 
 __all__ = [
     "FileStatus",
@@ -79,9 +76,9 @@ def score_images(
         store: where the rows go.
         device: what the engine runs on, for the run's row.
         head: the head's name in the engine; None: the line's.
-        workers: threads that decode and score; None: one for each CPU this process may use.
-        batch_size: images scored at once; 1 is best on a CPU. Short batches are padded, so that an accelerator sees
-            one shape.
+        workers: threads that decode (and on a CPU score); None: one for each CPU this process may use.
+        batch_size: images scored at once; 1 is best on a CPU. Above it decoding is apart from scoring, and short
+            batches are padded, so that an accelerator sees one shape.
         overlays: folder for a JPEG with a heat map of each flagged image, named by bundle and content; None: none.
         on_progress: called from this thread, at most ten times a second and once at the end; also while a
             live source has nothing new.
@@ -100,47 +97,60 @@ def score_images(
         KeyboardInterrupt: (and whatever else ends a program) once the rows of finished images are committed and the
             run is marked as cancelled.
     """
-    workers = workers if workers is not None else len(os.sched_getaffinity(0))
-    if workers < 1 or batch_size < 1:
-        raise ConfigError("at least 1 worker and batches of 1", f"{workers} and {batch_size}", "leave them out")
     items = source.items()
-    first = next(items, None)  # a source that cannot be read is an error before it is a run
-    worker = ScoringWorker(
-        bundle=bundle,
-        engine=engine,
-        head=head or bundle.manifest.line,
-        known=store if store.was_used(bundle) else None,
-        batch_size=batch_size,
-        overlays=overlays / bundle.id[:16] if overlays is not None else None,
-        limits=limits,
-        opener=opener,
-    )
-    run_id = store.begin_run(bundle, source.name, device=device, workers=workers)
-    sink = ResultSink(store)
-    run = ScoringRun(
-        worker=worker,
-        store=store,
-        run_id=run_id,
-        sink=sink,
-        progress=CommittedProgress(sink, on_progress, total, lambda: source.remarks),
-        on_result=on_result,
-        total=total,
-    )
     try:
-        with single_threaded_opencv():
-            run.execute(chain([first], items), workers)
+        first = next(items, None)  # a source that cannot be read is an error before it is a run
+        worker = ScoringWorker(
+            bundle=bundle,
+            engine=engine,
+            head=head or bundle.manifest.line,
+            known=store if store.was_used(bundle) else None,
+            overlays=overlays / bundle.id[:16] if overlays is not None else None,
+            limits=limits,
+            opener=opener,
+        )
+        run = ScoringRun(
+            store,
+            source.name,
+            device=device,
+            workers=workers,
+            batch_size=batch_size,
+            on_progress=on_progress,
+            on_result=None if on_result is None else lambda _, result, view: on_result(result, view),
+            total=total,
+            remarks=lambda: source.remarks,
+        )
+
+        def feed() -> None:
+            line = run.begin(worker)
+            for item in chain([first], items):
+                if item is not None:
+                    run.put(line, item)
+                run.take()
+
+        run.execute(feed)
     finally:
         if isinstance(items, Generator):
             items.close()  # lets go of cameras and their threads now, also where a traceback keeps the generator
-    return run.summary()
+    return _summary(run)
 
 
-@contextmanager
-def single_threaded_opencv() -> Iterator[None]:
-    """One thread for each image: OpenCV's own threads would fight the workers for the same CPUs."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+def _summary(run: ScoringRun) -> ScoringSummary:
+    (line,) = run.lines
+    tally, duplicates = line.tally, run.duplicates
+    return ScoringSummary(
+        run_id=line.run_id,
+        line=line.line,
+        version=line.version,
+        found=tally.done,
+        scored=tally.files[FileStatus.SCORED],
+        skipped=tally.files[FileStatus.SKIPPED],
+        unreadable=tally.files[FileStatus.UNREADABLE],
+        decisions={decision: tally.decisions[decision] for decision in Decision},
+        scores=tally.scores(),
+        flagged=tally.flagged(),
+        unreadable_files=tuple(tally.unreadable),
+        duplicates=tuple([*tally.moved, *duplicates.named][:MAX_RECORDS]),
+        duplicate_count=tally.moved_count + duplicates.count,
+        seconds=line.seconds or 0.0,
+    )

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-import time
+from collections import deque
+from dataclasses import dataclass, field
 
-from deploy.results.store import TRANSACTION_ROWS, Duplicate, ResultRow, ResultStore
+from deploy.results.records import NewResult
+from deploy.results.store import TRANSACTION_ROWS, Duplicate, ResultStore
 
 _COMMIT_SECONDS = 0.5  # a slow run commits this often: progress counts committed rows, and should not jump
+_MAX_WAITING = 4 * TRANSACTION_ROWS
 _MAX_DUPLICATES = 10_000  # named; the rest is counted
+
+
+@dataclass
+class FoundDuplicates:
+    """Contents of a run that the store had under another path when their rows came."""
+
+    named: list[Duplicate] = field(default_factory=list)
+    count: int = 0
 
 
 class ResultSink:
     """Takes rows and commits them in its own thread, 256 to a transaction. For one producer; `close` it always.
+
+    The thread is woken for a transaction, not for a row: that would cost more than committing it.
 
     Args:
         store: where the rows go.
@@ -21,24 +33,29 @@ class ResultSink:
 
     def __init__(self, store: ResultStore) -> None:
         self._store = store
-        self._rows: queue.Queue[ResultRow | None] = queue.Queue(maxsize=4 * TRANSACTION_ROWS)
+        self._changed = threading.Condition()  # guards the three below
+        self._rows: deque[NewResult] = deque()
+        self._closed = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="linewise-results", daemon=True)
-        self.duplicates: list[Duplicate] = []
-        self.duplicate_count = 0
+        self.duplicates = FoundDuplicates()
         self.committed = 0
         """How many of the rows given are committed."""
         self._thread.start()
 
-    def put(self, row: ResultRow) -> None:
+    def put(self, row: NewResult) -> None:
         """Hand a row over. Blocks only when the disk is far behind.
 
         Raises:
             StorageError: an earlier row could not be committed. Rows given since the last commit are lost.
         """
-        if self._failure is not None:
-            raise self._failure
-        self._rows.put(row)
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._rows) < _MAX_WAITING or self._failure is not None)
+            if self._failure is not None:
+                raise self._failure
+            self._rows.append(row)
+            if len(self._rows) in (1, TRANSACTION_ROWS):
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Commit what is left.
@@ -46,37 +63,31 @@ class ResultSink:
         Raises:
             StorageError: a row could not be committed, and `put` had no chance to say so.
         """
-        if self._thread.is_alive():
-            self._rows.put(None)
-            self._thread.join()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
         if self._failure is not None:
             raise self._failure
 
     def _run(self) -> None:
-        ended = False
-        while not ended:
-            rows, ended = self._collect()
-            if not rows or self._failure is not None:  # after a failure rows are taken and dropped: nobody may wait
-                continue
+        while rows := self._next_rows():
             try:
                 found = self._store.add(rows)
             except Exception as error:
-                self._failure = error
-                continue
+                with self._changed:
+                    self._failure = error
+                    self._changed.notify_all()
+                return
             self.committed += len(rows)
-            self.duplicate_count += len(found)
-            self.duplicates.extend(found[: _MAX_DUPLICATES - len(self.duplicates)])
+            self.duplicates.count += len(found)
+            self.duplicates.named.extend(found[: _MAX_DUPLICATES - len(self.duplicates.named)])
 
-    def _collect(self) -> tuple[list[ResultRow], bool]:
-        """Rows for one transaction, and whether they are the last: 256, or what came in half a second."""
-        rows: list[ResultRow] = []
-        due = time.monotonic() + _COMMIT_SECONDS
-        while len(rows) < TRANSACTION_ROWS:
-            try:
-                row = self._rows.get(timeout=max(due - time.monotonic(), 0))
-            except queue.Empty:
-                break
-            if row is None:
-                return rows, True
-            rows.append(row)
-        return rows, False
+    def _next_rows(self) -> list[NewResult]:
+        """Rows for one transaction: 256, or what came in half a second; none when all is committed and closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._rows)
+            self._changed.wait_for(lambda: self._closed or len(self._rows) >= TRANSACTION_ROWS, _COMMIT_SECONDS)
+            rows = [self._rows.popleft() for _ in range(min(len(self._rows), TRANSACTION_ROWS))]
+            self._changed.notify_all()
+            return rows

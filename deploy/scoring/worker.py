@@ -1,4 +1,4 @@
-"""What a worker thread does with a few files or frames: decode, score, decide, and draw what was flagged."""
+"""What a worker thread does with a file or frame: decode, score, decide, and draw what was flagged."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from pipeline.imaging.images import (
 class ImageScorer(Protocol):
     """What scoring needs of an engine, as `deploy.engine.runtime.ScoringEngine` has it. Threads call it together."""
 
-    def score(self, name: str, images_BHWC: NDArray[np.uint8], /) -> Scores:
-        """Score uint8 RGB images (B, H, W, 3) with the head `name`."""
+    def score_mixed(self, names: Sequence[str], images_BHWC: NDArray[np.uint8], /) -> Scores:
+        """Score uint8 RGB images (B, H, W, 3), each with the head of its name; images beyond them fill the batch."""
         ...
 
 
@@ -68,7 +68,6 @@ class ScoringWorker:
         engine: has the head.
         head: its name there.
         known: where to look for contents scored before; None: nowhere, nothing was.
-        batch_size: images scored at once.
         overlays: folder for the pictures of flagged images; None: none.
         limits: on the size of images.
         opener: reads a file's header and says how its pixels are decoded.
@@ -78,20 +77,21 @@ class ScoringWorker:
     engine: ImageScorer
     head: str
     known: ResultStore | None
-    batch_size: int
     overlays: Path | None
     limits: ImageLimits
     opener: Opener = open_image
 
-    def score(self, items: Sequence[SourceItem]) -> list[Outcome]:
-        """Score at most `batch_size` items.
+    def score(self, item: SourceItem) -> Outcome:
+        """Decode, score and judge an item.
 
         Raises:
             StorageError: an overlay cannot be written, or the store cannot be read.
         """
-        prepared = [self.prepare(item) for item in items]
-        scored = iter(self._score([image for image in prepared if isinstance(image, Ready)]))
-        return [next(scored) if isinstance(image, Ready) else image for image in prepared]
+        image = self.prepare(item)
+        if isinstance(image, Outcome):
+            return image
+        (scored,) = self.engine.score_mixed([self.head], image.pixels[None])
+        return self.decide(image, scored)
 
     def prepare(self, item: SourceItem) -> Ready | Outcome:
         """Decode and resize an item; the outcome at once where it has a score already or cannot be used."""
@@ -140,16 +140,6 @@ class ScoringWorker:
             overlay_path=Path(stored.overlay_path) if stored.overlay_path else None,
         )
         return Outcome(result, stored=stored)
-
-    def _score(self, images: Sequence[Ready]) -> list[Outcome]:
-        if not images:
-            return []
-        pixels = np.stack([image.pixels for image in images])
-        if len(images) < self.batch_size:  # one shape: an accelerator prepares itself anew for each other
-            padding = np.zeros((self.batch_size - len(images), *pixels.shape[1:]), dtype=np.uint8)
-            pixels = np.concatenate([pixels, padding])
-        scores = self.engine.score(self.head, pixels)
-        return [self.decide(image, scored) for image, scored in zip(images, scores, strict=False)]  # not the padding
 
     def decide(self, image: Ready, scored: ImageScore) -> Outcome:
         """What the bundle's threshold says of an image's score; asks for its map only where it is flagged and drawn.

@@ -13,8 +13,9 @@ from deploy.engine.runtime import Device
 from deploy.results.store import ResultStore
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.plant import score_plant
-from deploy.scoring.plant_summary import LineScoring, PlantSummary
+from deploy.scoring.plant_summary import PlantSummary
 from deploy.scoring.records import FileStatus, ImageResult, ImageView
+from deploy.scoring.run import LineScoring
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.jobs.installation.machine import open_device
@@ -63,7 +64,7 @@ def line_figures(line: LineScoring) -> dict[str, int | str]:
     """A line's counts of files."""
     tally = line.tally
     return {
-        "line": line.live.line,
+        "line": line.line,
         "version": line.version,
         "images": tally.done,
         "pass": tally.decisions[Decision.PASS],
@@ -98,7 +99,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     with RowSpool() as rows, ResultStore(settings.database) as store, ended_by_signals(source):
 
         def keep(line: LineScoring, result: ImageResult, view: ImageView | None) -> None:
-            rows.add(result, line=line.live.line, bundle_version=line.version)
+            rows.add(result, line=line.line, bundle_version=line.version)
             if view is not None and request.maps is not None:
                 write_map(map_path(request.maps, result.name), view.anomaly_map)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,12 +59,12 @@ class CountingEngine:
         self.images = 0
         self.lock = threading.Lock()
 
-    def score(self, name: str, images_BHWC: NDArray[np.uint8], /) -> Scores:
+    def score_mixed(self, names: Sequence[str], images_BHWC: NDArray[np.uint8], /) -> Scores:
         with self.lock:
             self.images += len(images_BHWC)
             count = self.images
         self.before(count)
-        return self.engine.score(name, images_BHWC)
+        return self.engine.score_mixed(names, images_BHWC)
 
 
 @contextmanager

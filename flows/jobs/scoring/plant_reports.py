@@ -12,8 +12,9 @@ from deploy.bundles.line_folder import slug
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.reports.plant_report import PlantLine, PlantReport, write_plant_report
 from deploy.reports.report import ReportData, write_report
-from deploy.scoring.plant_summary import LineScoring, PlantSummary
+from deploy.scoring.plant_summary import PlantSummary
 from deploy.scoring.records import FileStatus
+from deploy.scoring.run import LineScoring
 from flows.jobs.scoring.outputs import make_folder_of
 from flows.jobs.scoring.pictures import Pictures
 from pipeline.calibration import Decision
@@ -55,7 +56,7 @@ def write_pages(
     """
 
     def write(line: LineScoring, page: str) -> PlantLine:
-        manifest, tally = line.live.bundle.manifest, line.tally
+        manifest, tally = line.bundle.manifest, line.tally
         before = tally.files[FileStatus.SKIPPED]
         noted = [f"{before} of {tally.done} images had a score of this bundle already."] if before else []
         make_folder_of(path.parent / page)
@@ -71,7 +72,7 @@ def write_pages(
                 scores=tally.scores(),
                 gallery=_gallery(line),
                 unreadable=tally.unreadable,
-                support=[picture.read_bytes() for picture in line.live.bundle.support_paths[:SUPPORT_THUMBNAILS]],
+                support=[picture.read_bytes() for picture in line.bundle.support_paths[:SUPPORT_THUMBNAILS]],
                 notes=noted,
             ),
         )
@@ -86,7 +87,7 @@ def write_pages(
             report=page,
         )
 
-    scored = sorted(summary.lines, key=lambda line: line.live.line)
+    scored = sorted(summary.lines, key=lambda line: line.line)
     with ThreadPoolExecutor(workers, thread_name_prefix="linewise-pages") as pool:
         lines = list(pool.map(write, scored, _page_names(path.stem, scored)))
     skipped = f"{summary.skipped_images} images lie in folders without a usable line, see below."
@@ -113,7 +114,7 @@ def _page_names(stem: str, lines: Sequence[LineScoring]) -> list[str]:
     names: list[str] = []
     times: Counter[str] = Counter()
     for line in lines:
-        name = f"{stem}_lines/{slug(line.live.line)}/{line.version}"
+        name = f"{stem}_lines/{slug(line.line)}/{line.version}"
         times[name] += 1
         names.append(f"{name}.html" if times[name] == 1 else f"{name} ({times[name]}).html")
     return names
@@ -122,7 +123,7 @@ def _page_names(stem: str, lines: Sequence[LineScoring]) -> list[str]:
 def _gallery(line: LineScoring) -> list[GalleryItem]:
     """The line's flagged images with the highest scores, under the overlays that scoring wrote."""
     gallery = Gallery(max_flagged=SHOWN_OF_A_LINE, near_passes=0, random_passes=0)
-    pictures = Pictures(gallery, line.live.bundle)
+    pictures = Pictures(gallery, line.bundle)
     for result in [result for result in line.tally.flagged() if result.score is not None][:SHOWN_OF_A_LINE]:
         pictures.take(result, None)
     return gallery.items()

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.bundles.bundle import Bundle
-from deploy.results.schema import ResultRow, ResultStatus
+from deploy.results.records import NewResult
+from deploy.results.schema import ResultStatus
 from deploy.results.store import ResultStore
 
 
@@ -18,8 +19,8 @@ def sha256(number: int) -> str:
     return f"{number:064x}"
 
 
-def scored(run_id: int, bundle: Bundle, number: int, *, path: str | None = None, score: float = 0.5) -> ResultRow:
-    return ResultRow(
+def scored(run_id: int, bundle: Bundle, number: int, *, path: str | None = None, score: float = 0.5) -> NewResult:
+    return NewResult(
         run_id=run_id,
         line=bundle.manifest.line,
         bundle_id=bundle.id,
@@ -27,16 +28,17 @@ def scored(run_id: int, bundle: Bundle, number: int, *, path: str | None = None,
         image_path=path or f"/images/{number}.png",
         image_sha256=sha256(number),
         status=ResultStatus.SCORED,
+        reason=None,
         score=score,
         decision=bundle.manifest.threshold.decide(score),
         reject_threshold=bundle.manifest.threshold.reject,
         review_threshold=bundle.manifest.threshold.review,
+        overlay_path=None,
         scored_at=datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC),
     )
 
 
-def unreadable(run_id: int, bundle: Bundle, path: str, *, number: int | None, reason: str = "broken") -> ResultRow:
+def unreadable(run_id: int, bundle: Bundle, path: str, *, number: int | None, reason: str = "broken") -> NewResult:
     row = scored(run_id, bundle, number or 0, path=path)
-    row.image_sha256 = None if number is None else sha256(number)
-    row.status, row.score, row.decision, row.reason = ResultStatus.UNREADABLE, None, None, reason
-    return row
+    content = None if number is None else sha256(number)
+    return row._replace(image_sha256=content, status=ResultStatus.UNREADABLE, score=None, decision=None, reason=reason)

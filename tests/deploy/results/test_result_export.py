@@ -42,9 +42,7 @@ def store(tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> It
             unreadable(later, bundle, "/images/x", number=9, reason='=HYPERLINK("http://evil")'),
             unreadable(later, bundle, "@stream#1", number=None, reason="a, quoted\nreason"),
         ]
-        for row in rows:
-            row.scored_at = datetime(2026, 3, 5, tzinfo=UTC)
-        store.add(rows)
+        store.add(row._replace(scored_at=datetime(2026, 3, 5, tzinfo=UTC)) for row in rows)
         yield store
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 
 from deploy.bundles.bundle import Bundle, write_bundle
 from deploy.results.database import parse_url
-from deploy.results.records import Duplicate, path_text
+from deploy.results.records import Duplicate, NewResult, path_text
 from deploy.results.schema import VERSION_TABLE, Base, ResultRow, ResultStatus, RunStatus
 from deploy.results.store import ResultStore
 from pipeline.calibration import Decision
@@ -52,6 +52,10 @@ def bundle(tmp_path: Path) -> Bundle:
 def store(database: str) -> Iterator[ResultStore]:
     with ResultStore(database) as store:
         yield store
+
+
+def test_a_new_row_brings_every_column_but_the_id() -> None:
+    assert set(NewResult._fields) == set(ResultRow.__table__.columns.keys()) - {"id"}
 
 
 def test_rows_come_back_as_they_went(store: ResultStore, bundle: Bundle) -> None:

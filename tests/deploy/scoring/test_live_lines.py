@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from deploy.results.store import ResultStore, RunStatus
-from deploy.scoring.records import FileStatus, ScoringProgress
+from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress
+from deploy.scoring.run import LineScoring
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder
@@ -37,19 +39,15 @@ def test_a_promoted_bundle_is_taken_up_between_images(plant: WholePlant, store: 
         write_image(plant.images / PILL / "more" / f"{seed}.png", brightness=200, seed=seed)
     old = plant.registry.live(PILL)
     plant.add(PILL, "v2", scale=0.25 / 255, promote=False)
-    passed = 0
+    pills = count(1)
 
-    def promote_meanwhile(_progress: ScoringProgress) -> None:
-        nonlocal passed
-        passed += bool(store.runs(line=PILL))
-        if passed == 20:  # images of the line, about
+    def promote_meanwhile(line: LineScoring, _result: ImageResult, _view: ImageView | None) -> None:
+        if line.line == PILL and next(pills) == 20:
             plant.registry.promote(PILL, "v2")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deploy.scoring.reporting._PROGRESS_SECONDS", 0.0)  # asks after every image
-        summary = plant.score(store, batch_size=batch_size, on_progress=promote_meanwhile)
+    summary = plant.score(store, batch_size=batch_size, on_result=promote_meanwhile)
     new = plant.registry.live(PILL)
-    assert [(line.live.line, line.version) for line in summary.lines if line.live.line == PILL] == [
+    assert [(line.line, line.version) for line in summary.lines if line.line == PILL] == [
         (PILL, "v1"),
         (PILL, "v2"),
     ]
@@ -68,8 +66,8 @@ def test_a_promoted_bundle_is_taken_up_between_images(plant: WholePlant, store: 
     assert [row.bundle_id for row in order] == sorted(
         (row.bundle_id for row in order), key=lambda identity: identity == new.id
     )
-    closed = next(line for line in summary.lines if line.version == "v1" and line.live.line == PILL)
-    assert closed.live.head not in closed.engine.heads  # a replaced head holds no memory
+    closed = next(line for line in summary.lines if line.version == "v1" and line.line == PILL)
+    assert closed.bundle.id not in closed.worker.engine.heads  # a replaced head holds no memory
 
 
 def test_a_damaged_promotion_is_said_and_the_old_bundle_goes_on(
@@ -122,7 +120,7 @@ def test_a_line_registered_or_made_live_meanwhile_is_scored(
     }
     told: list[ScoringProgress] = []
     summary = plant.score(store, source=Meanwhile(plant.images, happens), on_progress=told.append, total=24)
-    scored = {line.live.line: line.tally.done for line in summary.lines}
+    scored = {line.line: line.tally.done for line in summary.lines}
     assert scored == {PILL: 4, CAPS: 4, CORKS: 4, "idle": 4, "zips": 2}  # the registry is looked at after an image
     assert summary.skipped_images == 2 + 4
     assert summary.skipped == {
@@ -167,7 +165,7 @@ def test_a_watched_plant_takes_what_comes(
     steps = day()
     next(steps)
     summary = plant.score(store, source=source, on_progress=steps.send, batch_size=batch_size)
-    found = [(line.live.line, line.version, line.tally.done) for line in summary.lines]
+    found = [(line.line, line.version, line.tally.done) for line in summary.lines]
     pills = [(PILL, "v1", 4), (PILL, "v2", 1), (PILL, "v1", 1)]
     assert sorted(found) == sorted([(CAPS, "v1", 4), (CORKS, "v1", 4), *pills, ("zips", "v1", 2)])
     assert (summary.count(FileStatus.SCORED), len(store.query())) == (16, 16)

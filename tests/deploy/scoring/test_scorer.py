@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import time
 import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -204,8 +205,8 @@ def test_what_the_model_cannot_judge_never_passes(plant: Plant, value: float, de
     write_image(plant.images / "a.png", brightness=10)
 
     class BrokenEngine:
-        def score(self, name: str, images_BHWC: NDArray[np.uint8], /) -> Scores:
-            return Scores(replace(image, score=value) for image in plant.engine.score(name, images_BHWC))
+        def score_mixed(self, names: Sequence[str], images_BHWC: NDArray[np.uint8], /) -> Scores:
+            return Scores(replace(image, score=value) for image in plant.engine.score_mixed(names, images_BHWC))
 
     summary = score_folder(
         plant.bundle, BrokenEngine(), plant.images, plant.store, workers=1, overlays=plant.root / "overlays"
@@ -236,7 +237,7 @@ def test_memory_stays_flat(plant: Plant) -> None:
     score_folder(plant.bundle, engine, plant.images, plant.store, workers=2, on_result=watch_slowly)
     assert len(views) == 100
     assert max(alive) <= 2, "pixels that were handed out are not kept"
-    assert max(ahead) <= 5, "workers run two images each ahead, and no more"
+    assert max(ahead) <= 8, "workers run four images each ahead, and no more"
 
 
 def test_images_are_left_as_they_are(mixed: Plant) -> None:

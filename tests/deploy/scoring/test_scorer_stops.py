@@ -105,9 +105,9 @@ root = Path(sys.argv[1])
 deployment = Registry(root / "home").deployment("mvtec/pill")
 
 class SlowEngine(ScoringEngine):
-    def score(self, name, images):
+    def score_mixed(self, names, images):
         time.sleep(float(sys.argv[2]))
-        return super().score(name, images)
+        return super().score_mixed(names, images)
 
 engine = SlowEngine(deployment.backbone, "cpu")
 engine.add_head("mvtec/pill", deployment.bundle.head_path)
