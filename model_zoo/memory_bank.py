@@ -24,6 +24,7 @@ from pipeline.episodes import SupportSet
 
 _FAR = 1e9
 _BLOCK = 64
+_TILE = 256  # patches that are compared at once: their distances to 2048 rows, 2 MB, stay in a core's cache
 _CANDIDATES = 8  # rows a coreset looks at for each that it keeps
 _BORDER = 8  # the border strip is this part of the image's side wide: 32 px of 256
 
@@ -74,8 +75,9 @@ class MemoryBank(nn.Module):
         missing = -len(vectors) % _BLOCK
         for index, (start, stop) in enumerate(groups):
             rows = vectors[:, start:stop]
-            self.register_buffer(f"columns_{index}", F.pad(rows.t() * -2.0, (0, missing)).contiguous())
-            self.register_buffer(f"squares_{index}", F.pad(rows.square().sum(1), (0, missing), value=_FAR))
+            columns = F.pad(rows.t() * -2.0, (0, missing))
+            squares = F.pad(rows.square().sum(1), (0, missing), value=_FAR)
+            self.register_buffer(f"columns_{index}", torch.cat([columns, squares[None]]).contiguous())
 
     def forward(self, level_BChw: Tensor, excluded_BN: Tensor | None = None) -> BankMatch:
         """Match every patch of `level_BChw` (B, C, h, w).
@@ -88,13 +90,7 @@ class MemoryBank(nn.Module):
         distances, rows, residuals = [], [], []
         for index, (start, stop) in enumerate(self.groups):
             query = patches[..., start:stop]
-            # |q - b|^2 less the |q|^2 that no row changes: only the order matters, the distance is taken exactly below
-            columns, squares = getattr(self, f"columns_{index}"), getattr(self, f"squares_{index}")
-            order = torch.addmm(squares, query.reshape(-1, stop - start), columns)  # (B * P, N)
-            if excluded_BN is not None:
-                far = F.pad(excluded_BN.float() * _FAR, (0, order.shape[1] - excluded_BN.shape[1]))
-                order = (order.reshape(B, h * w, -1) + far[:, None]).flatten(0, 1)
-            row = _argmin_in_blocks(order).reshape(B, h * w)
+            row = self._nearest(query, index, excluded_BN)
             residual = query - self.vectors[:, start:stop][row]
             distances.append(residual.square().mean(-1).clamp_min(1e-6).sqrt())
             rows.append(row)
@@ -105,17 +101,34 @@ class MemoryBank(nn.Module):
             torch.cat(residuals, -1).transpose(1, 2).reshape(B, -1, h, w) * border,
         )
 
+    def _nearest(self, query_BPC: Tensor, group: int, excluded_BN: Tensor | None) -> Tensor:
+        """The row nearest to each patch (B, P)."""
+        columns: Tensor = getattr(self, f"columns_{group}")
+        far = None
+        if excluded_BN is not None:
+            far = F.pad(excluded_BN.float() * _FAR, (0, columns.shape[1] - excluded_BN.shape[1]))[:, None]
+        # |q - b|^2 less the |q|^2 that no row changes, as (q, 1) @ (-2 b, |b|^2): only the order matters, the distance
+        # is taken exactly afterwards. Tiles and one product instead of a sum take 0.65 of the time in onnxruntime.
+        query = torch.cat([query_BPC, torch.ones_like(query_BPC[..., :1])], 2)
+        rows = []
+        for tile in query.split(_TILE, 1):
+            order = tile @ columns  # (B, at most 256, N)
+            rows.append(_argmin_in_blocks(order if far is None else order + far))
+        return torch.cat(rows, 1)
 
-def _argmin_in_blocks(values_MN: Tensor) -> Tensor:
-    """Column of each row's smallest value (M,).
+
+def _argmin_in_blocks(values_BPN: Tensor) -> Tensor:
+    """Place of each last axis's smallest value (B, P).
 
     Blocks first: an argmin over thousands of columns is slow on a CPU, in torch (18 against 8 ms for 1024 x 4096) and
     in onnxruntime (15 against 10 ms).
     """
-    blocks = values_MN.reshape(values_MN.shape[0], -1, _BLOCK)
+    B, P, N = values_BPN.shape
+    blocks = values_BPN.reshape(B * P, N // _BLOCK, _BLOCK)
     block = blocks.amin(2).argmin(1)
-    inside = blocks.gather(1, block[:, None, None].expand(-1, 1, _BLOCK))[:, 0].argmin(1)
-    return block * _BLOCK + inside
+    first = torch.arange(B * P, device=block.device) * (N // _BLOCK)
+    inside = blocks.reshape(-1, _BLOCK)[first + block].argmin(1)
+    return (block * _BLOCK + inside).reshape(B, P)
 
 
 def build_banks(

@@ -21,7 +21,8 @@ def test_a_memory_banks_multiply_adds_are_patches_times_rows_times_channels():
     head = make_learner("memory_bank", SPEC).adapt(support, seed=0)
     level = [level[:1] for level in support.good]
     rows = {8: 4 * 4 * 64, 4: 4 * 4 * 16}  # four good images and three flips of each, below the budget
-    assert multiply_adds(head, *level) == 64 * rows[8] * 10 + 16 * rows[4] * 12
+    channels = {8: 10 + 1, 4: 12 + 1}  # and one for the rows' squares
+    assert multiply_adds(head, *level) == 64 * rows[8] * channels[8] + 16 * rows[4] * channels[4]
     assert multiply_adds(torch.nn.Conv2d(3, 5, 3, bias=False), torch.zeros(1, 3, 6, 6)) == 4 * 4 * 5 * 27
 
 
