@@ -15,11 +15,12 @@ from pathlib import Path
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import ResolvedDevice
 from deploy.results.store import ResultStore
+from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.live_lines import LiveLine, LiveLines
 from deploy.scoring.passed_over import PassedOver
 from deploy.scoring.plant_summary import PlantSummary
 from deploy.scoring.reporting import OnProgress
-from deploy.scoring.run import LineScoring, OnLineResult, ScoringRun
+from deploy.scoring.run import OnLineResult, ScoringRun
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.plant_folder import PlantFolder, PlantItem
 from deploy.scoring.sources.watch import WatchedFolder

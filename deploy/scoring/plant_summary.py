@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.records import FileStatus
-from deploy.scoring.run import LineScoring
 
 
 @dataclass(frozen=True, kw_only=True)

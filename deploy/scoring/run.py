@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import cv2
 
-from deploy.bundles.bundle import Bundle
 from deploy.engine.limits import available_cpus
-from deploy.results.records import NewResult
-from deploy.results.store import ResultStatus, ResultStore, RunStatus, path_text
+from deploy.results.store import ResultStore, RunStatus
 from deploy.scoring.dispatch import Batched, Dispatch, Fused
-from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringTally
+from deploy.scoring.line_scoring import LineScoring
+from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress
 from deploy.scoring.reporting import CommittedProgress, OnProgress
 from deploy.scoring.sink import FoundDuplicates, ResultSink
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.worker import Outcome, ScoringWorker
 from pipeline.errors import ConfigError
-
-
-@dataclass
-class LineScoring:
-    """A line at one bundle while its images are scored, and afterwards its counts: a run in the store."""
-
-    worker: ScoringWorker
-    run_id: int
-    tally: ScoringTally = field(default_factory=ScoringTally)
-    began: float = field(default_factory=time.monotonic)
-    seconds: float | None = None
-
-    @property
-    def bundle(self) -> Bundle:
-        """The bundle that scores."""
-        return self.worker.bundle
-
-    @property
-    def line(self) -> str:
-        """The line's name."""
-        return self.bundle.manifest.line
-
-    @property
-    def version(self) -> str:
-        """The bundle's version."""
-        return self.bundle.manifest.version
-
-    def end(self) -> None:
-        """Its images are all there."""
-        if self.seconds is None:
-            self.seconds = time.monotonic() - self.began
-
 
 OnLineResult = Callable[[LineScoring, ImageResult, ImageView | None], None]
 
@@ -176,7 +140,7 @@ class ScoringRun:
         result = outcome.result
         line.tally.add(result, outcome.stored)
         if result.status is not FileStatus.SKIPPED:
-            self._sink.put(new_result(line.bundle, line.run_id, result))
+            self._sink.put(line.row(result))
             self._rows += 1
         self._counts.update({"done": 1, result.status: 1, "flagged": result.flagged})
         self._progress.reached(self._rows, self._state())
@@ -205,28 +169,6 @@ class ScoringRun:
                 unreadable=files[FileStatus.UNREADABLE],
                 seconds=line.seconds or 0.0,
             )
-
-
-def new_result(bundle: Bundle, run_id: int, result: ImageResult) -> NewResult:
-    """What the store keeps of a result."""
-    manifest = bundle.manifest
-    scored = result.status is FileStatus.SCORED
-    return NewResult(
-        run_id=run_id,
-        line=manifest.line,
-        bundle_id=bundle.id,
-        bundle_version=manifest.version,
-        image_path=result.location,
-        image_sha256=result.sha256,
-        status=ResultStatus.SCORED if scored else ResultStatus.UNREADABLE,
-        reason=result.reason,
-        score=result.score,
-        decision=result.decision,
-        reject_threshold=manifest.threshold.reject,
-        review_threshold=manifest.threshold.review,
-        overlay_path=path_text(result.overlay_path) if result.overlay_path is not None else None,
-        scored_at=datetime.now(UTC),
-    )
 
 
 def _noting(error: BaseException, step: Callable[[], None]) -> None:

@@ -11,11 +11,11 @@ from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
 from deploy.engine.runtime import Device
 from deploy.results.store import ResultStore
+from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.plant import score_plant
 from deploy.scoring.plant_summary import PlantSummary
 from deploy.scoring.records import FileStatus, ImageResult, ImageView
-from deploy.scoring.run import LineScoring
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.jobs.installation.machine import open_device

@@ -12,9 +12,9 @@ from deploy.bundles.line_folder import slug
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.reports.plant_report import PlantLine, PlantReport, write_plant_report
 from deploy.reports.report import ReportData, write_report
+from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.plant_summary import PlantSummary
 from deploy.scoring.records import FileStatus
-from deploy.scoring.run import LineScoring
 from flows.jobs.scoring.outputs import make_folder_of
 from flows.jobs.scoring.pictures import Pictures
 from pipeline.calibration import Decision

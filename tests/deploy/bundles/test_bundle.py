@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -21,6 +22,12 @@ EVERY_FILE = ["manifest.json", "manifest.sha256", "card.md", "head.onnx", "bank_
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     return write_bundle(tmp_path / "v1", make_draft(), bundle_files())
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 def reseal(folder: Path, manifest: dict) -> None:
@@ -140,6 +147,9 @@ def test_names_stay_inside_the_bundle(bundle: Bundle, name: str) -> None:
         ({"threshold": {"reject": 1.0}}, "threshold"),
         ({"line": ""}, "line"),
         ({"backbone": {"name": "n", "fingerprint": "other", "onnx_sha256": "0" * 64}}, "fingerprint"),
+        ({"preprocess": {"height": 64, "width": 32}}, "preprocess and spec differ in size"),
+        ({"threshold": dataclasses.asdict(make_draft().threshold) | {"review": 3.0}}, "threshold.review is above"),
+        ({"files": {"head.onnx": "0" * 64}}, "card.md is not among the files"),
     ],
 )
 def test_a_manifest_that_does_not_hold_together_is_refused(bundle: Bundle, change: dict, where: str) -> None:
@@ -147,6 +157,24 @@ def test_a_manifest_that_does_not_hold_together_is_refused(bundle: Bundle, chang
     reseal(bundle.path, {**manifest, **change})
     with pytest.raises(BundleError, match=where):
         load_bundle(bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected", "got"),
+    [
+        (b"no array", "an array in", "'"),
+        (npy(np.zeros(3)), "(N, 4) integers in", "float64 (3,):"),
+        (npy(np.zeros((6, 3), np.int32)), "(N, 4) integers in", "int32 (6, 3):"),
+    ],
+)
+def test_sources_of_a_bank_that_are_something_else_are_refused(
+    tmp_path: Path, content: bytes, expected: str, got: str
+) -> None:
+    bundle = write_bundle(tmp_path / "v1", make_draft(), {**bundle_files(), "bank_sources.npy": content})
+    with pytest.raises(BundleError) as caught:
+        bundle.bank_sources()
+    assert str(caught.value).startswith(f"expected {expected} {bundle.path}/bank_sources.npy, got {got}")
+    assert str(caught.value).endswith(": adapt the line again to make a new version")
 
 
 def test_no_manifest_without_numbers(bundle: Bundle) -> None:

@@ -102,6 +102,12 @@ def test_a_slug_is_one_folder_and_gives_the_name_back(name: str) -> None:
     assert line_of(Path("/home/lines") / folder) == name
 
 
+@pytest.mark.parametrize("name", ["a%2F%2Fb", "%20a", "x%0A", "lost+found"])
+def test_a_folder_that_no_lines_name_leads_to_is_passed_over(name: str, registry: Registry) -> None:
+    shutil.copytree(registry.home / "lines" / slug(LINE), registry.home / "lines" / name)
+    assert registry.lines() == [LINE]
+
+
 def test_a_version_is_written_once(registry: Registry) -> None:
     before = tree(registry.home)
     with pytest.raises(StorageError, match="nothing is overwritten"):

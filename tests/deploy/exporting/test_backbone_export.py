@@ -17,7 +17,7 @@ from deploy.engine.runtime import OrtExtractor
 from deploy.exporting import export as export_module
 from deploy.exporting.export import export_backbone
 from deploy.exporting.onnx_graphs import ExportedGraph
-from pipeline.errors import BundleError, ParityError
+from pipeline.errors import BundleError, ParityError, StorageError
 from tests.parts.backbones import NAMES, SIZE, artefact, backbone, operators
 
 
@@ -66,6 +66,16 @@ def test_an_intact_export_is_kept_and_a_damaged_one_replaced(tmp_path: Path) -> 
     export_backbone(backbone(), backbone().spec, folder)
     assert load_backbone_artefact(folder).onnx_sha256 == artefact().onnx_sha256  # and exports are reproducible
     assert [path.name for path in tmp_path.iterdir()] == ["backbone"]  # nothing half-made is left behind
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    folder = tmp_path / "file" / "backbone"
+    with pytest.raises(StorageError) as caught:
+        export_backbone(backbone(), backbone().spec, folder)
+    assert str(caught.value) == (
+        f"expected a writable folder for {folder}, got Not a directory: free space or fix rights"
+    )
 
 
 def test_a_backbone_that_computes_something_else_is_not_written(

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy.results.store import ResultStore, RunStatus
+from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress
-from deploy.scoring.run import LineScoring
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder

@@ -1,0 +1,65 @@
+"""A line at one bundle while it is scored: its counts, and what the store keeps of each image."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from deploy.bundles.bundle import Bundle
+from deploy.results.records import NewResult
+from deploy.results.store import ResultStatus, path_text
+from deploy.scoring.records import FileStatus, ImageResult, ScoringTally
+from deploy.scoring.worker import ScoringWorker
+
+
+@dataclass
+class LineScoring:
+    """A line at one bundle while its images are scored, and afterwards its counts: a run in the store."""
+
+    worker: ScoringWorker
+    run_id: int
+    tally: ScoringTally = field(default_factory=ScoringTally)
+    began: float = field(default_factory=time.monotonic)
+    seconds: float | None = None
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that scores."""
+        return self.worker.bundle
+
+    @property
+    def line(self) -> str:
+        """The line's name."""
+        return self.bundle.manifest.line
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return self.bundle.manifest.version
+
+    def end(self) -> None:
+        """Its images are all there."""
+        if self.seconds is None:
+            self.seconds = time.monotonic() - self.began
+
+    def row(self, result: ImageResult) -> NewResult:
+        """What the store keeps of an image."""
+        manifest = self.bundle.manifest
+        scored = result.status is FileStatus.SCORED
+        return NewResult(
+            run_id=self.run_id,
+            line=manifest.line,
+            bundle_id=self.bundle.id,
+            bundle_version=manifest.version,
+            image_path=result.location,
+            image_sha256=result.sha256,
+            status=ResultStatus.SCORED if scored else ResultStatus.UNREADABLE,
+            reason=result.reason,
+            score=result.score,
+            decision=result.decision,
+            reject_threshold=manifest.threshold.reject,
+            review_threshold=manifest.threshold.review,
+            overlay_path=path_text(result.overlay_path) if result.overlay_path is not None else None,
+            scored_at=datetime.now(UTC),
+        )
