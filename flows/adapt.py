@@ -14,8 +14,8 @@ from flows.artifacts import (
     Cell,
     ProgressArtifact,
     artifact_key,
-    figures_table,
     heat_map_gallery,
+    publish_figures,
     publish_markdown,
     publish_table,
 )
@@ -87,12 +87,12 @@ def show(request: AdaptRequest, result: job.AdaptResult) -> None:
     deployment = Registry(load_settings().home).deployment(request.line, manifest.version)
     seen = preview(deployment, request.images)
     notes = {shown.item.name: "support:" for shown in seen if shown.in_support}
-    markdown = (
-        f"{figures_table(figures)}\n\n## What it sees\n\n"
+    more = (
+        "## What it sees\n\n"
         f"{heat_map_gallery([shown.item for shown in seen], notes)}\n\n"
         "Images of the support, which it was adapted from, prove little: score new ones before you rely on it."
     )
-    publish_markdown(artifact_key("adapt", request.line), markdown, f"{request.line} {manifest.version}")
+    publish_figures(artifact_key("adapt", request.line), figures, f"{request.line} {manifest.version}", more)
 
 
 def new_lines(incoming: Path) -> list[str]:

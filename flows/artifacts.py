@@ -19,6 +19,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging import get_run_logger
 
 from deploy.reports.gallery import GalleryItem
 from deploy.reports.overlay import data_uri, encode_jpeg, shrink
@@ -72,11 +73,26 @@ def figures_table(figures: Mapping[str, Cell]) -> str:
 
 
 def _cell(value: Cell) -> str:
+    return plain(_words(value))
+
+
+def _words(value: Cell) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def publish_figures(key: str, figures: Mapping[str, Cell], description: str, more: str = "") -> None:
+    """Create a markdown artifact of named figures with `more` below, and say them in the run's log in one line.
+
+    Outside a run nothing happens.
+    """
+    if in_a_run():
+        publish_markdown(key, "\n\n".join(part for part in (figures_table(figures), more) if part), description)
+        told = ", ".join(f"{name} {_words(value)}" for name, value in figures.items())
+        get_run_logger().info("%s: %s", description, told)
 
 
 def publish_markdown(key: str, markdown: str, description: str) -> None:

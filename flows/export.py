@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, task
 
-from flows.artifacts import Cell, artifact_key, figures_table, publish_markdown
+from flows.artifacts import Cell, artifact_key, publish_figures
 from flows.jobs import export as job
 from flows.jobs.requests import ExportRequest
 from flows.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
@@ -42,4 +42,4 @@ def show(packed: job.ExportResult) -> None:
     }
     if packed.int8 is not None:
         figures |= {"int8 against float32": packed.int8.figures, "float32 over int8 seconds": packed.speedup}
-    publish_markdown(artifact_key("export", packed.line), figures_table(figures), f"Exported bundle of {packed.line}")
+    publish_figures(artifact_key("export", packed.line), figures, f"Exported bundle of {packed.line}")

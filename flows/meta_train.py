@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, task
 
-from flows.artifacts import ProgressArtifact, artifact_key, figures_table, plain, publish_markdown, publish_table
+from flows.artifacts import ProgressArtifact, artifact_key, plain, publish_figures, publish_table
 from flows.jobs import meta_train as job
 from flows.jobs.requests import MetaTrainRequest
 from flows.runs import fails_with_a_sentence, queued_for_gpu, tagged
@@ -44,8 +44,8 @@ def show(result: job.MetaTrainResult) -> None:
         "folder": str(result.folder),
     }
     lines = ", ".join(plain(name) for name in model.lines)
-    markdown = f"{figures_table(figures)}\n\nLearned from {lines}."
-    publish_markdown(artifact_key("meta-model", model.learner), markdown, f"Meta-model {model.identifier}")
+    key, what = artifact_key("meta-model", model.learner), f"Meta-model {model.identifier}"
+    publish_figures(key, figures, what, f"Learned from {lines}.")
     if result.losses:
         publish_table(artifact_key("losses", model.learner), loss_table(result.losses), "Mean loss of the outer loop")
 

@@ -8,11 +8,10 @@ from prefect.logging import get_run_logger
 from flows.artifacts import (
     ProgressArtifact,
     artifact_key,
-    figures_table,
     heat_map_gallery,
     in_a_run,
     plain,
-    publish_markdown,
+    publish_figures,
     publish_table,
 )
 from flows.jobs import score as job
@@ -52,11 +51,11 @@ def show(result: job.ScoreResult) -> None:
     """Figures with the worst images as heat maps, and a table of what is flagged."""
     figures = {name.replace("_", " "): value for name, value in result.figures().items()}
     shown = heat_map_gallery(result.gallery)
-    markdown = (
-        f"{figures_table(figures)}\n\n## Highest scores of this run\n\n{shown}\n\n"
+    more = (
+        f"## Highest scores of this run\n\n{shown}\n\n"
         f"The whole report: {plain(str(result.report))} (on the worker's machine)."
     )
-    publish_markdown(artifact_key("score", result.line), markdown, f"Scores of {result.line} {result.version}")
+    publish_figures(artifact_key("score", result.line), figures, f"Scores of {result.line} {result.version}", more)
     flagged = [
         {"image": image.label, "score": image.score, "decision": image.decision, "reason": image.reason}
         for image in result.summary.flagged[:200]

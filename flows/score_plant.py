@@ -9,10 +9,9 @@ from flows.artifacts import (
     Cell,
     ProgressArtifact,
     artifact_key,
-    figures_table,
     in_a_run,
     plain,
-    publish_markdown,
+    publish_figures,
     publish_table,
 )
 from flows.jobs import score_plant as job
@@ -65,12 +64,10 @@ def show(request: ScorePlantRequest, result: job.ScorePlantResult) -> None:
     counts = {name: value for name, value in figures.items() if name != "report" and not isinstance(value, list)}
     sentences = [*figures["problems"], *figures["skipped_folders"][:MAX_SENTENCES]]
     said = "\n".join(f"- {plain(sentence)}" for sentence in sentences)
-    missing = f"\n\n## What was left out\n\n{said}" if said else ""
-    table = figures_table({name.replace("_", " "): value for name, value in counts.items()})
+    missing = f"## What was left out\n\n{said}\n\n" if said else ""
+    named: dict[str, Cell] = {name.replace("_", " "): value for name, value in counts.items()}
     pages = f"The whole report: {plain(figures['report'])} (on the worker's machine)."
-    publish_markdown(
-        artifact_key("plant", plant), f"{table}{missing}\n\n{pages}", f"Scores of {len(summary.lines)} lines"
-    )
+    publish_figures(artifact_key("plant", plant), named, f"Scores of {len(summary.lines)} lines", f"{missing}{pages}")
     publish_table(artifact_key("plant", plant, "lines"), figures["lines"], "The lines, each at its bundle")
     of_each = max(1, MAX_FLAGGED // max(1, len(summary.lines)))
     flagged: list[dict[str, Cell]] = [
