@@ -4,7 +4,7 @@
     LINEWISE_DATABASE_URL    result store (sqlite:///... or postgresql+psycopg://...)   sqlite in the home
     LINEWISE_DEVICE          cpu, cuda, tensorrt or auto                           auto
     LINEWISE_GPU_MEMORY_MB   most GPU memory of a scoring session's arena          what there is
-    LINEWISE_WORKERS         scoring threads                                       one per core
+    LINEWISE_WORKERS         scoring threads                                       one for each CPU it may use
     LINEWISE_JPEG_DECODER    libjpeg, or nvjpeg: scoring decodes JPEGs on a GPU    libjpeg
     LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
     LINEWISE_TEMPLATE_CACHE  folder of traced graphs that several homes share      <home>/templates
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL of the result store.")
     device: DeviceName = Field(default=DeviceName.AUTO, description="Where scoring runs unless a request says so.")
     gpu_memory_mb: int | None = Field(default=None, ge=64, description="Most GPU memory of a session's arena.")
-    workers: int | None = Field(default=None, ge=1, le=256, description="Scoring threads; empty: one per core.")
+    workers: int | None = Field(default=None, ge=1, le=256, description="Scoring threads; empty: one for each CPU.")
     jpeg_decoder: JpegDecoder = Field(default=JpegDecoder.LIBJPEG, description="What decodes JPEGs in scoring.")
     feature_cache: Path | None = Field(default=None, description="Folder of cached patch features.")
     template_cache: Path | None = Field(default=None, description="Folder of traced graphs that several homes share.")

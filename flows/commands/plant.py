@@ -27,7 +27,7 @@ VersionOption = Annotated[str | None, typer.Option(help="Bundle version (default
 DeviceOption = Annotated[
     str | None, typer.Option(help=f"One of {', '.join(DeviceName)} (default: LINEWISE_DEVICE, else auto).")
 ]
-WorkersOption = Annotated[int | None, typer.Option(help="Scoring threads (default: one per core).")]
+WorkersOption = Annotated[int | None, typer.Option(help="Scoring threads (default: one for each CPU).")]
 ReportOption = Annotated[Path | None, typer.Option(help="HTML report to write (default: one in the home).")]
 CsvOption = Annotated[Path | None, typer.Option("--csv", help="Write the results as CSV.")]
 OverlaysOption = Annotated[bool, typer.Option(help="Write heat-map overlays of flagged images.")]

@@ -59,7 +59,7 @@ ScoringDevice = Annotated[
     DeviceName, Field(description="Where to run; a device that is not there is an error, never a fallback.")
 ]
 ScoringThreads = Annotated[
-    int | None, Field(ge=1, le=256, description="Decoding and scoring threads; None: one per core.")
+    int | None, Field(ge=1, le=256, description="Decoding and scoring threads; None: one for each CPU.")
 ]
 ReportFile = Annotated[Path | None, Field(description="HTML report to write; None: one in the home folder.")]
 JsonFile = Annotated[Path | None, Field(description="JSON file of results to write; None: beside the report.")]
