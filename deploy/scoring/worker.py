@@ -25,11 +25,11 @@ from pipeline.imaging.images import (
     ImageLimits,
     Opener,
     UnreadableImage,
+    decode_file,
     fit_frame,
     open_image,
-    read_image,
+    read_file,
     read_native,
-    sha256_file,
 )
 
 
@@ -100,9 +100,12 @@ class ScoringWorker:
         if item.frame is not None:
             return self._prepare_frame(item, item.frame)
         assert item.path is not None
-        if (skipped := self._find(item, item.path)) is not None:
+        file = read_file(item.path, self.limits)
+        if isinstance(file, UnreadableImage):
+            return _unreadable(item, None, file.reason)
+        if (skipped := self._known(item, file.sha256)) is not None:
             return skipped
-        image = read_image(item.path, self.bundle.manifest.preprocess, self.limits, self.opener)
+        image = decode_file(file, self.bundle.manifest.preprocess, self.limits, self.opener)
         if isinstance(image, UnreadableImage):
             return _unreadable(item, image.sha256, image.reason)
         return Ready(item, image.sha256, image.pixels)
@@ -113,18 +116,6 @@ class ScoringWorker:
         pixels = fit_frame(frame, self.bundle.manifest.preprocess)
         sha256 = hashlib.sha256(pixels.data).hexdigest()
         return self._known(item, sha256) or Ready(item, sha256, pixels)
-
-    def _find(self, item: SourceItem, path: Path) -> Outcome | None:
-        """What the store knows of this file's content. Hashing a file costs a fiftieth of decoding and scoring it."""
-        if self.known is None:
-            return None
-        try:
-            if not path.is_file() or path.stat().st_size > self.limits.max_bytes:
-                return None  # reading it will say what is wrong, and a pipe must not be waited for
-            sha256 = sha256_file(path)
-        except OSError:
-            return None  # likewise
-        return self._known(item, sha256)
 
     def _known(self, item: SourceItem, sha256: str) -> Outcome | None:
         stored = self.known.find(self.bundle, sha256) if self.known is not None else None

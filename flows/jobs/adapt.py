@@ -45,7 +45,8 @@ from model_zoo.task_learner import TaskLearner
 from pipeline.calibration import Threshold, calibrate
 from pipeline.episodes import SupportSet
 from pipeline.errors import BundleError, ConfigError
-from pipeline.imaging.images import require_image, sha256_file, suggest_white_level
+from pipeline.imaging.images import require_image, sha256_file
+from pipeline.imaging.white_level import suggest_white_level
 from pipeline.learner import AnomalyHead, Learner
 from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.product_lines.lines import ImageRecord, load_line

@@ -8,7 +8,7 @@ its suffix, and its size is checked before a pixel is decoded. The format module
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,30 +29,27 @@ from pipeline.imaging.resizing import OVERSAMPLING, resize
 __all__ = [
     "DEFAULT_LIMITS",
     "IMAGE_SUFFIXES",
-    "WHITE_LEVELS",
     "DecodedImage",
+    "ImageFile",
     "ImageLimits",
     "Opener",
     "PreprocessSpec",
     "UnreadableImage",
-    "brightest_value",
     "check_size",
+    "decode_file",
     "fit_frame",
     "fit_image",
     "iter_image_files",
+    "naming",
     "open_image",
+    "read_file",
     "read_image",
     "read_mask",
     "read_native",
     "require_image",
     "sha256_file",
-    "suggest_white_level",
     "to_native",
-    "white_level_for",
 ]
-
-WHITE_LEVELS = (255, 1023, 4095, 16383, 65535)
-"""The largest pixel value of 8-, 10-, 12-, 14- and 16-bit cameras."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,24 +113,47 @@ class UnreadableImage:
     reason: str
 
 
+@dataclass(frozen=True)
+class ImageFile:
+    """A file's bytes and their sha256, nothing of it decoded yet."""
+
+    path: Path
+    sha256: str
+    data: bytes
+
+
+def read_file(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> ImageFile | UnreadableImage:
+    """Read a file whole, once. Never raises for a bad file: that comes back as a value."""
+    try:
+        data = read_bytes(path, limits.max_bytes)
+    except ImageError as error:
+        return UnreadableImage(path, None, str(error))
+    return ImageFile(path, hashlib.sha256(data).hexdigest(), data)
+
+
+def decode_file(
+    file: ImageFile, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS, opener: Opener | None = None
+) -> DecodedImage | UnreadableImage:
+    """Decode a file's bytes to the spec. Never raises for a bad file: that comes back as a value."""
+    try:
+        encoded = (opener or open_image)(file.data, limits)
+        pixels = fit_image(encoded, spec)
+    except ImageError as error:
+        return UnreadableImage(file.path, file.sha256, str(error))
+    return DecodedImage(file.path, file.sha256, pixels, encoded.upright_size, encoded.bit_depth)
+
+
 def read_image(
     path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS, opener: Opener | None = None
 ) -> DecodedImage | UnreadableImage:
-    """Decode a file to the spec. Never raises for a bad file: that comes back as a value."""
-    sha256: str | None = None
-    try:
-        data = read_bytes(path, limits.max_bytes)
-        sha256 = hashlib.sha256(data).hexdigest()
-        encoded = (opener or open_image)(data, limits)
-        pixels = fit_image(encoded, spec)
-    except ImageError as error:
-        return UnreadableImage(path, sha256, str(error))
-    return DecodedImage(path, sha256, pixels, encoded.upright_size, encoded.bit_depth)
+    """Read a file and decode it to the spec. Never raises for a bad file: that comes back as a value."""
+    file = read_file(path, limits)
+    return file if isinstance(file, UnreadableImage) else decode_file(file, spec, limits, opener)
 
 
 def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage:
     """Decode a file to the spec, or raise an `ImageError` that names the file."""
-    with _naming(path):
+    with naming(path):
         data = read_bytes(path, limits.max_bytes)
         encoded = open_image(data, limits)
         pixels = fit_image(encoded, spec)
@@ -142,7 +162,7 @@ def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAUL
 
 def read_native(path: Path, limits: ImageLimits = DEFAULT_LIMITS, white_level: int | None = None) -> NDArray[np.uint8]:
     """The upright image at its own size: uint8 RGB (H, W, 3), for overlays and reports. Raises `ImageError`."""
-    with _naming(path):
+    with naming(path):
         encoded = open_image(read_bytes(path, limits.max_bytes), limits)
         return to_native(encoded, encoded.decode(0, 0), white_level)
 
@@ -162,7 +182,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     Raises:
         ImageError: the file cannot be used, or its size differs.
     """
-    with _naming(path):
+    with naming(path):
         encoded = open_image(read_bytes(path, _MASK_LIMITS.max_bytes), _MASK_LIMITS)
         if encoded.format == "JPEG":
             raise ImageError("a lossless mask", "a JPEG, whose noise is not zero", "save the mask as PNG")
@@ -171,30 +191,6 @@ def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
             raise ImageError(f"a mask of its image's size, {expected}", got, "save the mask at the image's size")
         pixels = turn_upright(encoded.decode(0, 0), encoded.orientation)
     return pixels != 0 if pixels.ndim == 2 else (pixels[:, :, :3] != 0).any(axis=2)
-
-
-def suggest_white_level(paths: Iterable[Path], limits: ImageLimits = DEFAULT_LIMITS) -> int | None:
-    """The smallest usual white level that covers every pixel of the deeper than 8-bit images; None without such images.
-
-    Raises `ImageError` for a file that cannot be used.
-    """
-    brightest = -1
-    for path in paths:
-        with _naming(path):
-            encoded = open_image(read_bytes(path, limits.max_bytes), limits)
-            if encoded.bit_depth > 8:
-                brightest = max(brightest, brightest_value(encoded.decode(0, 0)))
-    return white_level_for(brightest) if brightest >= 0 else None
-
-
-def white_level_for(brightest: int) -> int:
-    """The smallest usual white level that is no less than the brightest pixel value."""
-    return next(level for level in WHITE_LEVELS if level >= brightest)
-
-
-def brightest_value(pixels: Pixels) -> int:
-    """The largest grey or colour value; alpha does not count."""
-    return int(pixels[..., :3].max() if pixels.ndim == 3 else pixels.max())
 
 
 def open_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> EncodedImage:
@@ -271,8 +267,8 @@ def _to_rgb(pixels: NDArray[np.uint8], encoded: EncodedImage) -> NDArray[np.uint
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Adds the path to an `ImageError` from inside."""
+def naming(path: Path) -> Iterator[None]:
+    """Add the path to an `ImageError` from inside."""
     try:
         yield
     except ImageError as error:

@@ -20,11 +20,10 @@ from pipeline.imaging.images import (
     DEFAULT_LIMITS,
     ImageLimits,
     UnreadableImage,
-    brightest_value,
     open_image,
     read_mask,
-    white_level_for,
 )
+from pipeline.imaging.white_level import brightest_value, white_level_for
 from pipeline.product_lines.line_report import (
     TEST_GOOD,
     TRAIN_GOOD,

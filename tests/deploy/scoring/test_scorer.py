@@ -19,6 +19,7 @@ from deploy.results.store import ResultStatus, ResultStore, RunStatus
 from deploy.scoring.scorer import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary, score_folder
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
+from pipeline.imaging.files import read_bytes
 from tests.deploy.scoring_plant import LINE, CountingEngine, Plant
 from tests.parts.plant import tree, write_image, write_plant
 
@@ -142,6 +143,23 @@ def test_new_and_mended_files_are_all_that_is_scored(mixed: Plant) -> None:
     engine = CountingEngine(mixed.engine)
     summary = score_folder(mixed.bundle, engine, mixed.images, mixed.store, workers=2)
     assert (engine.images, summary.scored, summary.skipped, summary.unreadable) == (2, 2, 7, 1)
+
+
+def test_every_file_is_read_once_also_where_earlier_scores_are_looked_for(
+    mixed: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.score()
+    write_image(mixed.images / "late.png", brightness=200, seed=77)
+    read: list[str] = []
+
+    def counted(path: Path, max_bytes: int) -> bytes:
+        read.append(path.name)
+        return read_bytes(path, max_bytes)
+
+    monkeypatch.setattr("pipeline.imaging.images.read_bytes", counted)
+    summary = mixed.score()
+    assert (summary.scored, summary.skipped, summary.unreadable) == (1, 7, 2)
+    assert sorted(read) == sorted(path.name for path in mixed.images.rglob("*.*g"))
 
 
 def test_another_bundle_scores_for_itself(mixed: Plant) -> None:

@@ -18,8 +18,8 @@ from pipeline.imaging.images import (
     read_native,
     require_image,
     sha256_file,
-    suggest_white_level,
 )
+from pipeline.imaging.white_level import suggest_white_level
 from tests.parts.image_files import (
     ALPHA,
     DEEP,
