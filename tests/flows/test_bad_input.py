@@ -123,6 +123,18 @@ def test_a_read_only_output_folder(linewise: Command, plant: Path, tmp_path: Pat
         said(*linewise("score", LINE, plant, "--report", sealed / "report.html")[::2], "sealed")
 
 
+def test_a_file_where_the_run_folder_should_be(linewise: Command, line: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    said(*linewise("meta-train", line, "--output", tmp_path / "file" / "run")[::2], "a writable run folder", "file/run")
+
+
+def test_a_file_where_the_demo_writes(linewise: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("flows.commands.demo.SOURCE_SEEDS", (1,))  # one line is enough to come that far
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "new-line").write_text("in the way")
+    said(*linewise("demo", "--folder", tmp_path / "demo")[::2], f"a folder {tmp_path}/demo to write into", "--folder")
+
+
 def test_a_full_disk_for_the_result_keeps_what_was_scored(linewise: Command, plant: Path, home: Path, tmp_path: Path):
     with mounted_tmpfs(tmp_path / "small", kilobytes=8) as small:
         code, _, error = linewise("score", LINE, plant, "--report", small / "report.html")

@@ -179,6 +179,7 @@ def test_backbones_with_what_is_here_of_their_weights(linewise, home, monkeypatc
         (["score", "nobody", "nowhere"], ["a line of the registry", "'nobody'"]),
         (["score", "a", "nowhere", "--device", "tpu"], ["device", "'cpu'", "'tpu'"]),
         (["score", "a", "nowhere", "--bundle", "b", "--version", "v"], ["both"]),
+        (["score", "a", ""], ["images", "a path or a URL", "got ''"]),
         (["export", "nobody", "out"], ["'nobody'"]),
         (["registry", "promote", "nobody", "v"], ["'nobody'"]),
         (["registry", "roll-back", "nobody"], ["'nobody'"]),

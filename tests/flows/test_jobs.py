@@ -199,6 +199,10 @@ def test_what_adaptation_refuses(trained, lines, settings, tmp_path):
         run(learner=LearnerName.HYPERNETWORK, meta_model=trained.folder, size=96)
     with pytest.raises(BundleError, match="a meta-model in"):
         run(learner=LearnerName.HYPERNETWORK, meta_model=tmp_path)
+    cut = {name: value for name, value in trained.model.weights.items() if name != "theta0"}
+    save_meta_model(dataclasses.replace(trained.model, weights=cut), tmp_path / "cut")
+    with pytest.raises(BundleError, match=r"the meta-parameters of hypernetwork in .*/cut, got others: meta-train ag"):
+        run(learner=LearnerName.HYPERNETWORK, meta_model=tmp_path / "cut")
     with pytest.raises(LineError):
         run(images=tmp_path)
     with pytest.raises(ConfigError, match="backbone"):

@@ -58,6 +58,21 @@ def test_the_command(plant: WholePlant, home: Path, monkeypatch: pytest.MonkeyPa
     assert "expected images in folders that are named as registered lines" in str(nothing.exception)
 
 
+def test_an_unreadable_file_of_a_plant_ends_the_command_with_1(plant: WholePlant) -> None:
+    (plant.images / CAPS / "notes.png").write_text("these are not pixels")
+    done = CliRunner().invoke(app, ["score-plant", str(plant.images), "--device", "cpu", "--json", "-"])
+    assert done.exit_code == 1, done.output
+    figures = json.loads(done.stdout)
+    assert {row["line"]: (row["images"], row["unreadable"]) for row in figures["lines"]} == {
+        PILL: (4, 0),
+        CAPS: (5, 1),
+        CORKS: (4, 0),
+    }
+    rows = json.loads(Path(figures["json"]).read_text())["rows"]
+    (bad,) = [row for row in rows if row["status"] == "unreadable"]
+    assert bad["reason"].startswith("expected ")
+
+
 def test_rows_and_maps_of_all_lines(plant: WholePlant) -> None:
     plant.add(CAPS, "v2", scale=SCALES[CAPS])
     (plant.images / CAPS / "torn.png").write_bytes(b"no image")

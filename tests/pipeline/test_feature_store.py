@@ -19,6 +19,7 @@ from pipeline.feature_store import FeatureKey, FeatureStore
 from pipeline.features import BackboneSpec, FeatureGroup, FeatureLevel, Levels
 from pipeline.imaging.images import PreprocessSpec
 from tests.checkout import REPOSITORY
+from tests.parts.plant import mounted_tmpfs
 
 SMALL = 32
 PREPROCESS = PreprocessSpec(height=SMALL, width=SMALL)
@@ -222,6 +223,19 @@ def test_unusable_folders_are_explained(tmp_path: Path) -> None:
     store.path_of(key(0)).parent.write_text("in the way")
     with pytest.raises(StorageError, match=r"expected to (read|write)"):
         store.features([item(0)])
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    with mounted_tmpfs(tmp_path / "small", kilobytes=4) as folder:
+        store = FeatureStore(folder, BlockMeans())
+        (folder / "full").write_bytes(bytes(4096))
+        with pytest.raises(StorageError) as caught:
+            store.features([item(0)])
+        entry = store.path_of(key(0))
+        assert str(caught.value) == (
+            f"expected to write {entry}, got No space left on device: free space, fix rights, or move the cache"
+        )
+        assert list(entry.parent.iterdir()) == []
 
 
 def test_threads_share_a_store(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 from collections.abc import Iterable
 
@@ -19,6 +20,7 @@ from pipeline.learner import OuterStepReport
 from pipeline.meta_model import MetaModel, content_identifier, load_meta_model, save_meta_model
 from pipeline.meta_training import MetaTrainingConfig, SourceTask, _draws, meta_train
 from tests.parts.episodes import SPEC, ToyLine
+from tests.parts.plant import mounted_tmpfs
 
 
 def learner(name: str = "hypernetwork", steps: int = 12) -> TaskLearner:
@@ -205,3 +207,22 @@ def test_damaged_meta_model_is_one_sentence(tmp_path):
     (folder / "meta.json").write_text(json.dumps({k: v for k, v in meta.items() if k != "lines"}))
     with pytest.raises(BundleError, match="complete meta-model"):
         load_meta_model(folder)
+
+
+def test_a_meta_model_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    folder = tmp_path / "file" / "meta_model"
+    with pytest.raises(StorageError) as caught:
+        save_meta_model(model(), folder)
+    assert str(caught.value) == (
+        f"expected to write a meta-model into {folder}, got Not a directory: free space or name another folder"
+    )
+
+
+def test_a_full_disk_for_a_checkpoint_is_one_sentence_and_leaves_nothing_half_written(tasks, tmp_path):
+    with mounted_tmpfs(tmp_path / "small", kilobytes=8) as run:
+        sentence = f"expected to write a checkpoint into {run}, got .+: free space or name another run folder"
+        with pytest.raises(StorageError, match=sentence):
+            meta_train(learner(), tasks, MetaTrainingConfig(steps=12, checkpoint_every=4), run=run)
+        assert list(run.iterdir()) == []
+        gc.collect()  # torch's writer lives on in the traceback, and holds the file system

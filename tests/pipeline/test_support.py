@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -156,3 +157,12 @@ def test_mask_of_another_size_is_one_sentence(line, tmp_path):
     cv2.imwrite(str(mask), np.full((50, 40), 255, np.uint8))
     with pytest.raises(ImageError, match="a mask of its image's size"):
         build_support(broken.train_good[:1], broken.defects[:1], SOURCE, PREPROCESS, SupportConfig(), seed=0)
+
+
+def test_a_line_of_one_good_image_makes_no_episode(line):
+    lonely = dataclasses.replace(line, train_good=line.train_good[:1], test_good=())
+    with pytest.raises(LineError) as caught:
+        sample_images(lonely, good=1, defects=1, query=4, seed=0)
+    assert str(caught.value) == (
+        f"expected two good images in {line.root}, got 1: add good images to make episodes from"
+    )

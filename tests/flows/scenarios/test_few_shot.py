@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 
 import numpy as np
+import pytest
 
+from flows.jobs import evaluate
+from flows.jobs.names import LearnerName, Protocol
+from flows.jobs.requests import EvaluateRequest
+from pipeline.errors import LineError
 from pipeline.evaluation import seen_and_unseen
 from pipeline.product_lines.lines import find_lines
 from pipeline.support import sample_images
+from tests.flows.scenarios.evaluated import SIZE
 
 
 def test_few_shot_takes_several_numbers_of_good_images_and_tells_seen_from_unseen_defects(few, lines):
@@ -33,3 +40,19 @@ def test_seen_and_unseen_share_the_good_images():
     assert found == {"image_auroc_seen": 1.0, "image_auroc_unseen": 0.0}
     assert math.isnan(seen_and_unseen(scores, kinds, {"crack", "hole"})["image_auroc_unseen"])
     assert all(math.isnan(value) for value in seen_and_unseen(scores, kinds, set()).values())
+
+
+def test_a_meta_learner_without_defects_to_learn_from_is_one_sentence(lines, settings, tmp_path):
+    shutil.copytree(next((lines / "two").iterdir()) / "train" / "good", tmp_path / "good_only" / "good")
+    job = EvaluateRequest(
+        protocol=Protocol.TRAIN_TEST,
+        train_lines=tmp_path,
+        test_lines=lines / "two",
+        learners=(LearnerName.HYPERNETWORK,),
+        size=SIZE,
+    )
+    with pytest.raises(LineError) as caught:
+        evaluate.run(job, settings)
+    assert str(caught.value) == (
+        "expected training lines with defective images, got none: add lines with defects, or evaluate memory_bank alone"
+    )

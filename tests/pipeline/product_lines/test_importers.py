@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.errors import ConfigError, LineError, StorageError
 from pipeline.product_lines.importers import IMPORTERS, import_data_set
+from tests.parts.rights import closed
 
 
 def image(path: Path, seed: int = 0, *, defect: bool | None = None) -> None:
@@ -190,6 +191,15 @@ def test_links_across_file_systems_are_refused_clearly(mvtec):
     with pytest.raises(StorageError, match="import without hard links"):
         import_data_set("mvtec", mvtec, destination, link=True)
     assert not destination.exists()
+
+
+def test_a_source_that_may_not_be_listed_is_refused(mvtec, tmp_path):
+    with closed(mvtec), pytest.raises(StorageError) as caught:
+        import_data_set("mvtec", mvtec, tmp_path / "new")
+    assert str(caught.value) == (
+        f"expected a data set that can be listed, got Permission denied at {mvtec}/train/good: grant access to it"
+    )
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_unknown_format_names_the_known_ones(mvtec, tmp_path):

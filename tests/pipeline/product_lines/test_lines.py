@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import LineError
 from pipeline.product_lines.lines import find_lines, load_line
+from tests.parts.rights import closed
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -196,6 +197,20 @@ def test_an_unusable_line_is_not_passed_over(tmp_path):
     (tmp_path / "set" / "b" / "good").mkdir(parents=True)
     with pytest.raises(LineError, match=r"no good image in .*/set/b: copy images"):
         find_lines(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "at", "remedy"),
+    [
+        ("b", "a folder that can be listed", "b/train/good", "grant access to it"),
+        ("a/good/day2", "a folder that can be listed", "a/good/day2", "grant access to it or move it away"),
+    ],
+)
+def test_a_folder_that_may_not_be_listed_is_not_passed_over(tmp_path, name, expected, at, remedy):
+    touch(tmp_path, "a/good/0.png", "a/good/day2/0.png", "b/good/0.png")
+    with closed(tmp_path / name), pytest.raises(LineError) as caught:
+        find_lines(tmp_path)
+    assert str(caught.value) == f"expected {expected}, got Permission denied at {tmp_path}/{at}: {remedy}"
 
 
 @pytest.mark.lines
