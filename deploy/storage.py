@@ -50,9 +50,18 @@ def storage_error(error: OSError, path: Path) -> StorageError:
             )
         case errno.ENOENT | errno.ENOTDIR:
             return StorageError(f"an existing path at {path}", "nothing there", "check the path")
+        case errno.ENAMETOOLONG:
+            return StorageError(f"a name that the file system takes for {path}", "one that is too long", "shorten it")
         case _:
             reason = error.strerror or str(error) or type(error).__name__
             return StorageError(f"to read or write {path}", f"'{reason}'", "check the disk and the folder")
+
+
+def plain_storage_error(error: OSError) -> StorageError | None:
+    """The sentence for an operating-system error that nobody on its way had words for; None where it names no path."""
+    if not isinstance(error.filename, str | bytes | os.PathLike):
+        return None
+    return storage_error(error, Path(os.fsdecode(error.filename)))
 
 
 @contextmanager

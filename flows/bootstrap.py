@@ -14,6 +14,7 @@ import sys
 from datetime import timedelta
 from importlib.resources import as_file, files
 
+import httpx
 from prefect import get_client
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient
@@ -85,7 +86,7 @@ def register_deployments(client: SyncPrefectClient, *, update: bool = False) -> 
         Names of the deployments that were registered.
 
     Raises:
-        ConfigError: Prefect refused a deployment; its own words are in the message.
+        ConfigError: Prefect refused a deployment; its last words are in the message, all of them on standard error.
     """
     with as_file(files("deploy") / "prefect.yaml") as prefect_file:
         known = {deployment.name for deployment in client.read_deployments(limit=200)}
@@ -105,8 +106,10 @@ def register_deployments(client: SyncPrefectClient, *, update: bool = False) -> 
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
     if done.returncode:
-        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise ConfigError("every deployment to register", last, "check PREFECT_API_URL and the server's log")
+        said = (done.stdout + done.stderr).strip()
+        sys.stderr.write(f"{said}\n")
+        last = said.splitlines()[-1].strip() if said else f"exit code {done.returncode}"
+        raise ConfigError("every deployment to register", f"'{last}'", "check PREFECT_API_URL and the server's log")
     return names
 
 
@@ -130,6 +133,13 @@ def main() -> int:
             registered = register_deployments(client, update=update)
     except LinewiseError as error:
         sys.stderr.write(f"{error}\n")
+        return 2
+    except httpx.HTTPError as error:  # Prefect's refusals, too
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        sys.stderr.write(
+            f"expected a Prefect API that answers at PREFECT_API_URL, got '{reason}': "
+            "start the server (prefect server start) or correct the address\n"
+        )
         return 2
     sys.stdout.write(
         f"Work pool {WORK_POOL}, queue {GPU_LIMIT} and the automation are there. "

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deploy.bundles.manifest import linewise_version
+from deploy.storage import plain_storage_error
 from flows.commands import catalogue, demo, doctor, lines, plant, results, training
 from pipeline.errors import LinewiseError
 from pipeline.process_tuning import tune_process
@@ -72,6 +73,11 @@ def main() -> int:
         app()
     except LinewiseError as error:
         sys.stderr.write(f"linewise: {error}\n")
+        return 2
+    except OSError as error:  # such as a folder above a path that may not be entered
+        if (sentence := plain_storage_error(error)) is None:
+            raise
+        sys.stderr.write(f"linewise: {sentence}\n")
         return 2
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]

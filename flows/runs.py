@@ -18,6 +18,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Failed
 from prefect.tasks import Task
 
+from deploy.storage import plain_storage_error
 from pipeline.errors import ConfigError, LinewiseError, StorageError
 
 GPU_LIMIT = "linewise-gpu"
@@ -50,7 +51,7 @@ def retried_on_storage_trouble(*delays: float) -> dict[str, Any]:
 
 
 def fails_with_a_sentence(body: Callable[P, R]) -> Callable[P, R]:
-    """A flow body whose `LinewiseError` becomes the run's state message, word for word.
+    """A flow body whose `LinewiseError`, or trouble with a path, becomes the run's state message, word for word.
 
     Everything else is our own bug or the machine's trouble and keeps Prefect's message. Called outside a flow run
     (through `.fn`), the error is raised as it is. Not for tasks: there Prefect hands a returned state on as the result.
@@ -60,11 +61,12 @@ def fails_with_a_sentence(body: Callable[P, R]) -> Callable[P, R]:
     def told(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return body(*args, **kwargs)
-        except LinewiseError as error:
-            if FlowRunContext.get() is None:
+        except (LinewiseError, OSError) as error:
+            sentence = error if isinstance(error, LinewiseError) else plain_storage_error(error)
+            if sentence is None or FlowRunContext.get() is None:
                 raise
-            get_run_logger().error("%s", error)
-            return Failed(message=str(error), data=error)  # type: ignore[return-value]  # Prefect takes a state as the result
+            get_run_logger().error("%s", sentence)
+            return Failed(message=str(sentence), data=sentence)  # type: ignore[return-value]  # Prefect takes a state as the result
 
     # Prefect builds the form from the signature, and cannot evaluate a wrapped function's string annotations itself.
     vars(told)["__signature__"] = inspect.signature(body, eval_str=True)

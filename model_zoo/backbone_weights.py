@@ -99,10 +99,17 @@ def load_strictly(model: nn.Module, state: StateDict, name: str) -> None:
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        first = str(error).strip().splitlines()[-1].strip()
         raise ConfigError(
-            expected=f"weights of {name}", got=f"tensors that do not fit it ({first[:200]})", remedy="check the file"
+            expected=f"weights of {name}",
+            got=f"tensors that do not fit it ({last_line(error)})",
+            remedy="check the file",
         ) from error
+
+
+def last_line(error: Exception) -> str:
+    """What torch says of the last tensor that does not fit: its message has a line for each."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip()[:200] if lines else type(error).__name__
 
 
 def needs_file(name: str) -> ConfigError:

@@ -184,7 +184,12 @@ def _describe(
         for stride, width, grid in zip(level_strides, widths, grids, strict=True)
     )
     for level in levels:
-        assert level.height * level.stride == blank.height, f"{blank.name}: a map is not NCHW or not at its stride"
+        if level.height * level.stride != blank.height:
+            raise ConfigError(
+                expected=f"a network whose maps divide its images, of {blank.height} pixels, by their strides",
+                got=f"{blank.name} with a map of {level.height} cells at stride {level.stride}",
+                remedy="choose another backbone or size",
+            )
     return dataclasses.replace(blank, levels=levels, groups=tuple(groups))
 
 

@@ -13,7 +13,7 @@ from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
 
 from model_zoo.backbone_table import BACKBONES
-from model_zoo.backbone_weights import chosen_state, needs_file
+from model_zoo.backbone_weights import chosen_state, last_line, needs_file
 from model_zoo.trunks import COARSE_STRIDE, FINE_STRIDE, Trunk
 from pipeline.errors import ConfigError
 
@@ -49,7 +49,7 @@ def timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
     except (RuntimeError, AttributeError, AssertionError, TypeError, ValueError) as error:
         raise ConfigError(
             expected=f"a timm model that gives feature maps at {size} × {size}",
-            got=f"{name} ({error})",
+            got=f"{name} ({last_line(error)})",
             remedy="choose another backbone or size",
         ) from error
     indices = _tap_indices([int(info["reduction"]) for info in probe.feature_info.info], name)
@@ -65,7 +65,7 @@ def timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
         except RuntimeError as error:
             raise ConfigError(
                 expected=f"weights of {name}",
-                got=f"tensors that do not fit it ({error})"[:300],
+                got=f"tensors that do not fit it ({last_line(error)})",
                 remedy="check the file",
             ) from error
         # timm loads a cut network leniently: a file of another network would leave layers at their random start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -146,7 +147,8 @@ def _save_checkpoint(
         lines = [json.dumps({"step": i + 1, "loss": r.loss, **r.figures}) for i, r in enumerate(reports)]
         (run / "losses.jsonl").write_text("\n".join(lines) + "\n")
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong first is what counts
+            beside.unlink(missing_ok=True)
         raise StorageError(
             f"to write a checkpoint into {run}", str(error), "free space or name another run folder"
         ) from error

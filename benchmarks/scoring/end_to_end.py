@@ -32,7 +32,7 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     """The four ratios, and what was seen."""
     deployment = setting.deployment
     engine, bare = engine_of(deployment), BareRun(setting)
-    count, rounds = (40, 3) if setting.quick else (200, 7)
+    count, rounds = (40, 3) if setting.quick else (400, 7)
     preprocess = deployment.bundle.manifest.preprocess
     files = {name: write_images(setting.root / name, count, suffix) for name, suffix in FORMATS.items()}
     os.sync()  # gigabytes that are still on their way to the disk would hold up the store's commits

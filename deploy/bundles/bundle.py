@@ -112,7 +112,8 @@ class Bundle:
             return None
         path = self.path / BANK_SOURCES
         try:
-            sources = np.load(path, allow_pickle=False)
+            with path.open("rb") as file:
+                sources = np.lib.format.read_array(file, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise BundleError(
                 f"an array in {path}", f"'{error}'", "adapt the line again to make a new version"

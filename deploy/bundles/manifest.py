@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Literal, Self
 
@@ -28,6 +29,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VersionName = Annotated[str, Field(pattern=rf"^{_PLAIN_NAME}$")]
 
 
+@cache
 def linewise_version() -> str:
     """The installed distribution's version."""
     try:

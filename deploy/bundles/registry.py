@@ -16,16 +16,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy.bundles.backbone_shelf import LOCK, BackboneShelf
 from deploy.bundles.bundle import Bundle, BundleDraft, load_bundle, read_manifest, write_bundle
 from deploy.bundles.line_folder import LIVE, LivePointer, line_of, read_pointer, slug, write_pointer
 from deploy.bundles.manifest import FILE_NAME, BundleManifest
-from deploy.bundles.packs import Deployment, copy_backbone, open_packed, write_pack
-from deploy.engine.backbone_artefact import load_backbone_artefact
+from deploy.bundles.packs import Deployment, open_packed, write_pack
 from deploy.storage import file_lock, new_folder, storage_errors, sweep_partials
 from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.features import BackboneArtefact
 
-LOCK = ".lock"
 _HISTORY_LENGTH = 20
 
 
@@ -50,6 +49,7 @@ class Registry:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._backbones = BackboneShelf(home / "backbones")
 
     # Lines and versions
 
@@ -180,48 +180,20 @@ class Registry:
     # Backbones
 
     def backbone_folder(self, fingerprint: str) -> Path:
-        """Where the backbone of that fingerprint lies, or would."""
-        if not FILE_NAME.fullmatch(fingerprint) or "/" in fingerprint:
-            raise ConfigError("a backbone's fingerprint", repr(fingerprint), "take it from the bundle's manifest")
-        return self.home / "backbones" / fingerprint
+        """See `BackboneShelf.folder`."""
+        return self._backbones.folder(fingerprint)
 
     def backbones(self) -> list[str]:
-        """Fingerprints of the registered backbones, sorted; not checked. What is half written begins with a dot."""
-        return sorted(path.name for path in (self.home / "backbones").glob("[!.]*") if path.is_dir())
+        """See `BackboneShelf.fingerprints`."""
+        return self._backbones.fingerprints()
 
     def backbone(self, fingerprint: str) -> BackboneArtefact:
-        """A registered backbone, its hash checked.
-
-        Raises:
-            BundleError: it is not there, or damaged.
-        """
-        folder = self.backbone_folder(fingerprint)
-        if not folder.is_dir():
-            raise BundleError(f"the backbone {fingerprint} at {folder}", "none", "adapt the line on this machine again")
-        return load_backbone_artefact(folder)
+        """See `BackboneShelf.backbone`."""
+        return self._backbones.backbone(fingerprint)
 
     def add_backbone(self, artefact: BackboneArtefact) -> BackboneArtefact:
-        """Copy a backbone into the registry. One that is already there stays, and is returned.
-
-        Raises:
-            BundleError: the files are damaged, or another graph is registered under the same fingerprint.
-            StorageError: the disk is full or read-only.
-        """
-        folder = self.backbone_folder(artefact.spec.fingerprint)
-        with file_lock(folder.parent / LOCK):
-            with storage_errors(folder.parent):
-                sweep_partials(folder.parent)
-            if not folder.is_dir():
-                with new_folder(folder) as partial:
-                    copy_backbone(artefact, partial)
-        registered = load_backbone_artefact(folder)
-        if registered.onnx_sha256 != artefact.onnx_sha256:
-            raise BundleError(
-                f"the graph {artefact.onnx_sha256[:12]}... of backbone {artefact.spec.fingerprint} at {folder}",
-                f"{registered.onnx_sha256[:12]}..., exported by other software",
-                "use the registered backbone: live bundles were made with it",
-            )
-        return registered
+        """See `BackboneShelf.add`."""
+        return self._backbones.add(artefact)
 
     # Out of the registry and back
 
@@ -266,9 +238,9 @@ class Registry:
     def _versions_of(self, line: str) -> list[str]:
         """Names of the version folders, sorted. What is half written begins with a dot."""
         folder = self._line_folder(line)
-        if not folder.is_dir():
-            return []
         with storage_errors(folder):
+            if not folder.is_dir():
+                return []
             return sorted(path.name for path in folder.iterdir() if path.is_dir() and FILE_NAME.fullmatch(path.name))
 
     def _known(self, line: str) -> list[str]:

@@ -166,6 +166,9 @@ def open_session(model: bytes, resolved: ResolvedDevice, *, threads: int) -> ort
         raise _does_not_work(resolved.device, _first_line(error)) from error
     if session.get_providers()[0] != _PROVIDER[resolved.device]:
         raise _does_not_work(resolved.device, f"a session on {session.get_providers()[0]}")
+    # The Python wrapper keeps the model's bytes for a fallback that is never wanted here: 200 lines would hold their
+    # heads twice.
+    session._model_bytes = None
     return session
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # at run time the results come from the jobs, which the comma
     from flows.jobs.export import ExportResult
     from flows.jobs.score import ScoreResult
     from flows.jobs.score_plant import ScorePlantResult
+    from pipeline.imaging.images import UnreadableImage
 
 MAX_FLAGGED = 10
 MAX_UNREADABLE = 5
@@ -40,7 +41,7 @@ def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
     if as_json:
         outputs = {"report": str(result.report), "json": str(result.json_path), "csv": str(result.csv_path)}
         sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
-        _show_unreadable(result)
+        _show_unreadable(result.summary.unreadable_files, result.summary.unreadable)
         return
     counts = ("images", "pass", "review", "reject", "unreadable", "scored_before")
     listing = table(escape(f"{result.line} {result.version}"), *(name.replace("_", " ") for name in counts))
@@ -51,7 +52,7 @@ def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
         out().print(f"  {image.decision} {score:>8}  {escape(image.label)}")
     if result.summary.flagged_count > MAX_FLAGGED:
         out().print(f"  and {result.summary.flagged_count - MAX_FLAGGED} more: see the report")
-    _show_unreadable(result)
+    _show_unreadable(result.summary.unreadable_files, result.summary.unreadable)
     out().print(f"{_pace(figures)}, {escape(result.device)}")
     out().print(f"Report: {escape(str(result.report))}")
 
@@ -64,12 +65,12 @@ def _pace(figures: Mapping[str, Any]) -> str:
     return f"nothing new: {before} images were scored before" if before else "no image was scored"
 
 
-def _show_unreadable(result: ScoreResult) -> None:
-    summary = result.summary
-    for file in summary.unreadable_files[:MAX_UNREADABLE]:
+def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:
+    """Name the first of `count` files that no decision was made on."""
+    for file in files[:MAX_UNREADABLE]:
         err().print(f"[yellow]no decision on {escape(str(file.path))}: {escape(file.reason)}")
-    if summary.unreadable > MAX_UNREADABLE:
-        err().print(f"[yellow]and {summary.unreadable - MAX_UNREADABLE} more files that cannot be read")
+    if count > MAX_UNREADABLE:
+        err().print(f"[yellow]and {count - MAX_UNREADABLE} more files that cannot be read")
 
 
 def show_plant(result: ScorePlantResult, *, as_json: bool) -> None:
@@ -87,6 +88,8 @@ def show_plant(result: ScorePlantResult, *, as_json: bool) -> None:
         out().print(listing)
         out().print(f"{_pace(figures)}, {escape(figures['device'])}")
         out().print(f"Report: {escape(figures['report'])}")
+    unreadable = [file for line in result.summary.lines for file in line.tally.unreadable]
+    _show_unreadable(unreadable, figures["unreadable"])
     for sentence in figures["skipped_folders"][:MAX_FLAGGED]:
         err().print(f"[yellow]{escape(sentence)}")
     if figures["skipped_folders"]:

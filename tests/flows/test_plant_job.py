@@ -71,6 +71,7 @@ def test_an_unreadable_file_of_a_plant_ends_the_command_with_1(plant: WholePlant
     rows = json.loads(Path(figures["json"]).read_text())["rows"]
     (bad,) = [row for row in rows if row["status"] == "unreadable"]
     assert bad["reason"].startswith("expected ")
+    assert f"no decision on {plant.images / CAPS / 'notes.png'}: {bad['reason']}" in done.stderr
 
 
 def test_rows_and_maps_of_all_lines(plant: WholePlant) -> None:

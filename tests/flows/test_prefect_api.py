@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +32,7 @@ from flows.jobs.requests import AdaptNewLinesRequest, AdaptRequest, ExportReques
 from flows.jobs.scoring_requests import ScorePlantRequest, ScoreRequest  # noqa: E402
 from pipeline.errors import ConfigError, LineError, StorageError  # noqa: E402
 from pipeline.settings import DeviceName, Settings, load_settings  # noqa: E402
+from tests.checkout import REPOSITORY  # noqa: E402
 from tests.flows.adapted_home import LINE, SIZE, score_request  # noqa: E402
 from tests.parts.plant import write_image, write_plant  # noqa: E402
 
@@ -51,9 +56,10 @@ def test_a_mistake_becomes_the_state_message(prefect_api, adapted_home, caplog):
         state.result()
 
 
-def test_scoring_run_is_named_tagged_and_shows_heat_maps(prefect_api, adapted_home, line, tmp_path):
+def test_scoring_run_is_named_tagged_and_shows_heat_maps(prefect_api, adapted_home, line, tmp_path, caplog):
     images = shutil.copytree(line / "test", tmp_path / "images")
     (images / "text.png").write_text("not an image")
+    caplog.set_level(logging.INFO)
     state = flows.score.score_folder(score_request(line, images=images), return_state=True)
     assert state.is_completed()
     with get_client(sync_client=True) as client:
@@ -64,6 +70,10 @@ def test_scoring_run_is_named_tagged_and_shows_heat_maps(prefect_api, adapted_ho
     assert {"score-line-a-7", "progress-line-a-7"} <= set(found)
     assert "data:image/jpeg;base64," in str(found["score-line-a-7"].data)
     assert found["progress-line-a-7"].data == 100.0
+    (said,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Scores of ")]
+    assert f"line {LINE}, version " in said
+    assert "images 11, pass " in said
+    assert "unreadable 1, scored before 0" in said
 
 
 def test_a_plants_run_shows_its_lines_and_fails_in_one_sentence(prefect_api, tmp_path, monkeypatch):
@@ -120,6 +130,16 @@ def test_a_mistake_outside_a_run_is_raised_as_it_is(tmp_path):
     assert str(caught.value) == (
         f"expected a folder of new lines, got no folder {tmp_path}/incoming: make it, or name another"
     )
+
+
+def test_bootstrap_without_a_server_is_one_sentence():
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    command = [sys.executable, "-m", "flows.bootstrap"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("expected a Prefect API that answers at PREFECT_API_URL, got '")
+    assert done.stderr.endswith("': start the server (prefect server start) or correct the address\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_deployments_that_cannot_be_registered_are_an_error_with_prefects_words(prefect_api, monkeypatch):

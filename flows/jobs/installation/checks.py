@@ -90,6 +90,9 @@ def _home(settings: Settings) -> Check:
         file.write(b"linewise doctor")
         file.flush()
         os.fsync(file.fileno())
+    registry = Registry(home)
+    registry.lines()  # raises where they cannot be listed
+    registry.backbones()
     free = shutil.disk_usage(home).free
     says = f"{home} can be written, {free / 2**30:.1f} GiB free"
     return Check(name="home", verdict=Verdict.OK, says=says, facts={"path": str(home), "free_bytes": free})

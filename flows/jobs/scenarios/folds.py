@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from flows.jobs.names import Protocol
 from flows.jobs.progress import OnProgress, Progress
 from flows.jobs.requests import EvaluateRequest
 from flows.jobs.scenarios.fold_training import GENERATED
-from pipeline.errors import LineError
 from pipeline.evaluation import Fold, leave_one_data_set_out, leave_one_line_out
 from pipeline.product_lines.lines import ProductLine, find_lines
 from pipeline.settings import Settings
@@ -25,20 +22,13 @@ def protocol_folds(request: EvaluateRequest, settings: Settings, on_progress: On
     if request.protocol is Protocol.TRAIN_TEST:
         assert request.train_lines is not None
         assert request.test_lines is not None
-        folds = [Fold("test", tuple(named_lines(request.train_lines)), tuple(named_lines(request.test_lines)))]
+        folds = [Fold("test", tuple(find_lines(request.train_lines)), tuple(find_lines(request.test_lines)))]
     else:
         assert request.lines is not None
-        lines = named_lines(request.lines)
+        lines = find_lines(request.lines)
         by_data_set = request.protocol is Protocol.LEAVE_ONE_DATA_SET_OUT
         folds = leave_one_data_set_out(lines) if by_data_set else leave_one_line_out(lines)
     return [Fold(fold.name, (*fold.train, *generated), fold.test) for fold in folds]
-
-
-def named_lines(folder: Path) -> list[ProductLine]:
-    """The lines of a folder. Raises `LineError` where there are none."""
-    if not (lines := find_lines(folder)):
-        raise LineError(f"product lines in {folder}", "none", "name a folder of lines (MVTec AD layout)")
-    return lines
 
 
 def generated_lines(request: EvaluateRequest, settings: Settings, on_progress: OnProgress) -> tuple[ProductLine, ...]:

@@ -31,12 +31,12 @@ from flows.jobs.progress import OnProgress, Progress
 from flows.jobs.requests import EvaluateRequest
 from flows.jobs.scenarios.bench import Bench
 from flows.jobs.scenarios.conditions import Update
-from flows.jobs.scenarios.folds import generated_lines, named_lines
+from flows.jobs.scenarios.folds import generated_lines
 from model_zoo.task_learner import TaskLearner
 from pipeline.errors import LineError
 from pipeline.evaluation import Fold, Row
 from pipeline.learner import Learner
-from pipeline.product_lines.lines import ImageRecord, ProductLine
+from pipeline.product_lines.lines import ImageRecord, ProductLine, find_lines
 from pipeline.settings import Settings
 
 
@@ -48,7 +48,7 @@ def parts(request: EvaluateRequest, settings: Settings, on_progress: OnProgress)
     """
     generated = generated_lines(request, settings, on_progress)
     assert request.lines is not None
-    lines = named_lines(request.lines)
+    lines = find_lines(request.lines)
     for line in lines:
         halves(line, request.seed)
     order = np.random.default_rng(request.seed).permutation(len(lines))

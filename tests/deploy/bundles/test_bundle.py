@@ -30,6 +30,12 @@ def npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def npz(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, array)
+    return buffer.getvalue()
+
+
 def reseal(folder: Path, manifest: dict) -> None:
     """What someone who wants to be believed would do: write a manifest and its right hash."""
     encoded = json.dumps(manifest).encode()
@@ -163,6 +169,8 @@ def test_a_manifest_that_does_not_hold_together_is_refused(bundle: Bundle, chang
     ("content", "expected", "got"),
     [
         (b"no array", "an array in", "'"),
+        (b"", "an array in", "'EOF: "),
+        (npz(np.zeros((6, 4), np.int32)), "an array in", "'the magic string is not correct"),
         (npy(np.zeros(3)), "(N, 4) integers in", "float64 (3,):"),
         (npy(np.zeros((6, 3), np.int32)), "(N, 4) integers in", "int32 (6, 3):"),
     ],

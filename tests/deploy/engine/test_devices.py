@@ -78,6 +78,14 @@ def test_session_options_are_those_measured_fastest() -> None:
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
+def test_a_session_does_not_keep_the_bytes_it_was_opened_from() -> None:
+    model = artefact().onnx_path.read_bytes()
+    held = sys.getrefcount(model)
+    session = devices.open_session(model, resolve_device("cpu"), threads=1)
+    assert sys.getrefcount(model) == held
+    assert session.get_outputs()
+
+
 def test_runtime_imports_no_torch_and_says_nothing() -> None:
     code = (
         "import sys; from deploy.engine.runtime import resolve_device; print(resolve_device('auto').device);"

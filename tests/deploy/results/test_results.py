@@ -271,6 +271,7 @@ def test_urls_that_cannot_be_used_are_sentences_without_passwords(tmp_path: Path
         ("sqlite://", "without one"),
         ("sqlite:///:memory:", "without one"),
         ("://secret", "database URL"),
+        ("postgresql+pg8000://user:secret@host/db", "a driver for postgresql.pg8000, got none installed: pip install"),
     ]:
         with pytest.raises(ConfigError, match=words) as caught:
             ResultStore(url)

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from deploy.engine.devices import resolve_device
 from deploy.results.store import ResultStore, RunStatus
 from deploy.scoring.line_scoring import LineScoring
+from deploy.scoring.live_lines import LiveLines
 from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.jobs.scoring.plant_reports import write_pages
+from pipeline.errors import StorageError
 from tests.parts.html_page import Page
 from tests.parts.plant import (
     write_image,
 )
+from tests.parts.rights import closed
 from tests.parts.whole_plant import CAPS, CORKS, PILL, WholePlant, look_all_the_time
 
 
@@ -128,6 +132,20 @@ def test_a_line_registered_or_made_live_meanwhile_is_scored(
     }
     assert (told[-1].done, told[-1].total) == (18, 18)
     assert plant.score(store).count(FileStatus.SCORED) == 6
+
+
+def test_lines_that_cannot_be_looked_for_any_more_are_told_and_those_known_go_on(
+    plant: WholePlant, restless: None
+) -> None:
+    lines = LiveLines(plant.registry, resolve_device("cpu"))
+    known = lines.names()
+    with closed(plant.registry.home / "lines"):
+        assert lines.names() == known
+        assert lines.names() == known
+    (problem,) = lines.problems
+    assert problem.startswith("Lines that are new could not be looked for: expected permission to use ")
+    with closed(plant.registry.home / "lines"), pytest.raises(StorageError, match="expected permission to use "):
+        LiveLines(plant.registry, resolve_device("cpu")).names()
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])

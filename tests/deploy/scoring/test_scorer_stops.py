@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -91,6 +92,45 @@ def test_an_interrupted_run_keeps_what_was_finished(plant: Plant) -> None:
     assert 10 <= len(finished) < 40
     assert {row.image_path for row in plant.store.query()} == {str(path) for path in finished}
     assert plant.score().scored == 40 - len(finished)
+
+
+def test_what_fails_while_a_run_is_ended_is_told_with_it(plant: Plant) -> None:
+    for seed in range(4):
+        write_image(plant.images / f"{seed:03}.png", brightness=10, seed=seed)
+    ended = threading.Event()
+
+    def fail(count: int) -> None:
+        if count > 1:
+            assert ended.wait(60)
+            raise RuntimeError("the device is gone")
+
+    def interrupt(*_: object) -> None:
+        ended.set()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        score_folder(
+            plant.bundle,
+            CountingEngine(plant.engine, fail),
+            plant.images,
+            plant.store,
+            workers=2,
+            on_result=interrupt,
+        )
+    assert set(caught.value.__notes__) == {"Then, while ending the run: the device is gone"}
+    assert plant.store.runs()[0].status is RunStatus.CANCELLED
+
+
+def test_a_file_that_goes_away_is_drawn_as_the_model_saw_it(plant: Plant) -> None:
+    path = write_image(plant.images / "0.png", brightness=250, size=200)
+    gone = CountingEngine(plant.engine, lambda _: path.unlink())
+    overlays = plant.root / "overlays"
+    summary = score_folder(plant.bundle, gone, plant.images, plant.store, workers=1, overlays=overlays)
+    (picture,) = overlays.rglob("*.jpg")
+    assert summary.flagged[0].overlay_path == picture
+    drawn = cv2.imread(str(picture))
+    assert drawn is not None
+    assert drawn.shape == (32, 32, 3), "at the model's size, which is all that is left"
 
 
 SCORING_PROCESS = """

@@ -171,6 +171,14 @@ def test_a_watched_folder_is_scored_until_a_signal_ends_it(plant):
     assert len(plant.store.query()) == 3
 
 
+def test_a_folder_to_watch_must_be_there(tmp_path):
+    with pytest.raises(StorageError, match=r"expected a folder to watch, got no folder .*/nowhere: check the path"):
+        WatchedFolder(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="expected a folder to watch, got a file: check the path"):
+        WatchedFolder(tmp_path / "file")
+
+
 # What is refused
 
 

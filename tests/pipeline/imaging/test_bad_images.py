@@ -182,6 +182,22 @@ def test_a_huge_header_is_refused_before_decoding(save):
     assert "expected at most 100 pixels" in reason(path, ImageLimits(max_pixels=100))
 
 
+def patched(data: bytes, place: int, value: bytes) -> bytes:
+    return data[:place] + value + data[place + len(value) :]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (png_header(40, 40, colour_type=5), "a complete PNG, got the unknown colour type 5: copy the file again"),
+        (patched(bmp(GREY), 28, b"\x07\x00"), "a complete BMP, got a width of"),  # bits a pixel
+        (patched(bmp(GREY), 30, b"\x04\x00\x00\x00"), "a plain or run-length BMP, got compression 4: save the image"),
+    ],
+)
+def test_headers_no_camera_writes_are_refused(save, data, expected):
+    assert reason(save(data)).startswith(f"expected {expected}")
+
+
 def test_a_file_of_too_many_bytes_is_not_read(tmp_path):
     path = tmp_path / "sparse.png"
     with path.open("wb") as file:
