@@ -1,7 +1,8 @@
 """Point 1: files on disk to rows in SQLite, over the sum of its stages and over onnxruntime alone.
 
 The speed of a shared machine drifts by a fifth within a minute. So each format is held against onnxruntime alone as it
-ran right before and right after it, and JPEG against decoding so as well.
+ran right before and right after it, and JPEG against decoding so as well. In the same turn it is held against its own
+stages in one thread with nothing of ours around them: what that costs over the stages apart, no engine can save.
 """
 
 from __future__ import annotations
@@ -40,20 +41,29 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     pixels = [image.pixels[None] for image in images if isinstance(image, DecodedImage)]
     assert len(pixels) == count, "what was written can be read"
     times: dict[str, list[float]] = {name: [] for name in ("decode", "bare", *FORMATS)}
+    fused: dict[str, list[float]] = {name: [] for name in FORMATS}
     bounds: dict[str, list[float]] = {name: [] for name in FORMATS}  # onnxruntime alone, before and after each format
     stages: list[float] = []
     decode = partial(seconds_for, partial(read_image, spec=preprocess), files["jpeg"])
     run = partial(seconds_for, bare, pixels)
+
+    def stages_of(path: Path) -> None:
+        image = read_image(path, preprocess)
+        assert isinstance(image, DecodedImage), "what was written can be read"
+        bare(image.pixels[None])
+
     for number in range(rounds + 1):
-        around, decodes, measured = [run()], [decode()], dict[str, float]()
+        around, decodes, measured, both = [run()], [decode()], dict[str, float](), dict[str, float]()
         for name in FORMATS:
             measured[name] = score_once(setting, engine, setting.root / name, number)
+            both[name] = seconds_for(stages_of, files[name])
             around.append(run())
             if name == "jpeg":
                 decodes.append(decode())
         if number:  # the first round warms up
             for name, (before, after) in zip(FORMATS, pairwise(around), strict=True):
                 times[name].append(measured[name])
+                fused[name].append(both[name])
                 bounds[name].append((before + after) / 2)
             times["bare"] += around
             times["decode"] += decodes
@@ -64,6 +74,10 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     told = [f"Images/s of {WORKERS} threads, medians of {rounds} rounds of {count}: {rates}."]
     spread = sorted(bound / seconds for bound, seconds in zip(stages, times["jpeg"], strict=True))
     told.append(f"The rounds' ratios to the stage sum lie between {spread[0]:.2f} and {spread[-1]:.2f}.")
+    alone = ", ".join(f"{name} {median_ratio(fused[name], times[name]):.2f}" for name in FORMATS)
+    told.append(f"Over decoding and onnxruntime in turn in one thread, with nothing of Linewise around them: {alone}.")
+    bound = ", ".join(f"{name} {median_ratio(bounds[name], fused[name]):.2f}" for name in FORMATS)
+    told.append(f"What those two make of onnxruntime alone: {bound}.")
     return ratios, told
 
 

@@ -208,8 +208,8 @@ def test_networks_without_a_package_need_a_file_and_never_download_unasked(name:
             "pit_ti_224",
             "random",
             64,
-            "expected a network whose maps divide its images, of 64 pixels, by their strides, got pit_ti_224 with a map "
-            "of 7 cells at stride 8: choose another backbone or size",
+            "expected a network whose maps divide its images, of 64 pixels, by their strides, got pit_ti_224 with a "
+            "map of 7 cells at stride 8: choose another backbone or size",
         ),
     ],
 )
