@@ -81,18 +81,6 @@ class ScoringWorker:
     limits: ImageLimits
     opener: Opener = open_image
 
-    def score(self, item: SourceItem) -> Outcome:
-        """Decode, score and judge an item.
-
-        Raises:
-            StorageError: an overlay cannot be written, or the store cannot be read.
-        """
-        image = self.prepare(item)
-        if isinstance(image, Outcome):
-            return image
-        (scored,) = self.engine.score_mixed([self.head], image.pixels[None])
-        return self.decide(image, scored)
-
     def prepare(self, item: SourceItem) -> Ready | Outcome:
         """Decode and resize an item; the outcome at once where it has a score already or cannot be used."""
         if item.problem is not None or (item.frame is None and item.path is None):
@@ -131,6 +119,15 @@ class ScoringWorker:
             overlay_path=Path(stored.overlay_path) if stored.overlay_path else None,
         )
         return Outcome(result, stored=stored)
+
+    def judge(self, image: Ready) -> Outcome:
+        """Score a prepared image, and decide.
+
+        Raises:
+            StorageError: an overlay cannot be written.
+        """
+        (scored,) = self.engine.score_mixed([self.head], image.pixels[None])
+        return self.decide(image, scored)
 
     def decide(self, image: Ready, scored: ImageScore) -> Outcome:
         """What the bundle's threshold says of an image's score; asks for its map only where it is flagged and drawn.

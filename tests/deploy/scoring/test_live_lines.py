@@ -140,8 +140,8 @@ def test_lines_that_cannot_be_looked_for_any_more_are_told_and_those_known_go_on
     lines = LiveLines(plant.registry, resolve_device("cpu"))
     known = lines.names()
     with closed(plant.registry.home / "lines"):
-        assert lines.names() == known
-        assert lines.names() == known
+        while not lines.problems:  # it looks again when that is due
+            assert lines.names() == known
     (problem,) = lines.problems
     assert problem.startswith("Lines that are new could not be looked for: expected permission to use ")
     with closed(plant.registry.home / "lines"), pytest.raises(StorageError, match="expected permission to use "):

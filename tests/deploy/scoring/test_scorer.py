@@ -255,7 +255,7 @@ def test_memory_stays_flat(plant: Plant) -> None:
     score_folder(plant.bundle, engine, plant.images, plant.store, workers=2, on_result=watch_slowly)
     assert len(views) == 100
     assert max(alive) <= 2, "pixels that were handed out are not kept"
-    assert max(ahead) <= 8, "workers run four images each ahead, and no more"
+    assert max(ahead) <= 64, "two turns of sixteen images for each worker, and no more"
 
 
 def test_images_are_left_as_they_are(mixed: Plant) -> None:
