@@ -123,6 +123,7 @@ class Fused(Dispatch[LaneT]):
 
     def close(self) -> None:
         """See `Dispatch`."""
+        self._waiting.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[Outcome], Future[Outcome]]:

@@ -39,7 +39,7 @@ def restless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_promoted_bundle_is_taken_up_between_images(plant: WholePlant, store: ResultStore, batch_size: int) -> None:
-    for seed in range(100, 160):
+    for seed in range(100, 300):
         write_image(plant.images / PILL / "more" / f"{seed}.png", brightness=200, seed=seed)
     old = plant.registry.live(PILL)
     plant.add(PILL, "v2", scale=0.25 / 255, promote=False)
@@ -55,10 +55,10 @@ def test_a_promoted_bundle_is_taken_up_between_images(plant: WholePlant, store: 
         (PILL, "v1"),
         (PILL, "v2"),
     ]
-    rows = [row for row in store.query() if row.line == PILL and "/more/" in row.image_path]
-    assert len(rows) == 60
+    rows = [row for row in store.query(limit=None) if row.line == PILL and "/more/" in row.image_path]
+    assert len(rows) == 200
     by_bundle = {bundle.id: [row for row in rows if row.bundle_id == bundle.id] for bundle in (old, new)}
-    assert sum(map(len, by_bundle.values())) == 60
+    assert sum(map(len, by_bundle.values())) == 200
     assert min(map(len, by_bundle.values())) > 10, "the promotion came in the middle"
     for bundle, scale in ((old, 1.0), (new, 0.25)):
         for row in by_bundle[bundle.id]:  # score, threshold and version all of one bundle

@@ -97,16 +97,18 @@ def test_an_interrupted_run_keeps_what_was_finished(plant: Plant) -> None:
 def test_what_fails_while_a_run_is_ended_is_told_with_it(plant: Plant) -> None:
     for seed in range(4):
         write_image(plant.images / f"{seed:03}.png", brightness=200 if seed else 10, seed=seed)
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     class Failing(CountingEngine):
         def score_mixed(self, names, images_BHWC, /):
             if images_BHWC.max() > 100:
+                begun.set()
                 assert ended.wait(60)
                 raise RuntimeError("the device is gone")
             return super().score_mixed(names, images_BHWC)
 
     def interrupt(*_: object) -> None:
+        assert begun.wait(60)
         ended.set()
         raise KeyboardInterrupt
 
