@@ -119,38 +119,48 @@ class Fused(Dispatch[LaneT]):
         super().__init__(2 * _TURN * workers)
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="linewise-score")
+        self._lock = threading.Lock()  # guards the two below
         self._waiting: deque[tuple[LaneT, SourceItem, Future[Outcome]]] = deque()
+        self._at_work = 0
 
     def close(self) -> None:
         """See `Dispatch`."""
-        self._waiting.clear()
+        with self._lock:
+            self._waiting.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[Outcome], Future[Outcome]]:
         outcome: Future[Outcome] = Future()
-        self._waiting.append((lane, item, outcome))
-        self._pool.submit(self._take_turn)  # finds nothing where an earlier turn took the image along
+        with self._lock:
+            self._waiting.append((lane, item, outcome))
+            if self._at_work < self._workers:
+                self._at_work += 1
+                self._pool.submit(self._work)
         return outcome, outcome
 
-    def _take_turn(self) -> None:
-        ready: list[tuple[LaneT, Ready, Future[Outcome]]] = []
-        share = min(_TURN, max(1, len(self._waiting) // self._workers))  # all threads come to their end together
-        for _ in range(share):
-            try:
-                lane, item, outcome = self._waiting.popleft()
-            except IndexError:  # another thread was faster
-                break
-            if not outcome.set_running_or_notify_cancel():
-                continue
-            with _errors_into(outcome):
-                prepared = lane.worker.prepare(item)
-                if isinstance(prepared, Ready):
-                    ready.append((lane, prepared, outcome))
-                else:
-                    outcome.set_result(prepared)
-        for lane, image, outcome in ready:
-            with _errors_into(outcome):
-                outcome.set_result(lane.worker.judge(image))
+    def _work(self) -> None:
+        while turn := self._next_turn():
+            ready: list[tuple[LaneT, Ready, Future[Outcome]]] = []
+            for lane, item, outcome in turn:
+                if not outcome.set_running_or_notify_cancel():
+                    continue
+                with _errors_into(outcome):
+                    prepared = lane.worker.prepare(item)
+                    if isinstance(prepared, Ready):
+                        ready.append((lane, prepared, outcome))
+                    else:
+                        outcome.set_result(prepared)
+            for lane, image, outcome in ready:
+                with _errors_into(outcome):
+                    outcome.set_result(lane.worker.judge(image))
+
+    def _next_turn(self) -> list[tuple[LaneT, SourceItem, Future[Outcome]]]:
+        """Images for a thread: so many that all come to their end together; none, and it ends."""
+        with self._lock:
+            share = min(_TURN, -(-len(self._waiting) // self._workers))
+            if share == 0:
+                self._at_work -= 1
+            return [self._waiting.popleft() for _ in range(share)]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ calling thread takes their results in the source's order and counts; the sink's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def score_images(
     on_progress: OnProgress | None = None,
     on_result: OnResult | None = None,
     total: int | None = None,
+    remarks: Callable[[], Iterable[str]] = tuple,
     limits: ImageLimits = DEFAULT_LIMITS,
     opener: Opener = open_image,
 ) -> ScoringSummary:
@@ -84,6 +85,7 @@ def score_images(
             live source has nothing new.
         on_result: called from this thread for every image, in the source's order, with the view where it was scored.
         total: how many images there are, if the caller knows; only handed on to `on_progress`.
+        remarks: asked for what someone should read now, besides what the source says.
         limits: on the size of images.
         opener: reads a file's header and says how its pixels are decoded.
 
@@ -118,7 +120,7 @@ def score_images(
             on_progress=on_progress,
             on_result=None if on_result is None else lambda _, result, view: on_result(result, view),
             total=total,
-            remarks=lambda: source.remarks,
+            remarks=lambda: [*source.remarks, *remarks()],
         )
 
         def feed() -> None:
