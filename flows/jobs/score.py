@@ -20,6 +20,7 @@ from flows.jobs.installation.machine import open_device
 from flows.jobs.progress import OnProgress, Pace, Progress, ignore_progress
 from flows.jobs.scoring.outputs import drop_old_reports, output_paths
 from flows.jobs.scoring.pictures import Pictures
+from flows.jobs.scoring.promotion import PromotionNotice
 from flows.jobs.scoring.row_spool import RowSpool
 from flows.jobs.scoring.source import count_images, ended_by_signals, request_source
 from flows.jobs.scoring_requests import ScoreRequest
@@ -83,6 +84,8 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     engine = ScoringEngine(deployment.backbone, resolved, threads=1)  # one CPU a worker scales best
     engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD])
 
+    follows_what_is_live = request.bundle is None and request.version is None
+    notice = PromotionNotice(Registry(settings.home), bundle) if follows_what_is_live else None
     gallery, started_at, pace = Gallery(), datetime.now(UTC), Pace()
     reports = settings.below_home("reports", bundle.manifest.line)
     report, json_path, csv_path = output_paths(request, reports, started_at)
@@ -107,6 +110,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             on_progress=lambda progress: on_progress(scoring_step("score", progress, pace)),
             on_result=keep,
             total=total,
+            remarks=notice.remarks if notice is not None else tuple,
             opener=opener,
         )
         result = ScoreResult(
@@ -135,7 +139,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             unreadable=summary.unreadable_files,
             support=[path.read_bytes() for path in bundle.support_paths[:SUPPORT_THUMBNAILS]],
             files=[path.name for path in (json_path, csv_path) if path.parent == report.parent],
-            notes=[*_notes(summary), *source.remarks],
+            notes=[*_notes(summary), *source.remarks, *(notice.remarks() if notice is not None else ())],
         ),
     )
     drop_old_reports(reports, settings.keep_reports)

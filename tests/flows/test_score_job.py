@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deploy.bundles.bundle import BundleDraft
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import Device
 from deploy.results.store import ResultStore
 from flows.jobs import export as export_job
 from flows.jobs import score as score_job
+from flows.jobs.progress import Progress
 from flows.jobs.requests import ExportRequest
 from flows.jobs.scoring_requests import ScoreRequest
 from pipeline.calibration import Decision
@@ -92,6 +94,32 @@ def test_an_unreadable_image_is_named_and_the_rest_scored(adapted_home, line, tm
     assert {file.path.name for file in result.summary.unreadable_files} == {"000.png", "text.png"}
     rows = json.loads(result.json_path.read_text())["rows"]
     assert sum(row["status"] == "unreadable" for row in rows) == 2
+
+
+def test_a_promotion_meanwhile_is_said_once_and_in_the_report(adapted_home, line, tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.jobs.scoring.promotion._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("deploy.scoring.reporting._PROGRESS_SECONDS", 0.0)
+    registry = Registry(adapted_home)
+    began_with = registry.live(LINE)
+    draft = began_with.manifest.model_copy(update={"version": "later"})
+    files = {name: began_with.path / name for name in began_with.manifest.files if name != "card.md"}
+    told: list[str] = []
+
+    def promote_meanwhile(progress: Progress) -> None:
+        told.append(progress.remark)
+        if progress.stage == "score" and registry.live_version(LINE) != "later":
+            registry.add(BundleDraft.model_validate(draft.model_dump(include=set(BundleDraft.model_fields))), files)
+            registry.promote(LINE, "later")
+
+    result = score_job.run(score_request(line), load_settings(), promote_meanwhile)
+    version = began_with.manifest.version
+    sentence = f"This run goes on with version {version} of {LINE}, but later is live now: begin it again, or take"
+    assert told[0] == ""
+    assert told[-1].startswith(sentence)
+    assert result.version == version
+    assert sentence in result.report.read_text()
+    named = score_job.run(score_request(line, version=version), load_settings())
+    assert "is live now" not in named.report.read_text(), "who names a version wants that one"
 
 
 def test_export_and_score_the_pack_elsewhere(adapted_home, line, tmp_path, monkeypatch):
