@@ -1,8 +1,8 @@
 """Score a source: files or frames in, decisions out, in flat memory, and never twice the same.
 
-On a CPU worker threads take an image each, decode and score it and draw it if it is flagged (decoding and onnxruntime
-let go of the GIL): there a batch is slower than its images. For an accelerator they decode, and batches are scored. The
-calling thread takes their results in the source's order and counts; the sink's thread commits rows.
+On a CPU worker threads decode a few images in turn, then score them one by one, as a batch is slower there than its
+images, and draw the flagged ones (decoding and onnxruntime let go of the GIL). For an accelerator they decode, and
+batches are scored. The calling thread takes their results in the source's order and counts; the sink's thread commits.
 """
 
 from __future__ import annotations
