@@ -108,7 +108,7 @@ class MemoryBank(nn.Module):
         if excluded_BN is not None:
             far = F.pad(excluded_BN.float() * _FAR, (0, columns.shape[1] - excluded_BN.shape[1]))[:, None]
         # |q - b|^2 less the |q|^2 that no row changes, as (q, 1) @ (-2 b, |b|^2): only the order matters, the distance
-        # is taken exactly afterwards. Tiles and one product instead of a sum take 0.65 of the time in onnxruntime.
+        # is taken exactly afterwards. For 1024 patches and 2048 rows, tiles and one product take 1.6 instead of 2.4 ms.
         query = torch.cat([query_BPC, torch.ones_like(query_BPC[..., :1])], 2)
         rows = []
         for tile in query.split(_TILE, 1):
