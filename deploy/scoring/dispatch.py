@@ -112,7 +112,7 @@ class Fused(Dispatch[LaneT]):
     """Decode, score and decide in one thread: fastest on a CPU.
 
     A thread takes several images in turn, decodes them all, then scores them all: from image to image each of the two
-    would find its data gone from the core's caches. End to end, JPEGs of 1 Mpx take 0.92 of the time, BMPs 0.88.
+    would find its data gone from the core's caches (benchmarks/scoring.md).
     """
 
     def __init__(self, workers: int) -> None:
@@ -125,8 +125,7 @@ class Fused(Dispatch[LaneT]):
 
     def close(self) -> None:
         """See `Dispatch`."""
-        with self._lock:
-            self._waiting.clear()
+        self.cancel()  # also what a thread has in its turn and has not begun
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[Outcome], Future[Outcome]]:

@@ -137,8 +137,8 @@ def test_bootstrap_without_a_server_is_one_sentence():
     command = [sys.executable, "-m", "flows.bootstrap"]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("expected a Prefect API that answers at PREFECT_API_URL, got '")
-    assert done.stderr.endswith("': start the server (prefect server start) or correct the address\n")
+    assert done.stderr.startswith("expected a Prefect API that answers at http://127.0.0.1:9/api, got '")
+    assert done.stderr.endswith("': start the server, or correct or unset PREFECT_API_URL\n")
     assert done.stderr.count("\n") == 1
 
 

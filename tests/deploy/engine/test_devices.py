@@ -101,3 +101,34 @@ def test_runtime_imports_no_torch_and_says_nothing() -> None:
     )
     assert done.stdout.strip() in ("cpu", "cuda")
     assert done.stderr == ""
+
+
+def test_a_missing_library_is_named_before_onnxruntime_hides_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "loads", lambda library: library != devices.TENSORRT_LIBRARY)
+    monkeypatch.setattr(devices, "preload_cuda", list)
+    with pytest.raises(DeviceError) as caught:
+        resolve_device("tensorrt")
+    assert str(caught.value) == (
+        "expected a working tensorrt device, got no TensorRT 10 (libnvinfer.so.10): install TensorRT 10, or use cuda"
+    )
+    monkeypatch.setattr(devices.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(DeviceError) as caught:
+        resolve_device("cuda")
+    assert str(caught.value) == (
+        "expected a working cuda device, got an onnxruntime built without it: "
+        "install onnxruntime-gpu in place of onnxruntime"
+    )
+
+
+def test_a_session_that_came_up_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(devices._PROVIDER, "cpu", "CUDAExecutionProvider")  # what was wanted, and not got
+    with pytest.raises(
+        DeviceError, match="expected a working cpu device, got a session on CPUExecutionProvider: "
+    ):
+        devices.run_probe(devices.ResolvedDevice(Device.CPU, ""))
+
+
+def test_a_device_that_opens_and_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_PROBE", artefact().onnx_path.read_bytes())  # which has no input called x
+    with pytest.raises(DeviceError, match="expected a working cpu device, got "):
+        devices.run_probe(devices.ResolvedDevice(Device.CPU, ""))

@@ -129,6 +129,14 @@ def test_a_tiff_whose_directory_lies_about_its_planes_is_damaged(tmp_path):
     assert "not what its directory says" in result.reason
 
 
+def test_a_tiff_whose_lists_of_strips_differ_is_damaged(save):
+    page = bytearray(tiff(picture(), rowsperstrip=16))
+    with tifffile.TiffFile(BytesIO(bytes(page))) as file:
+        tag = file.pages.first.tags["StripByteCounts"]
+    page[tag.offset + 4 : tag.offset + 8] = struct.pack("<I", tag.count - 1)
+    assert reason(save(bytes(page))).startswith("expected a complete TIFF, got one without a whole list of its strips")
+
+
 @pytest.mark.parametrize("format_name", [*ENCODINGS, "TIFF deflate", "PNG 16", "EXIF"])
 @given(data=st.data())
 @settings(database=None, deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
