@@ -25,6 +25,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from flows.jobs.installation.checks import check_prefect
 from flows.runs import GPU_LIMIT
 from pipeline.errors import ConfigError, LinewiseError
 
@@ -126,6 +127,7 @@ def main() -> int:
         sys.stderr.write("expected PREFECT_API_URL, got none: export PREFECT_API_URL=http://127.0.0.1:4200/api\n")
         return 2
     try:
+        check_prefect()
         with get_client(sync_client=True) as client:
             create_work_pool(client)
             create_gpu_queue(client)
@@ -134,11 +136,11 @@ def main() -> int:
     except LinewiseError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except httpx.HTTPError as error:  # Prefect's refusals, too
+    except httpx.HTTPError as error:  # it answers, and refuses
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         sys.stderr.write(
-            f"expected a Prefect API that answers at PREFECT_API_URL, got '{reason}': "
-            "start the server (prefect server start) or correct the address\n"
+            f"expected a Prefect server that lets Linewise register, got '{reason}': "
+            "set PREFECT_API_AUTH_STRING as the server has it, or look into its log\n"
         )
         return 2
     sys.stdout.write(

@@ -60,7 +60,7 @@ def check_installation(settings: Settings) -> tuple[Check, ...]:
         "result_store": _result_store,
         "backbones": _backbones,
         "jpeg_decoder": _jpeg_decoder,
-        "prefect": _prefect,
+        "prefect": lambda _: check_prefect(),
     }
     return tuple(_told(name, check, settings) for name, check in checks.items())
 
@@ -144,7 +144,12 @@ def _jpeg_decoder(settings: Settings) -> Check:
     return Check(name=name, verdict=Verdict.OK, says=f"nvJPEG, {agreement}", facts=facts)
 
 
-def _prefect(_settings: Settings) -> Check:
+def check_prefect() -> Check:
+    """Whether the server that PREFECT_API_URL names answers.
+
+    Raises:
+        ConfigError: it does not, or the address is none.
+    """
     url = os.environ.get("PREFECT_API_URL")
     if not url:
         says = "PREFECT_API_URL is not set: no server is used, and everything runs without one"
