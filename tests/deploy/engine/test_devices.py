@@ -122,9 +122,7 @@ def test_a_missing_library_is_named_before_onnxruntime_hides_it(monkeypatch: pyt
 
 def test_a_session_that_came_up_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(devices._PROVIDER, "cpu", "CUDAExecutionProvider")  # what was wanted, and not got
-    with pytest.raises(
-        DeviceError, match="expected a working cpu device, got a session on CPUExecutionProvider: "
-    ):
+    with pytest.raises(DeviceError, match="expected a working cpu device, got a session on CPUExecutionProvider: "):
         devices.run_probe(devices.ResolvedDevice(Device.CPU, ""))
 
 
