@@ -17,7 +17,7 @@ from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.stream import LiveStream
 from flows.jobs.scoring.source import request_source
 from flows.jobs.scoring_requests import ScoreRequest
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import ConfigError, ImageError, StorageError
 from pipeline.settings import load_settings
 from tests.deploy.scoring.rtsp_camera import rtsp_camera
 from tests.deploy.scoring.videos import frame, write_video
@@ -178,3 +178,20 @@ def test_credentials_come_from_the_environment_where_prefect_carries_the_request
     assert "geheim" not in repr(load_settings())
     pattern = ScoreRequest.model_json_schema()["properties"]["images"]["pattern"]
     assert "?!" in pattern, "a form refuses a URL with a user before a run keeps it"
+
+
+def test_what_fails_while_frames_are_received_ends_the_run_in_its_own_words(plant, monkeypatch):
+    def serve(write: Callable[[bytes], object]) -> None:
+        for number in range(200):
+            write(part(number % 40))
+            time.sleep(0.01)
+
+    def refuse(*_: object) -> None:
+        raise ImageError("frames of at most 100 pixels", "larger ones", "raise the limit")
+
+    with served(serve) as url:
+        stream = open_source(url)
+        monkeypatch.setattr("deploy.scoring.sources.stream.retrieve", refuse)
+        with pytest.raises(ImageError, match="expected frames of at most 100 pixels, got larger ones: raise the limit"):
+            plant.score_source(stream)
+    assert plant.store.runs() == [], "no frame came, so none began"
