@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ from pipeline.errors import ConfigError, LineError, StorageError  # noqa: E402
 from pipeline.settings import DeviceName, Settings, load_settings  # noqa: E402
 from tests.checkout import REPOSITORY  # noqa: E402
 from tests.flows.adapted_home import LINE, SIZE, score_request  # noqa: E402
+from tests.parts.http_server import serving  # noqa: E402
 from tests.parts.plant import write_image, write_plant  # noqa: E402
 
 
@@ -140,6 +142,29 @@ def test_bootstrap_without_a_server_is_one_sentence():
     assert done.stderr.startswith("expected a Prefect API that answers at http://127.0.0.1:9/api, got '")
     assert done.stderr.endswith("': start the server, or correct or unset PREFECT_API_URL\n")
     assert done.stderr.count("\n") == 1
+
+
+def test_bootstrap_that_a_server_refuses_is_one_sentence():
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path.endswith("/health") else 401)
+            self.end_headers()
+            self.wfile.write(b"true")
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with serving(Refusing) as address:
+        environment = {**os.environ, "PREFECT_API_URL": f"http://{address}/api"}
+        command = [sys.executable, "-m", "flows.bootstrap"]
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("expected a Prefect server that lets Linewise register, got '")
+    assert "401" in done.stderr
+    assert done.stderr.endswith("': set PREFECT_API_AUTH_STRING as the server has it, or look into its log\n")
 
 
 def test_deployments_that_cannot_be_registered_are_an_error_with_prefects_words(prefect_api, monkeypatch):
