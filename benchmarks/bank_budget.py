@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from benchmarks.bank_draws import GOOD, mean_lines, mean_metrics, measure
 from benchmarks.pages import made_today, percent, replace_figures
 from deploy.engine.runtime import ScoringEngine
-from deploy.exporting.export import export_head
-from flows.jobs.backbones import OpenBackbone, open_backbone
+from deploy.exporting.torch_to_onnx import export_head
+from flows.open_backbone import OpenBackbone, open_backbone
 from model_zoo.learners.memory_bank import MemoryBankConfig, MemoryBankLearner
 from pipeline.evaluation import read_truth
 from pipeline.feature_store import FeatureStore

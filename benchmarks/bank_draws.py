@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.jobs.backbones import OpenBackbone
+from flows.open_backbone import OpenBackbone
 from model_zoo.learners.memory_bank import MemoryBankConfig, MemoryBankLearner
 from pipeline.episodes import QuerySet
 from pipeline.evaluation import Row, Truth, evaluate_outputs, score_levels

@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from flows.jobs import meta_train
-from flows.jobs.backbones import open_backbone
-from flows.jobs.names import LearnerName
-from flows.jobs.requests import MetaTrainRequest
-from flows.jobs.scales import DEFAULT_SIZE, adapt_to_best, view_of
-from model_zoo.guard import BANK, calibration_for
+from flows.asking.learner_names import LearnerName
+from flows.meta_train import job as meta_train
+from flows.meta_train.request import MetaTrainRequest
+from flows.open_backbone import open_backbone
+from flows.views import DEFAULT_SIZE, adapt_to_best, view_of
 from model_zoo.learner_table import make_learner
+from model_zoo.learning.guard import BANK, calibration_for
+from model_zoo.learning.task_learner import TaskLearner
 from model_zoo.shipped import FOLDER, shipped_meta_model
-from model_zoo.task_learner import TaskLearner
 from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
 from pipeline.meta_model import load_meta_model, save_meta_model
 from pipeline.product_lines.lines import ProductLine, find_lines

@@ -25,11 +25,11 @@ from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import OrtExtractor, ScoringEngine
 from deploy.exporting import int8 as quantiser
-from flows.jobs import adapt
-from flows.jobs.backbones import OpenBackbone, open_backbone
-from flows.jobs.int8 import gate_images, judge
-from flows.jobs.requests import AdaptRequest
-from flows.jobs.scales import adapt_to_best, view_of
+from flows.adapt import job as adapt
+from flows.adapt.request import AdaptRequest
+from flows.export.int8_gate import gate_images, judge
+from flows.open_backbone import OpenBackbone, open_backbone
+from flows.views import adapt_to_best, view_of
 from model_zoo.learner_table import make_learner
 from pipeline.calibration import calibrate
 from pipeline.features import DEFAULT_BACKBONE, BackboneArtefact

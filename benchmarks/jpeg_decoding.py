@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import ScoringEngine
-from flows.jobs import adapt
-from flows.jobs.names import LearnerName
-from flows.jobs.requests import AdaptRequest
+from flows.adapt import job as adapt
+from flows.adapt.request import AdaptRequest
+from flows.asking.learner_names import LearnerName
 from pipeline.imaging.images import PreprocessSpec, fit_image, open_image
 from pipeline.process_tuning import tune_process
 from pipeline.settings import load_settings

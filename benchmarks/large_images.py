@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.pages import made_today, percent, replace_figures
 from benchmarks.turned_lines import write_image
-from flows.jobs.backbones import OpenBackbone, open_backbone
-from flows.jobs.scales import view_of
+from flows.open_backbone import OpenBackbone, open_backbone
+from flows.views import view_of
 from model_zoo.learner_table import make_learner
 from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
 from pipeline.imaging.images import read_native

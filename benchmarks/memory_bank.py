@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import model_zoo.memory_bank
+import model_zoo.heads.bank
 from benchmarks.bank_draws import GOOD, Draw, Scores, mean_lines, mean_metrics, measure
 from benchmarks.pages import made_today, percent, replace_figures
-from flows.jobs.backbones import open_backbone
+from flows.open_backbone import open_backbone
 from pipeline.calibration import (
     PooledCalibration,
     SourceScores,
@@ -36,7 +36,7 @@ from pipeline.settings import load_settings
 from pipeline.support import build_query, sample_images
 
 SEEDS = (0, 1, 2)
-WEIGHTED = model_zoo.memory_bank.border_weight
+WEIGHTED = model_zoo.heads.bank.border_weight
 RATES = (0.01, 0.05)
 RULES = ("all source lines", "strayed lines left out", "the line's own good test images")
 NO_MAPS = np.zeros((1, 1, 1), np.float32)
@@ -76,7 +76,7 @@ def main() -> None:
     for line in lines:
         table[line.name] = []
         for weight in (no_weight, WEIGHTED):
-            model_zoo.memory_bank.border_weight = weight
+            model_zoo.heads.bank.border_weight = weight
             runs = [bench.draw(line, seed) for seed in SEEDS]
             table[line.name].append(mean_metrics([draw.row for draw, _, _ in runs]))
             draws[line.name] = [(seen, defects) for _, seen, defects in runs]

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from model_zoo.invariant_inputs import LevelGroups
-from model_zoo.whitening import Whitening
+from model_zoo.heads.invariant_inputs import LevelGroups
+from model_zoo.heads.whitening import Whitening
 from pipeline.episodes import SupportSet
 
 

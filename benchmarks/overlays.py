@@ -30,9 +30,9 @@ from deploy.engine.runtime import Scores, ScoringEngine
 from deploy.results.store import ResultStore
 from deploy.scoring.scorer import score_folder
 from deploy.scoring.worker import ScoringWorker
-from flows.jobs import adapt
-from flows.jobs.names import LearnerName
-from flows.jobs.requests import AdaptRequest
+from flows.adapt import job as adapt
+from flows.adapt.request import AdaptRequest
+from flows.asking.learner_names import LearnerName
 from pipeline.process_tuning import tune_process
 from pipeline.settings import load_settings
 from pipeline.synthetic.lines import write_line

@@ -22,9 +22,9 @@ import numpy as np
 from benchmarks.orientation import GoodPatches, farther_askew, nearer_turned
 from benchmarks.pages import made_today, percent, replace_figures
 from benchmarks.turned_lines import FREE, SURFACES, turn_line
-from flows.jobs.backbones import OpenBackbone, open_backbone
-from flows.jobs.scales import ANY_ANGLE
-from model_zoo.invariant_inputs import level_groups
+from flows.open_backbone import OpenBackbone, open_backbone
+from flows.views import ANY_ANGLE
+from model_zoo.heads.invariant_inputs import level_groups
 from model_zoo.learners.auto import AutoConfig, AutoLearner
 from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.bank_draws import GOOD, Scores, mean_lines, mean_metrics, measure
 from benchmarks.pages import made_today, percent, replace_figures
-from flows.jobs.backbones import OpenBackbone, open_backbone
+from flows.open_backbone import OpenBackbone, open_backbone
 from pipeline.evaluation import read_truth
 from pipeline.metrics import image_auroc
 from pipeline.product_lines.lines import ImageRecord, ProductLine, find_lines

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.pages import percent, replace_figures
-from flows.evaluation.contrasts import contrast_pairs, forgetting
-from flows.evaluation.rows import Setting
-from flows.evaluation.summary import Evaluation
-from flows.jobs.scenarios.conditions import AS_TAKEN, Adaptation
+from flows.evaluate.figures.contrasts import contrast_pairs, forgetting
+from flows.evaluate.figures.evaluation_rows import Setting
+from flows.evaluate.figures.summary import Evaluation
+from flows.evaluate.scenarios.conditions import AS_TAKEN, Adaptation
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro")
 RATES = ("false_reject_rate", "missed_defect_rate")

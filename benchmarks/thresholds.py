@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pages import made_today, replace_figures
-from flows.jobs.backbones import OpenBackbone, open_backbone
-from flows.jobs.scales import view_of
+from flows.open_backbone import OpenBackbone, open_backbone
+from flows.views import view_of
 from model_zoo.learner_table import make_learner
 from pipeline.calibration import calibrate
 from pipeline.evaluation import score_levels

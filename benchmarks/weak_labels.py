@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.pages import made_today, percent, replace_figures
-from flows.jobs.backbones import OpenBackbone, open_backbone
-from flows.jobs.scales import Adapted, View, adapt_to_best, candidate_sizes, view_of
+from flows.open_backbone import OpenBackbone, open_backbone
+from flows.views import Adapted, View, adapt_to_best, candidate_sizes, view_of
 from model_zoo.learner_table import make_learner
 from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
 from pipeline.product_lines.lines import ImageRecord, ProductLine, find_lines

@@ -25,8 +25,8 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows.jobs.installation.checks import check_prefect
-from flows.runs import GPU_LIMIT
+from flows.doctor.checks import check_prefect
+from flows.server.runs import GPU_LIMIT
 from pipeline.errors import ConfigError, LinewiseError
 
 WORK_POOL = "linewise"

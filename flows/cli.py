@@ -8,10 +8,16 @@ from typing import Annotated
 import typer
 
 from deploy.bundles.manifest import linewise_version
-from deploy.storage import plain_storage_error
-from flows.commands import catalogue, demo, doctor, lines, plant, results, training
+from flows import demo
+from flows.doctor import show as doctor
+from flows.terminal import catalogue
+from flows.terminal import line_commands as lines
+from flows.terminal import plant_commands as plant
+from flows.terminal import result_commands as results
+from flows.terminal import training_commands as training
 from pipeline.errors import LinewiseError
 from pipeline.process_tuning import tune_process
+from pipeline.storage import plain_storage_error
 
 EXTRAS = frozenset(
     {

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from model_zoo.backbones import build_backbone
-from model_zoo.invariant_inputs import InvariantConfig
+from model_zoo.backbones.backbone import build_backbone
+from model_zoo.heads.invariant_inputs import InvariantConfig
 from model_zoo.learner_table import LEARNERS, make_learner
-from model_zoo.task_learner import TaskLearner
-from model_zoo.tasks import PreparedSupport, prepare_support
+from model_zoo.learning.task_learner import TaskLearner
+from model_zoo.learning.tasks import PreparedSupport, prepare_support
 from pipeline.episodes import SupportSet
 from pipeline.features import DEFAULT_BACKBONE, BackboneSpec
 

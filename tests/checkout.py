@@ -11,7 +11,7 @@ PACKAGES = ("pipeline", "model_zoo", "flows", "deploy")
 # The two places of deploy with torch: the exporter and what it is split into, and nvJPEG, which a setting asks for.
 WITH_TORCH = {
     "deploy.decoding.nvjpeg",
-    "deploy.exporting.export",
+    "deploy.exporting.torch_to_onnx",
     "deploy.exporting.head_templates",
     "deploy.exporting.int8",
     "deploy.exporting.onnx_graphs",

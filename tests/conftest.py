@@ -35,16 +35,16 @@ SLOWEST_FIRST = (
     "end_to_end/test_readme.py",
     "end_to_end/test_prefect_server.py",
     "end_to_end/test_wheel.py",
-    "flows/scenarios/",
+    "flows/evaluate/scenarios/",
     "model_zoo/test_learner_conformance.py",
     "model_zoo/test_learner_devices.py",
     "flows/test_jobs.py",
-    "flows/test_prefect_api.py",
-    "flows/test_score_job.py",
-    "model_zoo/test_auto.py",
+    "flows/server/test_prefect_api.py",
+    "flows/score/test_score_job.py",
+    "model_zoo/learners/test_auto.py",
     "flows/test_backbone_choice.py",
-    "flows/test_doctor.py",
-    "flows/test_training_device.py",
+    "flows/doctor/test_doctor.py",
+    "flows/meta_train/test_training_device.py",
 )
 """Files and folders that take minutes: two workers share the whole run evenly only if these do not come last."""
 

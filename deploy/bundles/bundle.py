@@ -44,8 +44,8 @@ from deploy.bundles.manifest import (
     SupportRecord,
     linewise_version,
 )
-from deploy.storage import fsync_folder, new_folder, sha256_of, storage_errors, write_durably
 from pipeline.errors import BundleError
+from pipeline.storage import fsync_folder, new_folder, sha256_of, storage_errors, write_durably
 
 __all__ = [
     "BackboneRecord",

@@ -8,11 +8,11 @@ from urllib.parse import quote, unquote
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from deploy.bundles.manifest import VersionName
-from deploy.storage import replace_file, storage_errors
 from pipeline.errors import BundleError, ConfigError
+from pipeline.storage import replace_file, storage_errors
 
 LIVE = "live.json"
-_MAX_SLUG_BYTES = 200  # file systems allow 255; the partial names of deploy.storage need the rest
+_MAX_SLUG_BYTES = 200  # file systems allow 255; the partial names of pipeline.storage need the rest
 
 
 class LivePointer(BaseModel):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from deploy.bundles.bundle import Bundle, load_bundle
 from deploy.engine.backbone_artefact import load_backbone_artefact
-from deploy.storage import new_folder, write_durably
 from pipeline.errors import BundleError
 from pipeline.features import BackboneArtefact
+from pipeline.storage import new_folder, write_durably
 
 BUNDLE_FOLDER = "bundle"
 BACKBONE_FOLDER = "backbone"

@@ -21,9 +21,9 @@ from deploy.bundles.bundle import Bundle, BundleDraft, load_bundle, read_manifes
 from deploy.bundles.line_folder import LIVE, LivePointer, line_of, read_pointer, slug, write_pointer
 from deploy.bundles.manifest import FILE_NAME, BundleManifest
 from deploy.bundles.packs import Deployment, open_packed, write_pack
-from deploy.storage import file_lock, new_folder, storage_errors, sweep_partials
 from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.features import BackboneArtefact
+from pipeline.storage import file_lock, new_folder, storage_errors, sweep_partials
 
 _HISTORY_LENGTH = 20
 

@@ -13,7 +13,7 @@ BACKBONE_FORMAT = 1
 
 
 def load_backbone_artefact(folder: Path) -> BackboneArtefact:
-    """A backbone written by `deploy.exporting.export.export_backbone`, its graph checked against the recorded sha256.
+    """A backbone written by `deploy.exporting.torch_to_onnx.export_backbone`, its graph checked against its sha256.
 
     Raises:
         BundleError: missing, of another format version, or changed since it was written.

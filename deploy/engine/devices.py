@@ -23,6 +23,7 @@ import numpy as np
 import onnxruntime as ort
 
 from pipeline.errors import BundleError, ConfigError, DeviceError
+from pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,11 @@ def resolve_device(
         resolved = ResolvedDevice(Device.CPU, f"running on the CPU: CUDA does not work here ({error.got})")
     log.info("%s", resolved.note)
     return resolved
+
+
+def open_device(device: Device, settings: Settings) -> ResolvedDevice:
+    """A device for scoring, seen to work, with what the settings leave it; see `resolve_device`."""
+    return resolve_device(device, cache_folder=settings.home / "engines", memory_mb=settings.gpu_memory_mb)
 
 
 def open_session(model: bytes, resolved: ResolvedDevice, *, threads: int) -> ort.InferenceSession:

@@ -22,9 +22,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from deploy.engine.backbone_artefact import BACKBONE_FORMAT, load_backbone_artefact, read_checked
 from deploy.engine.extractor import BACKBONE_INPUT
-from deploy.storage import write_durably
 from pipeline.errors import ConfigError
 from pipeline.features import BackboneArtefact, BackboneSpec
+from pipeline.storage import write_durably
 from pipeline.synthetic.lines import generate_line
 
 FLOAT_CONVOLUTIONS = 6

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from deploy.storage import replace_file
+from pipeline.storage import replace_file
 
 _MISSING = "–"
 

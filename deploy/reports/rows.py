@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from deploy.storage import replacing_text
 from pipeline.calibration import Decision
+from pipeline.storage import replacing_text
 
 ROWS_FORMAT = 1
 

@@ -17,8 +17,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 
 from deploy.results.schema import VERSION_TABLE
-from deploy.storage import file_lock, storage_errors
 from pipeline.errors import ConfigError, StorageError
+from pipeline.storage import file_lock, storage_errors
 
 BUSY_SECONDS = 30
 """How long a writer waits for another process to end its transaction."""

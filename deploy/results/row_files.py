@@ -12,8 +12,8 @@ from typing import Any
 
 from deploy.reports.rows import harmless_cell
 from deploy.results.schema import ResultRow
-from deploy.storage import replacing_binary, replacing_text
 from pipeline.errors import ConfigError
+from pipeline.storage import replacing_binary, replacing_text
 
 ROW_GROUP = 16_384
 """Rows that are in memory at once, and that a reader of the Parquet file can skip at once."""

@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from deploy.storage import replace_file, storage_errors
+from pipeline.storage import replace_file, storage_errors
 
 
 def map_path(folder: Path, name: str) -> Path:

@@ -18,7 +18,6 @@ from deploy.reports.overlay import overlay_jpeg
 from deploy.results.store import ResultStore, StoredScore
 from deploy.scoring.records import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
-from deploy.storage import replace_file, storage_errors
 from pipeline.calibration import Decision
 from pipeline.errors import ImageError
 from pipeline.imaging.images import (
@@ -31,6 +30,7 @@ from pipeline.imaging.images import (
     read_file,
     read_native,
 )
+from pipeline.storage import replace_file, storage_errors
 
 
 class ImageScorer(Protocol):

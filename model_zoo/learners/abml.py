@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_zoo.gaussians import Gaussian, kl_divergence
-from model_zoo.inner_loop import LossOf, Parameters, adaptation_loop
-from model_zoo.task_head import THETA_SIZE, theta_scale
-from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
-from model_zoo.tasks import TaskInputs
+from model_zoo.heads.task_head import THETA_SIZE, theta_scale
+from model_zoo.learning.gaussians import Gaussian, kl_divergence
+from model_zoo.learning.inner_loop import LossOf, Parameters, adaptation_loop
+from model_zoo.learning.task_learner import TaskLearner, TaskLearnerConfig
+from model_zoo.learning.tasks import TaskInputs
 from pipeline.features import BackboneSpec
 
 

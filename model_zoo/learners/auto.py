@@ -5,7 +5,7 @@ distance counts in the units in which this line's good parts vary. Real defects,
 in which they leave the good parts. And where several input sizes can be had, `evidence` tells at which of them the
 support's defects stand out most; the job compares sizes by it.
 
-Source: ours, after Roth et al., CVPR 2022; `model_zoo.whitening` and `model_zoo.defect_direction` name theirs.
+Source: ours, after Roth et al., CVPR 2022; `heads.whitening` and `heads.defect_direction` name theirs.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model_zoo.choices import Adaptation
-from model_zoo.defect_cells import defective_cells
-from model_zoo.defect_direction import DefectDirection
-from model_zoo.heads import MemoryBankHead, nearest_rows
-from model_zoo.invariant_inputs import LevelGroups, level_groups
-from model_zoo.memory_bank import BankMatch
-from model_zoo.separation import separation
-from model_zoo.task_head import image_score
-from model_zoo.whitening import Whitening
+from model_zoo.heads.bank import BankMatch
+from model_zoo.heads.defect_cells import defective_cells
+from model_zoo.heads.defect_direction import DefectDirection
+from model_zoo.heads.invariant_inputs import LevelGroups, level_groups
+from model_zoo.heads.memory_bank_head import MemoryBankHead, nearest_rows
+from model_zoo.heads.task_head import image_score
+from model_zoo.heads.whitening import Whitening
+from model_zoo.learning.choices import Adaptation
+from model_zoo.learning.separation import separation
 from pipeline.episodes import SupportSet
 from pipeline.features import BackboneSpec
 from pipeline.learner import AnomalyHead, AnomalyOutput

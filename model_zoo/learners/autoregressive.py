@@ -3,7 +3,7 @@
     p(theta | c) = prod_t N(b_t; mean_t, std_t^2),   (mean_t, std_t) from a GRU that has read c and b_1 ... b_{t-1}
 
 Blocks are in units of theta's scale, relative to theta0. Outer objective: the query loss of a sampled theta after a few
-inner steps, minus 0.1 times the log likelihood of theta* (`model_zoo.task_optimum`) an entry, teacher-forced. A new
+inner steps, minus 0.1 times the log likelihood of theta* (`learning.task_optimum`) an entry, teacher-forced. A new
 line takes the mean of each block, then guarded steps.
 
 The definition is ours, of known parts: the chain rule with a recurrent network as in Graves, "Generating Sequences With
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_zoo.gaussians import Gaussian, gaussian_from
-from model_zoo.inner_loop import Parameters
-from model_zoo.set_encoder import small_mlp
-from model_zoo.task_head import THETA_SIZE
-from model_zoo.task_optimum import OptimumGuided, OptimumGuidedConfig
-from model_zoo.tasks import TaskInputs
+from model_zoo.heads.task_head import THETA_SIZE
+from model_zoo.learning.gaussians import Gaussian, gaussian_from
+from model_zoo.learning.inner_loop import Parameters
+from model_zoo.learning.set_encoder import small_mlp
+from model_zoo.learning.task_optimum import OptimumGuided, OptimumGuidedConfig
+from model_zoo.learning.tasks import TaskInputs
 from pipeline.features import BackboneSpec
 
 BLOCKS = 7

@@ -22,7 +22,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from model_zoo.inner_loop import (
+from model_zoo.heads.task_head import THETA_SIZE, theta_scale
+from model_zoo.learning.inner_loop import (
     LossOf,
     Parameters,
     adaptation_loop,
@@ -30,9 +31,8 @@ from model_zoo.inner_loop import (
     inner_loop,
     with_gradient_of,
 )
-from model_zoo.task_head import THETA_SIZE, theta_scale
-from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
-from model_zoo.tasks import PreparedTask, TaskInputs
+from model_zoo.learning.task_learner import TaskLearner, TaskLearnerConfig
+from model_zoo.learning.tasks import PreparedTask, TaskInputs
 from pipeline.features import BackboneSpec
 
 

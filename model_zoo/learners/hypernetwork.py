@@ -2,7 +2,7 @@
 
 theta = theta0 + G(c(support)) * scale, then `steps` guarded gradient steps.
 
-The plain one: unlike the learners on `model_zoo.theta_generator` it starts a new line at the generated theta even where
+The plain one: unlike the learners on `learning.theta_generator` it starts a new line at the generated theta even where
 theta0 has the lower support loss, and no proximal term holds the steps back.
 
 Sources: Ha, Dai & Le, "HyperNetworks", ICLR 2017; Przewięźlikowski et al., "HyperMAML", 2022.
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from model_zoo.inner_loop import Parameters, adaptation_loop
-from model_zoo.invariant_inputs import scalar_channels
-from model_zoo.set_encoder import encode_set, encoding_size, small_mlp
-from model_zoo.task_head import THETA_SIZE
-from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
-from model_zoo.tasks import TaskInputs
+from model_zoo.heads.invariant_inputs import scalar_channels
+from model_zoo.heads.task_head import THETA_SIZE
+from model_zoo.learning.inner_loop import Parameters, adaptation_loop
+from model_zoo.learning.set_encoder import encode_set, encoding_size, small_mlp
+from model_zoo.learning.task_learner import TaskLearner, TaskLearnerConfig
+from model_zoo.learning.tasks import TaskInputs
 from pipeline.features import BackboneSpec
 
 

@@ -21,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_zoo.gaussians import gaussian_from, kl_divergence, standard_gaussian
-from model_zoo.inner_loop import Parameters, adaptation_loop, near
-from model_zoo.set_encoder import small_mlp
-from model_zoo.task_head import THETA_SIZE
-from model_zoo.tasks import TaskInputs
-from model_zoo.theta_generator import ThetaGenerator, ThetaGeneratorConfig
+from model_zoo.heads.task_head import THETA_SIZE
+from model_zoo.learning.gaussians import gaussian_from, kl_divergence, standard_gaussian
+from model_zoo.learning.inner_loop import Parameters, adaptation_loop, near
+from model_zoo.learning.set_encoder import small_mlp
+from model_zoo.learning.tasks import TaskInputs
+from model_zoo.learning.theta_generator import ThetaGenerator, ThetaGeneratorConfig
 from pipeline.features import BackboneSpec
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from model_zoo.learned_start import LearnedStart, LearnedStartConfig
+from model_zoo.learning.learned_start import LearnedStart, LearnedStartConfig
 from pipeline.features import BackboneSpec
 
 

@@ -4,7 +4,7 @@
     loss of G = query loss after the inner steps + 0.02 * softplus(-D(theta, c))
     loss of D = softplus(-D(theta*, c)) + softplus(D(theta, c))
 
-theta* is the long fit of `model_zoo.task_optimum`. A new line takes, of a few z, the one whose theta has the least
+theta* is the long fit of `learning.task_optimum`. A new line takes, of a few z, the one whose theta has the least
 support loss. 'MAML-GAN' is a name of the source texts without a published algorithm; this definition is ours. The
 losses are those of Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014 (the non-saturating one for G),
 conditioned on c as by Mirza & Osindero, "Conditional Generative Adversarial Nets", 2014.
@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_zoo.inner_loop import Parameters
-from model_zoo.set_encoder import small_mlp
-from model_zoo.task_head import THETA_SIZE
-from model_zoo.task_optimum import OptimumGuided, OptimumGuidedConfig
-from model_zoo.tasks import PreparedTask, TaskInputs
+from model_zoo.heads.task_head import THETA_SIZE
+from model_zoo.learning.inner_loop import Parameters
+from model_zoo.learning.set_encoder import small_mlp
+from model_zoo.learning.task_optimum import OptimumGuided, OptimumGuidedConfig
+from model_zoo.learning.tasks import PreparedTask, TaskInputs
 from pipeline.distributed import average_gradients
 from pipeline.features import BackboneSpec
 from pipeline.learner import OuterStepReport

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model_zoo.heads import MemoryBankHead
-from model_zoo.invariant_inputs import level_groups
+from model_zoo.heads.invariant_inputs import level_groups
+from model_zoo.heads.memory_bank_head import MemoryBankHead
 from pipeline.episodes import SupportSet
 from pipeline.features import BackboneSpec
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_zoo.inner_loop import bounded_rates
-from model_zoo.learned_start import LearnedStart, LearnedStartConfig
+from model_zoo.learning.inner_loop import bounded_rates
+from model_zoo.learning.learned_start import LearnedStart, LearnedStartConfig
 from pipeline.features import BackboneSpec
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_zoo.inner_loop import Parameters
-from model_zoo.set_encoder import small_mlp
-from model_zoo.task_head import THETA_SIZE
-from model_zoo.tasks import TaskInputs
-from model_zoo.theta_generator import ThetaGenerator, ThetaGeneratorConfig
+from model_zoo.heads.task_head import THETA_SIZE
+from model_zoo.learning.inner_loop import Parameters
+from model_zoo.learning.set_encoder import small_mlp
+from model_zoo.learning.tasks import TaskInputs
+from model_zoo.learning.theta_generator import ThetaGenerator, ThetaGeneratorConfig
 from pipeline.features import BackboneSpec
 
 

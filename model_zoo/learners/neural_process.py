@@ -20,13 +20,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_zoo.attentive_process import AttentiveProcess, Points, join
-from model_zoo.gaussians import kl_divergence
-from model_zoo.invariant_inputs import HeadInputs, scalar_channels
-from model_zoo.set_encoder import cell_features
-from model_zoo.task_head import TRUNK_WIDTH, Targets, Trunk, anomaly_loss, apply_theta
-from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
-from model_zoo.tasks import PreparedTask, TaskInputs
+from model_zoo.heads.invariant_inputs import HeadInputs, scalar_channels
+from model_zoo.heads.task_head import TRUNK_WIDTH, Targets, Trunk, anomaly_loss, apply_theta
+from model_zoo.learning.attentive_process import AttentiveProcess, Points, join
+from model_zoo.learning.gaussians import kl_divergence
+from model_zoo.learning.set_encoder import cell_features
+from model_zoo.learning.task_learner import TaskLearner, TaskLearnerConfig
+from model_zoo.learning.tasks import PreparedTask, TaskInputs
 from pipeline.features import BackboneSpec
 
 

@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_zoo.invariant_inputs import HeadInputs
-from model_zoo.task_head import TRUNK_WIDTH, Trunk, anomaly_loss, split_theta
-from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
-from model_zoo.tasks import PreparedTask, TaskInputs
+from model_zoo.heads.invariant_inputs import HeadInputs
+from model_zoo.heads.task_head import TRUNK_WIDTH, Trunk, anomaly_loss, split_theta
+from model_zoo.learning.task_learner import TaskLearner, TaskLearnerConfig
+from model_zoo.learning.tasks import PreparedTask, TaskInputs
 from pipeline.features import BackboneSpec
 
 _UNUSED = -1e4

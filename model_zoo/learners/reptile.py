@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_zoo.inner_loop import half_squared_distance, in_turn, inner_loop, with_gradient_of
-from model_zoo.learned_start import LearnedStart, LearnedStartConfig
-from model_zoo.tasks import PreparedTask
+from model_zoo.learning.inner_loop import half_squared_distance, in_turn, inner_loop, with_gradient_of
+from model_zoo.learning.learned_start import LearnedStart, LearnedStartConfig
+from model_zoo.learning.tasks import PreparedTask
 from pipeline.features import BackboneSpec
 
 

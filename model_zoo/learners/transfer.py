@@ -17,9 +17,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from model_zoo.inner_loop import Parameters, guarded_inner_loop
-from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
-from model_zoo.tasks import TaskInputs
+from model_zoo.learning.inner_loop import Parameters, guarded_inner_loop
+from model_zoo.learning.task_learner import TaskLearner, TaskLearnerConfig
+from model_zoo.learning.tasks import TaskInputs
 from pipeline.features import BackboneSpec
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flows.jobs.installation.checks import Verdict
+from flows.doctor.checks import Verdict
 from pipeline.settings import load_settings
 
 pytest.importorskip("prefect", reason="the extra `flows` is not installed")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from flows.jobs import adapt as adapt_job
-from flows.jobs.requests import AdaptRequest
-from flows.jobs.scoring_requests import ScoreRequest
+from flows.adapt import job as adapt_job
+from flows.adapt.request import AdaptRequest
+from flows.score.request import ScoreRequest
 from pipeline.settings import DeviceName, load_settings
 
 LINE = "Line_A/7"

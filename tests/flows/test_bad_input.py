@@ -129,7 +129,7 @@ def test_a_file_where_the_run_folder_should_be(linewise: Command, line: Path, tm
 
 
 def test_a_file_where_the_demo_writes(linewise: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flows.commands.demo.SOURCE_SEEDS", (1,))  # one line is enough to come that far
+    monkeypatch.setattr("flows.demo.SOURCE_SEEDS", (1,))  # one line is enough to come that far
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "new-line").write_text("in the way")
     said(*linewise("demo", "--folder", tmp_path / "demo")[::2], f"a folder {tmp_path}/demo to write into", "--folder")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.commands import console
+from flows.terminal import console
 
 COMMANDS = (
     "lines",
@@ -222,7 +222,7 @@ def test_a_missing_extra_says_what_to_install(linewise, monkeypatch):
     def without_torch(name: str):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("flows.commands.catalogue.import_module", without_torch)
+    monkeypatch.setattr("flows.terminal.catalogue.import_module", without_torch)
     code, _, err = linewise("learners")
     assert code == 2
     assert "pip install 'linewise[full]'" in err
@@ -233,7 +233,7 @@ def test_a_bug_keeps_its_traceback(linewise, monkeypatch):
     def broken(name: str):
         raise ModuleNotFoundError("No module named 'pipeline.lost'", name="pipeline.lost")
 
-    monkeypatch.setattr("flows.commands.catalogue.import_module", broken)
+    monkeypatch.setattr("flows.terminal.catalogue.import_module", broken)
     with pytest.raises(ModuleNotFoundError, match="lost"):
         linewise("learners")
 

@@ -14,10 +14,14 @@ import torch
 
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import ScoringEngine
-from flows.jobs import adapt, evaluate, meta_train
-from flows.jobs.names import LearnerName, Protocol
-from flows.jobs.progress import Progress
-from flows.jobs.requests import AdaptRequest, EvaluateRequest, MetaTrainRequest
+from flows.adapt import job as adapt
+from flows.adapt.request import AdaptRequest
+from flows.asking.learner_names import LearnerName
+from flows.evaluate import job as evaluate
+from flows.evaluate.request import EvaluateRequest, Protocol
+from flows.meta_train import job as meta_train
+from flows.meta_train.request import MetaTrainRequest
+from flows.progress import Progress
 from model_zoo import shipped
 from pipeline.augmentations import turned
 from pipeline.errors import BundleError, ConfigError, ImageError, LineError

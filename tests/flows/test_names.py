@@ -10,8 +10,8 @@ prefect = pytest.importorskip("prefect", reason="the extra `flows` is not instal
 
 from deploy.engine.runtime import Device  # noqa: E402
 from flows import bootstrap  # noqa: E402
-from flows.commands.console import FLOWS  # noqa: E402
-from flows.jobs.requests import LearnerName  # noqa: E402
+from flows.asking.learner_names import LearnerName  # noqa: E402
+from flows.terminal.console import FLOWS  # noqa: E402
 from model_zoo.learner_table import LEARNERS  # noqa: E402
 from pipeline.settings import DeviceName  # noqa: E402
 from tests.checkout import REPOSITORY  # noqa: E402
@@ -43,8 +43,9 @@ def test_deployments_are_those_of_the_file():
 
 
 def test_every_command_finds_its_flow():
-    for job, function in FLOWS.items():
-        assert isinstance(getattr(import_module(f"flows.{job}"), function), prefect.Flow)
+    for entry in FLOWS.values():
+        module, function = entry.split(":")
+        assert isinstance(getattr(import_module(f"flows.{module}"), function), prefect.Flow)
 
 
 @pytest.mark.parametrize("name", ["docker/compose.yaml", "kubernetes/linewise.yaml"])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.commands import console
-from flows.jobs.progress import Pace, Progress
+from flows.progress import Pace, Progress
+from flows.terminal import console
 
 
 def test_progress_bars_show_every_stage(capsys):

@@ -15,7 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model_zoo.inner_loop import (
+from model_zoo.learners.abml import draws, free_energy, total_kl
+from model_zoo.learners.bmaml import svgd_direction
+from model_zoo.learning.inner_loop import (
     LossOf,
     Parameters,
     bounded_rates,
@@ -24,8 +26,6 @@ from model_zoo.inner_loop import (
     in_turn,
     inner_loop,
 )
-from model_zoo.learners.abml import draws, free_energy, total_kl
-from model_zoo.learners.bmaml import svgd_direction
 
 RATE = 0.01
 INNER_RATES = (0.001, 0.003, 0.01, 0.02, 0.03)

@@ -11,9 +11,9 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from deploy.exporting.export import export_head
+from deploy.exporting.torch_to_onnx import export_head
 from model_zoo.learner_table import LEARNERS, make_learner
-from model_zoo.task_learner import TaskLearner
+from model_zoo.learning.task_learner import TaskLearner
 from pipeline.episodes import SupportSet
 from pipeline.errors import ConfigError
 from pipeline.learner import Learner, MetaLearner

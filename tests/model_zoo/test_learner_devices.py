@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from model_zoo.inner_loop import Parameters
-from model_zoo.task_head import THETA_SIZE
-from model_zoo.task_learner import TaskLearner, TaskLearnerConfig
-from model_zoo.tasks import CPU, TaskInputs
+from model_zoo.heads.task_head import THETA_SIZE
+from model_zoo.learning.inner_loop import Parameters
+from model_zoo.learning.task_learner import TaskLearner, TaskLearnerConfig
+from model_zoo.learning.tasks import CPU, TaskInputs
 from pipeline.meta_training import SourceTask
 from tests.model_zoo.pretend_device import PRETEND, PretendDevice
 from tests.parts.episodes import SPEC

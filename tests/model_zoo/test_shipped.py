@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from model_zoo import shipped
-from model_zoo.backbones import build_backbone
+from model_zoo.backbones.backbone import build_backbone
 from model_zoo.learner_table import make_learner
+from model_zoo.learning.task_learner import TaskLearner
 from model_zoo.shipped import FOLDER, SHIPPED, shipped_meta_model
-from model_zoo.task_learner import TaskLearner
 from pipeline.errors import BundleError
 
 

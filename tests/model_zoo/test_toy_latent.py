@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as reference_kl
 
-from model_zoo.attentive_process import AttentiveProcess, Points, cross_attention, join
-from model_zoo.gaussians import Gaussian, gaussian_from, kl_divergence, standard_gaussian
-from model_zoo.inner_loop import near
+from model_zoo.heads.task_head import THETA_SIZE, Targets
 from model_zoo.learners.autoregressive import BLOCK_SIZE, BLOCKS, BlockRecurrence
 from model_zoo.learners.leo import encoder_penalty, latent_steps, orthogonality_penalty
 from model_zoo.learners.maml_gan import discriminator_loss, generator_loss
 from model_zoo.learners.meta_sgd_hypernetwork import rates_around
 from model_zoo.learners.neural_process import labelled_points
-from model_zoo.task_head import THETA_SIZE, Targets
+from model_zoo.learning.attentive_process import AttentiveProcess, Points, cross_attention, join
+from model_zoo.learning.gaussians import Gaussian, gaussian_from, kl_divergence, standard_gaussian
+from model_zoo.learning.inner_loop import near
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import torch
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
 
-from model_zoo.inner_loop import bounded_rates, half_squared_distance, in_turn, inner_loop
 from model_zoo.learners.abml import draws, free_energy, total_kl
 from model_zoo.learners.bmaml import svgd_direction
+from model_zoo.learning.inner_loop import bounded_rates, half_squared_distance, in_turn, inner_loop
 from tests.model_zoo.sinusoids import (
     Abml,
     Bmaml,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deploy.exporting.export import export_backbone
-from model_zoo.backbones import Backbone, build_backbone
-from model_zoo.channel_std import generated_images
+from deploy.exporting.torch_to_onnx import export_backbone
+from model_zoo.backbones.backbone import Backbone, build_backbone
+from model_zoo.backbones.channel_std import generated_images
 from pipeline.features import BackboneArtefact
 from pipeline.learner import AnomalyHead, AnomalyOutput
 

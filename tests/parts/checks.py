@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.jobs.installation.checks import Check, check_installation
+from flows.doctor.checks import Check, check_installation
 from pipeline.settings import Settings, load_settings
 
 

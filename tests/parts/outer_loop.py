@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from flows.jobs.training.place import on_device
+from flows.meta_train.training_device import on_device
 from model_zoo.learner_table import LEARNERS, make_learner
-from model_zoo.task_learner import TaskLearner
+from model_zoo.learning.task_learner import TaskLearner
 from pipeline.learner import OuterStepReport
 from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
 from tests.parts.episodes import SPEC, ToyLine

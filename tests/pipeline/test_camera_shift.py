@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.jobs.names import ShiftName
+from flows.evaluate.request import ShiftName
 from pipeline.camera_shift import SHIFTS, CameraShift
 from pipeline.errors import ConfigError
 from pipeline.features import Levels

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from model_zoo.learner_table import make_learner
-from model_zoo.task_learner import TaskLearner
-from model_zoo.validation import validation_loss
+from model_zoo.learning.task_learner import TaskLearner
+from model_zoo.learning.validation import validation_loss
 from pipeline.calibration import SourceScores, pool
 from pipeline.early_stopping import EarlyStopping
 from pipeline.errors import BundleError, ConfigError, StorageError

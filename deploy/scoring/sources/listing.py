@@ -7,8 +7,8 @@ from pathlib import Path
 
 from deploy.results.records import path_text
 from deploy.scoring.sources.source import SourceItem
-from deploy.storage import storage_errors
 from pipeline.errors import ConfigError
+from pipeline.storage import storage_errors
 
 _MAX_PATH = 4096  # Linux's PATH_MAX: a longer line is no path, and a file without line ends must not fill the memory
 

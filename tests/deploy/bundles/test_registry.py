@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from deploy.bundles.line_folder import line_of, slug
 from deploy.bundles.registry import Registry
-from deploy.storage import file_lock
 from pipeline.errors import BundleError, ConfigError, LinewiseError, StorageError
+from pipeline.storage import file_lock
 from tests.checkout import REPOSITORY
 from tests.parts.plant import (
     SIZE,

@@ -17,10 +17,11 @@ from deploy.decoding import choice, nvjpeg
 from deploy.decoding.agreement import MOST, MOST_MEAN, Agreement, compare_with_libjpeg
 from deploy.decoding.choice import image_opener, open_nvjpeg
 from deploy.results.store import ResultStore
-from flows.jobs import score, score_plant
-from flows.jobs.installation import checks as installation_checks
-from flows.jobs.installation.checks import Verdict
-from flows.jobs.scoring_requests import ScorePlantRequest, ScoreRequest
+from flows.doctor import checks as installation_checks
+from flows.doctor.checks import Verdict
+from flows.score import job as score
+from flows.score import plant_job as score_plant
+from flows.score.request import ScorePlantRequest, ScoreRequest
 from pipeline.errors import ConfigError, DeviceError, ParityError
 from pipeline.imaging.encoded import EncodedImage
 from pipeline.imaging.images import (

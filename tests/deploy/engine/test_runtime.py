@@ -17,8 +17,8 @@ from deploy.engine.runtime import (
     ScoringEngine,
     load_backbone_artefact,
 )
-from deploy.exporting.export import export_backbone, export_head
-from model_zoo.backbones import build_backbone
+from deploy.exporting.torch_to_onnx import export_backbone, export_head
+from model_zoo.backbones.backbone import build_backbone
 from pipeline.errors import BundleError
 from pipeline.features import BackboneArtefact
 from tests.parts.backbones import SIZE, SmallHead, artefact, backbone, images, levels

@@ -14,9 +14,9 @@ import torch
 
 from deploy.engine.backbone_artefact import load_backbone_artefact
 from deploy.engine.runtime import OrtExtractor
-from deploy.exporting import export as export_module
-from deploy.exporting.export import export_backbone
+from deploy.exporting import torch_to_onnx as export_module
 from deploy.exporting.onnx_graphs import ExportedGraph
+from deploy.exporting.torch_to_onnx import export_backbone
 from pipeline.errors import BundleError, ParityError, StorageError
 from tests.parts.backbones import NAMES, SIZE, artefact, backbone, operators
 

@@ -16,9 +16,9 @@ from deploy.engine.devices import open_session, resolve_device
 from deploy.engine.parity import Parity, compare_outputs
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import HEAD_OUTPUTS, SCORE_COVERS_MAP
-from deploy.exporting.export import check_parity, export_head
 from deploy.exporting.head_templates import head_tensors, template_key
 from deploy.exporting.onnx_graphs import OPSET, fill_template
+from deploy.exporting.torch_to_onnx import check_parity, export_head
 from pipeline.errors import ParityError, StorageError
 from pipeline.learner import AnomalyHead, AnomalyOutput
 from tests.parts.backbones import NAMES, SmallHead, artefact, backbone, images, levels, operators
@@ -182,7 +182,7 @@ def test_a_template_that_claims_too_much_is_replaced(
     export_head(CountsByKind(), levels(), tmp_path / "one.onnx", template_folder=tmp_path)
     monkeypatch.setattr(CountsByKind, "weights", (3.0,))
     head = CountsByKind(seed=1)
-    with caplog.at_level("WARNING", "deploy.exporting.export"):
+    with caplog.at_level("WARNING", "deploy.exporting.torch_to_onnx"):
         exported = export_head(head, levels(), tmp_path / "two.onnx", template_folder=tmp_path)
     assert "does not fit its head" in caplog.text
     assert not exported.from_template and exported.parity.max_score_error < 1e-4

@@ -28,9 +28,9 @@ from deploy.engine.runtime import OrtExtractor, ScoringEngine
 from deploy.exporting.int8 import FLOAT_CONVOLUTIONS, calibration_images, quantise_backbone
 from deploy.reports.card import card_sections
 from flows import cli
-from flows.jobs import export as export_job
-from flows.jobs import int8 as int8_job
-from flows.jobs.requests import ExportRequest
+from flows.export import int8_gate as int8_job
+from flows.export import job as export_job
+from flows.export.request import ExportRequest
 from pipeline.calibration import Threshold
 from pipeline.errors import ConfigError, LineError, PrecisionError
 from pipeline.features import BackboneArtefact

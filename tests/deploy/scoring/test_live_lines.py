@@ -13,11 +13,11 @@ from deploy.engine.devices import resolve_device
 from deploy.results.store import ResultStore, RunStatus
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.live_lines import LiveLines
+from deploy.scoring.plant_pages import write_pages
 from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder
-from flows.jobs.scoring.plant_reports import write_pages
 from pipeline.errors import StorageError
 from tests.parts.html_page import Page
 from tests.parts.plant import (

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from deploy.scoring.maps import map_path
-from flows.jobs import score
-from flows.jobs.scoring_requests import ScoreRequest
+from flows.score import job as score
+from flows.score.request import ScoreRequest
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings, load_settings
 from tests.parts.plant import write_image, write_plant

@@ -15,7 +15,7 @@ from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.listing import ListSource
 from deploy.scoring.sources.watch import WatchedFolder
-from flows.jobs.scoring.source import ended_by_signals
+from flows.score.requested_source import ended_by_signals
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, DeviceError, LineError, LinewiseError, StorageError
 from pipeline.imaging import files

@@ -15,8 +15,8 @@ from deploy.scoring.sources.address import stream_address
 from deploy.scoring.sources.capture import Sampling
 from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.stream import LiveStream
-from flows.jobs.scoring.source import request_source
-from flows.jobs.scoring_requests import ScoreRequest
+from flows.score.request import ScoreRequest
+from flows.score.requested_source import request_source
 from pipeline.errors import ConfigError, ImageError, StorageError
 from pipeline.settings import load_settings
 from tests.deploy.scoring.rtsp_camera import rtsp_camera

@@ -15,9 +15,9 @@ from deploy.scoring.scorer import ImageView
 from deploy.scoring.sources.capture import Sampling, open_capture, parse_sampling
 from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.video import VideoFile
-from flows.jobs import score as score_job
-from flows.jobs.progress import Progress
-from flows.jobs.scoring_requests import ScoreRequest
+from flows.progress import Progress
+from flows.score import job as score_job
+from flows.score.request import ScoreRequest
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.images import ImageLimits, PreprocessSpec, fit_frame, read_image

@@ -1,0 +1,1 @@
+"""Adaptation: a few images of a new line in, a registered bundle out."""

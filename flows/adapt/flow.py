@@ -1,0 +1,117 @@
+"""The flows `adapt-line` and `adapt-new-lines`: a few images of a new line in, a registered and live bundle out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.client.schemas.objects import State
+
+from deploy.bundles.card import evidence_text
+from deploy.bundles.registry import Registry
+from flows.adapt import job
+from flows.adapt.preview import preview
+from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
+from flows.server.artifacts import (
+    Cell,
+    ProgressArtifact,
+    artifact_key,
+    heat_map_gallery,
+    publish_figures,
+    publish_markdown,
+    publish_table,
+)
+from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
+from pipeline.errors import LineError
+from pipeline.settings import load_settings
+
+
+@flow(name="adapt-line", flow_run_name="adapt {request.line}")
+@fails_with_a_sentence
+def adapt_line(request: AdaptRequest) -> job.AdaptResult:
+    """Adapt and register, then show what the new version sees in images of the line."""
+    with tagged(f"line:{request.line}", f"learner:{request.learner.value}"):
+        result = adapt(request)
+        show(request, result)
+    return result
+
+
+@flow(name="adapt-new-lines", flow_run_name="adapt new lines")
+@fails_with_a_sentence
+def adapt_new_lines(request: AdaptNewLinesRequest) -> list[str]:
+    """Run adapt-line for every folder of a line that is not registered; one that fails does not stop the others."""
+    incoming = (request.incoming or load_settings().home / "incoming").expanduser()
+    settings = request.model_dump(exclude={"incoming"})
+    states = {
+        line: adapt_line(AdaptRequest(line=line, images=incoming / line, **settings), return_state=True)
+        for line in new_lines(incoming)
+    }
+    show_new_lines(states)
+    failed = [line for line, state in states.items() if not state.is_completed()]
+    if failed:
+        names = ", ".join(failed)
+        raise LineError("every new line to be adapted", f"failures for {names}", "open their runs, mend what they say")
+    return list(states)
+
+
+@task(
+    task_run_name="adapt with {request.learner.value}",
+    **retried_on_storage_trouble(5, 30),
+)
+def adapt(request: AdaptRequest) -> job.AdaptResult:
+    """From images to a checked bundle in the registry."""
+    return job.run(request, load_settings(), ProgressArtifact(artifact_key("progress", request.line)))
+
+
+@task(task_run_name="look at {request.line}", persist_result=False)
+def show(request: AdaptRequest, result: job.AdaptResult) -> None:
+    """The bundle's figures beside heat maps of a few images."""
+    manifest, threshold = result.bundle.manifest, result.threshold
+    figures: dict[str, Cell] = {
+        "version": manifest.version,
+        "live": result.live,
+        "learner": manifest.learner.name,
+        **{choice.what: evidence_text(choice) for choice in manifest.choices},
+        "meta-model": manifest.learner.meta_model,
+        "good images": result.good,
+        "defective images": result.defects,
+        "reject from a score of": threshold.reject,
+        "review from": threshold.review,
+        "threshold by": f"{threshold.method}, on {threshold.sample_count} scores",
+        "good parts rejected, asked for": f"{threshold.target_false_reject_rate:.2%}",
+        "good parts rejected, seen when set": f"{threshold.expected_false_reject_rate:.2%}",
+        "largest score difference, ONNX and torch": result.parity.max_score_error,
+        "seconds": result.seconds,
+    }
+    deployment = Registry(load_settings().home).deployment(request.line, manifest.version)
+    seen = preview(deployment, request.images)
+    notes = {shown.item.name: "support:" for shown in seen if shown.in_support}
+    more = (
+        "## What it sees\n\n"
+        f"{heat_map_gallery([shown.item for shown in seen], notes)}\n\n"
+        "Images of the support, which it was adapted from, prove little: score new ones before you rely on it."
+    )
+    publish_figures(artifact_key("adapt", request.line), figures, f"{request.line} {manifest.version}", more)
+
+
+def new_lines(incoming: Path) -> list[str]:
+    """Names of the folders in `incoming` that no registered line is called by, sorted.
+
+    Raises:
+        LineError: no such folder.
+    """
+    if not incoming.is_dir():
+        raise LineError("a folder of new lines", f"no folder {incoming}", "make it, or name another")
+    known = set(Registry(load_settings().home).lines())
+    names = sorted(path.name for path in incoming.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [name for name in names if name not in known]
+
+
+def show_new_lines(states: dict[str, State[Any]]) -> None:
+    """A table of what became of each new line."""
+    rows = [{"line": line, "state": state.name, "message": state.message} for line, state in states.items()]
+    if rows:
+        publish_table("new-lines", rows, "New lines of this run")
+    else:
+        publish_markdown("new-lines", "Every line in the incoming folder is registered.", "New lines of this run")

@@ -1,0 +1,1 @@
+"""What all requests share: their base, their fields, the names to choose from."""

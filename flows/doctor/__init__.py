@@ -1,0 +1,1 @@
+"""Whether Linewise works on this machine, on which device, and how fast."""

@@ -1,0 +1,1 @@
+"""Evaluation: learners compared on lines that neither meta-training nor adaptation saw."""

@@ -1,0 +1,213 @@
+"""What every scenario measures with: images drawn, supports and queries opened, heads adapted, one table row made."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deploy.engine.limits import available_cpus
+from deploy.engine.runtime import ScoringEngine
+from deploy.exporting.torch_to_onnx import export_head
+from flows.asking.learner_names import UNTRAINED
+from flows.evaluate.request import EvaluateRequest
+from flows.evaluate.scenarios.fold_training import POOLED, FoldTrainer, Trained
+from flows.evaluate.scenarios.opened import Adapted, Eye, Query, Support
+from flows.progress import OnProgress
+from flows.source_lines import Sources
+from flows.views import DEFAULT_SIZE, adapt_to_best, candidate_sizes
+from model_zoo.learner_table import make_learner
+from model_zoo.learners.auto import AutoLearner
+from model_zoo.learning.guard import calibration_for
+from model_zoo.learning.task_learner import TaskLearner
+from pipeline.calibration import PooledCalibration
+from pipeline.evaluation import Fold, Row, evaluate_outputs, read_truth, seen_and_unseen
+from pipeline.imaging.images import require_image
+from pipeline.learner import Learner
+from pipeline.product_lines.lines import ImageRecord, ProductLine
+from pipeline.settings import Settings
+from pipeline.support import EpisodeImages, sample_images
+
+_TIMED_IMAGES = 8
+
+
+class Bench:
+    """What one process of an evaluation shares among its parts: backbone, features, source episodes, timings.
+
+    Where no input size was asked for, `auto` chooses a line's from the support; all others, meta-training and the
+    pooled thresholds see the default.
+    """
+
+    def __init__(self, request: EvaluateRequest, settings: Settings, on_progress: OnProgress) -> None:
+        self.request = request
+        self.on_progress = on_progress
+        self._settings = settings
+        self._eyes: dict[int, Eye] = {}
+        eye = self.eye()
+        spec = eye.backbone.spec
+        self.sources = Sources(eye.features, eye.preprocess, request.good, max(request.defects), seed=request.seed)
+        self.trainer = FoldTrainer(request, spec, self.sources, on_progress)
+        self._speed: dict[tuple[str, str, int, int], float] = {}
+        self._good_only: dict[str, tuple[tuple[ImageRecord, ...], int, Adapted]] = {}
+        fresh = [make_learner(name, spec) for name in request.learners]
+        tasks = [learner for learner in fresh if isinstance(learner, TaskLearner)]
+        assert all(task.config.inputs == tasks[0].config.inputs for task in tasks), "learners share inputs' settings"
+        self.inputs = (tasks[0].groups, tasks[0].config.inputs) if tasks else None
+        """The learned heads' groups and settings of inputs; None where every learner is without a learned head."""
+
+    def eye(self, size: int | None = None) -> Eye:
+        """The backbone at an input size (default: the one asked for, else the default size), opened once."""
+        size = size or self.request.size or DEFAULT_SIZE
+        if size not in self._eyes:
+            self._eyes[size] = Eye(self.request.backbone, size, self._settings)
+        return self._eyes[size]
+
+    def train(self, fold: Fold, *, pooled: bool = False) -> dict[str, Trained]:
+        """The requested learners, trained on the fold; with `pooled` also the pooled head the meta-learners begin with,
+        where there is a meta-learner.
+        """
+        names = [name.value for name in self.request.learners]
+        if pooled and POOLED not in names and not UNTRAINED.issuperset(self.request.learners):
+            names.append(POOLED)
+        return self.trainer.train(fold, names)
+
+    # --- images -----------------------------------------------------------------------------------------------------
+
+    def draw(self, line: ProductLine, seed: int) -> EpisodeImages:
+        """The largest support asked for, and the query that is the same for all smaller ones."""
+        limit = self.request.max_test_images or 2 * (len(line.test_good) + len(line.train_good) + len(line.defects))
+        good, defects = max(self.request.good), max(self.request.defects)
+        return sample_images(line, good=good, defects=defects, query=limit, seed=seed, spare_good=False)
+
+    def numbers(self) -> list[tuple[int, int]]:
+        """The numbers of good and defective support images asked for, ascending."""
+        return list(itertools.product(sorted(set(self.request.good)), sorted(set(self.request.defects))))
+
+    def query(self, records: Sequence[ImageRecord]) -> Query:
+        """Open a query."""
+        preprocess = self.eye().preprocess
+        return Query(records, read_truth(records, (preprocess.height, preprocess.width)))
+
+    def support(self, drawn: EpisodeImages, good: int, defects: int, seed: int) -> Support:
+        """Open a support: the first so many images of a draw."""
+        images = replace(drawn, good=drawn.good[:good], defects=drawn.defects[:defects])
+        return Support(self.eye(), images, self.inputs, good=good, defects=defects, seed=seed)
+
+    # --- heads ------------------------------------------------------------------------------------------------------
+
+    def adapt(self, name: str, learner: Learner, support: Support) -> Adapted:
+        """Adapt to a support. A learner that looks at good images only serves the next number of defects as well."""
+        if isinstance(learner, AutoLearner):
+            return self._adapt_auto(learner, support)
+        start, eye = time.perf_counter(), self.eye()
+        if isinstance(learner, TaskLearner):
+            assert support.prepared is not None
+            head = learner.choose_prepared(support.prepared, seed=support.seed).head
+            return Adapted(head, support, support.view, eye, support.seconds + time.perf_counter() - start)
+        last = self._good_only.get(name)
+        if last is None or last[:2] != (support.images.good, support.seed):
+            head = learner.adapt(support.view.support, seed=support.seed)
+            seconds = support.loading + time.perf_counter() - start
+            last = self._good_only[name] = (
+                support.images.good,
+                support.seed,
+                Adapted(head, support, support.view, eye, seconds),
+            )
+        return last[2]
+
+    def _adapt_auto(self, learner: AutoLearner, support: Support) -> Adapted:
+        """Adapt at every input size that may be chosen, and keep the best."""
+        start, images = time.perf_counter(), support.images
+        sizes = (self.request.size,) if self.request.size else candidate_sizes((*images.good, *images.defects))
+        eyes = [self.eye(size) for size in sizes]
+        views = [support.view if eye is self.eye() else support.through(eye) for eye in eyes]
+        found = adapt_to_best(learner, views, seed=support.seed)
+        seconds = support.loading + time.perf_counter() - start
+        eye = next(eye for eye, view in zip(eyes, views, strict=True) if view is found.view)
+        return Adapted(found.head, support, found.view, eye, seconds)
+
+    def row(
+        self,
+        line: ProductLine,
+        name: str,
+        support: Support,
+        adapted: Adapted,
+        query: Query,
+        *,
+        calibration: PooledCalibration | None,
+        **keys: str | float,
+    ) -> Row:
+        """One row of the table.
+
+        Args:
+            line: tested.
+            name: of the learner.
+            support: adapted to.
+            adapted: the head.
+            query: to judge by.
+            calibration: of the source lines.
+            keys: further keys of the scenario.
+
+        Returns:
+            line, data_set, learner, good, defects (as asked for), seed, scenario, the scenario's keys, the figures of
+            `evaluate_outputs` and `seen_and_unseen`, adapt_seconds, score_ms (once for a line, learner and numbers of
+            images), note.
+        """
+        output = adapted.output(query)
+        figures = evaluate_outputs(
+            output,
+            adapted.head.leave_one_out(adapted.view.support),
+            query.truth,
+            target_false_reject_rate=self.request.target_false_reject_rate,
+            pooled=calibration_for(adapted.head, calibration),
+        )
+        seen = {record.kind for record in support.images.defects}
+        cell = (line.name, name, support.good, support.defects)
+        if cell not in self._speed:
+            self._speed[cell] = self._score_ms(adapted, query)
+        return {
+            "line": line.name,
+            "data_set": line.data_set,
+            "learner": name,
+            "good": support.good,
+            "defects": support.defects,
+            "seed": support.seed,
+            "scenario": self.request.scenario.value,
+            **keys,
+            **figures,
+            **seen_and_unseen(output.image_score.double().numpy(), [record.kind for record in query.records], seen),
+            "adapt_seconds": adapted.seconds,
+            "score_ms": self._speed[cell],
+            "note": _note(line, support),
+        }
+
+    def _score_ms(self, adapted: Adapted, query: Query) -> float:
+        """Median milliseconds from a file to its score, decode included, with the exported head on this CPU."""
+        with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
+            path = Path(scratch) / "head.onnx"
+            levels = [level[: min(4, max(2, len(level)))] for level in query.levels(adapted.eye)]
+            exported = export_head(adapted.head, levels, path, template_folder=self._settings.templates)
+            engine = ScoringEngine(adapted.eye.backbone.artefact, "cpu", threads=available_cpus())
+            engine.add_head("line", path, exported.sha256)
+            times = []
+            for record in itertools.islice(itertools.cycle(query.records), _TIMED_IMAGES + 1):
+                start = time.perf_counter()
+                engine.score("line", require_image(record.path, adapted.eye.preprocess).pixels[None])
+                times.append(time.perf_counter() - start)
+        return 1e3 * float(np.median(times[1:]))
+
+
+def _note(line: ProductLine, support: Support) -> str:
+    notes = []
+    if len(support.images.good) < support.good:
+        notes.append(f"{len(support.images.good)} of {support.good} good images")
+    if len(support.images.defects) < support.defects:
+        notes.append(f"{len(support.images.defects)} of {support.defects} defective images")
+    if not line.has_masks:
+        notes.append("no masks")
+    return ", ".join(notes)

@@ -1,1 +1,0 @@
-"""What `linewise doctor` looks at besides devices. Torch-free but for the specimen."""

@@ -1,0 +1,1 @@
+"""Meta-training: many product lines in, a meta-model out."""

@@ -1,0 +1,154 @@
+"""What every process of a meta-training does: set up lines and learner, prepare its share of the episodes, take the
+outer steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from flows.asking.learner_names import UNTRAINED
+from flows.meta_train.request import MetaTrainRequest
+from flows.meta_train.training_device import on_device
+from flows.open_backbone import open_backbone
+from flows.progress import OnProgress, Progress, ignore_progress
+from flows.source_lines import QUERY_IMAGES, Sources
+from model_zoo.learner_table import make_learner
+from model_zoo.learning.task_learner import TaskLearner
+from model_zoo.learning.validation import validation_loss
+from pipeline.distributed import rank
+from pipeline.early_stopping import EarlyStopping
+from pipeline.errors import LineError
+from pipeline.evaluation import score_levels
+from pipeline.features import BackboneSpec
+from pipeline.learner import Learner, OuterStepReport
+from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
+from pipeline.metrics import image_auroc
+from pipeline.product_lines.lines import ProductLine, find_lines
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Training:
+    """What every training process sets up alike."""
+
+    request: MetaTrainRequest
+    learner: Learner
+    sources: Sources
+    spec: BackboneSpec
+    train: tuple[ProductLine, ...]
+    held_out: tuple[ProductLine, ...]
+
+
+def pooled_steps(iterations: int) -> int:
+    """How many of the outer steps train trunk and theta0 on all lines together, before the learner's own."""
+    return round(0.75 * iterations)
+
+
+def set_up(request: MetaTrainRequest, settings: Settings) -> Training:
+    """Lines, backbone, features and a fresh learner."""
+    train, held_out = _split(request)
+    backbone = open_backbone(request.backbone, request.size, settings)
+    sources = Sources(backbone.cached(settings), backbone.preprocess(), (request.good,), request.defects, request.seed)
+    learner = make_learner(
+        request.learner.value,
+        backbone.spec,
+        outer_steps=request.iterations,
+        pooled_steps=pooled_steps(request.iterations),
+        seed=request.seed,
+    )
+    return Training(request, learner, sources, backbone.spec, tuple(train), tuple(held_out))
+
+
+def train_share(request: MetaTrainRequest, settings: Settings, folder: Path, device: torch.device) -> None:
+    """One process's part of a distributed run; the first leaves its checkpoint in the run folder."""
+    training = set_up(request, settings)
+    outer_loop(training, prepare_tasks(training, ignore_progress), folder, device, ignore_progress)
+
+
+def prepare_tasks(training: Training, on_progress: OnProgress) -> list[SourceTask]:
+    """The training lines' episodes; in several processes those of this process's share of the lines."""
+    assert isinstance(training.learner, TaskLearner)
+    lines = training.train[rank() :: training.request.processes]
+    tasks: list[SourceTask] = []
+    for done, line in enumerate(lines):
+        on_progress(Progress(stage="episodes", done=done, total=len(lines)))
+        tasks += training.sources.tasks(training.learner, line)
+    on_progress(Progress(stage="episodes", done=len(lines), total=len(lines)))
+    return tasks
+
+
+def outer_loop(
+    training: Training, tasks: list[SourceTask], folder: Path, device: torch.device, on_progress: OnProgress
+) -> list[OuterStepReport]:
+    """The outer loop with the request's settings on a device, resumed where asked."""
+    request, learner = training.request, training.learner
+    assert isinstance(learner, TaskLearner)
+
+    def tell(step: int, report: OuterStepReport) -> None:
+        if step % 10 == 0 or step == request.iterations:
+            stage = f"meta-train {request.learner.value}"
+            on_progress(Progress(stage=stage, done=step, total=request.iterations, figures={"loss": report.loss}))
+
+    with on_device(learner, device):
+        return meta_train(
+            learner,
+            tasks,
+            MetaTrainingConfig(steps=request.iterations, seed=request.seed, validate_every=100),
+            run=folder,
+            resume=request.resume,
+            on_step=tell,
+            validate=(lambda: held_out_aurocs(training)) if training.held_out and rank() == 0 else None,
+            stopping=early_stopping(training),
+        )
+
+
+def early_stopping(training: Training) -> EarlyStopping | None:
+    """By the held-out lines' episodes, where the request has patience. A learner with outer steps of its own is first
+    checked in those: what it adds does not learn before.
+    """
+    request, learner = training.request, training.learner
+    if not request.patience:
+        return None
+    assert isinstance(learner, TaskLearner)
+    tasks = [task.prepared for line in training.held_out for task in training.sources.tasks(learner, line)]
+    pooled = learner.config.pooled_steps
+    return EarlyStopping(
+        lambda: validation_loss(learner, tasks),
+        patience=request.patience,
+        every=max(1, request.iterations // 20),
+        after=pooled if pooled < learner.config.outer_steps else 0,
+    )
+
+
+def held_out_aurocs(training: Training) -> dict[str, float]:
+    """Image AUROC of one episode of each held-out line, by "image_auroc <line>"."""
+    figures = {}
+    for line in training.held_out:
+        episode = training.sources.episodes(line, 1)[0]
+        head = unguarded(training.learner).adapt(episode.support, seed=0)
+        scores = score_levels(head, episode.query.levels).image_score.numpy()
+        figures[f"image_auroc {line.name}"] = image_auroc(scores, episode.query.labels.numpy())
+    return figures
+
+
+def unguarded(learner: Learner) -> Learner:
+    """The learner without its fallback to the memory bank: what was learned is to be seen."""
+    return learner.unguarded() if isinstance(learner, TaskLearner) else learner
+
+
+def _split(request: MetaTrainRequest) -> tuple[list[ProductLine], list[ProductLine]]:
+    """Lines to train on and lines to report metrics on: named ones, or one of at least four training lines."""
+    lines = [line for line in find_lines(request.lines) if line.defects or request.learner in UNTRAINED]
+    if not lines:
+        raise LineError(
+            f"product lines with defective images in {request.lines}",
+            "none",
+            "name a folder of lines (MVTec AD layout), or make some with `linewise synthetic`",
+        )
+    if request.validation_lines is not None:
+        return lines, [line for line in find_lines(request.validation_lines) if line.defects]
+    enough = len(lines) >= 4 and len(lines[-1].defects) > QUERY_IMAGES // 4
+    return (lines[:-1], lines[-1:]) if enough else (lines, [])

@@ -1,0 +1,57 @@
+"""What meta-training is asked to do."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field
+
+from flows.asking.fields import BackboneName, DefectCount, GoodCount, InputSize, Iterations, Seed
+from flows.asking.learner_names import LearnerName
+from flows.asking.request import Request
+from pipeline.features import DEFAULT_BACKBONE
+
+
+class TrainingDevice(StrEnum):
+    """Where the outer loop of meta-training runs. `auto` says which it took; the others never fall back."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    AUTO = "auto"
+
+
+class MetaTrainRequest(Request):
+    """Meta-train a learner on many product lines."""
+
+    lines: Path = Field(description="Folder of product lines to meta-train on, one folder per line.")
+    learner: LearnerName = Field(default=LearnerName.IN_CONTEXT, description="Learner whose initialisation is learned.")
+    backbone: BackboneName = DEFAULT_BACKBONE
+    size: InputSize = 256
+    iterations: Iterations = 300
+    good: GoodCount = 4
+    defects: DefectCount = 4
+    seed: Seed = 0
+    validation_lines: Path | None = Field(
+        default=None,
+        description="Folder of lines, or one line, to report metrics on and to stop early by; None: one of the "
+        "training lines, where there are four or more, is held out.",
+    )
+    patience: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="Stop after so many checks of the validation loss in a row without improvement and keep the best "
+        "weights, checked twenty times in all the iterations; 0: take all of them.",
+    )
+    output: Path | None = Field(
+        default=None,
+        description="Run folder for config, losses, checkpoints and the meta-model; None: one in the home.",
+    )
+    resume: bool = Field(default=False, description="Go on from the run folder's last checkpoint.")
+    processes: int = Field(default=1, ge=1, le=64, description="Training processes, through torch.distributed.")
+    device: TrainingDevice = Field(
+        default=TrainingDevice.CPU,  # results do not depend on what a machine happens to have; a GPU is asked for
+        description="Where the outer loop runs; cuda: a GPU for each process, an error where there is none; auto: cuda "
+        "where it works, else cpu. Features are computed on the CPU.",
+    )

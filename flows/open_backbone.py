@@ -1,0 +1,64 @@
+"""The backbone of a job: torch module, exported graph in the registry, and an extractor that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.bundles.registry import Registry
+from deploy.engine.limits import available_cpus
+from deploy.engine.runtime import OrtExtractor
+from deploy.exporting.torch_to_onnx import export_backbone
+from flows.own_weights import own_weights
+from model_zoo.backbones.backbone import Backbone, build_backbone
+from pipeline.feature_store import FeatureStore
+from pipeline.features import BackboneArtefact, BackboneSpec
+from pipeline.imaging.images import PreprocessSpec
+from pipeline.process_tuning import tune_process
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class OpenBackbone:
+    """A backbone ready for support, meta-training and export.
+
+    Features always come from the exported graph through onnxruntime, as on the line; the torch module is what the
+    export is checked against.
+    """
+
+    module: Backbone
+    artefact: BackboneArtefact
+    extractor: OrtExtractor
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """What it computes."""
+        return self.artefact.spec
+
+    def preprocess(self, white_level: int | None = None) -> PreprocessSpec:
+        """How images are brought to its input."""
+        return PreprocessSpec(height=self.spec.height, width=self.spec.width, white_level=white_level)
+
+    def cached(self, settings: Settings) -> FeatureStore:
+        """Its features through the cache on disk."""
+        return FeatureStore(settings.features, self.extractor, memory_bytes=1024**3)
+
+
+def open_backbone(name: str, size: int, settings: Settings) -> OpenBackbone:
+    """Build a backbone, export it into the registry where it is not there yet, and open it.
+
+    Its weights are `weights/<name>.safetensors` or `.pth` in the home; where there is no such file, those of its
+    installed package.
+
+    Raises:
+        ConfigError: unknown backbone, unusable size, missing or unfitting weights.
+        StorageError: the home folder cannot be written, or the weights file not read.
+    """
+    tune_process()
+    settings.ensure_home()
+    module = build_backbone(name, size=size, weights=own_weights(name, settings))
+    registry, fingerprint = Registry(settings.home), module.spec.fingerprint
+    folder = registry.backbone_folder(fingerprint)
+    if settings.template_cache is not None and not folder.exists():  # another home may have exported it
+        registry.add_backbone(export_backbone(module, module.spec, settings.template_cache / f"backbone-{fingerprint}"))
+    artefact = export_backbone(module, module.spec, folder)
+    return OpenBackbone(module, artefact, OrtExtractor(artefact, "cpu", threads=available_cpus()))

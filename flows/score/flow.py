@@ -1,0 +1,64 @@
+"""The flow `score-folder`: new images of a line in; decisions, heat maps and a report out."""
+
+from __future__ import annotations
+
+from prefect import flow, task
+from prefect.logging import get_run_logger
+
+from flows.score import job
+from flows.score.request import ScoreRequest
+from flows.server.artifacts import (
+    ProgressArtifact,
+    artifact_key,
+    heat_map_gallery,
+    in_a_run,
+    plain,
+    publish_figures,
+    publish_table,
+)
+from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
+from pipeline.settings import load_settings
+
+
+@flow(name="score-folder", flow_run_name="score {request.line}")
+@fails_with_a_sentence
+def score_folder(request: ScoreRequest) -> job.ScoreResult:
+    """Wait for the GPU if one is used, score what is new, show what was found."""
+    with tagged(f"line:{request.line}"), queued_for_gpu(request.device):
+        result = score(request)
+        warn_of_unreadable(result)
+        show(result)
+    return result
+
+
+@task(
+    task_run_name="score {request.images}",
+    **retried_on_storage_trouble(5, 30, 120),
+)
+def score(request: ScoreRequest) -> job.ScoreResult:
+    """Score the images. Safe to repeat: what was scored before a failure is in the store and is skipped."""
+    return job.run(request, load_settings(), ProgressArtifact(artifact_key("progress", request.line)))
+
+
+def warn_of_unreadable(result: job.ScoreResult) -> None:
+    """Name the files that no decision was made on, in the run's log."""
+    if in_a_run():
+        for file in result.summary.unreadable_files[:20]:
+            get_run_logger().warning("no decision on %s: %s", file.path, file.reason)
+
+
+def show(result: job.ScoreResult) -> None:
+    """Figures with the worst images as heat maps, and a table of what is flagged."""
+    figures = {name.replace("_", " "): value for name, value in result.figures().items()}
+    shown = heat_map_gallery(result.gallery)
+    more = (
+        f"## Highest scores of this run\n\n{shown}\n\n"
+        f"The whole report: {plain(str(result.report))} (on the worker's machine)."
+    )
+    publish_figures(artifact_key("score", result.line), figures, f"Scores of {result.line} {result.version}", more)
+    flagged = [
+        {"image": image.label, "score": image.score, "decision": image.decision, "reason": image.reason}
+        for image in result.summary.flagged[:200]
+    ]
+    if flagged:
+        publish_table(artifact_key("flagged", result.line), flagged, f"Flagged images of {result.line}, worst first")

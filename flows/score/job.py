@@ -1,0 +1,186 @@
+"""Scoring images with a line's bundle: decisions, heat maps, rows in the store, a report. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deploy.bundles.manifest import HEAD
+from deploy.bundles.packs import Deployment, open_packed
+from deploy.bundles.registry import Registry
+from deploy.decoding.choice import image_opener
+from deploy.engine.devices import open_device
+from deploy.engine.runtime import Device, ScoringEngine
+from deploy.reports.gallery import Gallery, GalleryItem
+from deploy.reports.report import ReportData, write_report
+from deploy.results.store import ResultStore
+from deploy.scoring.maps import map_path, write_map
+from deploy.scoring.pictures import Pictures
+from deploy.scoring.promotion import PromotionNotice
+from deploy.scoring.row_spool import RowSpool
+from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, ScoringSummary, score_images
+from flows.progress import OnProgress, Pace, Progress, ignore_progress
+from flows.score.report_paths import drop_old_reports, output_paths
+from flows.score.request import ScoreRequest
+from flows.score.requested_source import count_images, ended_by_signals, request_source
+from pipeline.calibration import Decision
+from pipeline.errors import BundleError
+from pipeline.settings import Settings
+
+ACCELERATOR_BATCH = 32
+SUPPORT_THUMBNAILS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreResult:
+    """A finished scoring job: the run in numbers, what it wrote, and the images worth looking at."""
+
+    line: str
+    version: str
+    device: str
+    summary: ScoringSummary
+    gallery: tuple[GalleryItem, ...]
+    report: Path
+    json_path: Path
+    csv_path: Path
+
+    def figures(self) -> dict[str, int | float | str | None]:
+        """The run in numbers, for a table, a JSON head or an artifact."""
+        summary = self.summary
+        return {
+            "line": self.line,
+            "version": self.version,
+            "images": summary.found,
+            "pass": summary.decisions[Decision.PASS],
+            "review": summary.decisions[Decision.REVIEW],
+            "reject": summary.decisions[Decision.REJECT],
+            "unreadable": summary.unreadable,
+            "scored_before": summary.skipped,
+            "images_per_second": summary.images_per_second and round(summary.images_per_second, 2),
+            "seconds": round(summary.seconds, 3),
+            "device": self.device,
+        }
+
+
+def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> ScoreResult:
+    """Score the images that have no result of this bundle yet; the report covers all of them.
+
+    Raises:
+        ConfigError: no such line or version, maps would be written among the images, or nvJPEG is not installed.
+        BundleError: the bundle is damaged, or an exported one is another line's.
+        DeviceError: the device is not there, or nvJPEG is asked for and does not work.
+        LineError: there is no image file.
+        StorageError: something cannot be read or written; what was scored until then is kept.
+    """
+    deployment = find_deployment(request, settings)
+    bundle = deployment.bundle
+    overlays = settings.below_home("overlays", bundle.manifest.line) if request.overlays else None
+    source = request_source(request, settings, overlays)
+    total = count_images(source)
+    settings.ensure_home()
+    opener = image_opener(settings.jpeg_decoder)
+    resolved = open_device(Device(request.device.value), settings)
+    engine = ScoringEngine(deployment.backbone, resolved, threads=1)  # one CPU a worker scales best
+    engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD])
+
+    follows_what_is_live = request.bundle is None and request.version is None
+    notice = PromotionNotice(Registry(settings.home), bundle) if follows_what_is_live else None
+    gallery, started_at, pace = Gallery(), datetime.now(UTC), Pace()
+    reports = settings.below_home("reports", bundle.manifest.line)
+    report, json_path, csv_path = output_paths(request, reports, started_at)
+    pictures = Pictures(gallery, bundle)
+    with RowSpool() as rows, ResultStore(settings.database) as store, ended_by_signals(source):
+
+        def keep(result: ImageResult, view: ImageView | None) -> None:
+            rows.add(result, line=bundle.manifest.line, bundle_version=bundle.manifest.version)
+            pictures.take(result, view)
+            if view is not None and request.maps is not None:
+                write_map(map_path(request.maps, result.name), view.anomaly_map)
+
+        summary = score_images(
+            bundle,
+            engine,
+            source,
+            store,
+            device=resolved.device,
+            workers=request.workers or settings.workers,
+            batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
+            overlays=overlays,
+            on_progress=lambda progress: on_progress(scoring_step("score", progress, pace)),
+            on_result=keep,
+            total=total,
+            remarks=notice.remarks if notice is not None else tuple,
+            opener=opener,
+        )
+        result = ScoreResult(
+            line=bundle.manifest.line,
+            version=bundle.manifest.version,
+            device=resolved.note,
+            summary=summary,
+            gallery=tuple(gallery.items()),
+            report=report,
+            json_path=json_path,
+            csv_path=csv_path,
+        )
+        rows.write_json(json_path, result.figures())
+        rows.write_csv(csv_path)
+    write_report(
+        report,
+        ReportData(
+            manifest=bundle.manifest,
+            started_at=started_at,
+            seconds=summary.seconds,
+            device=resolved.note,
+            images_per_second=summary.images_per_second,
+            source=request.images,
+            scores=summary.scores,
+            gallery=result.gallery,
+            unreadable=summary.unreadable_files,
+            support=[path.read_bytes() for path in bundle.support_paths[:SUPPORT_THUMBNAILS]],
+            files=[path.name for path in (json_path, csv_path) if path.parent == report.parent],
+            notes=[*_notes(summary), *source.remarks, *(notice.remarks() if notice is not None else ())],
+        ),
+    )
+    drop_old_reports(reports, settings.keep_reports)
+    return result
+
+
+def find_deployment(request: ScoreRequest, settings: Settings) -> Deployment:
+    """The bundle and backbone to score with, every byte checked."""
+    if request.bundle is None:
+        return Registry(settings.home).deployment(request.line, request.version)
+    deployment = open_packed(request.bundle)
+    packed = deployment.bundle.manifest.line
+    if packed != request.line:
+        raise BundleError(
+            f"a bundle of line {request.line!r}", f"one of {packed!r}", "name that line or another bundle"
+        )
+    return deployment
+
+
+def scoring_step(stage: str, progress: ScoringProgress, pace: Pace) -> Progress:
+    """What a job tells of how far scoring is."""
+    rate = pace.tell(progress.seconds, progress.done)
+    left = (progress.total - progress.done) / rate if progress.total is not None and rate > 0 else None
+    return Progress(
+        stage=stage,
+        done=progress.done,
+        total=progress.total,
+        figures={"images/s": rate, "flagged": progress.flagged, "unreadable": progress.unreadable},
+        seconds_left=None if left is None else max(left, 0.0),  # a video's header knows its length only about
+        remark=" ".join(progress.remarks),
+    )
+
+
+def _notes(summary: ScoringSummary) -> list[str]:
+    """What a reader of the report should know first."""
+    notes = []
+    if summary.skipped:
+        notes.append(
+            f"{summary.skipped} of {summary.found} images had a score of this bundle already. They count in the "
+            "numbers and in the histogram; the gallery shows those of them that were flagged, without their patches."
+        )
+    if summary.duplicate_count:
+        notes.append(f"{summary.duplicate_count} files have the content of another file.")
+    return notes

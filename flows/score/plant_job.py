@@ -1,0 +1,143 @@
+"""Scoring a plant: a folder of lines, each with its live bundle, through one engine. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from deploy.bundles.registry import Registry
+from deploy.decoding.choice import image_opener
+from deploy.engine.devices import open_device
+from deploy.engine.runtime import Device
+from deploy.results.store import ResultStore
+from deploy.scoring.line_scoring import LineScoring
+from deploy.scoring.maps import map_path, write_map
+from deploy.scoring.plant import score_plant
+from deploy.scoring.plant_pages import write_pages
+from deploy.scoring.plant_summary import PlantSummary
+from deploy.scoring.records import FileStatus, ImageResult, ImageView
+from deploy.scoring.row_spool import RowSpool
+from deploy.scoring.sources.folder import FolderSource
+from deploy.scoring.sources.watch import WatchedFolder
+from flows.progress import OnProgress, Pace, ignore_progress
+from flows.score.job import ACCELERATOR_BATCH, scoring_step
+from flows.score.report_paths import drop_old_reports, output_paths
+from flows.score.request import ScorePlantRequest
+from flows.score.requested_source import ended_by_signals, keep_maps_apart
+from pipeline.calibration import Decision
+from pipeline.errors import LineError
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePlantResult:
+    """A finished job: the run in numbers, the device it ran on, the plant's page, and the rows of all lines."""
+
+    summary: PlantSummary
+    device: str
+    report: Path
+    json_path: Path
+    csv_path: Path
+
+    def figures(self) -> dict[str, Any]:
+        """The run in numbers, with a row for each line and bundle."""
+        summary = self.summary
+        return {
+            "images": summary.found,
+            "unreadable": summary.count(FileStatus.UNREADABLE),
+            "scored_before": summary.count(FileStatus.SKIPPED),
+            "images_per_second": summary.images_per_second and round(summary.images_per_second, 2),
+            "seconds": round(summary.seconds, 3),
+            "device": self.device,
+            "backbones": summary.backbones,
+            "lines": [line_figures(line) for line in summary.lines],
+            "skipped_folders": list(summary.skipped.values()),
+            "skipped_images": summary.skipped_images,
+            "problems": list(summary.problems),
+            "report": str(self.report),
+        }
+
+
+def line_figures(line: LineScoring) -> dict[str, int | str]:
+    """A line's counts of files."""
+    tally = line.tally
+    return {
+        "line": line.line,
+        "version": line.version,
+        "images": tally.done,
+        "pass": tally.decisions[Decision.PASS],
+        "review": tally.decisions[Decision.REVIEW],
+        "reject": tally.decisions[Decision.REJECT],
+        "unreadable": tally.files[FileStatus.UNREADABLE],
+        "scored_before": tally.files[FileStatus.SKIPPED],
+    }
+
+
+def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> ScorePlantResult:
+    """Score what has no result of its line's live bundle yet.
+
+    Raises:
+        ConfigError: maps would be written among the images, or nvJPEG is asked for and not installed.
+        DeviceError: the device is not there, or nvJPEG is asked for and does not work.
+        LineError: there is no such folder, or it holds no image of a line that can be scored and is not watched.
+        StorageError: something cannot be read or written; what was scored until then is kept.
+    """
+    folder, own = request.images.expanduser(), settings.below_home("overlays")
+    if not folder.is_dir():
+        raise LineError("a folder with a folder of images for each line", f"no folder {folder}", "check the path")
+    keep_maps_apart(request.maps, folder)
+    source = WatchedFolder(folder, own) if request.watch else FolderSource(folder, own)
+    total = source.total
+    settings.ensure_home()
+    opener = image_opener(settings.jpeg_decoder)
+    resolved = open_device(Device(request.device.value), settings)
+    started_at, reports, pace = datetime.now(UTC), settings.below_home("plant-reports"), Pace()
+    report, json_path, csv_path = output_paths(request, reports, started_at)
+    workers = request.workers or settings.workers
+    with RowSpool() as rows, ResultStore(settings.database) as store, ended_by_signals(source):
+
+        def keep(line: LineScoring, result: ImageResult, view: ImageView | None) -> None:
+            rows.add(result, line=line.line, bundle_version=line.version)
+            if view is not None and request.maps is not None:
+                write_map(map_path(request.maps, result.name), view.anomaly_map)
+
+        summary = score_plant(
+            source,
+            Registry(settings.home),
+            store,
+            resolved,
+            workers=workers,
+            batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
+            overlays=(lambda line: settings.below_home("overlays", line)) if request.overlays else None,
+            on_progress=lambda progress: on_progress(scoring_step("score the plant", progress, pace)),
+            on_result=keep,
+            total=total,
+            opener=opener,
+        )
+        if summary.found == 0 and not request.watch:
+            got = "; ".join(list(summary.skipped.values())[:5]) or f"none in {folder}"
+            raise LineError(
+                "images in folders that are named as registered lines",
+                got,
+                "see `linewise registry list` for the names",
+            )
+        result = ScorePlantResult(
+            summary=summary, device=resolved.note, report=report, json_path=json_path, csv_path=csv_path
+        )
+        rows.write_json(json_path, result.figures())
+        rows.write_csv(csv_path)
+    write_pages(
+        report,
+        summary,
+        name=request.plant,
+        source=str(folder),
+        started_at=started_at,
+        device=resolved.note,
+        remarks=source.remarks,
+        workers=workers,
+        files=[path.name for path in (json_path, csv_path) if path.parent == report.parent],
+    )
+    drop_old_reports(reports, settings.keep_reports)
+    return result

@@ -1,0 +1,83 @@
+"""What the commands say of a scoring run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from flows.terminal.console import err, out, table
+
+if TYPE_CHECKING:  # at run time the results come from the jobs, which the command imports by name
+    from flows.score.job import ScoreResult
+    from flows.score.plant_job import ScorePlantResult
+    from pipeline.imaging.images import UnreadableImage
+
+MAX_FLAGGED = 10
+MAX_UNREADABLE = 5
+
+
+def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
+    """Counts, the worst images, what could not be read, where the report is."""
+    figures = result.figures()
+    if as_json:
+        outputs = {"report": str(result.report), "json": str(result.json_path), "csv": str(result.csv_path)}
+        sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
+        _show_unreadable(result.summary.unreadable_files, result.summary.unreadable)
+        return
+    counts = ("images", "pass", "review", "reject", "unreadable", "scored_before")
+    listing = table(escape(f"{result.line} {result.version}"), *(name.replace("_", " ") for name in counts))
+    listing.add_row(*(str(figures[name]) for name in counts))
+    out().print(listing)
+    for image in result.summary.flagged[:MAX_FLAGGED]:
+        score = "no score" if image.score is None else f"{image.score:.3f}"
+        out().print(f"  {image.decision} {score:>8}  {escape(image.label)}")
+    if result.summary.flagged_count > MAX_FLAGGED:
+        out().print(f"  and {result.summary.flagged_count - MAX_FLAGGED} more: see the report")
+    _show_unreadable(result.summary.unreadable_files, result.summary.unreadable)
+    out().print(f"{_pace(figures)}, {escape(result.device)}")
+    out().print(f"Report: {escape(str(result.report))}")
+
+
+def _pace(figures: Mapping[str, Any]) -> str:
+    """Images a second; where none was scored in this run, why."""
+    if figures["images"] > figures["unreadable"] + figures["scored_before"]:
+        return f"{figures['images_per_second']} images/s"
+    before = figures["scored_before"]
+    return f"nothing new: {before} images were scored before" if before else "no image was scored"
+
+
+def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:
+    """Name the first of `count` files that no decision was made on."""
+    for file in files[:MAX_UNREADABLE]:
+        err().print(f"[yellow]no decision on {escape(str(file.path))}: {escape(file.reason)}")
+    if count > MAX_UNREADABLE:
+        err().print(f"[yellow]and {count - MAX_UNREADABLE} more files that cannot be read")
+
+
+def show_plant(result: ScorePlantResult, *, as_json: bool) -> None:
+    """A row for each line, what was skipped, and bundles that could not be used."""
+    figures = result.figures()
+    if as_json:
+        outputs = {"json": str(result.json_path), "csv": str(result.csv_path)}
+        sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
+    else:
+        counts = ("images", "pass", "review", "reject", "unreadable", "scored_before")
+        names = [name.replace("_", " ") for name in counts]
+        listing = table("Plant", "line", "version", *names, right=tuple(names))
+        for row in figures["lines"]:
+            listing.add_row(escape(row["line"]), escape(row["version"]), *(str(row[name]) for name in counts))
+        out().print(listing)
+        out().print(f"{_pace(figures)}, {escape(figures['device'])}")
+        out().print(f"Report: {escape(figures['report'])}")
+    unreadable = [file for line in result.summary.lines for file in line.tally.unreadable]
+    _show_unreadable(unreadable, figures["unreadable"])
+    for sentence in figures["skipped_folders"][:MAX_FLAGGED]:
+        err().print(f"[yellow]{escape(sentence)}")
+    if figures["skipped_folders"]:
+        err().print(f"[yellow]{figures['skipped_images']} images in {len(figures['skipped_folders'])} folders skipped")
+    for sentence in figures["problems"]:
+        err().print(f"[red]{escape(sentence)}")

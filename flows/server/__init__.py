@@ -1,0 +1,1 @@
+"""The Prefect server's side of every flow: runs, queues, artifacts."""

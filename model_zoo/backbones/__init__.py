@@ -1,0 +1,1 @@
+"""Frozen backbones: their weights, trunks and feature levels."""

@@ -1,0 +1,116 @@
+"""The head of the memory bank: nearest-neighbour distances alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model_zoo.heads.bank import BankMatch, MemoryBank, build_banks
+from model_zoo.heads.invariant_inputs import InvariantInputs, LevelGroups
+from model_zoo.heads.task_head import image_score
+from pipeline.episodes import SupportSet, TensorLevels
+from pipeline.learner import AnomalyHead, AnomalyOutput
+
+
+class MemoryBankHead(AnomalyHead):
+    """Nearest-neighbour distances alone: their mean over the groups, each scaled by its LOO median, as a log."""
+
+    scale: Tensor
+
+    def __init__(self, banks: nn.ModuleList, scale: Tensor, *, k: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.k = k
+        self.grid = grid
+        self.banks = banks
+        self.register_buffer("scale", scale)
+        self.bank_sources = banks[-1].sources  # type: ignore[assignment]
+
+    @classmethod
+    def of_support(cls, support: SupportSet, groups: LevelGroups, *, budget: int, seed: int) -> MemoryBankHead:
+        """Banks of at most `budget` rows a level from a support."""
+        return cls.with_matches(support, groups, budget=budget, seed=seed)[0]
+
+    @classmethod
+    def with_matches(
+        cls,
+        support: SupportSet,
+        groups: LevelGroups,
+        *,
+        budget: int,
+        seed: int,
+        chosen: Sequence[Tensor] | None = None,
+    ) -> tuple[MemoryBankHead, list[BankMatch]]:
+        """`of_support`, and the matches of its K good images, leave-one-out, which gave the scales.
+
+        `chosen` names each level's rows by their sources, see `build_banks`.
+        """
+        banks = nn.ModuleList(build_banks(support, groups, budget=budget, seed=seed, chosen=chosen))
+        H, W = support.good[0].shape[-2:]
+        head = cls(banks, torch.ones(sum(map(len, groups)), 1, 1), k=support.k, grid=(H, W))
+        with torch.no_grad():
+            matches = head.match(support.good, torch.arange(support.k))
+            medians = [match.distances.transpose(0, 1).flatten(1).median(1).values for match in matches]
+        head.scale = torch.cat(medians).reshape(-1, 1, 1)
+        return head, matches
+
+    @classmethod
+    def of_inputs(cls, inputs: InvariantInputs) -> MemoryBankHead:
+        """The one inside the inputs of a learned head, whose `log_base` is its anomaly map."""
+        return cls(inputs.banks, inputs.scale, k=inputs.k, grid=inputs.grid)
+
+    def forward(self, *levels: Tensor) -> AnomalyOutput:
+        """Score a batch of feature levels."""
+        return self._output(self.match(levels))
+
+    @torch.no_grad()
+    def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
+        """The K good images, each scored against the others."""
+        return self._output(self.match(support.good, torch.arange(self.k)))
+
+    def match(self, levels: TensorLevels, without: Tensor | None = None) -> list[BankMatch]:
+        """Nearest neighbours a level, each image's without the rows of one good image.
+
+        `without` (B,) int64 names the good images; None compares with all rows.
+        """
+        return [
+            bank(level, None if without is None else self._rows_of(sources, without))
+            for bank, sources, level in zip(self.banks, self._sources(), levels, strict=True)
+        ]
+
+    def sources_without(self, images: Sequence[int]) -> list[Tensor]:
+        """Per level, the sources (n, 4) of all rows but those of some good images; the others are numbered anew."""
+        others = torch.ones(self.k, dtype=torch.bool)
+        others[list(images)] = False
+        numbers = others.cumsum(0) - 1
+        kept = [sources[others[sources[:, 0]]] for sources in self._sources()]
+        return [torch.cat([numbers[sources[:, :1]], sources[:, 1:]], 1) for sources in kept]
+
+    def anomaly_map(self, matches: list[BankMatch]) -> Tensor:
+        """The log of the groups' mean distance in units of their LOO medians (B, H, W)."""
+        fine = [
+            match.distances
+            if tuple(match.distances.shape[-2:]) == self.grid
+            else F.interpolate(match.distances, self.grid, mode="bilinear", align_corners=False)
+            for match in matches
+        ]
+        return (torch.cat(fine, 1) / self.scale).mean(1).log()
+
+    def _rows_of(self, sources: Tensor, images: Tensor) -> Tensor:
+        """The bank rows of each good image (B, N) bool; of a single one its plain rows, the augmented stand in."""
+        own = sources[:, 0][None] == images[:, None]
+        return own & (sources[:, 1] == -1)[None] if self.k == 1 else own
+
+    def _sources(self) -> list[Tensor]:
+        return [bank.sources for bank in self.banks if isinstance(bank, MemoryBank)]
+
+    def _output(self, matches: list[BankMatch]) -> AnomalyOutput:
+        anomaly_map = self.anomaly_map(matches)
+        return AnomalyOutput(image_score(anomaly_map), anomaly_map, nearest_rows(matches))
+
+
+def nearest_rows(matches: list[BankMatch]) -> Tensor:
+    """The matched rows of the coarsest bank's deepest group (B, h, w) int64."""
+    return matches[-1].rows[:, -1].reshape(-1, *matches[-1].distances.shape[-2:])

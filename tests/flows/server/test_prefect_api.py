@@ -1,0 +1,288 @@
+"""Flows against one real Prefect API."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+prefect = pytest.importorskip("prefect", reason="the extra `flows` is not installed")
+
+from prefect import flow, task  # noqa: E402
+from prefect.client.orchestration import get_client  # noqa: E402
+from prefect.testing.utilities import prefect_test_harness  # noqa: E402
+
+import flows.adapt.flow  # noqa: E402
+import flows.export.flow  # noqa: E402
+import flows.meta_train.flow  # noqa: E402
+import flows.score.flow  # noqa: E402
+import flows.score.plant_flow  # noqa: E402
+from deploy.bundles.registry import Registry  # noqa: E402
+from deploy.scoring.sources.address import StreamAddress  # noqa: E402
+from flows import bootstrap  # noqa: E402
+from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest  # noqa: E402
+from flows.export.request import ExportRequest  # noqa: E402
+from flows.progress import Progress  # noqa: E402
+from flows.score.request import ScorePlantRequest, ScoreRequest  # noqa: E402
+from flows.server import artifacts, runs  # noqa: E402
+from pipeline.errors import ConfigError, LineError, StorageError  # noqa: E402
+from pipeline.settings import DeviceName, Settings, load_settings  # noqa: E402
+from tests.checkout import REPOSITORY  # noqa: E402
+from tests.flows.adapted_home import LINE, SIZE, score_request  # noqa: E402
+from tests.parts.http_server import serving  # noqa: E402
+from tests.parts.plant import write_image, write_plant  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def test_a_mistake_becomes_the_state_message(prefect_api, adapted_home, caplog):
+    request = AdaptRequest(line=LINE, images=Path("/nowhere"), size=SIZE)
+    state = flows.adapt.flow.adapt_line(request, return_state=True)
+    told = [record for record in caplog.records if "no such folder" in record.getMessage()]
+    assert {record.name for record in told} >= {"prefect.task_runs", "prefect.flow_runs"}
+    assert not any(record.exc_info for record in told)
+    assert state.is_failed()
+    assert state.message is not None
+    assert state.message.startswith("expected a folder with a product line, got no such folder")
+    with pytest.raises(LineError):
+        state.result()
+
+
+def test_scoring_run_is_named_tagged_and_shows_heat_maps(prefect_api, adapted_home, line, tmp_path, caplog):
+    images = shutil.copytree(line / "test", tmp_path / "images")
+    (images / "text.png").write_text("not an image")
+    caplog.set_level(logging.INFO)
+    state = flows.score.flow.score_folder(score_request(line, images=images), return_state=True)
+    assert state.is_completed()
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(state.state_details.flow_run_id)
+        found = {a.key: a for a in client.read_artifacts(limit=200) if a.flow_run_id == run.id}
+    assert run.name == f"score {LINE}"
+    assert f"line:{LINE}" in run.tags
+    assert {"score-line-a-7", "progress-line-a-7"} <= set(found)
+    assert "data:image/jpeg;base64," in str(found["score-line-a-7"].data)
+    assert found["progress-line-a-7"].data == 100.0
+    (said,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Scores of ")]
+    assert f"line {LINE}, version " in said
+    assert "images 11, pass " in said
+    assert "unreadable 1, scored before 0" in said
+
+
+def test_a_plants_run_shows_its_lines_and_fails_in_one_sentence(prefect_api, tmp_path, monkeypatch):
+    monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("LINEWISE_DATABASE_URL", raising=False)
+    write_plant(tmp_path / "home", line="caps")
+    images = tmp_path / "Plant_1"
+    for number, name in enumerate(["caps/a.png", "caps/b.png", "lids/c.png"]):
+        write_image(images / name, brightness=250 - 100 * number)
+    request = ScorePlantRequest(images=images, device=DeviceName.CPU, workers=1)
+    state = flows.score.plant_flow.score_plant(request, return_state=True)
+    assert state.is_completed()
+    missing = flows.score.plant_flow.score_plant(ScorePlantRequest(images=tmp_path / "nowhere"), return_state=True)
+    assert missing.is_failed()
+    assert str(missing.message).startswith("expected a folder with a folder of images for each line, got no folder")
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(state.state_details.flow_run_id)
+        found = {a.key: a.data for a in client.read_artifacts(limit=200) if a.flow_run_id == run.id}
+    assert run.name == "score plant Plant_1"
+    assert "plant:Plant_1" in run.tags
+    assert set(found) == {"plant-plant-1", "plant-plant-1-lines", "plant-plant-1-flagged", "progress-plant-plant-1"}
+    (line,) = json.loads(str(found["plant-plant-1-lines"]))
+    assert (line["line"], line["images"], line["reject"], line["pass"]) == ("caps", 2, 1, 0)
+    assert [row["decision"] for row in json.loads(str(found["plant-plant-1-flagged"]))] == ["REJECT", "REVIEW"]
+    assert "no registered line for the folder lids" in str(found["plant-plant-1"])
+
+
+def test_export_run_says_what_it_wrote(prefect_api, adapted_home, tmp_path):
+    state = flows.export.flow.export(ExportRequest(line=LINE, destination=tmp_path / "pack"), return_state=True)
+    assert state.is_completed()
+    with get_client(sync_client=True) as client:
+        (artifact,) = [a for a in client.read_artifacts(limit=200) if a.flow_run_id == state.state_details.flow_run_id]
+    assert artifact.key == "export-line-a-7"
+    assert "pack" in str(artifact.data)
+    assert (tmp_path / "pack" / "bundle" / "head.onnx").is_file()
+
+
+def test_new_lines_are_adapted_and_a_bad_one_does_not_stop_them(prefect_api, adapted_home, line):
+    incoming = adapted_home / "incoming"
+    shutil.copytree(line, incoming / "fresh")
+    for path in sorted((incoming / "fresh" / "train" / "good").iterdir())[2:]:
+        path.unlink()  # with as many as the other tests use, the head's graph is traced once
+    (incoming / "empty").mkdir()
+    state = flows.adapt.flow.adapt_new_lines(AdaptNewLinesRequest(size=SIZE), return_state=True)
+    assert state.is_failed()
+    assert "failures for empty" in str(state.message)
+    assert "fresh" in Registry(adapted_home).lines()
+    assert flows.adapt.flow.new_lines(incoming) == ["empty"]
+
+
+def test_a_mistake_outside_a_run_is_raised_as_it_is(tmp_path):
+    with pytest.raises(LineError) as caught:
+        flows.adapt.flow.adapt_new_lines.fn(AdaptNewLinesRequest(incoming=tmp_path / "incoming"))
+    assert str(caught.value) == (
+        f"expected a folder of new lines, got no folder {tmp_path}/incoming: make it, or name another"
+    )
+
+
+def test_bootstrap_without_a_server_is_one_sentence():
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    command = [sys.executable, "-m", "flows.bootstrap"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("expected a Prefect API that answers at http://127.0.0.1:9/api, got '")
+    assert done.stderr.endswith("': start the server, or correct or unset PREFECT_API_URL\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_bootstrap_that_a_server_refuses_is_one_sentence():
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path.endswith("/health") else 401)
+            self.end_headers()
+            self.wfile.write(b"true")
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with serving(Refusing) as address:
+        environment = {**os.environ, "PREFECT_API_URL": f"http://{address}/api"}
+        command = [sys.executable, "-m", "flows.bootstrap"]
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("expected a Prefect server that lets Linewise register, got '")
+    assert "401" in done.stderr
+    assert done.stderr.endswith("': set PREFECT_API_AUTH_STRING as the server has it, or look into its log\n")
+
+
+def test_deployments_that_cannot_be_registered_are_an_error_with_prefects_words(prefect_api, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # what `prefect deploy` is told: nobody answers
+    with get_client(sync_client=True) as client, pytest.raises(ConfigError) as caught:
+        bootstrap.register_deployments(client, update=True)
+    assert str(caught.value).startswith("expected every deployment to register, got ")
+    assert "ConnectError: All connection attempts failed" in str(caught.value)
+    assert str(caught.value).endswith(": check PREFECT_API_URL and the server's log")
+
+
+@pytest.mark.parametrize(("error", "tries"), [(StorageError("a", "b", "c"), 3), (LineError("a", "b", "c"), 1)])
+def test_only_storage_trouble_is_tried_again(prefect_api, error, tries):
+    calls = []
+
+    @task(retries=2, retry_delay_seconds=0, retry_condition_fn=runs.storage_trouble)
+    def work() -> None:
+        calls.append(1)
+        raise error
+
+    @flow
+    @runs.fails_with_a_sentence
+    def body() -> None:
+        work()
+
+    state = body(return_state=True)
+    assert state.message == "expected a, got b: c"
+    assert isinstance(state.result(raise_on_failure=False), type(error))
+    assert len(calls) == tries
+
+
+def test_a_bug_is_not_dressed_up(prefect_api):
+    @flow
+    @runs.fails_with_a_sentence
+    def body() -> None:
+        raise ZeroDivisionError("our own")
+
+    state = body(return_state=True)
+    assert state.is_failed()
+    assert "ZeroDivisionError: our own" in str(state.message)
+
+
+def test_gpu_runs_queue_and_need_their_limit(prefect_api):
+    held = []
+
+    @flow
+    @runs.fails_with_a_sentence
+    def body() -> int:
+        with runs.queued_for_gpu("cuda"), get_client(sync_client=True) as client:
+            held.append(client.read_global_concurrency_limit_by_name(runs.GPU_LIMIT).active_slots)
+        return 1
+
+    state = body(return_state=True)
+    assert "prefect gcl create linewise-gpu" in str(state.message)
+    with get_client(sync_client=True) as client:
+        bootstrap.create_gpu_queue(client)
+        bootstrap.create_gpu_queue(client)
+    assert body() == 1
+    assert held == [1]
+
+    @flow
+    @runs.fails_with_a_sentence
+    def on_two() -> None:
+        with runs.queued_for_gpu("cuda", places=2):
+            pass
+
+    assert "at least 2, one for each process, got 1: run `prefect gcl update" in str(on_two(return_state=True).message)
+
+
+def test_progress_is_one_artifact(prefect_api):
+    @flow
+    def body() -> None:
+        show = artifacts.ProgressArtifact("progress-test", every=0.0)
+        for done in range(3):
+            show(Progress(stage="count", done=done, total=4, figures={"loss": 0.5}))
+        show(Progress(stage="count", done=4, total=4))
+
+    body()
+    with get_client(sync_client=True) as client:
+        found = [a for a in client.read_artifacts(limit=200) if a.key == "progress-test"]
+    assert [a.data for a in found] == [100.0]
+
+
+def test_progress_says_what_is_left_or_how_much_is_done(prefect_api):
+    @flow
+    def body() -> None:
+        show = artifacts.ProgressArtifact("progress-left", every=0.0)
+        show(Progress(stage="score", done=1, total=4, figures={"images/s": 2.5}, seconds_left=65))
+        show = artifacts.ProgressArtifact("progress-endless", every=0.0)
+        show(Progress(stage="score", done=7, figures={"images/s": 2.5}, remark="cam7 broke off *once*."))
+
+    body()
+    with get_client(sync_client=True) as client:
+        found = {a.key: (a.data, a.description) for a in client.read_artifacts(limit=200)}
+    assert found["progress-left"] == (25.0, "score, images/s 2.5, 1 min left")
+    assert found["progress-endless"] == (0.0, "score, 7 done, images/s 2.5, cam7 broke off \\*once\\*.")
+
+
+def test_settings_of_a_worker_are_read_in_the_run(adapted_home):
+    assert load_settings().home == adapted_home
+    assert isinstance(load_settings(), Settings)
+
+
+def test_a_streams_password_reaches_the_run_but_not_the_server(prefect_api, adapted_home, caplog):
+    url = "rtsp://me:geheim@127.0.0.1:9/1"
+
+    @flow
+    def knows_it(request: ScoreRequest) -> bool:
+        return isinstance(request.source, StreamAddress) and "geheim" in request.source.url
+
+    request = ScoreRequest(line=LINE, images=url, watch=True)
+    assert knows_it(request)
+    state = flows.score.flow.score_folder(request, return_state=True)
+    assert "leave watch out" in str(state.message)
+    with get_client(sync_client=True) as client:
+        kept = [*client.read_flow_runs(limit=200), *client.read_task_runs(limit=200), *client.read_logs()]
+    told = "".join(run.model_dump_json() for run in kept) + "".join(record.getMessage() for record in caplog.records)
+    assert "rtsp://127.0.0.1:9/1" in told
+    assert "geheim" not in told
