@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.bank_draws import mean_lines
 from benchmarks.pages import made_today, percent, replace_figures
 from benchmarks.scale import draws_of
-from deploy.engine.runtime import OrtExtractor
+from deploy.engine.extractor import OrtExtractor
 from flows.open_backbone import OpenBackbone, open_backbone
 from model_zoo.backbones.channel_std import generated_images
 from pipeline.product_lines.lines import find_lines

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from benchmarks.pages import made_today, replace_figures
 from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
-from deploy.engine.runtime import OrtExtractor, ScoringEngine
+from deploy.engine.extractor import OrtExtractor
+from deploy.engine.runtime import ScoringEngine
 from deploy.exporting import int8 as quantiser
 from flows.adapt import job as adapt
 from flows.adapt.request import AdaptRequest
@@ -33,7 +34,8 @@ from flows.views import adapt_to_best, view_of
 from model_zoo.learner_table import make_learner
 from pipeline.calibration import calibrate
 from pipeline.features import DEFAULT_BACKBONE, BackboneArtefact
-from pipeline.imaging.images import require_image, sha256_file
+from pipeline.imaging.files import sha256_file
+from pipeline.imaging.images import require_image
 from pipeline.precision_gate import Comparison, compare
 from pipeline.process_tuning import tune_process
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_named_line

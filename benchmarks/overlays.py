@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from deploy.bundles.registry import Registry
 from deploy.engine.limits import available_cpus
-from deploy.engine.runtime import Scores, ScoringEngine
+from deploy.engine.runtime import ScoringEngine
+from deploy.engine.scores import Scores
 from deploy.results.store import ResultStore
 from deploy.scoring.scorer import score_folder
 from deploy.scoring.worker import ScoringWorker

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.bundles.registry import Registry
+from deploy.engine.extractor import OrtExtractor
 from deploy.engine.limits import available_cpus
-from deploy.engine.runtime import OrtExtractor
 from deploy.exporting.torch_to_onnx import export_backbone
 from flows.own_weights import own_weights
 from model_zoo.backbones.backbone import Backbone, build_backbone

@@ -171,3 +171,36 @@ def test_no_flow_module_is_named_like_the_standard_library() -> None:
     """Prefect runs a flow's file with its folder first on sys.path, where flows/queue.py would replace queue."""
     found = [file.name for file in (REPOSITORY / "flows").glob("*.py") if file.stem in sys.stdlib_module_names]
     assert not found, found
+
+
+def test_a_name_has_one_address() -> None:
+    """What a module imports is taken from where it is defined, so that a name is found, and moved, in one place."""
+    trees = {module_name(file): ast.parse(file.read_text(encoding="utf-8")) for file in source_files()}
+    imported = {
+        name: {
+            alias.asname or alias.name
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if node.module in trees and f"{node.module}.{alias.name}" not in trees
+        }
+        for name, tree in trees.items()
+    }
+    second_hand = [
+        f"{name}: {alias.name} from {node.module}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in imported.get(node.module or "", ())
+    ]
+    assert not second_hand
+
+
+def test_a_flows_module_has_a_name_of_its_own() -> None:
+    """Who searches for a file finds one. The rooms share the names of their parts: who knows one knows all."""
+    rooms = {"__init__", "request", "job", "flow", "show"}
+    elsewhere = {file.stem for file in source_files("pipeline", "model_zoo", "deploy")}
+    flows = [file.stem for file in source_files("flows") if file.stem not in rooms]
+    twice = {name for name in flows if flows.count(name) > 1 or name in elsewhere}
+    assert not twice

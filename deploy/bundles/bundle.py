@@ -35,32 +35,12 @@ from deploy.bundles.manifest import (
     MANIFEST,
     SEAL,
     SUPPORT_FOLDER,
-    BackboneRecord,
     BundleDraft,
     BundleManifest,
-    LearnerRecord,
-    LineageRecord,
-    ParityRecord,
-    SupportRecord,
     linewise_version,
 )
 from pipeline.errors import BundleError
 from pipeline.storage import fsync_folder, new_folder, sha256_of, storage_errors, write_durably
-
-__all__ = [
-    "BackboneRecord",
-    "Bundle",
-    "BundleDraft",
-    "BundleManifest",
-    "LearnerRecord",
-    "LineageRecord",
-    "ParityRecord",
-    "SupportRecord",
-    "load_bundle",
-    "read_manifest",
-    "render_card",
-    "write_bundle",
-]
 
 _MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.bundles.backbone_shelf import LOCK, BackboneShelf
-from deploy.bundles.bundle import Bundle, BundleDraft, load_bundle, read_manifest, write_bundle
+from deploy.bundles.bundle import Bundle, load_bundle, read_manifest, write_bundle
 from deploy.bundles.line_folder import LIVE, LivePointer, line_of, read_pointer, slug, write_pointer
-from deploy.bundles.manifest import FILE_NAME, BundleManifest
+from deploy.bundles.manifest import FILE_NAME, BundleDraft, BundleManifest
 from deploy.bundles.packs import Deployment, open_packed, write_pack
 from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.features import BackboneArtefact

@@ -18,24 +18,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from deploy.engine.backbone_artefact import load_backbone_artefact, read_checked
+from deploy.engine.backbone_artefact import read_checked
 from deploy.engine.batches import bind_rows, is_out_of_memory, padded, row_window
-from deploy.engine.devices import Device, ResolvedDevice, open_session, resolve_device
-from deploy.engine.extractor import BACKBONE_INPUT, OrtExtractor
+from deploy.engine.devices import Device, ResolvedDevice, open_session
+from deploy.engine.extractor import OrtExtractor
 from deploy.engine.scores import HEAD_OUTPUTS, SCORE_COVERS_MAP, HeadRun, LeftInPlace, Scores, in_order
 from pipeline.errors import BundleError, DeviceError
 from pipeline.features import BackboneArtefact, BackboneSpec
-
-__all__ = [
-    "BACKBONE_INPUT",
-    "Device",
-    "OrtExtractor",
-    "ResolvedDevice",
-    "Scores",
-    "ScoringEngine",
-    "load_backbone_artefact",
-    "resolve_device",
-]
 
 log = logging.getLogger(__name__)
 

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deploy.engine.backbone_artefact import BACKBONE_FORMAT, load_backbone_artefact
-from deploy.engine.devices import ResolvedDevice, open_session, resolve_device
+from deploy.engine.devices import Device, ResolvedDevice, open_session, resolve_device
+from deploy.engine.extractor import BACKBONE_INPUT, OrtExtractor
 from deploy.engine.limits import available_cpus
 from deploy.engine.parity import TOLERANCE, Parity, compare_outputs, disagreement, relative_error
-from deploy.engine.runtime import BACKBONE_INPUT, Device, OrtExtractor, ScoringEngine
+from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import HEAD_OUTPUTS
 from deploy.exporting.head_templates import head_tensors, template_key
 from deploy.exporting.onnx_graphs import OPSET, export_graph, fill_template

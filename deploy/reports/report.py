@@ -12,24 +12,12 @@ from numpy.typing import NDArray
 
 from deploy.bundles.manifest import BundleManifest
 from deploy.reports.card import card_sections
-from deploy.reports.gallery import Gallery, GalleryItem, build_item
+from deploy.reports.gallery import GalleryItem
 from deploy.reports.histogram import histogram
 from deploy.reports.overlay import data_uri
 from deploy.reports.page import duration, write_page
-from deploy.reports.rows import ReportRow, write_csv, write_json
 from pipeline.calibration import Decision, Threshold
 from pipeline.imaging.images import UnreadableImage
-
-__all__ = [
-    "Gallery",
-    "GalleryItem",
-    "ReportData",
-    "ReportRow",
-    "build_item",
-    "write_csv",
-    "write_json",
-    "write_report",
-]
 
 MAX_UNREADABLE = 500
 MAX_SUPPORT = 16

@@ -28,8 +28,6 @@ from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
 
-__all__ = ["Duplicate", "ResultRow", "ResultStatus", "ResultStore", "RunRow", "RunStatus", "StoredScore", "path_text"]
-
 TRANSACTION_ROWS = 256
 
 

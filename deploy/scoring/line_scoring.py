@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from deploy.bundles.bundle import Bundle
-from deploy.results.records import NewResult
-from deploy.results.store import ResultStatus, path_text
+from deploy.results.records import NewResult, path_text
+from deploy.results.schema import ResultStatus
 from deploy.scoring.records import FileStatus, ImageResult, ScoringTally
 from deploy.scoring.worker import ScoringWorker
 

@@ -14,7 +14,8 @@ from deploy.bundles.bundle import Bundle
 from deploy.bundles.line_folder import LIVE, slug
 from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
-from deploy.engine.runtime import ResolvedDevice, ScoringEngine
+from deploy.engine.devices import ResolvedDevice
+from deploy.engine.runtime import ScoringEngine
 from pipeline.errors import LinewiseError, StorageError
 
 log = logging.getLogger(__name__)

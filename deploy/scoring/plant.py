@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.bundles.registry import Registry
-from deploy.engine.runtime import ResolvedDevice
+from deploy.engine.devices import ResolvedDevice
 from deploy.results.store import ResultStore
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.live_lines import LiveLine, LiveLines

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.engine.scores import ImageScore
-from deploy.results.store import Duplicate, StoredScore, path_text
+from deploy.results.records import Duplicate, StoredScore, path_text
 from pipeline.calibration import Decision
 from pipeline.imaging.images import UnreadableImage
 

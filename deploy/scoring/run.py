@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import cv2
 
 from deploy.engine.limits import available_cpus
-from deploy.results.store import ResultStore, RunStatus
+from deploy.results.schema import RunStatus
+from deploy.results.store import ResultStore
 from deploy.scoring.dispatch import Batched, Dispatch, Fused
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress

@@ -14,7 +14,7 @@ from typing import Any
 
 from deploy.bundles.bundle import Bundle
 from deploy.results.store import ResultStore
-from deploy.scoring.records import MAX_RECORDS, FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary
+from deploy.scoring.records import MAX_RECORDS, FileStatus, ImageResult, ImageView, ScoringSummary
 from deploy.scoring.reporting import OnProgress
 from deploy.scoring.run import ScoringRun
 from deploy.scoring.sources.folder import FolderSource
@@ -24,19 +24,6 @@ from pipeline.calibration import Decision
 from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits, Opener, open_image
 
 OnResult = Callable[[ImageResult, ImageView | None], None]
-
-__all__ = [
-    "FileStatus",
-    "ImageResult",
-    "ImageScorer",
-    "ImageView",
-    "OnProgress",
-    "OnResult",
-    "ScoringProgress",
-    "ScoringSummary",
-    "score_folder",
-    "score_images",
-]
 
 
 def score_folder(

@@ -6,8 +6,8 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
-from deploy.results.records import NewResult
-from deploy.results.store import TRANSACTION_ROWS, Duplicate, ResultStore
+from deploy.results.records import Duplicate, NewResult
+from deploy.results.store import TRANSACTION_ROWS, ResultStore
 
 _COMMIT_SECONDS = 0.5  # a slow run commits this often: progress counts committed rows, and should not jump
 _MAX_WAITING = 4 * TRANSACTION_ROWS

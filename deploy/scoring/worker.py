@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from deploy.bundles.bundle import Bundle
 from deploy.engine.scores import ImageScore, Scores
 from deploy.reports.overlay import overlay_jpeg
-from deploy.results.store import ResultStore, StoredScore
+from deploy.results.records import StoredScore
+from deploy.results.store import ResultStore
 from deploy.scoring.records import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision

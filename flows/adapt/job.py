@@ -16,13 +16,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from deploy.bundles.bundle import Bundle, BundleDraft
+from deploy.bundles.bundle import Bundle
 from deploy.bundles.line_folder import slug
 from deploy.bundles.manifest import (
     BANK_SOURCES,
     HEAD,
     SUPPORT_FOLDER,
     BackboneRecord,
+    BundleDraft,
     LearnerRecord,
     LineageRecord,
     ParityRecord,
@@ -45,7 +46,8 @@ from model_zoo.shipped import SHIPPED, shipped_meta_model
 from pipeline.calibration import Threshold, calibrate
 from pipeline.episodes import SupportSet
 from pipeline.errors import BundleError, ConfigError
-from pipeline.imaging.images import require_image, sha256_file
+from pipeline.imaging.files import sha256_file
+from pipeline.imaging.images import require_image
 from pipeline.imaging.white_level import suggest_white_level
 from pipeline.learner import AnomalyHead, Learner
 from pipeline.meta_model import MetaModel, load_meta_model

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows.asking.fields import (
+from flows.asking.learner_names import LearnerName
+from flows.asking.request import Request
+from flows.asking.request_fields import (
     BackboneName,
     ChosenSize,
     DefectCount,
@@ -16,8 +18,6 @@ from flows.asking.fields import (
     MetaModelFolder,
     Seed,
 )
-from flows.asking.learner_names import LearnerName
-from flows.asking.request import Request
 from pipeline.features import DEFAULT_BACKBONE
 
 

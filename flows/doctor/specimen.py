@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from deploy.bundles.registry import Registry
+from deploy.engine.extractor import OrtExtractor
 from deploy.engine.limits import available_cpus
-from deploy.engine.runtime import OrtExtractor
 from deploy.engine.scores import HeadOutputs
 from deploy.engine.trial import Specimen, generated_pair
 from deploy.exporting.torch_to_onnx import export_backbone, export_head

@@ -8,9 +8,17 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from flows.asking.fields import BackboneName, ChosenSize, DefectCount, FalseRejectRate, GoodCount, Iterations, Seed
 from flows.asking.learner_names import UNTRAINED, LearnerName
 from flows.asking.request import Request
+from flows.asking.request_fields import (
+    BackboneName,
+    ChosenSize,
+    DefectCount,
+    FalseRejectRate,
+    GoodCount,
+    Iterations,
+    Seed,
+)
 from pipeline.errors import ConfigError
 from pipeline.features import DEFAULT_BACKBONE
 

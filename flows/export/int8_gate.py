@@ -20,12 +20,14 @@ import numpy as np
 from deploy.bundles.bundle import Bundle, write_bundle
 from deploy.bundles.manifest import CARD, BackboneRecord, BundleDraft, Int8Record, LineageRecord, SupportRecord
 from deploy.bundles.packs import Deployment
-from deploy.engine.runtime import Device, ScoringEngine
+from deploy.engine.devices import Device
+from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.int8 import calibration_images, quantise_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
 from pipeline.errors import ConfigError, LineError
 from pipeline.features import BackboneArtefact
-from pipeline.imaging.images import UnreadableImage, read_image, sha256_file
+from pipeline.imaging.files import sha256_file
+from pipeline.imaging.images import UnreadableImage, read_image
 from pipeline.precision_gate import Comparison, compare
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
 

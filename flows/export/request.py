@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows.asking.fields import LineName
 from flows.asking.request import Request
+from flows.asking.request_fields import LineName
 
 
 class ExportRequest(Request):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows.asking.fields import BackboneName, DefectCount, GoodCount, InputSize, Iterations, Seed
 from flows.asking.learner_names import LearnerName
 from flows.asking.request import Request
+from flows.asking.request_fields import BackboneName, DefectCount, GoodCount, InputSize, Iterations, Seed
 from pipeline.features import DEFAULT_BACKBONE
 
 

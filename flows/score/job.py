@@ -10,16 +10,17 @@ from deploy.bundles.manifest import HEAD
 from deploy.bundles.packs import Deployment, open_packed
 from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
-from deploy.engine.devices import open_device
-from deploy.engine.runtime import Device, ScoringEngine
+from deploy.engine.devices import Device, open_device
+from deploy.engine.runtime import ScoringEngine
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.reports.report import ReportData, write_report
 from deploy.results.store import ResultStore
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.pictures import Pictures
 from deploy.scoring.promotion import PromotionNotice
+from deploy.scoring.records import ImageResult, ImageView, ScoringProgress, ScoringSummary
 from deploy.scoring.row_spool import RowSpool
-from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, ScoringSummary, score_images
+from deploy.scoring.scorer import score_images
 from flows.progress import OnProgress, Pace, Progress, ignore_progress
 from flows.score.report_paths import drop_old_reports, output_paths
 from flows.score.request import ScoreRequest

@@ -9,8 +9,7 @@ from typing import Any
 
 from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
-from deploy.engine.devices import open_device
-from deploy.engine.runtime import Device
+from deploy.engine.devices import Device, open_device
 from deploy.results.store import ResultStore
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.maps import map_path, write_map

@@ -8,7 +8,8 @@ from typing import Any, Self
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from deploy.scoring.sources.address import StreamAddress, is_url, stream_address
-from flows.asking.fields import (
+from flows.asking.request import Request
+from flows.asking.request_fields import (
     CsvFile,
     DrawsOverlays,
     JsonFile,
@@ -19,7 +20,6 @@ from flows.asking.fields import (
     ScoringThreads,
     Source,
 )
-from flows.asking.request import Request
 from pipeline.errors import ConfigError
 from pipeline.settings import DeviceName
 

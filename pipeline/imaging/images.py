@@ -22,34 +22,9 @@ from pipeline.imaging import jpeg as image_jpeg
 from pipeline.imaging import opencv as image_opencv
 from pipeline.imaging import tiff as image_tiff
 from pipeline.imaging.encoded import EncodedImage, Pixels
-from pipeline.imaging.files import IMAGE_SUFFIXES, iter_image_files, read_bytes, sha256_file
+from pipeline.imaging.files import read_bytes
 from pipeline.imaging.orientation import turn_upright
 from pipeline.imaging.resizing import OVERSAMPLING, resize
-
-__all__ = [
-    "DEFAULT_LIMITS",
-    "IMAGE_SUFFIXES",
-    "DecodedImage",
-    "ImageFile",
-    "ImageLimits",
-    "Opener",
-    "PreprocessSpec",
-    "UnreadableImage",
-    "check_size",
-    "decode_file",
-    "fit_frame",
-    "fit_image",
-    "iter_image_files",
-    "naming",
-    "open_image",
-    "read_file",
-    "read_image",
-    "read_mask",
-    "read_native",
-    "require_image",
-    "sha256_file",
-    "to_native",
-]
 
 
 @dataclass(frozen=True, kw_only=True)

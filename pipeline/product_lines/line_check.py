@@ -31,14 +31,10 @@ from pipeline.product_lines.line_report import (
     LineReport,
     MaskReport,
     NearDuplicate,
-    Problem,
-    Severity,
     place,
 )
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
 from pipeline.product_lines.near_duplicates import THUMBNAIL_SIDE, find_near_duplicates, thumbnail
-
-__all__ = ["DuplicateGroup", "LineReport", "MaskReport", "NearDuplicate", "Problem", "Severity", "check_line"]
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.packs import Deployment
-from deploy.engine.runtime import Scores, ScoringEngine
+from deploy.engine.runtime import ScoringEngine
+from deploy.engine.scores import Scores
 from deploy.results.store import ResultStore
-from deploy.scoring.scorer import ImageResult, ScoringSummary, score_folder, score_images
+from deploy.scoring.records import ImageResult, ScoringSummary
+from deploy.scoring.scorer import score_folder, score_images
 from deploy.scoring.sources.source import ImageSource
 from tests.parts.plant import write_plant
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from deploy.bundles.registry import Registry
-from deploy.engine.runtime import OrtExtractor
+from deploy.engine.extractor import OrtExtractor
 from model_zoo.backbones.backbone import build_backbone
 from tests.flows.command import Command, sentence
 from tests.parts.backbones import operators

@@ -25,7 +25,8 @@ from flows.progress import Progress
 from model_zoo import shipped
 from pipeline.augmentations import turned
 from pipeline.errors import BundleError, ConfigError, ImageError, LineError
-from pipeline.imaging.images import require_image, sha256_file
+from pipeline.imaging.files import sha256_file
+from pipeline.imaging.images import require_image
 from pipeline.meta_model import save_meta_model
 from pipeline.settings import Settings
 

@@ -8,7 +8,7 @@ import pytest
 
 prefect = pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
-from deploy.engine.runtime import Device  # noqa: E402
+from deploy.engine.devices import Device  # noqa: E402
 from flows import bootstrap  # noqa: E402
 from flows.asking.learner_names import LearnerName  # noqa: E402
 from flows.terminal.console import FLOWS  # noqa: E402

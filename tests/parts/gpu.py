@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.engine.runtime import Device, resolve_device
+from deploy.engine.devices import Device, resolve_device
 
 
 def cuda_works() -> bool:

@@ -20,7 +20,7 @@ import pytest
 import simplejpeg
 from onnx import helper
 
-from deploy.bundles.bundle import (
+from deploy.bundles.manifest import (
     BackboneRecord,
     BundleDraft,
     LearnerRecord,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.engine.runtime import resolve_device
+from deploy.engine.devices import resolve_device
 from deploy.results.store import ResultStore
 from deploy.scoring.plant import score_plant
 from deploy.scoring.plant_summary import PlantSummary

@@ -269,7 +269,7 @@ def test_processes_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_with_the_exported_backbone(tmp_path: Path) -> None:
-    from deploy.engine.runtime import OrtExtractor
+    from deploy.engine.extractor import OrtExtractor
     from tests.parts.backbones import SIZE, artefact, images  # here, so that the processes above start without torch
 
     extractor = OrtExtractor(artefact(), threads=1)

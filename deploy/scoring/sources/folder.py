@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploy.results.records import path_text
 from deploy.scoring.sources.source import SourceItem
-from pipeline.imaging.images import iter_image_files
+from pipeline.imaging.files import iter_image_files
 
 
 class FolderSource:

@@ -20,27 +20,14 @@ from flows.evaluate.figures.tables import (
     FORGOTTEN,
     HEADLINE,
     comparison_cells,
-    comparison_table,
     contrast_rows,
     forgetting_rows,
     line_rows,
     markdown,
     overall_rows,
-    overall_table,
     pairs_of,
 )
 from pipeline.storage import replace_file
-
-__all__ = [
-    "Evaluation",
-    "comparison_table",
-    "markdown",
-    "overall_table",
-    "write_csv",
-    "write_html",
-    "write_json",
-    "write_markdown",
-]
 
 FORMAT_VERSION = 1
 _KEYS = (

@@ -20,9 +20,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from flows.asking.learner_names import UNTRAINED
-from flows.evaluate.scenarios.bench import Adapted, Bench, Query, Support
+from flows.evaluate.scenarios.bench import Bench
 from flows.evaluate.scenarios.conditions import AS_TAKEN, Adaptation
 from flows.evaluate.scenarios.fold_training import POOLED, Trained
+from flows.evaluate.scenarios.opened import Adapted, Query, Support
 from flows.progress import Progress
 from pipeline.camera_shift import CameraShift
 from pipeline.evaluation import Fold, Row

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from deploy.bundles.bundle import Bundle, BundleManifest, load_bundle, read_manifest, render_card, write_bundle
+from deploy.bundles.bundle import Bundle, load_bundle, read_manifest, write_bundle
+from deploy.bundles.card import render_card
+from deploy.bundles.manifest import BundleManifest
 from pipeline.errors import BundleError, StorageError
 from tests.parts.plant import bundle_files, make_draft, make_spec, mounted_tmpfs, tree
 

@@ -10,12 +10,9 @@ import onnxruntime as ort
 import pytest
 
 from deploy.engine import devices
-from deploy.engine.runtime import (
-    Device,
-    OrtExtractor,
-    ScoringEngine,
-    resolve_device,
-)
+from deploy.engine.devices import Device, resolve_device
+from deploy.engine.extractor import OrtExtractor
+from deploy.engine.runtime import ScoringEngine
 from pipeline.errors import ConfigError, DeviceError
 from tests.checkout import REPOSITORY
 from tests.parts.backbones import artefact

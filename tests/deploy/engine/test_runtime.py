@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.engine.runtime import (
-    Device,
-    OrtExtractor,
-    ScoringEngine,
-    load_backbone_artefact,
-)
+from deploy.engine.backbone_artefact import load_backbone_artefact
+from deploy.engine.devices import Device
+from deploy.engine.extractor import OrtExtractor
+from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.torch_to_onnx import export_backbone, export_head
 from model_zoo.backbones.backbone import build_backbone
 from pipeline.errors import BundleError

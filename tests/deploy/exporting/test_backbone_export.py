@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from deploy.engine.backbone_artefact import load_backbone_artefact
-from deploy.engine.runtime import OrtExtractor
+from deploy.engine.extractor import OrtExtractor
 from deploy.exporting import torch_to_onnx as export_module
 from deploy.exporting.onnx_graphs import ExportedGraph
 from deploy.exporting.torch_to_onnx import export_backbone

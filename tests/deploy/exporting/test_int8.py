@@ -24,7 +24,8 @@ from deploy.bundles.packs import open_packed
 from deploy.bundles.registry import Registry
 from deploy.engine.backbone_artefact import BACKBONE_FORMAT, load_backbone_artefact
 from deploy.engine.devices import saturates
-from deploy.engine.runtime import OrtExtractor, ScoringEngine
+from deploy.engine.extractor import OrtExtractor
+from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.int8 import FLOAT_CONVOLUTIONS, calibration_images, quantise_backbone
 from deploy.reports.card import card_sections
 from flows import cli
@@ -34,7 +35,7 @@ from flows.export.request import ExportRequest
 from pipeline.calibration import Threshold
 from pipeline.errors import ConfigError, LineError, PrecisionError
 from pipeline.features import BackboneArtefact
-from pipeline.imaging.images import sha256_file
+from pipeline.imaging.files import sha256_file
 from pipeline.precision_gate import compare
 from pipeline.settings import load_settings
 from tests.parts import backbones as backbone_parts

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.reports.report import ReportRow, write_csv, write_json
+from deploy.reports.rows import ReportRow, write_csv, write_json
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy.engine.devices import resolve_device
-from deploy.results.store import ResultStore, RunStatus
+from deploy.results.schema import RunStatus
+from deploy.results.store import ResultStore
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.live_lines import LiveLines
 from deploy.scoring.plant_pages import write_pages

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.results.store import ResultStore, RunStatus
+from deploy.results.schema import RunStatus
+from deploy.results.store import ResultStore
 from deploy.scoring.records import FileStatus, ScoringProgress
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.plant_folder import PlantFolder

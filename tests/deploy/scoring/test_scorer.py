@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deploy.engine.runtime import Scores, ScoringEngine
+from deploy.engine.runtime import ScoringEngine
+from deploy.engine.scores import Scores
 from deploy.results.records import Duplicate
-from deploy.results.store import ResultStatus, ResultStore, RunStatus
-from deploy.scoring.scorer import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary, score_folder
+from deploy.results.schema import ResultStatus, RunStatus
+from deploy.results.store import ResultStore
+from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary
+from deploy.scoring.scorer import score_folder
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
 from pipeline.imaging.files import read_bytes

@@ -16,8 +16,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-from deploy.results.store import ResultStore, RunStatus
-from deploy.scoring.scorer import ImageResult, ImageView, ScoringProgress, score_folder
+from deploy.results.schema import RunStatus
+from deploy.results.store import ResultStore
+from deploy.scoring.records import ImageResult, ImageView, ScoringProgress
+from deploy.scoring.scorer import score_folder
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 from tests.checkout import REPOSITORY

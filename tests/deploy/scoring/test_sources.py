@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.results.store import RunStatus
-from deploy.scoring.scorer import ImageResult, ImageView
+from deploy.results.schema import RunStatus
+from deploy.scoring.records import ImageResult, ImageView
 from deploy.scoring.sources.capture import Sampling
 from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.folder import FolderSource

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler
 import cv2
 import pytest
 
-from deploy.scoring.scorer import ImageResult, ImageView
+from deploy.scoring.records import ImageResult, ImageView
 from deploy.scoring.sources.address import stream_address
 from deploy.scoring.sources.capture import Sampling
 from deploy.scoring.sources.choose import open_source

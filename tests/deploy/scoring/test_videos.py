@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from deploy.results.store import ResultStatus
-from deploy.scoring.scorer import ImageView
+from deploy.results.schema import ResultStatus
+from deploy.scoring.records import ImageView
 from deploy.scoring.sources.capture import Sampling, open_capture, parse_sampling
 from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.video import VideoFile

@@ -14,7 +14,7 @@ import pytest
 from onnx import helper
 
 from deploy.bundles.registry import Registry
-from deploy.engine.runtime import Device, resolve_device
+from deploy.engine.devices import Device, resolve_device
 from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import survey_device
 from flows.doctor import job as doctor

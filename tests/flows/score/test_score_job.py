@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.bundles.bundle import BundleDraft
+from deploy.bundles.manifest import BundleDraft
 from deploy.bundles.registry import Registry
-from deploy.engine.runtime import Device
+from deploy.engine.devices import Device
 from deploy.results.store import ResultStore
 from flows.export import job as export_job
 from flows.export.request import ExportRequest
@@ -169,7 +169,7 @@ def test_an_empty_folder_is_refused(adapted_home, line, tmp_path):
 
 
 def test_a_gpu_that_is_not_there_is_refused(adapted_home, line):
-    from deploy.engine.runtime import resolve_device
+    from deploy.engine.devices import resolve_device
 
     try:
         resolve_device(Device.CUDA)

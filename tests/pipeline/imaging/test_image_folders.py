@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.imaging.images import iter_image_files
+from pipeline.imaging.files import iter_image_files
 
 
 def test_image_files_are_found_in_order(tmp_path):

@@ -10,15 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigError, ImageError
-from pipeline.imaging.images import (
-    DecodedImage,
-    PreprocessSpec,
-    open_image,
-    read_image,
-    read_native,
-    require_image,
-    sha256_file,
-)
+from pipeline.imaging.files import sha256_file
+from pipeline.imaging.images import DecodedImage, PreprocessSpec, open_image, read_image, read_native, require_image
 from pipeline.imaging.white_level import suggest_white_level
 from tests.parts.image_files import (
     ALPHA,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import LineError
-from pipeline.product_lines.line_check import LineReport, Severity, check_line
+from pipeline.product_lines.line_check import check_line
+from pipeline.product_lines.line_report import LineReport, Severity
 from pipeline.product_lines.near_duplicates import find_near_duplicates
 
 

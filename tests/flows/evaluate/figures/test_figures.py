@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.evaluate.figures.evaluation_page import markdown
 from flows.evaluate.figures.evaluation_rows import Setting
 from flows.evaluate.figures.summary import Evaluation, Note
+from flows.evaluate.figures.tables import markdown
 from tests.flows.evaluate.figures.rows import FOUR, ROWS, row
 
 

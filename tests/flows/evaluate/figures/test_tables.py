@@ -11,17 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from flows.evaluate.figures.evaluation_page import (
-    comparison_table,
-    markdown,
-    overall_table,
-    write_csv,
-    write_html,
-    write_json,
-    write_markdown,
-)
+from flows.evaluate.figures.evaluation_page import write_csv, write_html, write_json, write_markdown
 from flows.evaluate.figures.evaluation_rows import METRICS
 from flows.evaluate.figures.summary import Evaluation
+from flows.evaluate.figures.tables import comparison_table, markdown, overall_table
 from pipeline.errors import StorageError
 from tests.flows.evaluate.figures.rows import FOUR, ROWS, row
 from tests.parts.chromium import open_page
