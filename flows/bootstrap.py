@@ -25,14 +25,12 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from flows.activities import DEPLOYMENTS
 from flows.doctor.checks import check_prefect
 from flows.server.runs import GPU_LIMIT
 from pipeline.errors import ConfigError, LinewiseError
 
 WORK_POOL = "linewise"
-DEPLOYMENTS = ("meta-train", "adapt-line", "adapt-new-lines", "export", "score-folder", "score-plant", "evaluate")
-"""Those of `prefect.yaml`, each called like its flow."""
-
 SILENT_RUNS = "linewise: crash silent runs"
 SILENCE = timedelta(seconds=90)  # three heartbeats of PREFECT_FLOWS_HEARTBEAT_FREQUENCY in prefect.yaml
 

@@ -9,12 +9,7 @@ import typer
 
 from deploy.bundles.manifest import linewise_version
 from flows import demo
-from flows.doctor import show as doctor
-from flows.terminal import catalogue
-from flows.terminal import line_commands as lines
-from flows.terminal import plant_commands as plant
-from flows.terminal import result_commands as results
-from flows.terminal import training_commands as training
+from flows.terminal import activity_commands, catalogue, line_commands, registry_commands, result_commands
 from pipeline.errors import LinewiseError
 from pipeline.process_tuning import tune_process
 from pipeline.storage import plain_storage_error
@@ -59,13 +54,8 @@ def _options(
     pass
 
 
-lines.register(app)
-catalogue.register(app)
-training.register(app)
-plant.register(app)
-results.register(app)
-demo.register(app)
-doctor.register(app)
+for module in (line_commands, catalogue, activity_commands, registry_commands, result_commands, demo):
+    module.register(app)
 
 
 def main() -> int:

@@ -13,15 +13,16 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from flows.activities import activity
 from flows.adapt.request import AdaptRequest
 from flows.asking.learner_names import LearnerName
-from flows.asking.request import Request
 from flows.export.request import ExportRequest
 from flows.meta_train.request import MetaTrainRequest
 from flows.score.request import ScoreRequest
-from flows.terminal.console import job_module, out, progress_bars, table
+from flows.terminal.activity_commands import run_job
+from flows.terminal.console import out, table
 from pipeline.errors import StorageError
-from pipeline.settings import DeviceName, Settings, load_settings
+from pipeline.settings import DeviceName, load_settings
 
 SOURCE_SEEDS = range(4)
 NEW_SEED = 105
@@ -55,17 +56,17 @@ def demo(
     request = MetaTrainRequest(
         lines=folder / "lines", learner=learner, iterations=iterations, output=folder / "meta-training"
     )
-    trained = _run("meta_train", request, settings)
+    trained = run_job(activity("meta-train"), request, settings)
 
     _say(3, f"Adapting to the unseen line from {GOOD} good and {DEFECTS} defective images")
-    adapted = _run(
-        "adapt", AdaptRequest(line=NEW_LINE, images=support, learner=learner, meta_model=trained.folder), settings
-    )
+    few = AdaptRequest(line=NEW_LINE, images=support, learner=learner, meta_model=trained.folder)
+    adapted = run_job(activity("adapt"), few, settings)
     version = adapted.bundle.manifest.version
     out().print(f"      {adapted.seconds:.1f} s, version {version}, rejects from {adapted.threshold.reject:.3f}")
 
     _say(4, "Exporting the bundle: ONNX, its threshold, where it comes from")
-    exported = _run("export", ExportRequest(line=NEW_LINE, destination=folder / f"bundle-{version}"), settings)
+    pack = ExportRequest(line=NEW_LINE, destination=folder / f"bundle-{version}")
+    exported = run_job(activity("export"), pack, settings)
     out().print(f"      {exported.size_bytes / 2**20:.1f} MiB in {escape(str(exported.folder))}")
 
     _say(5, "Scoring the line's other images with onnxruntime, from the exported bundle")
@@ -76,7 +77,7 @@ def demo(
         device=DeviceName.CPU,
         report=folder / f"report-{version}.html",
     )
-    scored = _run("score", score, settings)
+    scored = run_job(activity("score"), score, settings)
 
     _say(6, f"Results on {scored.summary.found} images that neither step has seen")
     _show(scored, adapted)
@@ -87,11 +88,6 @@ def demo(
 
 def _say(step: int, text: str) -> None:
     out().print(f"[bold]\\[{step}/6][/bold] {text}")
-
-
-def _run(job: str, request: Request, settings: Settings) -> Any:
-    with progress_bars() as on_progress:
-        return import_module(job_module(job)).run(request, settings, on_progress)
 
 
 def _generate(folder: Path) -> tuple[Path, Path]:

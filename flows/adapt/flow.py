@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
@@ -11,6 +10,7 @@ from prefect.client.schemas.objects import State
 from deploy.bundles.card import evidence_text
 from deploy.bundles.registry import Registry
 from flows.adapt import job
+from flows.adapt.new_lines import requests_for
 from flows.adapt.preview import preview
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
 from flows.server.artifacts import (
@@ -41,12 +41,8 @@ def adapt_line(request: AdaptRequest) -> job.AdaptResult:
 @fails_with_a_sentence
 def adapt_new_lines(request: AdaptNewLinesRequest) -> list[str]:
     """Run adapt-line for every folder of a line that is not registered; one that fails does not stop the others."""
-    incoming = (request.incoming or load_settings().home / "incoming").expanduser()
-    settings = request.model_dump(exclude={"incoming"})
-    states = {
-        line: adapt_line(AdaptRequest(line=line, images=incoming / line, **settings), return_state=True)
-        for line in new_lines(incoming)
-    }
+    wanted = list(requests_for(request, load_settings()))
+    states = {one.line: adapt_line(one, return_state=True) for one in wanted}
     show_new_lines(states)
     failed = [line for line, state in states.items() if not state.is_completed()]
     if failed:
@@ -93,19 +89,6 @@ def show(request: AdaptRequest, result: job.AdaptResult) -> None:
         "Images of the support, which it was adapted from, prove little: score new ones before you rely on it."
     )
     publish_figures(artifact_key("adapt", request.line), figures, f"{request.line} {manifest.version}", more)
-
-
-def new_lines(incoming: Path) -> list[str]:
-    """Names of the folders in `incoming` that no registered line is called by, sorted.
-
-    Raises:
-        LineError: no such folder.
-    """
-    if not incoming.is_dir():
-        raise LineError("a folder of new lines", f"no folder {incoming}", "make it, or name another")
-    known = set(Registry(load_settings().home).lines())
-    names = sorted(path.name for path in incoming.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return [name for name in names if name not in known]
 
 
 def show_new_lines(states: dict[str, State[Any]]) -> None:

@@ -3,50 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from flows.asking.learner_names import LearnerName
-from flows.asking.request import Request
-from flows.asking.request_fields import (
-    BackboneName,
-    ChosenSize,
-    DefectCount,
-    FalseRejectRate,
-    GoodCount,
-    LineName,
-    MetaModelFolder,
-    Seed,
-)
-from pipeline.features import DEFAULT_BACKBONE
+from flows.asking.request_fields import DefectCount, GoodCount, LineName, LineSettings, Seed
 
 
-class AdaptRequest(Request):
+class AdaptSettings(LineSettings):
+    """What is asked of every adaptation, whatever the line."""
+
+    learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner that turns the images into a model.")
+    meta_model: Path | None = Field(
+        default=None,
+        description="Meta-model folder of a meta-train run; needed by the meta-learners, but one ships for in_context.",
+    )
+    good: Annotated[GoodCount | None, Field(description="Use at most this many good images (default: up to 16).")] = (
+        None
+    )
+    defects: Annotated[
+        DefectCount | None, Field(description="Use at most this many defective images (default: up to 16).")
+    ] = None
+    any_angle: bool = Field(default=False, description="Parts lie at any angle: rotated good images are good too.")
+    seed: Seed = 0
+    promote: bool = Field(default=True, description="Make the new version live for its line.")
+
+
+class AdaptRequest(AdaptSettings):
     """Adapt to one product line from a few images, and register the result."""
 
     line: LineName
     images: Path = Field(description="Folder with good/ and defect/ (or the MVTec AD layout) of this line.")
-    learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner that turns the images into a model.")
-    meta_model: MetaModelFolder = None
-    backbone: BackboneName = DEFAULT_BACKBONE
-    size: ChosenSize = None
-    good: GoodCount | None = Field(default=None, description="Use at most this many good images; None: up to 16.")
-    defects: DefectCount | None = Field(default=None, description="Use at most this many defects; None: up to 16.")
-    any_angle: bool = Field(default=False, description="Parts lie at any angle: rotated good images are good too.")
-    target_false_reject_rate: FalseRejectRate = 0.01
-    seed: Seed = 0
-    promote: bool = Field(default=True, description="Make the new version live for this line.")
 
 
-class AdaptNewLinesRequest(Request):
+class AdaptNewLinesRequest(AdaptSettings):
     """Adapt to every line in a folder that has no bundle yet."""
 
     incoming: Path | None = Field(
-        default=None, description="Folder of new lines, one folder each; None: incoming/ in the home folder."
+        default=None,
+        description="Folder of new lines, one folder each under the line's name (default: incoming/ in the home).",
     )
-    learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner for all of them.")
-    meta_model: MetaModelFolder = None
-    backbone: BackboneName = DEFAULT_BACKBONE
-    size: ChosenSize = None
-    target_false_reject_rate: FalseRejectRate = 0.01
-    promote: bool = Field(default=True, description="Make each new bundle live for its line.")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.markup import escape
 
-from flows.terminal.console import out
-
-if TYPE_CHECKING:  # at run time the results come from the jobs, which the command imports by name
-    pass
+from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
+from flows.terminal.console import err, out
 
 
-def show_adaptation(result: Any) -> None:
+def show(_request: AdaptRequest, result: Any) -> int:
     """What was registered (an `AdaptResult`), and at which threshold it rejects."""
     manifest, threshold = result.bundle.manifest, result.threshold
     state = "live" if result.live else "registered, not live"
@@ -35,3 +33,16 @@ def show_adaptation(result: Any) -> None:
     out().print(
         escape(f"  ONNX and torch agree to {result.parity.max_score_error:.1g} on {result.parity.images} images")
     )
+    return 0
+
+
+def show_new_lines(_request: AdaptNewLinesRequest, result: Any) -> int:
+    """What became of each new line (a `NewLinesResult`)."""
+    if not result.lines:
+        out().print(f"Every line in {escape(str(result.incoming))} is registered.")
+    for line in result.lines:
+        if line.problem is None:
+            out().print(escape(f"{line.name}: adapted"))
+        else:
+            err().print(f"[red]{escape(line.name)}: {escape(line.problem)}")
+    return int(any(line.problem is not None for line in result.lines))

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class LearnerName(StrEnum):
-    """The few-shot learners."""  # the names of model_zoo.learners; a test holds the two lists equal
+    """The few-shot learners."""  # the names of model_zoo.learner_table; a test holds the two lists equal
 
     AUTO = "auto"
     MEMORY_BANK = "memory_bank"

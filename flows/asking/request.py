@@ -1,15 +1,60 @@
 """What a job is asked to do: the base of every request, a frozen pydantic model.
 
-One definition serves the command, the Prefect forms (descriptions, limits and choices are what the form shows and
-enforces), the run folder's config and the tests. Torch-free: the command reads requests before any heavy import.
+A request's fields speak for everything that asks: the command's flags and their help (`flags`), Prefect's form, the run
+folder's config, README's option tables. So a parameter is one field, with its limits and its sentence. Torch-free: the
+command reads requests before any heavy import.
 """
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import inspect
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from pipeline.errors import ConfigError
 
 
 class Request(BaseModel):
     """Base of every request: frozen, and an unknown field is an error rather than a silent default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False)
+
+    @classmethod
+    def ordered_fields(cls) -> dict[str, FieldInfo]:
+        """The fields as people meet them: a request's own before those that it shares with others."""
+        owners = [inspect.get_annotations(owner) for owner in cls.__mro__]
+        order = [name for names in owners for name in names if name in cls.model_fields]
+        return {name: cls.model_fields[name] for name in dict.fromkeys(order)}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema with its properties in that order: a form's fields."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        found = schema.get("properties", {})
+        schema["properties"] = {name: found[name] for name in cls.ordered_fields() if name in found}
+        return schema
+
+    @classmethod
+    def asked(cls, **values: Any) -> Self:
+        """The request of these values.
+
+        Raises:
+            ConfigError: the first value that the request refuses, in one sentence.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0]) if first["loc"] else "request"
+            wanted = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            option = option_name(name)
+            raise ConfigError(f"{option} to be {wanted}", repr(first["input"]), f"change {option}") from error
+
+
+def option_name(field: str) -> str:
+    """What a field is called on the command line, without its dashes: `json_path` is `json`."""
+    return field.removesuffix("_path").replace("_", "-")

@@ -1,24 +1,39 @@
-"""Fields that several requests have: their limits, and what a form says about them."""
+"""Fields that several requests have: their limits, and what help and forms say about them."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from flows.asking.flags import Flag
+from flows.asking.request import Request
+from pipeline.features import DEFAULT_BACKBONE
 from pipeline.settings import DeviceName
+
+
+def _parts(value: Any) -> Any:
+    """Text as its comma-separated parts, a number as the only one."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return (value,) if isinstance(value, int) else value
+
+
+Several = BeforeValidator(_parts)
+"""Of a tuple: on the command line its values stand behind one another with commas."""
 
 LineName = Annotated[
     str, Field(min_length=1, max_length=80, description="Name of the product line, as the registry knows it.")
 ]
-BackboneName = Annotated[
+Version = Annotated[str | None, Field(max_length=80, description="Bundle version (default: the live one).")]
+Backbone = Annotated[
     str,
     Field(
         min_length=1,
         max_length=80,
-        description="Frozen backbone that computes the patch features (see `linewise backbones`).",
+        description="Frozen backbone that computes the patch features; `linewise backbones` lists them.",
     ),
 ]
 InputSize = Annotated[
@@ -36,41 +51,25 @@ ChosenSize = Annotated[
         ge=64,
         le=1024,
         description="Side of the square the images are resized to, in pixels; a multiple of the backbone's coarsest "
-        "stride, 16 for most; None: the meta-model's, or what the support chooses where the learner is auto, or 256.",
+        "stride, 16 for most (default: the meta-model's, or what the support chooses where the learner is auto, or "
+        "256).",
     ),
 ]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Equal seeds give equal results on one machine.")]
 Iterations = Annotated[int, Field(ge=10, le=100_000, description="Outer steps of meta-training.")]
-GoodCount = Annotated[int, Field(ge=1, le=64, description="Good images a line gives to adapt from.")]
-DefectCount = Annotated[int, Field(ge=0, le=64, description="Defective images a line gives to adapt from.")]
+GoodCount = Annotated[int, Field(ge=1, le=64)]
+DefectCount = Annotated[int, Field(ge=0, le=64)]
 FalseRejectRate = Annotated[
     float,
     Field(
         ge=0.0001, le=0.5, description="Share of good parts that may be rejected; the threshold is calibrated for it."
     ),
 ]
-MetaModelFolder = Annotated[
-    Path | None,
-    Field(
-        description="Meta-model folder of a meta-train run; needed by the meta-learners, but one ships for in_context."
-    ),
-]
 ScoringDevice = Annotated[
     DeviceName, Field(description="Where to run; a device that is not there is an error, never a fallback.")
 ]
-ScoringThreads = Annotated[
-    int | None, Field(ge=1, le=256, description="Decoding and scoring threads; None: one for each CPU.")
-]
-ReportFile = Annotated[Path | None, Field(description="HTML report to write; None: one in the home folder.")]
-JsonFile = Annotated[Path | None, Field(description="JSON file of results to write; None: beside the report.")]
-CsvFile = Annotated[Path | None, Field(description="CSV file of results to write; None: beside the report.")]
-MapsFolder = Annotated[
-    Path | None,
-    Field(
-        description="Folder for the anomaly map of every image scored in this run, as float32 TIFF; None: no maps.",
-    ),
-]
-DrawsOverlays = Annotated[bool, Field(description="Write a heat-map overlay for every flagged image.")]
+JsonFile = Annotated[Path | None, Field(description="JSON file to write; on the command line - is standard output.")]
+CsvFile = Annotated[Path | None, Field(description="CSV file to write.")]
 
 
 def _source_text(value: object) -> str:
@@ -85,4 +84,13 @@ Source = Annotated[
     str,
     PlainValidator(_source_text),
     WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"^(?![A-Za-z0-9+.-]+://[^/]*@)"}),
+    Flag(metavar="SOURCE"),
 ]
+
+
+class LineSettings(Request):
+    """What adaptation and evaluation ask alike: how a line is looked at, and how its threshold is set."""
+
+    target_false_reject_rate: FalseRejectRate = 0.01
+    backbone: Backbone = DEFAULT_BACKBONE
+    size: ChosenSize = None

@@ -18,6 +18,7 @@ from deploy.engine.survey import DeviceSurvey, OrtBuild, ort_build, survey_devic
 from deploy.engine.trial import Specimen, Trial, generated_pair, try_device
 from flows.doctor.checks import Check, Verdict, check_installation
 from flows.doctor.machine import Machine, describe_machine
+from flows.doctor.request import DoctorRequest
 from flows.progress import OnProgress, Progress, ignore_progress
 from flows.score.job import ACCELERATOR_BATCH
 from pipeline.errors import LinewiseError
@@ -109,7 +110,7 @@ class Diagnosis:
         }
 
 
-def run(asked: DeviceName, settings: Settings, on_progress: OnProgress = ignore_progress) -> Diagnosis:
+def run(request: DoctorRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> Diagnosis:
     """Look at everything; try the device that is asked for and the CPU, or with `auto` every one that is there.
 
     Nothing that is wrong here raises: it is in the diagnosis.
@@ -118,6 +119,7 @@ def run(asked: DeviceName, settings: Settings, on_progress: OnProgress = ignore_
     def tell(done: int) -> None:
         on_progress(Progress(stage="doctor", done=done, total=2 + len(DEVICES), figures={}))
 
+    asked = request.device or settings.device
     tell(0)
     checks = check_installation(settings)
     tell(1)

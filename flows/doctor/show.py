@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
 
-import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.terminal.console import JsonOption, out, progress_bars, table, write_json
-from pipeline.errors import ConfigError
-from pipeline.settings import DeviceName, load_settings
-
-if TYPE_CHECKING:
-    from flows.doctor.job import DeviceReport, Diagnosis
+from flows.doctor.job import DeviceReport, Diagnosis
+from flows.doctor.request import DoctorRequest
+from flows.terminal.console import out, table, write_json
 
 _COLOURS = {"ok": "green", "skipped": "dim", "problem": "red"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("doctor")(doctor)
+def show(request: DoctorRequest, diagnosis: Diagnosis, *, as_json: bool = False) -> int:
+    """The machine, its devices and the installation, in tables or as JSON.
 
-
-def doctor(
-    device: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(DeviceName)} (default: LINEWISE_DEVICE, else auto).")
-    ] = None,
-    json_path: JsonOption = None,
-) -> None:
-    """Check this machine: libraries, devices, home, result store, Prefect; compare and time what can score.
-
-    Ends with 0 when all is well, with 1 when something needs mending, with 2 when the device asked for does not work.
+    Raises:
+        LinewiseError: the device that was asked for does not work.
     """
-    settings = load_settings()
-    try:
-        asked = settings.device if device is None else DeviceName(device)
-    except ValueError as error:
-        names = ", ".join(DeviceName)
-        raise ConfigError(f"a device of {names}", repr(device), "choose one of them") from error
-    with progress_bars() as on_progress:
-        diagnosis: Diagnosis = import_module("flows.doctor.job").run(asked, settings, on_progress)
-    write_json(json_path, diagnosis.to_json())
-    if json_path is None:
+    if as_json or request.json_path is not None:
+        write_json(Path("-") if as_json else request.json_path, diagnosis.to_json())
+    else:
         _show(diagnosis)
     if diagnosis.device_problem is not None:
         raise diagnosis.device_problem
-    if diagnosis.problems:
-        raise typer.Exit(1)
+    return int(bool(diagnosis.problems))
 
 
 def _show(diagnosis: Diagnosis) -> None:

@@ -10,7 +10,6 @@ from flows.evaluate import job
 from flows.evaluate.figures.evaluation_rows import METRIC
 from flows.evaluate.figures.summary import Evaluation
 from flows.evaluate.figures.tables import markdown
-from flows.evaluate.output_files import require_writable, write_outputs
 from flows.evaluate.request import EvaluateRequest
 from flows.server.artifacts import Cell, ProgressArtifact, artifact_key, figures_table, publish_markdown, publish_table
 from flows.server.runs import fails_with_a_sentence, tagged
@@ -22,13 +21,10 @@ MAX_ROWS = 1000
 @flow(name="evaluate", flow_run_name="evaluate {request.scenario.value}")
 @fails_with_a_sentence
 def evaluate(request: EvaluateRequest) -> job.EvaluateResult:
-    """Make sure of the output files, measure, write, show."""
+    """Measure, write the files that are asked for, show."""
     with tagged(*(f"learner:{learner.value}" for learner in request.learners)):
-        require_writable(request)
         result = measure(request)
-        evaluation = Evaluation(result.rows)
-        write_outputs(request, evaluation, result.rows)
-        show(evaluation, result)
+        show(Evaluation(result.rows), result)
     return result
 
 

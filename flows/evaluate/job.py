@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import cv2
 import torch
 
+from flows.evaluate.figures.summary import Evaluation
+from flows.evaluate.output_files import require_writable, write_outputs
 from flows.evaluate.request import EvaluateRequest, Scenario
 from flows.evaluate.scenarios import domain_shift, few_shot, incremental, multi_task
 from flows.evaluate.scenarios.bench import Bench
@@ -51,11 +53,14 @@ class EvaluateResult:
 def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> EvaluateResult:
     """Evaluate the requested learners. Asked again after an interruption, it goes on with the folds that are missing.
 
+    The files that the request names are written; that they can be is seen to before.
+
     Raises:
         LineError: no usable line to train on or to test on.
         ConfigError, StorageError: as the sentence says.
     """
     start = time.perf_counter()
+    require_writable(request)
     scenario = SCENARIOS[request.scenario]
     folds = scenario.parts(request, settings, on_progress)
     kept = FoldRows(settings.runs, request)
@@ -74,6 +79,7 @@ def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = 
             kept.keep(name, of_fold)
             on_progress(Progress(stage="folds", done=done, total=len(folds)))
     rows = kept.finish([fold.name for fold in folds])
+    write_outputs(request, Evaluation(rows), rows)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     return EvaluateResult(rows=rows, seconds=time.perf_counter() - start, peak_mib=peak)
 

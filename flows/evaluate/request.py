@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from flows.asking.learner_names import UNTRAINED, LearnerName
-from flows.asking.request import Request
 from flows.asking.request_fields import (
-    BackboneName,
-    ChosenSize,
+    CsvFile,
     DefectCount,
-    FalseRejectRate,
     GoodCount,
     Iterations,
+    JsonFile,
+    LineSettings,
     Seed,
+    Several,
 )
 from pipeline.errors import ConfigError
-from pipeline.features import DEFAULT_BACKBONE
 
 
 class Scenario(StrEnum):
@@ -50,8 +49,12 @@ class Protocol(StrEnum):
     TRAIN_TEST = "train-test"
 
 
-class EvaluateRequest(Request):
-    """Meta-train on some lines, test on others, and say how good every learner is."""
+class EvaluateRequest(LineSettings):
+    """Meta-train on some lines, test on others, and say how good every learner is.
+
+    The source texts claim generative learners (maml_gan) for few-shot and domain-shift, hypernetworks (hypernetwork,
+    meta_sgd_hn) for few-shot and incremental, Bayesian ones (bmaml, abml) for domain-shift and incremental.
+    """
 
     scenario: Scenario = Field(
         default=Scenario.FEW_SHOT,
@@ -59,34 +62,34 @@ class EvaluateRequest(Request):
         "incremental: lines arrive one after another; multi-task: one theta for all lines against one a line.",
     )
     protocol: Protocol = Field(
-        default=Protocol.LEAVE_ONE_LINE_OUT, description="How lines are split into training and test lines."
+        default=Protocol.LEAVE_ONE_LINE_OUT,
+        description="How lines are split into training and test lines; train-test where train or test lines are named.",
     )
-    lines: Path | None = Field(default=None, description="Folder of lines; for the leave-one-out protocols.")
-    train_lines: Path | None = Field(default=None, description="Folder of lines to meta-train on; for train-test.")
-    test_lines: Path | None = Field(default=None, description="Folder of lines to test on; for train-test.")
-    learners: tuple[LearnerName, ...] = Field(
-        default=(LearnerName.MEMORY_BANK,), min_length=1, description="Learners to compare."
+    lines: Path | None = Field(default=None, description="Folder of lines, for the leave-one-out protocols.")
+    train_lines: Path | None = Field(default=None, description="Folder of lines to meta-train on, for train-test.")
+    test_lines: Path | None = Field(default=None, description="Folder of lines to test on, for train-test.")
+    learners: Annotated[tuple[LearnerName, ...], Several] = Field(
+        default=(LearnerName.MEMORY_BANK,),
+        min_length=1,
+        description="Learners to compare.",
     )
-    good: tuple[GoodCount, ...] = Field(
-        default=(4,), min_length=1, description="Good support images; one table row for each number."
+    good: Annotated[tuple[GoodCount, ...], Several] = Field(
+        default=(4,), min_length=1, description="Numbers of good support images; table rows for each."
     )
-    defects: tuple[DefectCount, ...] = Field(
-        default=(0, 4), min_length=1, description="Defective support images; one table row for each number."
+    defects: Annotated[tuple[DefectCount, ...], Several] = Field(
+        default=(0, 4), min_length=1, description="Numbers of defective support images; table rows for each."
     )
     seeds: int = Field(default=3, ge=1, le=100, description="Seeds to repeat with; the table shows mean and spread.")
-    backbone: BackboneName = DEFAULT_BACKBONE
-    size: ChosenSize = None
     iterations: Iterations = 300
     seed: Seed = 0
     synthetic_lines: int = Field(
         default=0, ge=0, le=1000, description="Generated lines that join the training lines of every fold."
     )
-    target_false_reject_rate: FalseRejectRate = 0.01
     processes: int = Field(default=1, ge=1, le=64, description="Processes that share the folds.")
     max_test_images: int | None = Field(
-        default=None, ge=2, le=100_000, description="Test at most this many images of a line; None: all."
+        default=None, ge=2, le=100_000, description="Test at most this many images of a line (default: all)."
     )
-    shifts: tuple[ShiftName, ...] = Field(
+    shifts: Annotated[tuple[ShiftName, ...], Several] = Field(
         default=tuple(ShiftName),
         min_length=1,
         description="domain-shift: what changes about the camera, one at a time.",
@@ -94,17 +97,20 @@ class EvaluateRequest(Request):
     shift_strength: float = Field(
         default=1.0, gt=0, le=2, description="domain-shift: how much it changes; 1 is described with the shifts."
     )
-    arrival_iterations: Iterations = Field(
-        default=60, description="incremental: outer steps of meta-training after each arrival but the first."
-    )
-    json_path: Path | None = Field(default=None, description="JSON file of rows to write.")
-    csv_path: Path | None = Field(default=None, description="CSV file of rows to write.")
-    html_path: Path | None = Field(default=None, description="HTML table with plots to write.")
+    arrival_iterations: Annotated[
+        Iterations,
+        Field(description="incremental: outer steps of meta-training after each arrival but the first."),
+    ] = 60
+    json_path: JsonFile = None
+    csv_path: CsvFile = None
+    html_path: Path | None = Field(default=None, description="HTML page with tables and plots to write.")
 
-    @field_validator("good", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _one_number_will_do(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, int | str) else value
+    def _named_lines_choose_the_protocol(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "protocol" not in data and (data.get("train_lines") or data.get("test_lines")):
+            return {**data, "protocol": Protocol.TRAIN_TEST}
+        return data
 
     @model_validator(mode="after")
     def _learners_fit_the_scenario(self) -> Self:

@@ -7,15 +7,15 @@ from pathlib import Path
 from pydantic import Field
 
 from flows.asking.request import Request
-from flows.asking.request_fields import LineName
+from flows.asking.request_fields import LineName, Version
 
 
 class ExportRequest(Request):
-    """Write a registered bundle, with its backbone, into a folder that scores anywhere."""
+    """Write a line's bundle, with its backbone, into a folder that scores anywhere."""
 
     line: LineName
-    version: str | None = Field(default=None, max_length=80, description="Bundle version; None: the live one.")
     destination: Path = Field(description="Folder to write; it must not exist yet, or be empty.")
+    version: Version = None
     int8: Path | None = Field(
         default=None,
         description="Folder of the line's images: make the backbone int8, unless they rank otherwise with it.",

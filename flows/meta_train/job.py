@@ -64,7 +64,7 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
     start = time.perf_counter()
     place = training_place(request.device, request.processes)
     folder = (request.output or settings.runs / f"{request.learner.value}-seed{request.seed}").expanduser().absolute()
-    _note_request(folder, request)
+    note_request(folder, request)
     training = set_up(request, settings)
     if request.processes > len(training.train):
         got = f"{request.processes} processes for {len(training.train)}"
@@ -159,15 +159,29 @@ def prepare_export(training: Training, settings: Settings) -> None:
             export_head(head, levels, Path(scratch) / "head.onnx", template_folder=settings.templates)
 
 
-def _note_request(folder: Path, request: MetaTrainRequest) -> None:
+def _goes_on(noted: str, request: MetaTrainRequest) -> bool:
+    """Whether a request goes on with the run that was noted. It may elsewhere; a setting that the run knew nothing of
+    had its default, one that is gone is another run.
+    """
+    try:
+        before = MetaTrainRequest.model_validate_json(noted)
+    except ValueError:
+        return False
+    return before.model_copy(update={"device": request.device, "resume": request.resume}) == request
+
+
+def note_request(folder: Path, request: MetaTrainRequest) -> None:
+    """Keep the request in its run folder; where it resumes, see that it is the one that the run was started with.
+
+    Raises:
+        ConfigError: it is another.
+        StorageError: the folder cannot be written.
+    """
     path = folder / "request.json"
     content = request.model_dump(mode="json", exclude={"resume"})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        before = json.loads(path.read_text()) if request.resume and path.exists() else content
-        # a run may go on elsewhere, and one from before a setting existed has its default
-        defaults = {"patience": 0}
-        if defaults | before | {"device": content["device"]} != content:
+        if request.resume and path.exists() and not _goes_on(path.read_text(), request):
             raise ConfigError(
                 f"the request that {folder} was started with", "another", "repeat its settings, or name another folder"
             )

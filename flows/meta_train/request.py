@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
+from flows.asking.flags import Flag
 from flows.asking.learner_names import LearnerName
 from flows.asking.request import Request
-from flows.asking.request_fields import BackboneName, DefectCount, GoodCount, InputSize, Iterations, Seed
+from flows.asking.request_fields import Backbone, DefectCount, GoodCount, InputSize, Iterations, Seed
 from pipeline.features import DEFAULT_BACKBONE
 
 
@@ -26,16 +28,15 @@ class MetaTrainRequest(Request):
 
     lines: Path = Field(description="Folder of product lines to meta-train on, one folder per line.")
     learner: LearnerName = Field(default=LearnerName.IN_CONTEXT, description="Learner whose initialisation is learned.")
-    backbone: BackboneName = DEFAULT_BACKBONE
-    size: InputSize = 256
-    iterations: Iterations = 300
-    good: GoodCount = 4
-    defects: DefectCount = 4
-    seed: Seed = 0
+    output: Annotated[
+        Path | None,
+        Field(description="Run folder for config, losses, checkpoints and the meta-model (default: one in the home)."),
+        Flag(short="-o"),
+    ] = None
     validation_lines: Path | None = Field(
         default=None,
-        description="Folder of lines, or one line, to report metrics on and to stop early by; None: one of the "
-        "training lines, where there are four or more, is held out.",
+        description="Folder of lines, or one line, to report metrics on and to stop early by (default: one of the "
+        "training lines, where there are four or more, is held out).",
     )
     patience: int = Field(
         default=0,
@@ -44,14 +45,16 @@ class MetaTrainRequest(Request):
         description="Stop after so many checks of the validation loss in a row without improvement and keep the best "
         "weights, checked twenty times in all the iterations; 0: take all of them.",
     )
-    output: Path | None = Field(
-        default=None,
-        description="Run folder for config, losses, checkpoints and the meta-model; None: one in the home.",
-    )
-    resume: bool = Field(default=False, description="Go on from the run folder's last checkpoint.")
-    processes: int = Field(default=1, ge=1, le=64, description="Training processes, through torch.distributed.")
+    iterations: Iterations = 300
+    good: Annotated[GoodCount, Field(description="Good images in an episode's support.")] = 4
+    defects: Annotated[DefectCount, Field(description="Defective images in an episode's support, at most.")] = 4
+    backbone: Backbone = DEFAULT_BACKBONE
+    size: InputSize = 256
+    seed: Seed = 0
     device: TrainingDevice = Field(
         default=TrainingDevice.CPU,  # results do not depend on what a machine happens to have; a GPU is asked for
-        description="Where the outer loop runs; cuda: a GPU for each process, an error where there is none; auto: cuda "
-        "where it works, else cpu. Features are computed on the CPU.",
+        description="Where the outer loop runs: cpu, cuda (a GPU for each process, an error where there is none) or "
+        "auto (cuda where it works, else cpu). Features are computed on the CPU.",
     )
+    processes: int = Field(default=1, ge=1, le=64, description="Training processes, through torch.distributed.")
+    resume: bool = Field(default=False, description="Go on from the run folder's last checkpoint.")

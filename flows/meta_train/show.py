@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.markup import escape
 
+from flows.meta_train.request import MetaTrainRequest
 from flows.terminal.console import out
 
-if TYPE_CHECKING:  # at run time the results come from the jobs, which the command imports by name
-    pass
 
-
-def show_meta_training(result: Any) -> None:
+def show(_request: MetaTrainRequest, result: Any) -> int:
     """What was learned (a `MetaTrainResult`), and where it is."""
     model = result.model
     loss = "" if model.final_loss is None else f", final loss {model.final_loss:.4f}"
@@ -21,3 +19,4 @@ def show_meta_training(result: Any) -> None:
     for name, value in result.held_out.items():
         out().print(escape(f"  {name.replace('_', ' ')}: {value:.3f}"))
     out().print(f"Meta-model: {escape(str(result.folder))}")
+    return 0

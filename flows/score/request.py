@@ -1,36 +1,58 @@
-"""What scoring is asked to do: one line's images, or a plant's. See `flows.asking.request`. Torch-free."""
+"""What scoring is asked to do: one line's images, or a plant's. Torch-free."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from deploy.scoring.sources.address import StreamAddress, is_url, stream_address
+from flows.asking.flags import Flag
 from flows.asking.request import Request
-from flows.asking.request_fields import (
-    CsvFile,
-    DrawsOverlays,
-    JsonFile,
-    LineName,
-    MapsFolder,
-    ReportFile,
-    ScoringDevice,
-    ScoringThreads,
-    Source,
-)
+from flows.asking.request_fields import CsvFile, JsonFile, LineName, ScoringDevice, Source, Version
 from pipeline.errors import ConfigError
 from pipeline.settings import DeviceName
 
 
-class ScoreRequest(Request):
-    """Score images with a line's bundle: a folder, a list, a video or a stream."""
+class ScoringSettings(Request):
+    """What is asked of every scoring run."""
+
+    device: ScoringDevice = DeviceName.AUTO
+    workers: int | None = Field(
+        default=None, ge=1, le=256, description="Decoding and scoring threads (default: one for each CPU)."
+    )
+    report: Path | None = Field(default=None, description="HTML report to write (default: one in the home).")
+    json_path: Annotated[
+        JsonFile,
+        Field(
+            description="JSON file of results to write (default: beside the report); on the command line - prints the "
+            "run's figures on standard output."
+        ),
+    ] = None
+    csv_path: Annotated[CsvFile, Field(description="CSV file of results to write (default: beside the report).")] = None
+    overlays: bool = Field(default=True, description="Write a heat-map overlay for every flagged image.")
+    maps: Path | None = Field(
+        default=None,
+        description="Folder for the anomaly map of every image scored in this run, as float32 TIFF (default: no maps).",
+    )
+
+
+class ScoreRequest(ScoringSettings):
+    """Score a line's images: decisions, heat maps, rows in the result store, a report.
+
+    Ends with 1 when some files got no decision; all others are scored and kept. A watched folder and a stream go on
+    until Ctrl-C or SIGTERM, which end them as a folder's last file does: with rows and report.
+    """
 
     line: LineName
     images: Source = Field(
         description="What to score: a folder of images, with its subfolders; a .txt file with one path a line; a video "
         "file; a stream's URL (user and password in LINEWISE_STREAM_CREDENTIALS); or camera:0."
+    )
+    version: Version = None
+    bundle: Path | None = Field(
+        default=None, description="An exported bundle folder of this line, instead of a registered version."
     )
     watch: bool = Field(
         default=False, description="Go on with new files of the folder as they are written, until the run is stopped."
@@ -38,18 +60,8 @@ class ScoreRequest(Request):
     every: str | None = Field(
         default=None,
         max_length=20,
-        description="Which frames of a video or stream: 10 for every tenth, 0.5s for one in half a second; None: all.",
-    )
-    version: str | None = Field(default=None, max_length=80, description="Bundle version; None: the live one.")
-    device: ScoringDevice = DeviceName.AUTO
-    workers: ScoringThreads = None
-    report: ReportFile = None
-    json_path: JsonFile = None
-    csv_path: CsvFile = None
-    overlays: DrawsOverlays = True
-    maps: MapsFolder = None
-    bundle: Path | None = Field(
-        default=None, description="An exported bundle folder of this line, instead of a registered version."
+        description="Which frames of a video or stream: 10 for every tenth, 0.5s for one in half a second (default: "
+        "all).",
     )
 
     _address: StreamAddress | None = PrivateAttr(default=None)
@@ -79,21 +91,23 @@ class ScoreRequest(Request):
         return self
 
 
-class ScorePlantRequest(Request):
-    """Score a folder of lines, each with its live bundle, in one process."""
+class ScorePlantRequest(ScoringSettings):
+    """Score all lines of a plant in one process: FOLDER/LINE/**, each line with its live bundle; rows in the store.
 
-    images: Path = Field(description="Folder with a folder of images for each line, under the line's name.")
+    A bundle that is registered or promoted meanwhile is taken up between two images. Ends with 1 when some files got no
+    decision, or a promoted bundle could not be used; all others are scored and kept. A watched folder goes on until
+    Ctrl-C or SIGTERM.
+    """
+
+    images: Annotated[
+        Path,
+        Field(description="Folder with a folder of images for each line, under the line's name."),
+        Flag(metavar="FOLDER"),
+    ]
     watch: bool = Field(
         default=False,
         description="Go on with new files, and with lines that are registered, until the run is stopped.",
     )
-    device: ScoringDevice = DeviceName.AUTO
-    workers: ScoringThreads = None
-    report: ReportFile = None
-    json_path: JsonFile = None
-    csv_path: CsvFile = None
-    overlays: DrawsOverlays = True
-    maps: MapsFolder = None
 
     @property
     def plant(self) -> str:

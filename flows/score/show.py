@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.markup import escape
 
+from flows.score.job import ScoreResult
+from flows.score.plant_job import ScorePlantResult
+from flows.score.request import ScorePlantRequest, ScoreRequest
 from flows.terminal.console import err, out, table
-
-if TYPE_CHECKING:  # at run time the results come from the jobs, which the command imports by name
-    from flows.score.job import ScoreResult
-    from flows.score.plant_job import ScorePlantResult
-    from pipeline.imaging.images import UnreadableImage
+from pipeline.imaging.images import UnreadableImage
 
 MAX_FLAGGED = 10
 MAX_UNREADABLE = 5
@@ -58,7 +57,7 @@ def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:
         err().print(f"[yellow]and {count - MAX_UNREADABLE} more files that cannot be read")
 
 
-def show_plant(result: ScorePlantResult, *, as_json: bool) -> None:
+def show_plant_scoring(result: ScorePlantResult, *, as_json: bool) -> None:
     """A row for each line, what was skipped, and bundles that could not be used."""
     figures = result.figures()
     if as_json:
@@ -81,3 +80,16 @@ def show_plant(result: ScorePlantResult, *, as_json: bool) -> None:
         err().print(f"[yellow]{figures['skipped_images']} images in {len(figures['skipped_folders'])} folders skipped")
     for sentence in figures["problems"]:
         err().print(f"[red]{escape(sentence)}")
+
+
+def show(_request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) -> int:
+    """As `show_scoring`; 1 where some files got no decision."""
+    show_scoring(result, as_json=as_json)
+    return int(bool(result.summary.unreadable))
+
+
+def show_plant(_request: ScorePlantRequest, result: ScorePlantResult, *, as_json: bool = False) -> int:
+    """As `show_plant_scoring`; 1 where some files got no decision, or a promoted bundle could not be used."""
+    show_plant_scoring(result, as_json=as_json)
+    figures = result.figures()
+    return int(bool(figures["unreadable"] or figures["problems"]))

@@ -1,45 +1,25 @@
-"""What every command shares: where text goes, requests from flags, running a job here or as a Prefect flow."""
+"""What every command shares: where text goes, progress bars, JSON, tables."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from flows.asking.request import Request
 from flows.progress import OnProgress
 from flows.progress import Progress as JobProgress
-from pipeline.errors import ConfigError, StorageError
-from pipeline.settings import load_settings
-
-RequestT = TypeVar("RequestT", bound=Request)
-
-FLOWS = {
-    "meta_train": "meta_train.flow:meta_train",
-    "adapt": "adapt.flow:adapt_line",
-    "export": "export.flow:export",
-    "score": "score.flow:score_folder",
-    "score_plant": "score.plant_flow:score_plant",
-    "evaluate": "evaluate.flow:evaluate",
-}
-"""Module and flow function of each job. Resolved by name: the command itself imports neither torch nor Prefect."""
+from pipeline.storage import make_folder_of, replace_file
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON ('-': standard output).")]
-PrefectOption = Annotated[
-    bool, typer.Option("--prefect", help="Run as a Prefect flow (as when PREFECT_API_URL is set).", show_default=False)
-]
 
 
 def out() -> Console:
@@ -50,46 +30,6 @@ def out() -> Console:
 def err() -> Console:
     """Standard error: progress and remarks."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def build_request(model: type[RequestT], **flags: Any) -> RequestT:
-    """The request, with a flag that was not given left to the request's own default.
-
-    Raises:
-        ConfigError: the first flag that the request refuses, in one sentence.
-    """
-    try:
-        return model(**{name: value for name, value in flags.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "request"
-        wanted = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-        option = name.removesuffix("_path").replace("_", "-")
-        raise ConfigError(f"{option} to be {wanted}", repr(first["input"]), f"change {option}") from error
-
-
-def split_names(text: str) -> tuple[str, ...]:
-    """`"a, b"` as `("a", "b")`."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def through_prefect(asked: bool) -> bool:
-    """Whether jobs run as Prefect flows: when asked to, or when an API is configured."""
-    return asked or bool(os.environ.get("PREFECT_API_URL"))
-
-
-def run_job(job: str, request: Request, *, prefect: bool) -> Any:
-    """Run a job in this process, plainly or as a Prefect flow; return its result."""
-    if through_prefect(prefect):
-        module, function = FLOWS[job].split(":")
-        return getattr(import_module(f"flows.{module}"), function)(request)
-    with progress_bars() as on_progress:
-        return import_module(job_module(job)).run(request, load_settings(), on_progress)
-
-
-def job_module(job: str) -> str:
-    """Where a job's `run` is: its room's `job`, or `plant_job` for a plant."""
-    return "flows.score.plant_job" if job == "score_plant" else f"flows.{job}.job"
 
 
 @contextmanager
@@ -133,13 +73,8 @@ def write_json(path: Path | None, payload: object) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
         return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"to write {path}", error.strerror or str(error), "name a file in a folder that can be written"
-        ) from error
+    make_folder_of(path)
+    replace_file(path, text.encode(), durable=False)
 
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:

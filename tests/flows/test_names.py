@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import pytest
 
 prefect = pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
 from deploy.engine.devices import Device  # noqa: E402
-from flows import bootstrap  # noqa: E402
+from flows.activities import ACTIVITIES, DEPLOYMENTS, load  # noqa: E402
 from flows.asking.learner_names import LearnerName  # noqa: E402
-from flows.terminal.console import FLOWS  # noqa: E402
+from flows.asking.request import Request  # noqa: E402
 from model_zoo.learner_table import LEARNERS  # noqa: E402
 from pipeline.settings import DeviceName  # noqa: E402
 from tests.checkout import REPOSITORY  # noqa: E402
+
+FLOW_OF = {activity.deployment: activity.flow for activity in ACTIVITIES if activity.flow is not None}
 
 
 def test_learner_names_are_those_of_the_table():
@@ -31,10 +31,11 @@ def test_deployments_are_those_of_the_file():
 
     path = REPOSITORY / "deploy" / "prefect.yaml"
     content = yaml.safe_load(path.read_text())
-    assert tuple(deployment["name"] for deployment in content["deployments"]) == bootstrap.DEPLOYMENTS
+    assert tuple(deployment["name"] for deployment in content["deployments"]) == DEPLOYMENTS
     for deployment in content["deployments"]:
         loaded = load_flow_from_entrypoint(deployment["entrypoint"])
         assert loaded.name == deployment["name"]
+        assert deployment["entrypoint"] == FLOW_OF[deployment["name"]].replace(":", ".")
         assert "request" in loaded.parameters.properties
         assert all(not schedule["active"] for schedule in deployment["schedules"])
         for parameters in [deployment.get("parameters", {})]:
@@ -42,10 +43,15 @@ def test_deployments_are_those_of_the_file():
                 loaded.validate_parameters(parameters)
 
 
-def test_every_command_finds_its_flow():
-    for entry in FLOWS.values():
-        module, function = entry.split(":")
-        assert isinstance(getattr(import_module(f"flows.{module}"), function), prefect.Flow)
+def test_every_activity_has_what_the_table_says():
+    for activity in ACTIVITIES:
+        assert callable(load(activity.job))
+        assert callable(load(activity.show))
+        assert issubclass(activity.request_class, Request)
+        if activity.flow is not None:
+            flow = load(activity.flow)
+            assert isinstance(flow, prefect.Flow)
+            assert flow.name == activity.deployment
 
 
 @pytest.mark.parametrize("name", ["docker/compose.yaml", "kubernetes/linewise.yaml"])

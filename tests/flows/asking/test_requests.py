@@ -5,20 +5,19 @@ from pathlib import Path
 import pytest
 
 from flows.adapt.request import AdaptRequest
-from flows.evaluate.request import EvaluateRequest
+from flows.evaluate.request import EvaluateRequest, Protocol
 from flows.meta_train.request import MetaTrainRequest
-from flows.terminal import console
 from pipeline.errors import ConfigError
 
 
 def test_flags_not_given_are_left_to_the_request():
-    request = console.build_request(AdaptRequest, line="a", images=Path("b"), size=None, good=None)
+    request = AdaptRequest.asked(line="a", images=Path("b"))
     assert request == AdaptRequest(line="a", images=Path("b"))
 
 
 def test_requests_refuse_unknown_fields_and_changes():
     with pytest.raises(ConfigError, match="expected colour to be"):
-        console.build_request(MetaTrainRequest, lines=Path("a"), colour="red")
+        MetaTrainRequest.asked(lines=Path("a"), colour="red")
     request = MetaTrainRequest(lines=Path("a"))
     with pytest.raises(ValueError, match="frozen"):
         request.seed = 3  # type: ignore[misc]
@@ -28,5 +27,6 @@ def test_evaluate_request_knows_its_protocol():
     EvaluateRequest(lines=Path("a"))
     with pytest.raises(ConfigError, match="train_lines and test_lines"):
         EvaluateRequest(protocol="train-test", train_lines=Path("a"))  # type: ignore[arg-type]
+    assert EvaluateRequest(train_lines=Path("a"), test_lines=Path("b")).protocol is Protocol.TRAIN_TEST
     with pytest.raises(ConfigError, match="one folder of lines"):
-        EvaluateRequest(train_lines=Path("a"), test_lines=Path("b"))
+        EvaluateRequest(protocol="leave-one-line-out", train_lines=Path("a"), test_lines=Path("b"))  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import survey_device
 from flows.doctor import job as doctor
 from flows.doctor.checks import Verdict
+from flows.doctor.request import DoctorRequest
 from model_zoo.backbones.backbone import build_backbone
 from model_zoo.backbones.backbone_table import LITE_PACKAGES
 from pipeline.errors import DeviceError, ParityError
@@ -119,7 +120,7 @@ def test_a_device_that_does_not_work_is_refused_after_the_report(run: Command, n
     assert "Linewise works here" not in out
     code, _, err = run("--device", "gpu")
     assert code == 2
-    assert "expected a device of cpu, cuda, tensorrt, auto, got 'gpu'" in err
+    assert "expected device to be 'cpu', 'cuda', 'tensorrt' or 'auto', got 'gpu'" in err
 
 
 @without_gpu
@@ -256,7 +257,7 @@ def test_scores_beyond_the_tolerance_are_a_problem(home: Path, tmp_path: Path, n
 
 
 def test_an_absent_gpu_is_a_problem_only_where_it_is_asked_for(home: Path, no_torch: None) -> None:
-    diagnosis = doctor.run(DeviceName.CPU, load_settings())
+    diagnosis = doctor.run(DoctorRequest(device=DeviceName.CPU), load_settings())
     assert diagnosis.problems == ()
     absent = DeviceError("a working cuda device", "no driver", "use cpu")
     cpu, cuda, tensorrt = diagnosis.devices

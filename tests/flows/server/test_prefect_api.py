@@ -28,6 +28,7 @@ import flows.score.plant_flow  # noqa: E402
 from deploy.bundles.registry import Registry  # noqa: E402
 from deploy.scoring.sources.address import StreamAddress  # noqa: E402
 from flows import bootstrap  # noqa: E402
+from flows.adapt.new_lines import new_lines  # noqa: E402
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest  # noqa: E402
 from flows.export.request import ExportRequest  # noqa: E402
 from flows.progress import Progress  # noqa: E402
@@ -125,7 +126,7 @@ def test_new_lines_are_adapted_and_a_bad_one_does_not_stop_them(prefect_api, ada
     assert state.is_failed()
     assert "failures for empty" in str(state.message)
     assert "fresh" in Registry(adapted_home).lines()
-    assert flows.adapt.flow.new_lines(incoming) == ["empty"]
+    assert new_lines(incoming, load_settings()) == ["empty"]
 
 
 def test_a_mistake_outside_a_run_is_raised_as_it_is(tmp_path):

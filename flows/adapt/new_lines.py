@@ -1,0 +1,85 @@
+"""New lines: folders with the first images of a line that no bundle is registered for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.bundles.registry import Registry
+from flows.adapt import job
+from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
+from flows.progress import OnProgress, ignore_progress
+from pipeline.errors import LineError, LinewiseError
+from pipeline.settings import Settings
+from pipeline.storage import plain_storage_error
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewLine:
+    """A line that was tried; `problem` says in a sentence why it has no bundle, None: it has one."""
+
+    name: str
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewLinesResult:
+    """What became of each new line of a folder."""
+
+    incoming: Path
+    lines: tuple[NewLine, ...]
+
+
+def run(request: AdaptNewLinesRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> NewLinesResult:
+    """Adapt to every new line; one that fails does not stop the others.
+
+    Raises:
+        LineError: no such folder.
+    """
+    lines = [
+        NewLine(name=one.line, problem=_adapt(one, settings, on_progress)) for one in requests_for(request, settings)
+    ]
+    return NewLinesResult(incoming=incoming_folder(request, settings), lines=tuple(lines))
+
+
+def requests_for(request: AdaptNewLinesRequest, settings: Settings) -> Iterator[AdaptRequest]:
+    """An adaptation for each new line, with all that is asked of every one.
+
+    Raises:
+        LineError: no such folder.
+    """
+    incoming = incoming_folder(request, settings)
+    alike = request.model_dump(exclude={"incoming"})
+    for name in new_lines(incoming, settings):
+        yield AdaptRequest(line=name, images=incoming / name, **alike)
+
+
+def incoming_folder(request: AdaptNewLinesRequest, settings: Settings) -> Path:
+    """The folder asked for, else the home's."""
+    return (request.incoming or settings.home / "incoming").expanduser()
+
+
+def new_lines(incoming: Path, settings: Settings) -> list[str]:
+    """Names of the folders in `incoming` that no registered line is called by, sorted.
+
+    Raises:
+        LineError: no such folder.
+    """
+    if not incoming.is_dir():
+        raise LineError("a folder of new lines", f"no folder {incoming}", "make it, or name another")
+    known = set(Registry(settings.home).lines())
+    names = sorted(path.name for path in incoming.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [name for name in names if name not in known]
+
+
+def _adapt(request: AdaptRequest, settings: Settings, on_progress: OnProgress) -> str | None:
+    """Why the line could not be adapted to; None where it was."""
+    try:
+        job.run(request, settings, on_progress)
+    except (LinewiseError, OSError) as error:
+        sentence = error if isinstance(error, LinewiseError) else plain_storage_error(error)
+        if sentence is None:
+            raise
+        return str(sentence)
+    return None

@@ -1,0 +1,24 @@
+"""What the doctor is asked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from flows.asking.request import Request
+from flows.asking.request_fields import JsonFile
+from pipeline.settings import DeviceName
+
+
+class DoctorRequest(Request):
+    """Check this machine: libraries, devices, home, result store, Prefect; compare and time what can score.
+
+    Ends with 0 when all is well, with 1 when something needs mending, with 2 when the device asked for does not work.
+    """
+
+    device: Annotated[
+        DeviceName | None,
+        Field(description="Where Linewise should work (default: LINEWISE_DEVICE, else auto)."),
+    ] = None
+    json_path: JsonFile = None

@@ -1,0 +1,47 @@
+"""The commands that are activities: a request made of the flags, its job or its flow, its result shown."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+import typer
+
+from flows.activities import ACTIVITIES, Activity, load
+from flows.asking.flags import command_of
+from flows.asking.request import Request
+from flows.terminal.console import progress_bars
+from pipeline.settings import Settings, load_settings
+
+THROUGH_PREFECT = {"prefect": "Run as a Prefect flow (as when PREFECT_API_URL is set)."}
+
+
+def register(app: typer.Typer) -> None:
+    """Add a command for each activity."""
+    for activity in ACTIVITIES:
+        switches = {} if activity.flow is None else THROUGH_PREFECT
+        command = command_of(activity.request_class, partial(_command, activity), switches=switches)
+        app.command(activity.command)(command)
+
+
+def run_job(activity: Activity, request: Request, settings: Settings) -> Any:
+    """Run an activity's job in this process, with bars on standard error; return its result."""
+    with progress_bars() as on_progress:
+        return load(activity.job)(request, settings, on_progress)
+
+
+def _command(activity: Activity, flags: dict[str, Any]) -> None:
+    asked = flags.pop("prefect", False)
+    as_json = str(flags.get("json_path")) == "-"
+    if as_json:  # the terminal's matter, not the job's
+        del flags["json_path"]
+    request = activity.request_class.asked(**flags)
+    if activity.flow is not None and (asked or os.environ.get("PREFECT_API_URL")):
+        result = load(activity.flow)(request)
+    else:
+        result = run_job(activity, request, load_settings())
+    show = load(activity.show)
+    code = show(request, result, as_json=True) if as_json else show(request, result)
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,94 @@
+"""`linewise registry`: versions of the lines' bundles, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from flows.terminal.console import JsonOption, out, table, write_json
+from pipeline.settings import load_settings
+
+LineArgument = Annotated[str, typer.Argument(help="Name of the product line.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    registry = typer.Typer(help="Versions of the lines' bundles, and which one is live.", no_args_is_help=True)
+    registry.command("list")(list_versions)
+    registry.command("promote")(promote)
+    registry.command("roll-back")(roll_back)
+    registry.command("import")(import_pack)
+    app.add_typer(registry, name="registry")
+
+
+def list_versions(
+    line: Annotated[str | None, typer.Argument(help="Only this line.")] = None, json_path: JsonOption = None
+) -> None:
+    """List lines and their versions."""
+    from deploy.bundles.registry import Registry  # noqa: PLC0415  # `--help` does not wait for it
+
+    registry = Registry(load_settings().home)
+    records = [(name, record) for name in ([line] if line else registry.lines()) for record in registry.versions(name)]
+    write_json(
+        json_path,
+        [
+            {
+                "line": name,
+                "version": record.version,
+                "live": record.live,
+                "created_at": record.created_at.isoformat(),
+                "learner": record.manifest.learner.name if record.manifest else None,
+                "path": str(record.path),
+                "problem": record.problem,
+            }
+            for name, record in records
+        ],
+    )
+    if json_path is not None:
+        return
+    if not records:
+        out().print(f"No line is registered in {escape(str(registry.home))}: run linewise adapt LINE FOLDER")
+        return
+    listing = table("Registry", "line", "version", "live", "learner", "created", "problem")
+    for name, record in records:
+        learner = record.manifest.learner.name if record.manifest else "–"
+        created = record.created_at.strftime("%Y-%m-%d %H:%M")
+        cells = (name, record.version, "live" if record.live else "", learner, created, record.problem or "")
+        listing.add_row(*map(escape, cells))
+    out().print(listing)
+
+
+def promote(line: LineArgument, version: Annotated[str, typer.Argument(help="Version to make live.")]) -> None:
+    """Make a version live."""
+    from deploy.bundles.registry import Registry  # noqa: PLC0415
+
+    bundle = Registry(load_settings().home).promote(line, version)
+    out().print(f"Live for {escape(line)}: {escape(bundle.manifest.version)}")
+
+
+def roll_back(line: LineArgument) -> None:
+    """Make the previously live version live again."""
+    from deploy.bundles.registry import Registry  # noqa: PLC0415
+
+    bundle = Registry(load_settings().home).roll_back(line)
+    out().print(f"Live for {escape(line)}: {escape(bundle.manifest.version)}")
+
+
+def import_pack(
+    folder: Annotated[Path, typer.Argument(help="Folder that `linewise export` wrote.")],
+    promote_it: Annotated[bool, typer.Option("--promote/--no-promote", help="Make the version live.")] = True,
+) -> None:
+    """Take an exported bundle and its backbone into this machine's registry."""
+    from deploy.bundles.registry import Registry  # noqa: PLC0415
+
+    settings = load_settings()
+    settings.ensure_home()
+    registry = Registry(settings.home)
+    manifest = registry.add_packed(folder).manifest
+    if promote_it:
+        registry.promote(manifest.line, manifest.version)
+    state = "live" if promote_it else "registered, not live"
+    out().print(f"{escape(manifest.line)} {escape(manifest.version)}: {state}")
