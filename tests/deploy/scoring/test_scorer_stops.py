@@ -25,6 +25,7 @@ from pipeline.errors import StorageError
 from tests.checkout import REPOSITORY
 from tests.deploy.scoring_plant import CountingEngine, Plant
 from tests.parts.plant import mounted_tmpfs, write_image
+from tests.parts.whole_plant import look_all_the_time
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(plant: Plant) -> None:
@@ -107,10 +108,10 @@ def test_what_fails_while_a_run_is_ended_is_told_with_it(plant: Plant) -> None:
                 begun.set()
                 assert ended.wait(60)
                 raise RuntimeError("the device is gone")
+            assert begun.wait(60)  # so that the first result comes while another image is being scored
             return super().score_mixed(names, images_BHWC)
 
     def interrupt(*_: object) -> None:
-        assert begun.wait(60)
         ended.set()
         raise KeyboardInterrupt
 
@@ -141,6 +142,7 @@ def test_a_file_that_goes_away_is_drawn_as_the_model_saw_it(plant: Plant) -> Non
 
 SCORING_PROCESS = """
 import sys, time
+from itertools import count
 from pathlib import Path
 from deploy.bundles.registry import Registry
 from deploy.results.store import ResultStore
@@ -150,9 +152,11 @@ from deploy.scoring.scorer import score_folder
 root = Path(sys.argv[1])
 deployment = Registry(root / "home").deployment("mvtec/pill")
 
+scored = count()
+
 class SlowEngine(ScoringEngine):
     def score_mixed(self, names, images):
-        time.sleep(float(sys.argv[2]))
+        time.sleep(float(sys.argv[2]) if next(scored) < 150 else 1.0)  # whoever wants to stop it need not hurry
         return super().score_mixed(names, images)
 
 engine = SlowEngine(deployment.backbone, "cpu")
@@ -176,11 +180,11 @@ def start_scoring(plant: Plant, *, seconds_an_image: float) -> subprocess.Popen[
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def wait_for_rows(plant: Plant, count: int, process: subprocess.Popen[str]) -> None:
+def wait_for_rows(plant: Plant, count: int, process: subprocess.Popen[str] | None = None) -> None:
     deadline = time.monotonic() + 120
     connection = sqlite3.connect(plant.root / "results.sqlite")
     while connection.execute("SELECT count(*) FROM results").fetchone()[0] < count:
-        assert process.poll() is None, process.communicate()
+        assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "no rows came"
         time.sleep(0.02)
     connection.close()
@@ -222,7 +226,8 @@ def test_kill_9_at_any_moment_loses_nothing_reported_and_duplicates_nothing(plan
     assert pictures == {row.overlay_path for row in rows if row.decision is Decision.REJECT}
 
 
-def test_progress_counts_only_what_is_committed(plant: Plant) -> None:
+def test_progress_counts_only_what_is_committed(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_all_the_time(monkeypatch)
     for seed in range(30):
         write_image(plant.images / f"{seed:03}.png", brightness=200, seed=seed, size=16)
     told: list[tuple[int, int, int]] = []
@@ -230,8 +235,12 @@ def test_progress_counts_only_what_is_committed(plant: Plant) -> None:
     def look(progress: ScoringProgress) -> None:
         told.append((progress.done, progress.flagged, len(plant.store.query())))
 
-    slow = CountingEngine(plant.engine, lambda _: time.sleep(0.05))
-    score_folder(plant.bundle, slow, plant.images, plant.store, workers=1, on_progress=look)
+    def wait_for_a_commit(count: int) -> None:
+        if count == 20:
+            wait_for_rows(plant, 1)
+
+    engine = CountingEngine(plant.engine, wait_for_a_commit)
+    score_folder(plant.bundle, engine, plant.images, plant.store, workers=1, on_progress=look)
     assert all(done == flagged <= rows for done, flagged, rows in told)
     assert told[-1] == (30, 30, 30)
     assert {done for done, _, _ in told} - {0, 30}, "on the way it says something too"
