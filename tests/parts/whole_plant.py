@@ -56,6 +56,6 @@ def look_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is looked at now and then is looked at all the time."""
     monkeypatch.setattr("deploy.scoring.reporting._PROGRESS_SECONDS", 0.0)
     monkeypatch.setattr("deploy.scoring.live_lines._LIST_SECONDS", 0.0)
-    monkeypatch.setattr("deploy.scoring.live_lines._LIST_SHARE", 1.0)
+    monkeypatch.setattr("deploy.scoring.live_lines._LIST_SHARE", float("inf"))
     monkeypatch.setattr("deploy.scoring.sources.watch._POLL_SECONDS", 0.01)
     monkeypatch.setattr("deploy.scoring.sink._COMMIT_SECONDS", 0.02)
