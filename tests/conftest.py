@@ -27,9 +27,11 @@ if "LINEWISE_TEMPLATE_CACHE" not in os.environ:  # xdist's workers inherit it: a
     os.environ["LINEWISE_TEMPLATE_CACHE"] = tempfile.mkdtemp(prefix="linewise-templates-")
     atexit.register(shutil.rmtree, os.environ["LINEWISE_TEMPLATE_CACHE"], ignore_errors=True)
 
-hypothesis.settings.register_profile("ci", derandomize=True)  # a landing does not hang on a lucky draw
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# How long an example takes says what else the machine does, and nothing of the code.
+untimed = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("untimed", untimed)
+hypothesis.settings.register_profile("ci", untimed, derandomize=True)  # a landing does not hang on a lucky draw
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "untimed")
 
 SLOWEST_FIRST = (
     "end_to_end/test_readme.py",

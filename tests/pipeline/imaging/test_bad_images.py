@@ -105,9 +105,12 @@ def test_a_file_that_ends_early(save, format_name, kept):
     assert reason(save(data[: int(len(data) * kept)])) == expected
 
 
+UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]  # one folder for all examples, and as always
+
+
 @pytest.mark.parametrize("format_name", [*ENCODINGS, "TIFF deflate"])
 @given(data=st.data())
-@settings(database=None, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(database=None, max_examples=60, suppress_health_check=UNCHECKED)
 def test_no_cut_is_read_as_a_whole_image(tmp_path, format_name, data):
     whole = tiff(picture(), compression="zlib") if format_name == "TIFF deflate" else ENCODINGS[format_name]
     path = tmp_path / "cut"
@@ -139,7 +142,7 @@ def test_a_tiff_whose_lists_of_strips_differ_is_damaged(save):
 
 @pytest.mark.parametrize("format_name", [*ENCODINGS, "TIFF deflate", "PNG 16", "EXIF"])
 @given(data=st.data())
-@settings(database=None, deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(database=None, max_examples=80, suppress_health_check=UNCHECKED)
 def test_a_damaged_file_never_raises(tmp_path, format_name, data):
     more = {
         "TIFF deflate": tiff(picture(), compression="zlib"),
