@@ -70,10 +70,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process that this module started, and let it end its children."""
     process.terminate()
     try:
-        process.wait(timeout=30)
+        process.wait(timeout=120)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def running_plant(folder: Path) -> Iterator[Plant]:
 
     server = start("server", "server", "start")
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not healthy(f"{ui}/api/health"):
             if server.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the server did not start:\n{(folder / 'server.log').read_text()[-3000:]}")

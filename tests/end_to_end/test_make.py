@@ -131,7 +131,7 @@ def cut_short(project: Path, number: signal.Signals) -> None:
             time.sleep(0.05)
     finally:
         os.killpg(hanging.pid, number)
-        hanging.wait(timeout=30)
+        hanging.wait(timeout=120)
 
 
 @pytest.mark.end_to_end

@@ -23,7 +23,7 @@ import pytest
 from tests.checkout import REPOSITORY
 
 README = REPOSITORY / "README.md"
-TIME_LIMIT = 600.0
+TIME_LIMIT = 1800.0  # seconds, ten times what they take: only against what hangs
 
 FENCE = re.compile(r"^```(?P<language>\S*)[^\S\n]*\n(?P<text>.*?)^```[^\S\n]*$", re.MULTILINE | re.DOTALL)
 # Its reason on one line or several.
@@ -196,7 +196,7 @@ def test_what_runs_in_the_background_ends_with_the_readme(folder: Path) -> None:
     status, output = run_in_order(command_blocks("```sh\nsleep 300 &\necho serving: $!\n```\n"), folder)
     assert status == 0, output
     (number,) = re.findall(r"^serving: (\d+)$", output, re.MULTILINE)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while is_running(number):
         assert time.monotonic() < deadline, "still serving"
         time.sleep(0.05)
