@@ -38,6 +38,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing torch fails as where it is not installed."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "flows.jobs.installation.fresh_specimen", raising=False)
+
+
+@pytest.fixture
 def linewise(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """The command, with `home` in use."""
 

@@ -65,7 +65,7 @@ def test_an_evaluation_says_so_before_it_begins(linewise: Command, tmp_path: Pat
 
 @pytest.mark.parametrize("part", ["", "lines", "backbones"])
 def test_a_closed_home_is_told_by_scoring_and_by_the_doctor(
-    linewise: Command, images: Path, home: Path, part: str
+    linewise: Command, images: Path, home: Path, part: str, no_torch: None
 ) -> None:
     with closed(home / part):
         code, _, error = linewise("score", LINE, images, "--device", "cpu")
