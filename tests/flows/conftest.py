@@ -41,7 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing torch fails as where it is not installed."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "flows.jobs.installation.fresh_specimen", raising=False)
+    monkeypatch.delitem(sys.modules, "flows.doctor.specimen", raising=False)
 
 
 @pytest.fixture

