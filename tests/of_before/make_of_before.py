@@ -13,12 +13,12 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import save_file
-
-from flows import cli
 from flows.jobs import evaluate, meta_train
 from flows.jobs.progress import Progress
 from flows.jobs.requests import EvaluateRequest, MetaTrainRequest
+from safetensors.torch import save_file
+
+from flows import cli
 from pipeline.settings import load_settings
 
 BACKBONE = "test_efficientnet"

@@ -15,12 +15,12 @@ from deploy.engine.backbone_artefact import load_backbone_artefact
 from deploy.engine.devices import Device
 from deploy.engine.extractor import OrtExtractor
 from deploy.engine.runtime import ScoringEngine
-from deploy.exporting.torch_to_onnx import export_backbone, export_head
-from model_zoo.backbones.backbone import build_backbone
+from deploy.exporting.torch_to_onnx import export_head
 from pipeline.errors import BundleError
 from pipeline.features import BackboneArtefact
 from tests.parts.backbones import SIZE, SmallHead, artefact, backbone, images, levels
 from tests.parts.gpu import cuda_works
+from tests.parts.plant import write_backbone
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +171,7 @@ def _backbone_shaped_like_a_head(folder: Path) -> Path:
 
 
 def test_a_head_of_another_backbone_is_refused(heads: dict[str, Path], tmp_path: Path) -> None:
-    other = build_backbone("resnet18", size=64, weights="random")
-    engine = ScoringEngine(export_backbone(other, other.spec, tmp_path / "other"), Device.CPU)
+    engine = ScoringEngine(write_backbone(tmp_path / "other"), Device.CPU)
     with pytest.raises(BundleError, match="use the backbone that the head was adapted with"):
         engine.add_head("line0", heads["line0"])
 
