@@ -21,12 +21,10 @@ class Flag:
     """How a field is called on the command line, where its name and type do not say it: metadata of the field.
 
     Args:
-        positional: an argument, not an option. A field without a default is one anyhow, unless it is a switch.
         metavar: what an argument is called in the usage line; empty: like its field.
         short: a one-letter name beside the long one, "-o"; empty: none.
     """
 
-    positional: bool = False
     metavar: str = ""
     short: str = ""
 
@@ -82,25 +80,32 @@ def shown(value: Any) -> str:
     return ",".join(shown(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def is_argument(field: FieldInfo) -> bool:
+    """Whether the field is an argument of the command: what has no default. All others are options."""
+    return field.is_required()
+
+
+def flag_names(name: str, field: FieldInfo) -> tuple[str, ...]:
+    """What a field is called on the command line: `("LINE",)`, `("--output", "-o")`, `("--maps/--no-maps",)`."""
     flag = next((found for found in field.metadata if isinstance(found, Flag)), Flag())
-    kind = _typed(field.annotation)
+    if is_argument(field):
+        return (flag.metavar or name.upper(),)
+    option = option_name(name)  # what is off unless given has no name to switch it off by
+    long = f"--{option}/--no-{option}" if field.default is True else f"--{option}"
+    return (long, flag.short) if flag.short else (long,)
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind, names = _typed(field.annotation), flag_names(name, field)
     default: Any = inspect.Parameter.empty
-    if flag.positional or field.is_required():
-        argument = typer.Argument(help=help_of(field), metavar=flag.metavar or name.upper(), show_default=False)
+    if is_argument(field):
+        argument = typer.Argument(help=help_of(field), metavar=names[0], show_default=False)
         annotation: Any = Annotated[kind, argument]
     else:
         default = None
-        option = typer.Option(*_names(name, field, flag), help=help_of(field), show_default=False)
+        option = typer.Option(*names, help=help_of(field), show_default=False)
         annotation = Annotated[kind | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _names(name: str, field: FieldInfo, flag: Flag) -> tuple[str, ...]:
-    """What is off unless given has no name to switch it off by."""
-    option = option_name(name)
-    long = f"--{option}/--no-{option}" if field.default is True else f"--{option}"
-    return (long, flag.short) if flag.short else (long,)
 
 
 def _switch(name: str, text: str) -> inspect.Parameter:
