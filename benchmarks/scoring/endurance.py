@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.scoring.setting import LINE, WORKERS, Setting, engine_of, memory_mb, write_images
 from deploy.bundles.registry import Registry
 from deploy.results.store import ResultStore
-from deploy.scoring.records import ImageResult, ImageView
+from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.scorer import score_folder
 
 SIDE = 512  # 20,000 JPEGs of 1 Mpx would be 6 GB

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from deploy.bundles.bundle import Bundle
 from deploy.results.records import NewResult, path_text
 from deploy.results.schema import ResultStatus
-from deploy.scoring.records import FileStatus, ImageResult, ScoringTally
+from deploy.scoring.image_result import FileStatus, ImageResult
+from deploy.scoring.tally import ScoringTally
 from deploy.scoring.worker import ScoringWorker
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from deploy.bundles.bundle import Bundle
 from deploy.reports.gallery import Gallery, GalleryItem, SupportView, build_item
 from deploy.reports.overlay import encode_jpeg, shrink
-from deploy.scoring.records import ImageResult, ImageView
+from deploy.scoring.image_result import ImageResult, ImageView
 from pipeline.augmentations import AUGMENTATIONS
 from pipeline.calibration import Decision
 from pipeline.errors import ImageError

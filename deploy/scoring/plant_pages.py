@@ -12,10 +12,10 @@ from deploy.bundles.line_folder import slug
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.reports.plant_report import PlantLine, PlantReport, write_plant_report
 from deploy.reports.report import ReportData, write_report
+from deploy.scoring.image_result import FileStatus
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.pictures import Pictures
 from deploy.scoring.plant_summary import PlantSummary
-from deploy.scoring.records import FileStatus
 from pipeline.calibration import Decision
 from pipeline.storage import make_folder_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deploy.scoring.image_result import FileStatus
 from deploy.scoring.line_scoring import LineScoring
-from deploy.scoring.records import FileStatus
 
 
 @dataclass(frozen=True, kw_only=True)

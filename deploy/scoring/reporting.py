@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from deploy.scoring.records import ScoringProgress
 from deploy.scoring.sink import ResultSink
+from deploy.scoring.tally import ScoringProgress
 
 OnProgress = Callable[[ScoringProgress], None]
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from deploy.reports.rows import ReportRow, write_csv, write_json
-from deploy.scoring.records import ImageResult
+from deploy.scoring.image_result import ImageResult
 from pipeline.calibration import Decision
 
 

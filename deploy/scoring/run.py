@@ -12,11 +12,12 @@ from deploy.engine.limits import available_cpus
 from deploy.results.schema import RunStatus
 from deploy.results.store import ResultStore
 from deploy.scoring.dispatch import Batched, Dispatch, Fused
+from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.line_scoring import LineScoring
-from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress
 from deploy.scoring.reporting import CommittedProgress, OnProgress
 from deploy.scoring.sink import FoundDuplicates, ResultSink
 from deploy.scoring.sources.source import SourceItem
+from deploy.scoring.tally import ScoringProgress
 from deploy.scoring.worker import Outcome, ScoringWorker
 from pipeline.errors import ConfigError
 

@@ -14,11 +14,12 @@ from typing import Any
 
 from deploy.bundles.bundle import Bundle
 from deploy.results.store import ResultStore
-from deploy.scoring.records import MAX_RECORDS, FileStatus, ImageResult, ImageView, ScoringSummary
+from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.reporting import OnProgress
 from deploy.scoring.run import ScoringRun
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import ImageSource
+from deploy.scoring.tally import MAX_RECORDS, ScoringSummary
 from deploy.scoring.worker import ImageScorer, ScoringWorker
 from pipeline.calibration import Decision
 from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits, Opener, open_image

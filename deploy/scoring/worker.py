@@ -17,7 +17,7 @@ from deploy.engine.scores import ImageScore, Scores
 from deploy.reports.overlay import overlay_jpeg
 from deploy.results.records import StoredScore
 from deploy.results.store import ResultStore
-from deploy.scoring.records import FileStatus, ImageResult, ImageView
+from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision
 from pipeline.errors import ImageError

@@ -15,12 +15,13 @@ from deploy.engine.runtime import ScoringEngine
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.reports.report import ReportData, write_report
 from deploy.results.store import ResultStore
+from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.pictures import Pictures
 from deploy.scoring.promotion import PromotionNotice
-from deploy.scoring.records import ImageResult, ImageView, ScoringProgress, ScoringSummary
 from deploy.scoring.row_spool import RowSpool
 from deploy.scoring.scorer import score_images
+from deploy.scoring.tally import ScoringProgress, ScoringSummary
 from flows.progress import OnProgress, Pace, Progress, ignore_progress
 from flows.score.report_paths import drop_old_reports, output_paths
 from flows.score.request import ScoreRequest

@@ -11,12 +11,12 @@ from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
 from deploy.engine.devices import Device, open_device
 from deploy.results.store import ResultStore
+from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.plant import score_plant
 from deploy.scoring.plant_pages import write_pages
 from deploy.scoring.plant_summary import PlantSummary
-from deploy.scoring.records import FileStatus, ImageResult, ImageView
 from deploy.scoring.row_spool import RowSpool
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.watch import WatchedFolder

@@ -16,9 +16,10 @@ from deploy.bundles.packs import Deployment
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import Scores
 from deploy.results.store import ResultStore
-from deploy.scoring.records import ImageResult, ScoringSummary
+from deploy.scoring.image_result import ImageResult
 from deploy.scoring.scorer import score_folder, score_images
 from deploy.scoring.sources.source import ImageSource
+from deploy.scoring.tally import ScoringSummary
 from tests.parts.plant import write_plant
 
 LINE = "mvtec/pill"

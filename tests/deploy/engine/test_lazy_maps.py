@@ -17,7 +17,7 @@ from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import HEAD_OUTPUTS, SCORE_COVERS_MAP
 from deploy.exporting.score_cover import cover_map
 from deploy.scoring.dispatch import Batched
-from deploy.scoring.records import FileStatus, ImageResult, ImageView
+from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.worker import ScoringWorker
 from pipeline.calibration import Decision

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.scoring import dispatch as module
 from deploy.scoring.dispatch import Batched, Dispatch, Fused
-from deploy.scoring.records import FileStatus
+from deploy.scoring.image_result import FileStatus
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.worker import ImageScorer, Outcome, ScoringWorker
 from pipeline.imaging.images import DEFAULT_LIMITS

@@ -12,13 +12,14 @@ import pytest
 from deploy.engine.devices import resolve_device
 from deploy.results.schema import RunStatus
 from deploy.results.store import ResultStore
+from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.live_lines import LiveLines
 from deploy.scoring.plant_pages import write_pages
-from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder
+from deploy.scoring.tally import ScoringProgress
 from pipeline.errors import StorageError
 from tests.parts.html_page import Page
 from tests.parts.plant import (

@@ -8,9 +8,10 @@ import pytest
 
 from deploy.results.schema import RunStatus
 from deploy.results.store import ResultStore
-from deploy.scoring.records import FileStatus, ScoringProgress
+from deploy.scoring.image_result import FileStatus
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.plant_folder import PlantFolder
+from deploy.scoring.tally import ScoringProgress
 from pipeline.errors import ConfigError
 from tests.parts.plant import (
     bundle_files,

@@ -18,8 +18,9 @@ from deploy.engine.scores import Scores
 from deploy.results.records import Duplicate
 from deploy.results.schema import ResultStatus, RunStatus
 from deploy.results.store import ResultStore
-from deploy.scoring.records import FileStatus, ImageResult, ImageView, ScoringProgress, ScoringSummary
+from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.scorer import score_folder
+from deploy.scoring.tally import ScoringProgress, ScoringSummary
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
 from pipeline.imaging.files import read_bytes

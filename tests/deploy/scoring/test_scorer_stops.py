@@ -18,8 +18,9 @@ import pytest
 
 from deploy.results.schema import RunStatus
 from deploy.results.store import ResultStore
-from deploy.scoring.records import ImageResult, ImageView, ScoringProgress
+from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.scorer import score_folder
+from deploy.scoring.tally import ScoringProgress
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 from tests.checkout import REPOSITORY

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.results.schema import RunStatus
-from deploy.scoring.records import ImageResult, ImageView
+from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.sources.capture import Sampling
 from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.folder import FolderSource

@@ -11,7 +11,7 @@ from itertools import count
 import cv2
 import pytest
 
-from deploy.scoring.records import ImageResult, ImageView
+from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.sources.address import stream_address
 from deploy.scoring.sources.capture import Sampling
 from deploy.scoring.sources.choose import open_source

@@ -11,7 +11,7 @@ import pytest
 import simplejpeg
 
 from deploy.results.schema import ResultStatus
-from deploy.scoring.records import ImageView
+from deploy.scoring.image_result import ImageView
 from deploy.scoring.sources.capture import Sampling, open_capture, parse_sampling
 from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.video import VideoFile

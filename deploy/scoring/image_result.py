@@ -1,0 +1,79 @@
+"""What scoring says of one file or frame: its result, and what the model saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.engine.scores import ImageScore
+from deploy.results.records import path_text
+from pipeline.calibration import Decision
+
+
+class FileStatus(StrEnum):
+    """What happened to a file in this run."""
+
+    SCORED = "scored"
+    SKIPPED = "skipped"  # its content had a score of this bundle already, which holds for it
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageResult:
+    """One file or frame of a run, in the order of its source.
+
+    `name` and `path` are its `SourceItem`'s: a file's path begins with the folder as it was given, and a stream's frame
+    has none. `score` is None for unreadable files, and where the model gave no finite number (the decision is then
+    REVIEW or REJECT, never PASS, and `reason` says so).
+    """
+
+    name: str
+    path: Path | None
+    sha256: str | None
+    status: FileStatus
+    score: float | None = None
+    decision: Decision | None = None
+    reason: str | None = None
+    overlay_path: Path | None = None
+
+    @property
+    def flagged(self) -> bool:
+        """Whether someone should look at the part."""
+        return self.decision in (Decision.REVIEW, Decision.REJECT)
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: the path as it was given, or the name where there is none."""
+        return self.name if self.path is None else str(self.path)
+
+    @property
+    def location(self) -> str:
+        """What the result store calls it: the absolute path, or the name where there is none."""
+        return self.name if self.path is None else path_text(self.path)
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """What a scored image looked like to the model; its map is copied from an accelerator when it is first read.
+
+    pixels: uint8 RGB (H, W, 3) at model size. scored: what the head said. frame: uint8 BGR (H, W, 3), the frame it was
+    made of; None for a file, which can be read again. Drop it soon: until then the accelerator keeps the map.
+    """
+
+    pixels: NDArray[np.uint8]
+    scored: ImageScore
+    frame: NDArray[np.uint8] | None = None
+
+    @property
+    def anomaly_map(self) -> NDArray[np.float32]:
+        """(h, w)."""
+        return self.scored.anomaly_map
+
+    @property
+    def nearest(self) -> NDArray[np.int64]:
+        """The bank row of each cell of the coarsest grid."""
+        return self.scored.nearest
