@@ -89,7 +89,7 @@ def score_once(setting: Setting, engine: ScoringEngine, folder: Path, number: in
         began = time.perf_counter()
         summary = score_folder(bundle, engine, folder, store, workers=WORKERS)
         seconds = time.perf_counter() - began
-        assert summary.scored == summary.found > 0, "every image was scored"
+        assert summary.counts.scored == summary.counts.found > 0, "every image was scored"
         return seconds
 
 

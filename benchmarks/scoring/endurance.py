@@ -52,7 +52,7 @@ def one_process(home: Path, folder: Path) -> None:
         summary = score_folder(
             deployment.bundle, engine_of(deployment), folder, store, workers=WORKERS, on_result=count
         )
-    assert summary.scored == summary.found == 10 * tenth, "every image was scored"
+    assert summary.counts.scored == summary.counts.found == 10 * tenth, "every image was scored"
     start, end = marks[1][0] - marks[0][0], marks[9][0] - marks[8][0]
     print(json.dumps({"throughput_end_over_start": start / end, "rss_drift_mb": marks[9][1] - marks[0][1]}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,9 +49,13 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
-    """Everything the template draws. `overflow` counts the scores above the axis, which stand in the last bin."""
+    """Everything the template draws.
+
+    `counts` is of the scores by decision; `overflow` counts those above the axis, which stand in the last bin.
+    """
 
     axis: Axis
+    counts: Mapping[Decision, int]
     bars: tuple[Bar, ...]
     score_ticks: tuple[Mark, ...]
     count_ticks: tuple[Mark, ...]
@@ -59,12 +64,10 @@ class Histogram:
     overflow: int
 
 
-def score_axis(scores: NDArray[np.floating], threshold: Threshold) -> Axis:
+def score_axis(scores: NDArray[np.float64], threshold: Threshold) -> Axis:
     """An axis that shows the bulk of the scores and both thresholds; far outliers do not flatten the rest."""
-    finite = scores[np.isfinite(scores)]
-    anchors = [threshold.review, threshold.reject]
-    low = float(min([*anchors, *np.quantile(finite, [0.0])])) if finite.size else min(anchors)
-    high = float(max([*anchors, *np.quantile(finite, [1.0])])) if finite.size else max(anchors)
+    shown = [threshold.review, threshold.reject, *([scores.min(), scores.max()] if scores.size else [])]
+    low, high = float(min(shown)), float(max(shown))
     span = max(threshold.reject - low, abs(threshold.reject) * 0.05, 1e-9)
     high = min(high, threshold.reject + 3 * span)  # the rest overflows into the last bin
     low = max(low, threshold.reject - 3 * max(high - threshold.reject, span))
@@ -72,26 +75,40 @@ def score_axis(scores: NDArray[np.floating], threshold: Threshold) -> Axis:
     return Axis(low=low - margin, high=high + margin)
 
 
-def histogram(scores: NDArray[np.floating], threshold: Threshold) -> Histogram:
-    """The histogram of image scores (N,), stacked by decision, with one bin edge exactly at the reject threshold."""
+def histogram(scores_by_decision: Mapping[Decision, NDArray[np.float64]], threshold: Threshold) -> Histogram:
+    """The histogram of image scores, stacked by what was decided on them, one bin edge exactly at the reject threshold.
+
+    Args:
+        scores_by_decision: finite scores (N,) of each decision; one that is not named has none.
+        threshold: where the lines stand. It decides nothing here.
+
+    Raises:
+        ValueError: a score is not finite.
+    """
+    parts = {decision: scores_by_decision.get(decision, np.zeros(0)) for decision in Decision}
+    scores = np.concatenate(list(parts.values()))
+    if scores.ndim != 1 or not np.isfinite(scores).all():
+        raise ValueError(f"expected finite scores of shape (N,), got {scores.dtype} {scores.shape}")
     axis = score_axis(scores, threshold)
     step = (axis.high - axis.low) / _BINS
     below = math.ceil((threshold.reject - axis.low) / step)
     above = math.ceil((axis.high - threshold.reject) / step)
     edges = threshold.reject + step * np.arange(-below, above + 1)
     axis = Axis(low=float(edges[0]), high=float(edges[-1]))
-    bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, below + above - 1)
-    # The edge is recomputed in floating point; the decision is not, so a score at the threshold stays on its side.
-    rejected = scores >= threshold.reject
-    bins = np.where(rejected, np.maximum(bins, below), np.minimum(bins, below - 1))
-    review = ~rejected & (scores >= threshold.review)
-    parts = {Decision.PASS: ~rejected & ~review, Decision.REVIEW: review, Decision.REJECT: rejected}
-    counts = {decision: np.bincount(bins[chosen], minlength=below + above) for decision, chosen in parts.items()}
-    tallest = max(int(np.bincount(bins).max()), 1) if scores.size else 1
+
+    def binned(scores: NDArray[np.float64]) -> NDArray[np.intp]:
+        bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, below + above - 1)
+        # The edge is recomputed in floating point; a score at the threshold must stay on its side of the line.
+        bins = np.where(scores >= threshold.reject, np.maximum(bins, below), np.minimum(bins, below - 1))
+        return np.bincount(bins, minlength=below + above)
+
+    counts = {decision: binned(part) for decision, part in parts.items()}
+    tallest = max(int(np.sum(list(counts.values()), axis=0).max()), 1)
     ticks = _round_ticks(0, tallest, 4, whole=True)
     top = max(ticks[-1], tallest)
     return Histogram(
         axis=axis,
+        counts={decision: len(part) for decision, part in parts.items()},
         bars=_bars(counts, edges, axis, top),
         score_ticks=tuple(Mark(axis.place(tick), f"{tick:.6g}") for tick in _round_ticks(axis.low, axis.high, 6)),
         count_ticks=tuple(Mark(round(100 - 100 * tick / top, 2), f"{tick:,.0f}") for tick in ticks),

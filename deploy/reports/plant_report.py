@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundles.manifest import linewise_version
+from deploy.reports.counts import Counts
 from deploy.reports.histogram import Histogram, histogram
 from deploy.reports.page import duration, write_page
 from pipeline.calibration import Decision, Threshold
@@ -26,32 +27,22 @@ class PlantLine:
         line: its name.
         version: of the bundle.
         threshold: the bundle's.
-        scores: (N,) finite scores of the line's images.
-        counts: images by decision.
-        unreadable: files that got no decision.
-        scored_before: images whose score an earlier run wrote.
+        scores: the finite scores (N,) of the line's images, by what was decided on them.
+        counts: of its files.
         report: the line's own page, a path relative to this one's folder.
     """
 
     line: str
     version: str
     threshold: Threshold
-    scores: NDArray[np.float64]
-    counts: Mapping[Decision, int]
-    unreadable: int
-    scored_before: int
+    scores: Mapping[Decision, NDArray[np.float64]]
+    counts: Counts
     report: str
-
-    @property
-    def images(self) -> int:
-        """Files in all."""
-        return sum(self.counts.values()) + self.unreadable
 
     @property
     def flagged(self) -> float | None:
         """Share of the decided images, 0..1, that are REVIEW or REJECT; None where there is none."""
-        decided = sum(self.counts.values())
-        return (decided - self.counts[Decision.PASS]) / decided if decided else None
+        return self.counts.flagged / self.counts.decided if self.counts.decided else None
 
     @property
     def histogram(self) -> Histogram:
@@ -100,7 +91,6 @@ def write_plant_report(path: Path, data: PlantReport) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
-    decisions = [Decision.REJECT, Decision.REVIEW, Decision.PASS]
     write_page(
         path,
         "plant.html.j2",
@@ -108,9 +98,8 @@ def write_plant_report(path: Path, data: PlantReport) -> None:
         script="",
         context={
             "data": data,
-            "decisions": decisions,
-            "counts": {decision: sum(line.counts[decision] for line in data.lines) for decision in decisions},
-            "unreadable": sum(line.unreadable for line in data.lines),
+            "decisions": [Decision.REJECT, Decision.REVIEW, Decision.PASS],
+            "counts": Counts.total(line.counts for line in data.lines),
             "duration": duration(data.seconds),
             "max_left_out": MAX_LEFT_OUT,
             "linewise_version": linewise_version(),

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundles.manifest import BundleManifest
 from deploy.reports.card import card_sections
+from deploy.reports.counts import Counts
 from deploy.reports.gallery import GalleryItem
 from deploy.reports.histogram import histogram
 from deploy.reports.overlay import data_uri
 from deploy.reports.page import duration, write_page
-from pipeline.calibration import Decision, Threshold
+from pipeline.calibration import Decision
 from pipeline.imaging.images import UnreadableImage
 
-MAX_UNREADABLE = 500
+MAX_NAMED = 500
+"""How many files the page names that are unreadable, and that the model could not judge; it counts all of them."""
 MAX_SUPPORT = 16
+
+
+class NotJudged(NamedTuple):
+    """An image that the model gave no finite score: its name, what was decided on it, and why."""
+
+    name: str
+    decision: Decision
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +45,14 @@ class ReportData:
         device: where it ran, in words ("cpu, 2 threads", "NVIDIA H100").
         images_per_second: as measured over the run; None: nothing was new, or the line was one of many.
         source: the folder that was scored.
-        scores: (N,) of every scored image, also those outside the gallery.
+        counts: of the run's files.
+        scores: the finite scores (N,) of every image that has one, also outside the gallery, by what was decided on it.
         gallery: the images to show, see `Gallery`.
-        unreadable: files that could not be scored.
-        threshold: None: the manifest's.
+        not_judged: images without a finite score; the first of them will do.
+        unreadable: files that could not be scored; likewise.
         support: JPEG or PNG bytes of the good support images, as thumbnails.
         files: names of files beside the page (JSON, CSV) to point at.
-        notes: sentences a reader should see first (already scored images left out, a drift warning).
+        notes: sentences a reader should see first, such as how many images were scored before.
     """
 
     manifest: BundleManifest
@@ -49,10 +61,11 @@ class ReportData:
     device: str
     images_per_second: float | None
     source: str
-    scores: NDArray[np.floating]
+    counts: Counts
+    scores: Mapping[Decision, NDArray[np.float64]]
     gallery: Sequence[GalleryItem]
+    not_judged: Sequence[NotJudged] = ()
     unreadable: Sequence[UnreadableImage] = ()
-    threshold: Threshold | None = None
     support: Sequence[bytes] = ()
     files: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -69,11 +82,7 @@ def write_report(path: Path, data: ReportData) -> None:
         StorageError: the file cannot be written.
         ValueError: a score is not finite, or a picture is neither JPEG nor PNG.
     """
-    if data.scores.ndim != 1 or not np.isfinite(data.scores).all():
-        raise ValueError(f"expected finite scores of shape (N,), got {data.scores.dtype} {data.scores.shape}")
-    threshold = data.threshold or data.manifest.threshold
-    scores = data.scores.astype(np.float64)  # numpy would round the threshold to float32, and decide otherwise
-    counts = _counts(scores, threshold)
+    counts, threshold = data.counts, data.manifest.threshold
     shown = {decision: sum(item.decision is decision for item in data.gallery) for decision in Decision}
     write_page(
         path,
@@ -83,21 +92,19 @@ def write_report(path: Path, data: ReportData) -> None:
         context={
             "data": data,
             "threshold": threshold,
-            "counts": counts,
+            "counts": counts.decisions,
+            "not_judged": sum(counts.not_judged.values()),
             "shown": shown,
-            "left_out": {decision: counts[decision] - shown[decision] for decision in Decision},
-            "histogram": histogram(scores, threshold),
+            "left_out": {
+                decision: counts.decisions[decision] - counts.not_judged[decision] - shown[decision]
+                for decision in Decision
+            },
+            "histogram": histogram(data.scores, threshold),
             "decisions": [Decision.REJECT, Decision.REVIEW, Decision.PASS],
             "card": card_sections(data.manifest),
             "duration": duration(data.seconds),
             "data_uri": data_uri,
-            "max_unreadable": MAX_UNREADABLE,
+            "max_named": MAX_NAMED,
             "max_support": MAX_SUPPORT,
         },
     )
-
-
-def _counts(scores: NDArray[np.floating], threshold: Threshold) -> dict[Decision, int]:
-    reject = int((scores >= threshold.reject).sum())
-    review = int((scores >= threshold.review).sum()) - reject
-    return {Decision.PASS: len(scores) - reject - review, Decision.REVIEW: review, Decision.REJECT: reject}

@@ -45,6 +45,7 @@ class StoredScore(NamedTuple):
     image_path: str
     score: float | None
     decision: Decision
+    reason: str | None
     overlay_path: str | None
 
 

@@ -31,7 +31,7 @@ from pipeline.errors import ConfigError
 TRANSACTION_ROWS = 256
 
 
-_SCORED = select(RESULTS.c.image_path, RESULTS.c.score, RESULTS.c.decision, RESULTS.c.overlay_path).where(
+_SCORED = select(*(RESULTS.c[name] for name in StoredScore._fields)).where(
     RESULTS.c.bundle_id == bindparam("bundle"), RESULTS.c.status == ResultStatus.SCORED
 )
 _FIND = _SCORED.where(RESULTS.c.image_sha256 == bindparam("sha256"))  # built once: building costs more than running

@@ -11,18 +11,15 @@ from pathlib import Path
 from deploy.bundles.line_folder import slug
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.reports.plant_report import PlantLine, PlantReport, write_plant_report
-from deploy.reports.report import ReportData, write_report
-from deploy.scoring.image_result import FileStatus
+from deploy.scoring.line_page import write_line_page
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.pictures import Pictures
 from deploy.scoring.plant_summary import PlantSummary
-from pipeline.calibration import Decision
 from pipeline.storage import make_folder_of
 
 SHOWN_OF_A_LINE = 8
 """Flagged images on a line's own page. They are drawn from the overlays on disk, which costs a plant of many lines less
 than keeping pictures of every line in memory while it is scored."""
-SUPPORT_THUMBNAILS = 16
 
 
 def write_pages(
@@ -56,34 +53,23 @@ def write_pages(
     """
 
     def write(line: LineScoring, page: str) -> PlantLine:
-        manifest, tally = line.bundle.manifest, line.tally
-        before = tally.files[FileStatus.SKIPPED]
-        noted = [f"{before} of {tally.done} images had a score of this bundle already."] if before else []
         make_folder_of(path.parent / page)
-        write_report(
+        write_line_page(
             path.parent / page,
-            ReportData(
-                manifest=manifest,
-                started_at=started_at,
-                seconds=summary.seconds,
-                device=device,
-                images_per_second=None,
-                source=source,
-                scores=tally.scores(),
-                gallery=_gallery(line),
-                unreadable=tally.unreadable,
-                support=[picture.read_bytes() for picture in line.bundle.support_paths[:SUPPORT_THUMBNAILS]],
-                notes=noted,
-            ),
+            line.bundle,
+            line.tally,
+            gallery=_gallery(line),
+            source=source,
+            started_at=started_at,
+            seconds=summary.seconds,
+            device=device,
         )
         return PlantLine(
-            line=manifest.line,
-            version=manifest.version,
-            threshold=manifest.threshold,
-            scores=tally.scores(),
-            counts={decision: tally.decisions[decision] for decision in Decision},
-            unreadable=tally.files[FileStatus.UNREADABLE],
-            scored_before=before,
+            line=line.line,
+            version=line.version,
+            threshold=line.bundle.manifest.threshold,
+            scores=line.tally.scores_by_decision(),
+            counts=line.tally.counts,
             report=page,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.scoring.image_result import FileStatus
+from deploy.reports.counts import Counts
 from deploy.scoring.line_scoring import LineScoring
 
 
@@ -28,17 +28,12 @@ class PlantSummary:
     backbones: int
     seconds: float
 
-    def count(self, status: FileStatus) -> int:
-        """How many files ended so, over all lines."""
-        return sum(line.tally.files[status] for line in self.lines)
-
     @property
-    def found(self) -> int:
-        """Files of registered lines: scored, scored before, unreadable."""
-        return sum(line.tally.done for line in self.lines)
+    def counts(self) -> Counts:
+        """Of the files of registered lines, over all of them."""
+        return Counts.total(line.tally.counts for line in self.lines)
 
     @property
     def images_per_second(self) -> float | None:
-        """Scored files a second, decoding and overlays included; None: nothing was new."""
-        scored = self.count(FileStatus.SCORED)
-        return scored / self.seconds if scored and self.seconds > 0 else None
+        """See `Counts.per_second`."""
+        return self.counts.per_second(self.seconds)

@@ -161,14 +161,14 @@ class ScoringRun:
     def _finish(self, status: RunStatus) -> None:
         for line in self.lines:
             line.end()
-            files = line.tally.files
+            counts = line.tally.counts
             self._store.finish_run(
                 line.run_id,
                 status,
-                scored=files[FileStatus.SCORED],
-                skipped=files[FileStatus.SKIPPED],
-                flagged=line.tally.flagged_count,
-                unreadable=files[FileStatus.UNREADABLE],
+                scored=counts.scored,
+                skipped=counts.skipped,
+                flagged=counts.flagged,
+                unreadable=counts.unreadable,
                 seconds=line.seconds or 0.0,
             )
 

@@ -14,14 +14,13 @@ from typing import Any
 
 from deploy.bundles.bundle import Bundle
 from deploy.results.store import ResultStore
-from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
+from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.reporting import OnProgress
 from deploy.scoring.run import ScoringRun
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import ImageSource
 from deploy.scoring.tally import MAX_RECORDS, ScoringSummary
 from deploy.scoring.worker import ImageScorer, ScoringWorker
-from pipeline.calibration import Decision
 from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits, Opener, open_image
 
 OnResult = Callable[[ImageResult, ImageView | None], None]
@@ -132,14 +131,7 @@ def _summary(run: ScoringRun) -> ScoringSummary:
         run_id=line.run_id,
         line=line.line,
         version=line.version,
-        found=tally.done,
-        scored=tally.files[FileStatus.SCORED],
-        skipped=tally.files[FileStatus.SKIPPED],
-        unreadable=tally.files[FileStatus.UNREADABLE],
-        decisions={decision: tally.decisions[decision] for decision in Decision},
-        scores=tally.scores(),
-        flagged=tally.flagged(),
-        unreadable_files=tuple(tally.unreadable),
+        tally=tally,
         duplicates=tuple([*tally.moved, *duplicates.named][:MAX_RECORDS]),
         duplicate_count=tally.moved_count + duplicates.count,
         seconds=line.seconds or 0.0,

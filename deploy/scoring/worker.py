@@ -117,6 +117,7 @@ class ScoringWorker:
             status=FileStatus.SKIPPED,
             score=stored.score,
             decision=stored.decision,
+            reason=stored.reason,
             overlay_path=Path(stored.overlay_path) if stored.overlay_path else None,
         )
         return Outcome(result, stored=stored)

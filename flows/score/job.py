@@ -13,9 +13,9 @@ from deploy.decoding.choice import image_opener
 from deploy.engine.devices import Device, open_device
 from deploy.engine.runtime import ScoringEngine
 from deploy.reports.gallery import Gallery, GalleryItem
-from deploy.reports.report import ReportData, write_report
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult, ImageView
+from deploy.scoring.line_page import write_line_page
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.pictures import Pictures
 from deploy.scoring.promotion import PromotionNotice
@@ -26,12 +26,10 @@ from flows.progress import OnProgress, Pace, Progress, ignore_progress
 from flows.score.report_paths import drop_old_reports, output_paths
 from flows.score.request import ScoreRequest
 from flows.score.requested_source import count_images, ended_by_signals, request_source
-from pipeline.calibration import Decision
 from pipeline.errors import BundleError
 from pipeline.settings import Settings
 
 ACCELERATOR_BATCH = 32
-SUPPORT_THUMBNAILS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +51,7 @@ class ScoreResult:
         return {
             "line": self.line,
             "version": self.version,
-            "images": summary.found,
-            "pass": summary.decisions[Decision.PASS],
-            "review": summary.decisions[Decision.REVIEW],
-            "reject": summary.decisions[Decision.REJECT],
-            "unreadable": summary.unreadable,
-            "scored_before": summary.skipped,
+            **summary.counts.figures(),
             "images_per_second": summary.images_per_second and round(summary.images_per_second, 2),
             "seconds": round(summary.seconds, 3),
             "device": self.device,
@@ -127,22 +120,18 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
         )
         rows.write_json(json_path, result.figures())
         rows.write_csv(csv_path)
-    write_report(
+    write_line_page(
         report,
-        ReportData(
-            manifest=bundle.manifest,
-            started_at=started_at,
-            seconds=summary.seconds,
-            device=resolved.note,
-            images_per_second=summary.images_per_second,
-            source=request.images,
-            scores=summary.scores,
-            gallery=result.gallery,
-            unreadable=summary.unreadable_files,
-            support=[path.read_bytes() for path in bundle.support_paths[:SUPPORT_THUMBNAILS]],
-            files=[path.name for path in (json_path, csv_path) if path.parent == report.parent],
-            notes=[*_notes(summary), *source.remarks, *(notice.remarks() if notice is not None else ())],
-        ),
+        bundle,
+        summary.tally,
+        gallery=result.gallery,
+        source=request.images,
+        started_at=started_at,
+        seconds=summary.seconds,
+        device=resolved.note,
+        images_per_second=summary.images_per_second,
+        files=[path.name for path in (json_path, csv_path) if path.parent == report.parent],
+        notes=[*_notes(summary), *source.remarks, *(notice.remarks() if notice is not None else ())],
     )
     drop_old_reports(reports, settings.keep_reports)
     return result
@@ -177,12 +166,5 @@ def scoring_step(stage: str, progress: ScoringProgress, pace: Pace) -> Progress:
 
 def _notes(summary: ScoringSummary) -> list[str]:
     """What a reader of the report should know first."""
-    notes = []
-    if summary.skipped:
-        notes.append(
-            f"{summary.skipped} of {summary.found} images had a score of this bundle already. They count in the "
-            "numbers and in the histogram; the gallery shows those of them that were flagged, without their patches."
-        )
-    if summary.duplicate_count:
-        notes.append(f"{summary.duplicate_count} files have the content of another file.")
-    return notes
+    count = summary.duplicate_count
+    return [f"{count} files have the content of another file."] if count else []

@@ -11,7 +11,7 @@ from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
 from deploy.engine.devices import Device, open_device
 from deploy.results.store import ResultStore
-from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
+from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.plant import score_plant
@@ -25,7 +25,6 @@ from flows.score.job import ACCELERATOR_BATCH, scoring_step
 from flows.score.report_paths import drop_old_reports, output_paths
 from flows.score.request import ScorePlantRequest
 from flows.score.requested_source import ended_by_signals, keep_maps_apart
-from pipeline.calibration import Decision
 from pipeline.errors import LineError
 from pipeline.settings import Settings
 
@@ -44,9 +43,7 @@ class ScorePlantResult:
         """The run in numbers, with a row for each line and bundle."""
         summary = self.summary
         return {
-            "images": summary.found,
-            "unreadable": summary.count(FileStatus.UNREADABLE),
-            "scored_before": summary.count(FileStatus.SKIPPED),
+            **summary.counts.figures(),
             "images_per_second": summary.images_per_second and round(summary.images_per_second, 2),
             "seconds": round(summary.seconds, 3),
             "device": self.device,
@@ -61,17 +58,7 @@ class ScorePlantResult:
 
 def line_figures(line: LineScoring) -> dict[str, int | str]:
     """A line's counts of files."""
-    tally = line.tally
-    return {
-        "line": line.line,
-        "version": line.version,
-        "images": tally.done,
-        "pass": tally.decisions[Decision.PASS],
-        "review": tally.decisions[Decision.REVIEW],
-        "reject": tally.decisions[Decision.REJECT],
-        "unreadable": tally.files[FileStatus.UNREADABLE],
-        "scored_before": tally.files[FileStatus.SKIPPED],
-    }
+    return {"line": line.line, "version": line.version, **line.tally.counts.figures()}
 
 
 def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> ScorePlantResult:
@@ -115,7 +102,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             total=total,
             opener=opener,
         )
-        if summary.found == 0 and not request.watch:
+        if summary.counts.found == 0 and not request.watch:
             got = "; ".join(list(summary.skipped.values())[:5]) or f"none in {folder}"
             raise LineError(
                 "images in folders that are named as registered lines",

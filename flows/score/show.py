@@ -34,8 +34,8 @@ def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
     for image in result.summary.flagged[:MAX_FLAGGED]:
         score = "no score" if image.score is None else f"{image.score:.3f}"
         out().print(f"  {image.decision} {score:>8}  {escape(image.label)}")
-    if result.summary.flagged_count > MAX_FLAGGED:
-        out().print(f"  and {result.summary.flagged_count - MAX_FLAGGED} more: see the report")
+    if result.summary.counts.flagged > MAX_FLAGGED:
+        out().print(f"  and {result.summary.counts.flagged - MAX_FLAGGED} more: see the report")
     _show_unreadable(result.summary.unreadable_files, result.summary.unreadable)
     out().print(f"{_pace(figures)}, {escape(result.device)}")
     out().print(f"Report: {escape(str(result.report))}")

@@ -176,6 +176,15 @@ def head_graph(*, size: int = SIZE, scale: float = 1 / 255) -> bytes:
     )
 
 
+def log_head() -> bytes:
+    """A head whose map is a log: a black cell has minus infinity there, and the brightest one makes the score."""
+    model = onnx.load_model_from_string(head_graph())
+    multiply = model.graph.node[1]
+    multiply.output[0] = "linear"
+    model.graph.node.insert(2, helper.make_node("Log", ["linear"], ["anomaly_map"]))
+    return model.SerializeToString()
+
+
 def _model(nodes: list, inputs: list, outputs: list, constants: list | None = None) -> bytes:
     graph = helper.make_graph(nodes, "plant_parts", inputs, outputs, constants or [])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)

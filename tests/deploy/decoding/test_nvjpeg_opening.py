@@ -148,7 +148,7 @@ def test_a_line_is_scored_with_it(plant: Path, settings, on_cpu: None, caplog: p
     result = score.run(
         ScoreRequest(line="mvtec/pill", images=str(plant / "images"), device=DeviceName.CPU, workers=2), settings
     )
-    assert (result.summary.scored, result.summary.unreadable) == (3, 1)
+    assert (result.summary.counts.scored, result.summary.counts.unreadable) == (3, 1)
     assert result.summary.unreadable_files[0].reason.startswith("expected a complete JPEG, got one that ends early")
     assert [text.partition(":")[0] for text in told(caplog)] == ["libjpeg decodes an image, and all others like it"]
 

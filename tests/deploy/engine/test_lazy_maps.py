@@ -25,7 +25,7 @@ from pipeline.features import BackboneArtefact
 from pipeline.imaging.images import DEFAULT_LIMITS
 from tests.deploy.scoring_plant import LINE, Plant
 from tests.parts.gpu import cuda_works
-from tests.parts.plant import SIZE, head_graph, write_backbone, write_image
+from tests.parts.plant import SIZE, head_graph, log_head, write_backbone, write_image
 
 CELLS = SIZE // 8
 LARGEST = float(np.finfo(np.float32).max)
@@ -35,15 +35,6 @@ def covered(content: bytes) -> bytes:
     """That head, as export writes it."""
     model = onnx.load_model_from_string(content)
     cover_map(model)
-    return model.SerializeToString()
-
-
-def log_head() -> bytes:
-    """A head whose map is a log: a black cell has minus infinity there, and the brightest one makes the score."""
-    model = onnx.load_model_from_string(head_graph())
-    multiply = model.graph.node[1]
-    multiply.output[0] = "linear"
-    model.graph.node.insert(2, onnx.helper.make_node("Log", ["linear"], ["anomaly_map"]))
     return model.SerializeToString()
 
 
@@ -139,7 +130,7 @@ def use(plant: Plant, content: bytes) -> None:
 def test_a_run_copies_the_maps_of_flagged_images_alone(plant: Plant, copies: Counter[str], batch_size: int) -> None:
     use(plant, covered(head_graph()))
     summary = plant.score(overlays=plant.root / "overlays", batch_size=batch_size)
-    assert (summary.scored, summary.flagged_count) == (5, 1)
+    assert (summary.counts.scored, summary.counts.flagged) == (5, 1)
     assert (copies["maps"], copies["rows"]) == (1, 0)
     assert copies["scores"] == 5, "one an image on the CPU, and none of what fills a batch"
     assert len(list((plant.root / "overlays").rglob("*.jpg"))) == 1

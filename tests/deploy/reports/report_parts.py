@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.bundles.manifest import (
     BackboneRecord,
@@ -17,10 +19,11 @@ from deploy.bundles.manifest import (
     ParityRecord,
     SupportRecord,
 )
+from deploy.reports.counts import Counts
 from deploy.reports.gallery import GalleryItem
 from deploy.reports.overlay import encode_jpeg
 from deploy.reports.report import ReportData, write_report
-from pipeline.calibration import Threshold
+from pipeline.calibration import Decision, Threshold
 from pipeline.features import BackboneSpec, FeatureLevel
 from pipeline.imaging.images import PreprocessSpec
 from tests.parts.html_page import Page
@@ -86,7 +89,31 @@ def item(name: str, score: float) -> GalleryItem:
     )
 
 
-def report_data(shown: list[float], /, **changes: Any) -> ReportData:
+def by_decision(scores: Iterable[float], threshold: Threshold = THRESHOLD) -> dict[Decision, NDArray[np.float64]]:
+    known = [float(score) for score in scores]
+    return {
+        decision: np.array([score for score in known if threshold.decide(score) is decision]) for decision in Decision
+    }
+
+
+def counts_of(
+    scores: Mapping[Decision, NDArray[np.float64]], *, unreadable: int = 0, skipped: int = 0, not_judged: int = 0
+) -> Counts:
+    """Of images with these scores, and so many that are REVIEW without one."""
+    decisions = {decision: len(part) for decision, part in scores.items()}
+    decisions[Decision.REVIEW] += not_judged
+    return Counts(
+        scored=sum(decisions.values()) - skipped,
+        skipped=skipped,
+        unreadable=unreadable,
+        decisions=decisions,
+        not_judged={decision: not_judged if decision is Decision.REVIEW else 0 for decision in Decision},
+    )
+
+
+def report_data(shown: list[float], /, *, scores: Iterable[float] | None = None, **changes: Any) -> ReportData:
+    """A report of `shown` images, of all that have `scores`; what `changes` does not say is as it was on that day."""
+    decided = by_decision(shown if scores is None else scores)
     gallery = [item(f"cam1/part_{index:03d}.png", score) for index, score in enumerate(shown)]
     data = ReportData(
         manifest=manifest(),
@@ -95,7 +122,8 @@ def report_data(shown: list[float], /, **changes: Any) -> ReportData:
         device="cpu, 2 threads",
         images_per_second=78.34,
         source="/data/today",
-        scores=np.array(shown, dtype=np.float32),
+        counts=counts_of(decided, unreadable=len(changes.get("unreadable", ()))),
+        scores=decided,
         gallery=gallery,
     )
     return replace(data, **changes)

@@ -7,11 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
-import numpy as np
-
 from deploy.reports.plant_report import PlantLine, PlantReport, write_plant_report
-from pipeline.calibration import Decision
-from tests.deploy.reports.report_parts import HOSTILE, THRESHOLD
+from tests.deploy.reports.report_parts import HOSTILE, THRESHOLD, by_decision, counts_of
 from tests.parts.html_page import Page
 
 REPORT = PlantReport(
@@ -28,15 +25,13 @@ REPORT = PlantReport(
 
 def line(name: str, scores: list[float], *, reject: float) -> PlantLine:
     threshold = replace(THRESHOLD, reject=reject, review=reject)
-    decisions = [threshold.decide(score) for score in scores]
+    decided = by_decision(scores, threshold)
     return PlantLine(
         line=name,
         version="v1",
         threshold=threshold,
-        scores=np.array(scores),
-        counts={decision: decisions.count(decision) for decision in Decision},
-        unreadable=1,
-        scored_before=2,
+        scores=decided,
+        counts=counts_of(decided, unreadable=1, skipped=min(2, len(scores))),
         report=f"lines/{name}.html",
     )
 

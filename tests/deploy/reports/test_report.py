@@ -13,11 +13,20 @@ import numpy as np
 import pytest
 
 from deploy.reports.overlay import encode_png
-from deploy.reports.report import write_report
+from deploy.reports.report import NotJudged, write_report
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 from pipeline.imaging.images import UnreadableImage
-from tests.deploy.reports.report_parts import HOSTILE, THRESHOLD, item, manifest, picture, report_data, written
+from tests.deploy.reports.report_parts import (
+    HOSTILE,
+    THRESHOLD,
+    counts_of,
+    item,
+    manifest,
+    picture,
+    report_data,
+    written,
+)
 from tests.parts.chromium import open_page
 
 
@@ -54,20 +63,32 @@ def test_the_page_says_what_the_run_found(tmp_path: Path) -> None:
     assert "Not shown" not in page.text
 
 
-def test_another_threshold_than_the_bundles_decides_when_given(tmp_path: Path) -> None:
+def test_the_lines_stand_where_the_bundles_threshold_is(tmp_path: Path) -> None:
     stricter = replace(THRESHOLD, reject=0.4, review=0.4)
-    page = written(tmp_path, report_data([0.2, 0.5, 1.7], threshold=stricter, gallery=[]))
-    assert "✕ REJECT 2" in page.text
+    page = written(tmp_path, report_data([], manifest=manifest(threshold=stricter)))
     assert "REJECT ≥ 0.4" in page.text
     assert "REVIEW ≥" not in page.text  # review equal to reject: there is no such region
 
 
-def test_a_float32_score_is_counted_as_the_scorer_decided_it(tmp_path: Path) -> None:
-    score = np.float32(0.9)  # a little below 0.9; compared in float32 it would count as at the threshold
-    threshold = replace(THRESHOLD, reject=0.9, review=0.9)
-    assert threshold.decide(float(score)) is Decision.PASS
-    data = report_data([], scores=np.array([score]), threshold=threshold)
-    assert "✓ PASS 1 100.0%" in written(tmp_path, data).text
+def test_what_was_decided_is_told_and_nothing_is_decided_anew(tmp_path: Path) -> None:
+    scores = {Decision.PASS: np.array([0.2, 1.7]), Decision.REVIEW: np.array([0.1]), Decision.REJECT: np.array([])}
+    counts = counts_of(scores, not_judged=2, unreadable=20_001)
+    named = [NotJudged("a.png", Decision.REVIEW, "the model gave no finite score")]
+    data = report_data([], counts=counts, not_judged=named, gallery=[item("b.png", 0.1)])
+    page = written(tmp_path, replace(data, scores=scores))
+    for sentence in (
+        "✕ REJECT 0 0.0% of the images",
+        "? REVIEW 3 0.0% of the images",
+        "✓ PASS 2 0.0% of the images",
+        "! UNREADABLE 20,001 files, listed below",
+        "? NOT JUDGED 2 without a finite score: 2 of the REVIEW, listed below",
+        "a.png REVIEW the model gave no finite score",
+        "PASS: 1 image from 1.6",
+        "1 more are not listed here.",
+        "20,001 more are not listed here.",
+        "Not shown, to keep this page small: 1 REVIEW, 1 PASS.",
+    ):
+        assert sentence in page.text, sentence
 
 
 def test_the_page_loads_nothing_and_its_policy_names_its_own_code(tmp_path: Path) -> None:
@@ -153,7 +174,7 @@ def test_a_report_replaces_an_older_one_and_refuses_what_it_cannot_write(tmp_pat
     with pytest.raises(StorageError, match="expected an existing path"):
         write_report(tmp_path / "nowhere" / "report.html", report_data([0.5]))
     with pytest.raises(ValueError, match="expected finite scores of shape"):
-        write_report(path, report_data([], scores=np.array([math.nan])))
+        write_report(path, report_data([], scores=[math.nan]))
     with pytest.raises(ValueError, match="expected JPEG or PNG bytes"):
         write_report(path, report_data([0.5], support=[b"GIF89a"]))
 

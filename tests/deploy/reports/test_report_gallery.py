@@ -15,7 +15,7 @@ from deploy.reports.gallery import Gallery, GalleryItem, build_item
 from deploy.reports.histogram import histogram
 from deploy.reports.overlay import RGB
 from pipeline.calibration import Decision
-from tests.deploy.reports.report_parts import THRESHOLD
+from tests.deploy.reports.report_parts import THRESHOLD, by_decision
 
 # Histogram
 
@@ -30,7 +30,7 @@ from tests.deploy.reports.report_parts import THRESHOLD
 def test_the_histogram_counts_every_score_under_its_decision(scores, reject, gap, on_threshold):
     threshold = replace(THRESHOLD, reject=reject, review=reject - gap)
     values = np.array([*scores, *([threshold.reject, threshold.review] if on_threshold else [])])
-    drawn = histogram(values, threshold)
+    drawn = histogram(by_decision(values, threshold), threshold)
     told: Counter[Decision] = Counter()
     for bar in drawn.bars:
         assert 0 <= bar.x <= bar.x + bar.width <= 100.02
@@ -40,7 +40,7 @@ def test_the_histogram_counts_every_score_under_its_decision(scores, reject, gap
         match = re.match(r"\w+: ([\d,]+) image", bar.label)
         assert match
         told[bar.decision] += int(match[1].replace(",", ""))
-    assert told == Counter(threshold.decide(float(value)) for value in values)
+    assert told == Counter(threshold.decide(float(value)) for value in values) == Counter(drawn.counts)
     assert drawn.axis.low < threshold.review
     assert drawn.axis.high > threshold.reject
     places = [tick.at for tick in drawn.score_ticks]
@@ -51,7 +51,7 @@ def test_the_histogram_counts_every_score_under_its_decision(scores, reject, gap
 
 def test_one_far_outlier_does_not_flatten_the_histogram():
     values = np.concatenate([np.linspace(0.4, 0.7, 200), [1e6]])
-    drawn = histogram(values, THRESHOLD)
+    drawn = histogram(by_decision(values), THRESHOLD)
     assert drawn.overflow == 1
     assert len({bar.x for bar in drawn.bars}) > 5
     assert drawn.bars[-1].decision is Decision.REJECT

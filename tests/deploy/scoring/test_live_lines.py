@@ -12,7 +12,7 @@ import pytest
 from deploy.engine.devices import resolve_device
 from deploy.results.schema import RunStatus
 from deploy.results.store import ResultStore
-from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
+from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.live_lines import LiveLines
 from deploy.scoring.plant_pages import write_pages
@@ -97,7 +97,7 @@ def test_a_damaged_promotion_is_said_and_the_old_bundle_goes_on(
     assert "Scoring goes on with version v1" in problem
     assert problem in caplog.text
     assert {row.bundle_version for row in store.query() if row.line == PILL} == {"v1"}
-    assert summary.count(FileStatus.SCORED) == 22
+    assert summary.counts.scored == 22
 
 
 class Meanwhile(FolderSource):
@@ -133,7 +133,7 @@ def test_a_line_registered_or_made_live_meanwhile_is_scored(
         line: f"images of {line} came before it could be used: score the folder again" for line in ("idle", "zips")
     }
     assert (told[-1].done, told[-1].total) == (18, 18)
-    assert plant.score(store).count(FileStatus.SCORED) == 6
+    assert plant.score(store).counts.scored == 6
 
 
 def test_lines_that_cannot_be_looked_for_any_more_are_told_and_those_known_go_on(
@@ -188,7 +188,7 @@ def test_a_watched_plant_takes_what_comes(
     found = [(line.line, line.version, line.tally.done) for line in summary.lines]
     pills = [(PILL, "v1", 4), (PILL, "v2", 1), (PILL, "v1", 1)]
     assert sorted(found) == sorted([(CAPS, "v1", 4), (CORKS, "v1", 4), *pills, ("zips", "v1", 2)])
-    assert (summary.count(FileStatus.SCORED), len(store.query())) == (16, 16)
+    assert (summary.counts.scored, len(store.query())) == (16, 16)
     assert (set(summary.skipped), summary.skipped_images) == ({"lost"}, 1)
     assert {run.status for run in store.runs()} == {RunStatus.FINISHED}
 

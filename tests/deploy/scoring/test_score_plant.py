@@ -8,7 +8,6 @@ import pytest
 
 from deploy.results.schema import RunStatus
 from deploy.results.store import ResultStore
-from deploy.scoring.image_result import FileStatus
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.plant_folder import PlantFolder
 from deploy.scoring.tally import ScoringProgress
@@ -32,7 +31,7 @@ def test_every_line_is_scored_by_its_own_bundle(plant: WholePlant, store: Result
     (plant.images / CAPS / "broken.png").write_bytes(b"no image")
     told: list[ScoringProgress] = []
     summary = plant.score(store, batch_size=batch_size, on_progress=told.append, total=13)
-    assert (summary.found, summary.count(FileStatus.SCORED), summary.count(FileStatus.UNREADABLE)) == (13, 12, 1)
+    assert (summary.counts.found, summary.counts.scored, summary.counts.unreadable) == (13, 12, 1)
     assert summary.backbones == 2  # three lines
     rows = store.query()
     assert len(rows) == 13
@@ -47,7 +46,7 @@ def test_every_line_is_scored_by_its_own_bundle(plant: WholePlant, store: Result
     assert {(run.line, run.scored) for run in store.runs()} == {(PILL, 4), (CAPS, 4), (CORKS, 4)}
 
     again = plant.score(store, batch_size=batch_size)
-    assert (again.count(FileStatus.SCORED), again.count(FileStatus.SKIPPED)) == (0, 12)
+    assert (again.counts.scored, again.counts.skipped) == (0, 12)
     assert len(store.query()) == 13
 
 
@@ -60,7 +59,7 @@ def test_folders_without_a_line_are_named_once_and_counted(plant: WholePlant, st
     assert set(summary.skipped) == {"bottling/lids", "strange", ".", "bottling", "idle"}
     assert "no registered line for the folder strange" in summary.skipped["strange"]
     assert "idle is skipped: expected a live version" in summary.skipped["idle"]
-    assert (summary.skipped_images, summary.count(FileStatus.SCORED)) == (6, 12)
+    assert (summary.skipped_images, summary.counts.scored) == (6, 12)
 
 
 def test_the_longest_line_that_fits_counts(tmp_path: Path) -> None:
@@ -82,6 +81,6 @@ def test_someone_ends_the_run(plant: WholePlant, store: ResultStore) -> None:
         plant.score(store, on_progress=interrupt)
     assert {run.status for run in store.runs()} == {RunStatus.CANCELLED}
     assert sum(run.scored for run in store.runs()) == len(store.query())
-    assert plant.score(store).found == 12
+    assert plant.score(store).counts.found == 12
     with pytest.raises(ConfigError, match="at least 1 worker"):
         plant.score(store, workers=0)

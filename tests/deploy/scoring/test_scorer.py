@@ -43,9 +43,14 @@ def mixed(plant: Plant) -> Plant:
 def test_a_folder_is_scored_counted_and_kept(mixed: Plant) -> None:
     results: list[tuple[ImageResult, ImageView | None]] = []
     summary = mixed.score(overlays=mixed.root / "overlays", on_result=lambda *seen: results.append(seen), device="cpu!")
-    assert (summary.found, summary.scored, summary.skipped, summary.unreadable) == (9, 7, 0, 2)
-    assert summary.decisions == {Decision.PASS: 3, Decision.REVIEW: 1, Decision.REJECT: 3}
-    assert summary.flagged_count == 4
+    assert (summary.counts.found, summary.counts.scored, summary.counts.skipped, summary.counts.unreadable) == (
+        9,
+        7,
+        0,
+        2,
+    )
+    assert summary.counts.decisions == {Decision.PASS: 3, Decision.REVIEW: 1, Decision.REJECT: 3}
+    assert summary.counts.flagged == 4
     assert [result.path.name for result in summary.flagged] == ["5.png", "copy of 5.png", "4.png", "3.png"]
     assert summary.flagged[0].score == pytest.approx(250 / 255, abs=0.01)
     np.testing.assert_allclose(sorted(summary.scores), np.array([30, 60, 90, 120, 180, 250, 250]) / 255, atol=0.01)
@@ -55,7 +60,7 @@ def test_a_folder_is_scored_counted_and_kept(mixed: Plant) -> None:
     )
     assert summary.duplicate_count == 1
     assert summary.seconds > 0
-    assert summary.images_per_second == summary.scored / summary.seconds
+    assert summary.images_per_second == summary.counts.scored / summary.seconds
 
     names = [result.path.name for result, _ in results]
     assert names == ["broken.jpg", "gone.png", "0.png", "1.png", "2.png", "3.png", "4.png", "5.png", "copy of 5.png"]
@@ -109,7 +114,7 @@ def test_a_relative_folder_gives_relative_results_and_absolute_rows(
 
     first, second = again(), again()
     assert all(path.is_relative_to(folder) for path in seen)
-    assert first.found == second.found == 9, "the overlays below the images are left out"
+    assert first.counts.found == second.counts.found == 9, "the overlays below the images are left out"
     assert first.duplicate_count == second.duplicate_count == 1
     rows = mixed.store.query()
     assert all(row.image_path.startswith(str(mixed.images)) for row in rows)
@@ -120,7 +125,7 @@ def test_a_relative_folder_gives_relative_results_and_absolute_rows(
 def test_overlays_below_the_images_are_not_scored(mixed: Plant) -> None:
     first = mixed.score(overlays=mixed.images / "overlays")
     second = mixed.score(overlays=mixed.images / "overlays")
-    assert first.found == second.found == 9
+    assert first.counts.found == second.counts.found == 9
 
 
 def test_the_second_run_scores_nothing_and_says_the_same(mixed: Plant) -> None:
@@ -129,8 +134,8 @@ def test_the_second_run_scores_nothing_and_says_the_same(mixed: Plant) -> None:
     rows = [(row.id, row.scored_at) for row in mixed.store.query(status=ResultStatus.SCORED)]
     second = score_folder(mixed.bundle, engine, mixed.images, mixed.store, workers=2)
     assert engine.images == 0
-    assert (second.found, second.scored, second.skipped, second.unreadable) == (9, 0, 7, 2)
-    assert second.decisions == first.decisions
+    assert (second.counts.found, second.counts.scored, second.counts.skipped, second.counts.unreadable) == (9, 0, 7, 2)
+    assert second.counts.decisions == first.counts.decisions
     np.testing.assert_array_equal(second.scores, first.scores)
     assert [(r.path, r.score, r.overlay_path) for r in second.flagged] == [
         (r.path, r.score, r.overlay_path) for r in first.flagged
@@ -146,7 +151,7 @@ def test_new_and_mended_files_are_all_that_is_scored(mixed: Plant) -> None:
     write_image(mixed.images / "broken.jpg", brightness=10, seed=78)
     engine = CountingEngine(mixed.engine)
     summary = score_folder(mixed.bundle, engine, mixed.images, mixed.store, workers=2)
-    assert (engine.images, summary.scored, summary.skipped, summary.unreadable) == (2, 2, 7, 1)
+    assert (engine.images, summary.counts.scored, summary.counts.skipped, summary.counts.unreadable) == (2, 2, 7, 1)
 
 
 def test_every_file_is_read_once_also_where_earlier_scores_are_looked_for(
@@ -162,7 +167,7 @@ def test_every_file_is_read_once_also_where_earlier_scores_are_looked_for(
 
     monkeypatch.setattr("pipeline.imaging.images.read_bytes", counted)
     summary = mixed.score()
-    assert (summary.scored, summary.skipped, summary.unreadable) == (1, 7, 2)
+    assert (summary.counts.scored, summary.counts.skipped, summary.counts.unreadable) == (1, 7, 2)
     assert sorted(read) == sorted(path.name for path in mixed.images.rglob("*.*g"))
 
 
@@ -173,8 +178,8 @@ def test_another_bundle_scores_for_itself(mixed: Plant) -> None:
     engine = ScoringEngine(other.backbone, "cpu")
     engine.add_head("any name", other.bundle.head_path)
     summary = score_folder(other.bundle, engine, mixed.images, mixed.store, head="any name", workers=1)
-    assert (summary.scored, summary.skipped) == (7, 0)
-    assert summary.decisions == {Decision.PASS: 5, Decision.REVIEW: 0, Decision.REJECT: 2}
+    assert (summary.counts.scored, summary.counts.skipped) == (7, 0)
+    assert summary.counts.decisions == {Decision.PASS: 5, Decision.REVIEW: 0, Decision.REJECT: 2}
     assert len(mixed.store.query(limit=None)) == 16
 
 
@@ -195,7 +200,7 @@ def test_progress_is_told_seldom_and_at_the_end(plant: Plant) -> None:
         write_image(plant.images / f"{seed:03}.png", brightness=seed, seed=seed)
     told: list[ScoringProgress] = []
     summary = plant.score(on_progress=told.append, total=150)
-    assert (told[-1].done, told[-1].flagged, told[-1].total) == (150, summary.flagged_count, 150)
+    assert (told[-1].done, told[-1].flagged, told[-1].total) == (150, summary.counts.flagged, 150)
     done = [progress.done for progress in told]
     assert done == sorted(done)
     times = [progress.seconds for progress in told[:-1]]  # when it was told, not when we came to look at a clock
@@ -205,7 +210,7 @@ def test_progress_is_told_seldom_and_at_the_end(plant: Plant) -> None:
 def test_an_empty_folder_is_a_run_without_images(plant: Plant) -> None:
     plant.images.mkdir()
     summary = plant.score()
-    assert (summary.found, len(summary.scores), summary.flagged_count) == (0, 0, 0)
+    assert (summary.counts.found, len(summary.scores), summary.counts.flagged) == (0, 0, 0)
     assert plant.store.runs()[0].status is RunStatus.FINISHED
 
 
@@ -233,12 +238,12 @@ def test_what_the_model_cannot_judge_never_passes(plant: Plant, value: float, de
     summary = score_folder(
         plant.bundle, BrokenEngine(), plant.images, plant.store, workers=1, overlays=plant.root / "overlays"
     )
-    assert summary.decisions[decision] == 1
+    assert summary.counts.decisions[decision] == 1
     assert (summary.flagged[0].score, len(summary.scores)) == (None, 0)
     (row,) = plant.store.query()
     assert (row.score, row.decision, row.reason) == (None, decision, "the model gave no finite score")
     again = plant.score()
-    assert (again.skipped, again.decisions[decision]) == (1, 1)
+    assert (again.counts.skipped, again.counts.decisions[decision]) == (1, 1)
 
 
 def test_memory_stays_flat(plant: Plant) -> None:

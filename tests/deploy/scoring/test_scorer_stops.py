@@ -44,7 +44,11 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(plant: Plant) ->
     with ResultStore(plant.root / "r.sqlite") as store:
         summary = score_folder(plant.bundle, engine, plant.images, store, workers=2)
         rows = {row.image_sha256: row.scored_at for row in store.query(limit=None)}
-    assert (summary.skipped, summary.scored, engine.images) == (len(kept), 700 - len(kept), 700 - len(kept))
+    assert (summary.counts.skipped, summary.counts.scored, engine.images) == (
+        len(kept),
+        700 - len(kept),
+        700 - len(kept),
+    )
     assert len(rows) == 700
     assert kept.items() <= rows.items()
 
@@ -76,7 +80,7 @@ def test_a_failing_engine_ends_the_run_with_its_own_error(plant: Plant) -> None:
     (run,) = plant.store.runs()
     assert run.status is RunStatus.FAILED
     assert len(plant.store.query()) == run.scored
-    assert plant.score().scored == 30 - (run.scored or 0)
+    assert plant.score().counts.scored == 30 - (run.scored or 0)
 
 
 def test_an_interrupted_run_keeps_what_was_finished(plant: Plant) -> None:
@@ -95,7 +99,7 @@ def test_an_interrupted_run_keeps_what_was_finished(plant: Plant) -> None:
     assert run.status is RunStatus.CANCELLED
     assert 10 <= len(finished) < 150
     assert {row.image_path for row in plant.store.query()} == {str(path) for path in finished}
-    assert plant.score().scored == 150 - len(finished)
+    assert plant.score().counts.scored == 150 - len(finished)
 
 
 def test_what_fails_while_a_run_is_ended_is_told_with_it(plant: Plant) -> None:
@@ -218,8 +222,12 @@ def test_kill_9_at_any_moment_loses_nothing_reported_and_duplicates_nothing(plan
 
     engine = CountingEngine(plant.engine)
     summary = score_folder(plant.bundle, engine, plant.images, plant.store, workers=2, overlays=plant.root / "overlays")
-    assert (summary.scored, summary.skipped, engine.images) == (600 - len(kept), len(kept), 600 - len(kept))
-    assert summary.decisions == {Decision.PASS: 588, Decision.REVIEW: 0, Decision.REJECT: 12}
+    assert (summary.counts.scored, summary.counts.skipped, engine.images) == (
+        600 - len(kept),
+        len(kept),
+        600 - len(kept),
+    )
+    assert summary.counts.decisions == {Decision.PASS: 588, Decision.REVIEW: 0, Decision.REJECT: 12}
     rows = plant.store.query(limit=None)
     assert len(rows) == len({row.image_sha256 for row in rows}) == 600
     assert kept.items() <= {row.image_sha256: (row.id, row.score, row.scored_at) for row in rows}.items()

@@ -46,10 +46,12 @@ def test_a_list_is_scored_line_by_line(plant):
     assert source.total == 4
     summary, seen = plant.score_source(source)
     assert [result.name for result in seen] == ["in/b.png", str(absolute), "in/caf\udce9.png", "in/gone.png"]
-    assert (summary.scored, summary.unreadable) == (3, 1)
+    assert (summary.counts.scored, summary.counts.unreadable) == (3, 1)
     assert summary.unreadable_files[0].reason.endswith("no such file: check the path (line 6 of parts.txt)")
     assert plant.store.runs()[0].folder == str(listed)
-    assert plant.score_source(FolderSource(plant.images))[0].skipped == 3, "one content, one score, whatever names it"
+    assert plant.score_source(FolderSource(plant.images))[0].counts.skipped == 3, (
+        "one content, one score, whatever names it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_a_watched_folder_is_scored_until_a_signal_ends_it(plant):
     with ended_by_signals(source):
         summary, _ = plant.score_source(source, on_result=carry_on, batch_size=4)  # which never fills
     assert signal.getsignal(signal.SIGTERM) == before
-    assert (summary.scored, summary.unreadable, summary.decisions[Decision.REJECT]) == (2, 1, 1)
+    assert (summary.counts.scored, summary.counts.unreadable, summary.counts.decisions[Decision.REJECT]) == (2, 1, 1)
     (run,) = plant.store.runs()
     assert (run.status, run.scored) == (RunStatus.FINISHED, 2)
     assert len(plant.store.query()) == 3

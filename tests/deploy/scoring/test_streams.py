@@ -83,7 +83,7 @@ def test_a_stream_that_breaks_off_is_opened_again_and_said_so(plant, capfd):
         summary, _ = plant.score_source(stream, on_result=stop_after_a_break)
     shown = url.replace("me:geheim@", "")
     assert stream.name == shown
-    assert summary.scored > 0
+    assert summary.counts.scored > 0
     frames = [int(result.name.removeprefix(f"{shown}#")) for result in seen]
     assert all(number % 2 == 0 for number in frames)
     assert frames == sorted(set(frames)), "numbers go on after a break"
@@ -111,7 +111,7 @@ def test_an_rtsp_camera_gets_the_password_and_nobody_else(plant, capfd):
                 stream.stop()
 
         summary, _ = plant.score_source(stream, on_result=enough)
-    assert summary.scored >= 4
+    assert summary.counts.scored >= 4
     assert all(name.startswith(f"rtsp://127.0.0.1:{port}/line1#") and int(name[-1]) % 5 == 0 for name in seen)
     assert [run.folder for run in plant.store.runs()] == [f"rtsp://127.0.0.1:{port}/line1"]
     said = "".join(capfd.readouterr())

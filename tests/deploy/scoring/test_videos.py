@@ -34,7 +34,7 @@ def test_a_video_is_scored_frame_by_frame(plant):
     views: list[ImageView | None] = []
     summary, _ = plant.score_source(source, overlays=plant.root / "o", on_result=lambda _, view: views.append(view))
     np.testing.assert_allclose(summary.scores, np.array([9, 50, 100, 150]) / 255, atol=0.04)
-    assert summary.decisions == {Decision.PASS: 3, Decision.REVIEW: 1, Decision.REJECT: 0}
+    assert summary.counts.decisions == {Decision.PASS: 3, Decision.REVIEW: 1, Decision.REJECT: 0}
     (worst,) = summary.flagged
     assert (worst.name, worst.path, worst.location) == ("clip.avi#30", clip.with_name("clip.avi#30"), f"{clip}#30")
     assert worst.overlay_path is not None
@@ -44,7 +44,9 @@ def test_a_video_is_scored_frame_by_frame(plant):
     assert views[1] is not None
     assert worst.sha256 == hashlib.sha256(views[3].pixels.tobytes()).hexdigest()
     again, _ = plant.score_source(VideoFile(clip, Sampling(seconds=0.5)))
-    assert (again.found, again.skipped, again.duplicate_count) == (8, 4, 0), "0.5 s of a 10 Hz video is 5 frames"
+    assert (again.counts.found, again.counts.skipped, again.duplicate_count) == (8, 4, 0), (
+        "0.5 s of a 10 Hz video is 5 frames"
+    )
     assert {row.image_path for row in plant.store.query()} == {f"{clip}#{index}" for index in range(0, 40, 5)}
 
 
@@ -63,7 +65,7 @@ def test_a_job_puts_frames_into_report_rows_and_maps(tmp_path):
     assert all(name in result.report.read_text() for name in names)
     assert (told[-1].done, told[-1].total, told[-1].seconds_left) == (4, 4, 0)
     again = score_job.run(request, load_settings(tmp_path / "home"))
-    assert again.summary.skipped == 4
+    assert again.summary.counts.skipped == 4
     assert [item.name for item in again.gallery] == ["clip.avi#30"], "flagged earlier, shown with that overlay"
 
 
@@ -80,9 +82,9 @@ def test_a_video_that_ends_early_is_an_unreadable_image(plant):
     whole = clip.read_bytes()
     clip.write_bytes(whole[: len(whole) * 3 // 4])
     summary, _ = plant.score_source(VideoFile(clip, Sampling()))
-    assert summary.unreadable == 1
+    assert summary.counts.unreadable == 1
     assert "expected a video of 40 frames, got only" in summary.unreadable_files[0].reason
-    assert 10 < summary.scored < 40
+    assert 10 < summary.counts.scored < 40
     (row,) = plant.store.query(status=ResultStatus.UNREADABLE)
     assert row.image_path == str(clip)
 

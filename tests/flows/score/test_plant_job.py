@@ -103,7 +103,7 @@ def test_rows_and_maps_of_all_lines(plant: WholePlant) -> None:
         assert decisions == Counter(
             {name: line[name.lower()] for name in ("PASS", "REVIEW", "REJECT")} | {"unreadable": line["unreadable"]}
         )
-    assert len(rows) == result.summary.found == 13
+    assert len(rows) == result.summary.counts.found == 13
     assert {(line["line"], line["version"]) for line in told["lines"]} == {(PILL, "v1"), (CAPS, "v2"), (CORKS, "v1")}
     maps = {path.relative_to(out / "maps").as_posix(): path for path in out.glob("maps/**/*.tiff")}
     assert set(maps) == {f"{row['path']}.tiff" for row in rows if row["status"] == "scored"}

@@ -35,9 +35,9 @@ def export(request: ExportRequest) -> export_job.ExportResult:
 
 def test_scoring_writes_rows_report_json_and_csv(adapted_home, line):
     result = score(score_request(line))
-    assert result.summary.found == 10
-    assert result.summary.scored == 10
-    assert sum(result.summary.decisions.values()) == 10
+    assert result.summary.counts.found == 10
+    assert result.summary.counts.scored == 10
+    assert sum(result.summary.counts.decisions.values()) == 10
     for path in (result.report, result.json_path, result.csv_path):
         assert path.is_relative_to(adapted_home / "reports")
     rows = json.loads(result.json_path.read_text())
@@ -57,7 +57,7 @@ def test_scoring_writes_rows_report_json_and_csv(adapted_home, line):
 def test_scoring_again_scores_nothing_twice(adapted_home, line):
     first = score(score_request(line))
     second = score(score_request(line))
-    assert (second.summary.scored, second.summary.skipped) == (0, 10)
+    assert (second.summary.counts.scored, second.summary.counts.skipped) == (0, 10)
     assert np.allclose(first.summary.scores, second.summary.scores)
     assert second.report != first.report
     assert "had a score of this bundle already" in second.report.read_text()
@@ -90,7 +90,7 @@ def test_an_unreadable_image_is_named_and_the_rest_scored(adapted_home, line, tm
     broken.write_bytes(broken.read_bytes()[:200])
     (images / "text.png").write_text("not an image")
     result = score(score_request(line, images=images))
-    assert result.summary.scored == 9
+    assert result.summary.counts.scored == 9
     assert {file.path.name for file in result.summary.unreadable_files} == {"000.png", "text.png"}
     rows = json.loads(result.json_path.read_text())["rows"]
     assert sum(row["status"] == "unreadable" for row in rows) == 2

@@ -1,0 +1,81 @@
+"""A line's own page of a run, whether it was scored alone or with its plant. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from deploy.bundles.bundle import Bundle
+from deploy.reports.gallery import GalleryItem
+from deploy.reports.report import MAX_NAMED, MAX_SUPPORT, NotJudged, ReportData, write_report
+from deploy.scoring.tally import ScoringTally
+
+
+def write_line_page(
+    path: Path,
+    bundle: Bundle,
+    tally: ScoringTally,
+    *,
+    gallery: Sequence[GalleryItem],
+    source: str,
+    started_at: datetime,
+    seconds: float,
+    device: str,
+    images_per_second: float | None = None,
+    files: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> None:
+    """Write the page of what `tally` counted.
+
+    Args:
+        path: the HTML file; its folder exists.
+        bundle: that scored.
+        tally: of the line's files.
+        gallery: see `ReportData`, like what follows.
+        source: what was scored.
+        started_at: of the run, with a time zone.
+        seconds: the run took.
+        device: where it ran, in words.
+        images_per_second: None: nothing was new, or the line was one of many.
+        files: names of files beside the page to point at.
+        notes: sentences to read first, besides how many images were scored before.
+
+    Raises:
+        StorageError: the page cannot be written.
+        BundleError: a file of the bundle was changed since it was opened.
+    """
+    counts = tally.counts
+    before = (
+        f"{counts.skipped:,} of {counts.found:,} images had a score of this bundle already. They count in the numbers "
+        "and in the histogram; the gallery shows those of them that were flagged, without their patches."
+    )
+    write_report(
+        path,
+        ReportData(
+            manifest=bundle.manifest,
+            started_at=started_at,
+            seconds=seconds,
+            device=device,
+            images_per_second=images_per_second,
+            source=source,
+            counts=counts,
+            scores=tally.scores_by_decision(),
+            gallery=gallery,
+            not_judged=_not_judged(tally),
+            unreadable=tally.unreadable,
+            support=[picture.read_bytes() for picture in bundle.support_paths[:MAX_SUPPORT]],
+            files=files,
+            notes=[*([before] if counts.skipped else []), *notes],
+        ),
+    )
+
+
+def _not_judged(tally: ScoringTally) -> list[NotJudged]:
+    """Those of the flagged files that have no score; they are the first of them."""
+    without = [result for result in tally.flagged() if result.score is None][:MAX_NAMED]
+    return [
+        NotJudged(result.name, result.decision, result.reason or "")
+        for result in without
+        if result.decision is not None
+    ]

@@ -1,0 +1,67 @@
+"""A part that the model cannot judge is counted and named on the pages, like every other that did not pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from flows.score import job, plant_job
+from flows.score.request import ScorePlantRequest, ScoreRequest
+from pipeline.settings import DeviceName, load_settings
+from tests.parts.html_page import Page
+from tests.parts.plant import SIZE, bundle_files, log_head, make_draft, write_image, write_plant
+
+LINE = "mvtec/pill"
+
+
+@pytest.fixture
+def images(home: Path, tmp_path: Path) -> Path:
+    """A folder of a plant: of a live line one image passes, one is rejected, one has no finite score, one is torn."""
+    registry = write_plant(home)
+    (fingerprint,) = registry.backbones()
+    sha256 = registry.backbone(fingerprint).onnx_sha256
+    registry.add(
+        make_draft(line=LINE, version="v2", onnx_sha256=sha256, review=-2, reject=-1),
+        {**bundle_files(), "head.onnx": log_head()},
+    )
+    registry.promote(LINE, "v2")
+    folder = tmp_path / "images"
+    write_image(folder / LINE / "dim.png", brightness=20)
+    write_image(folder / LINE / "bright.png", brightness=250)
+    assert cv2.imwrite(str(folder / LINE / "black.png"), np.zeros((SIZE, SIZE, 3), np.uint8))
+    (folder / LINE / "torn.png").write_bytes(b"no image")
+    return folder
+
+
+def says_what_was_found(page: Page, name: str) -> None:
+    for sentence in (
+        "✕ REJECT 1 25.0% of the images",
+        "? REVIEW 1 25.0% of the images",
+        "✓ PASS 1 25.0% of the images",
+        "! UNREADABLE 1",
+        "NOT JUDGED 1",
+        f"{name} REVIEW the model gave no finite score",
+        "Histogram of 2 image scores: 1 pass, 0 review, 1 reject.",
+    ):
+        assert sentence in page.text + " ".join(tag.get("aria-label") or "" for tag in page.all("div")), sentence
+
+
+def test_a_lines_report_counts_and_names_what_the_model_could_not_judge(images: Path) -> None:
+    request = ScoreRequest(line=LINE, images=str(images / LINE), device=DeviceName.CPU, workers=1)
+    page = Page(job.run(request, load_settings()).report)
+    says_what_was_found(page, "black.png")
+    assert "Not shown" not in page.text, "it is named by itself"
+    again = job.run(request, load_settings())
+    assert again.summary.counts.skipped == 3
+    says_what_was_found(Page(again.report), "black.png")
+
+
+def test_so_does_its_page_in_a_plants_report(images: Path) -> None:
+    result = plant_job.run(
+        ScorePlantRequest(images=images, device=DeviceName.CPU, workers=1, overlays=False), load_settings()
+    )
+    (address,) = {tag["href"] for tag in Page(result.report).all("a") if "_lines/" in (tag["href"] or "")}
+    says_what_was_found(Page(result.report.parent / str(address).replace("%25", "%")), f"{LINE}/black.png")
