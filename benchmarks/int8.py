@@ -97,7 +97,9 @@ def adapted_anew(
         after = [float(head(*(level[i : i + 1] for level in levels)).image_score) for i in range(len(images))]
     before = float_scores(deployment, images)
     moved = np.array(after) + manifest.threshold.reject - threshold.reject
-    return compare(before, moved, np.array([record.is_defect for record in gate]), manifest.threshold)
+    decide = manifest.threshold.decide  # the head is not exported, so no bundle could judge
+    changed = sum(decide(float(a)) is not decide(float(b)) for a, b in zip(before, moved, strict=True))
+    return compare(before, moved, np.array([record.is_defect for record in gate]), decisions_changed=changed)
 
 
 def float_scores(deployment: Deployment, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from pipeline.calibration import Threshold
 from pipeline.errors import PrecisionError
 from pipeline.metrics import image_auroc
 
@@ -42,7 +41,7 @@ class Comparison:
         auroc_int8: likewise.
         good_shift: mean of int8 minus float32 over the good images, in standard deviations of their float32 scores.
         largest_difference: of any image, absolute, in the same unit.
-        decisions_changed: how many images get another decision (PASS, REVIEW, REJECT) at the stored threshold.
+        decisions_changed: how many images get another decision (PASS, REVIEW, REJECT) of the same bundle.
     """
 
     good: int
@@ -93,15 +92,19 @@ class Comparison:
 
 
 def compare(
-    float32_N: NDArray[np.floating], int8_N: NDArray[np.floating], defective_N: NDArray[np.bool_], threshold: Threshold
+    float32_N: NDArray[np.floating],
+    int8_N: NDArray[np.floating],
+    defective_N: NDArray[np.bool_],
+    *,
+    decisions_changed: int,
 ) -> Comparison:
-    """Compare the image scores of the same images.
+    """Compare the image scores of the same images, and take in how many were decided otherwise.
 
     Args:
         float32_N: (N,) of the float32 backbone.
         int8_N: (N,) of the int8 one, with the same head.
         defective_N: (N,) which images show a defect; at least two good ones.
-        threshold: the line's.
+        decisions_changed: see `Comparison`; counted by whoever can decide.
     """
     before, after = float32_N.astype(np.float64), int8_N.astype(np.float64)
     good = ~defective_N
@@ -110,7 +113,6 @@ def compare(
     both = finite and bool(defective_N.any())
     spread = float(before[good].std(ddof=1))
     differences = (after - before) / (spread if spread > 0 else math.nan)
-    decisions = [[threshold.decide(score) for score in scores] for scores in (before, after)]
     ranked = finite and np.ptp(before) > 0 and np.ptp(after) > 0
     return Comparison(
         good=int(good.sum()),
@@ -120,7 +122,7 @@ def compare(
         auroc_int8=image_auroc(after, defective_N) if both else math.nan,
         good_shift=float(differences[good].mean()),
         largest_difference=float(np.abs(differences).max()),
-        decisions_changed=sum(a is not b for a, b in zip(*decisions, strict=True)),
+        decisions_changed=decisions_changed,
     )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from deploy.bundles.manifest import (
     BundleManifest,
     linewise_version,
 )
+from deploy.bundles.verdict import NOT_JUDGED, Scored, Verdict
+from pipeline.calibration import Decision
 from pipeline.errors import BundleError
 from pipeline.storage import fsync_folder, new_folder, sha256_of, storage_errors, write_durably
 
@@ -72,6 +75,17 @@ class Bundle:
     def support_paths(self) -> list[Path]:
         """The good support images at model size, in the order of the bank's image numbers."""
         return [self.path / name for name in sorted(self.manifest.files) if name.startswith(f"{SUPPORT_FOLDER}/")]
+
+    def judge(self, scored: Scored) -> Verdict:
+        """The decision on an image: the one place where any is made of a score that a bundle's head gave.
+
+        `Threshold.decide` is its arithmetic, for a finite score alone. Whoever has no bundle yet (calibration,
+        evaluation) uses that; whoever has one asks here. Asked for every image by the threads that score: it reads the
+        map only where the decision hangs on it.
+        """
+        if not scored.finite:  # a part that the model cannot judge never passes
+            return Verdict(Decision.REJECT if scored.score == math.inf else Decision.REVIEW, NOT_JUDGED, judged=False)
+        return Verdict(self.manifest.threshold.decide(scored.score))
 
     def copy_to(self, folder: Path) -> None:
         """Copy every file, durably, into the existing empty folder `folder`, the manifest last."""

@@ -151,7 +151,7 @@ class Fused(Dispatch[LaneT]):
                         outcome.set_result(prepared)
             for lane, image, outcome in ready:
                 with _errors_into(outcome):
-                    outcome.set_result(lane.worker.judge(image))
+                    outcome.set_result(lane.worker.score(image))
 
     def _next_turn(self) -> list[tuple[LaneT, SourceItem, Future[Outcome]]]:
         """Images for a thread: so many that all come to their end together; none, and it ends."""
@@ -227,7 +227,7 @@ class Batched(Dispatch[LaneT]):
             scores = engine.score_mixed([each.lane.worker.head for each in batch], pixels)
             for each, scored in zip(batch, scores, strict=True):
                 with _errors_into(each.outcome):  # such as an overlay that cannot be written
-                    each.outcome.set_result(each.lane.worker.decide(each.image, scored))
+                    each.outcome.set_result(each.lane.worker.outcome(each.image, scored))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundles.bundle import Bundle
+from deploy.bundles.verdict import Verdict
 from deploy.engine.scores import ImageScore, Scores
 from deploy.reports.overlay import overlay_jpeg
 from deploy.results.records import StoredScore
@@ -122,44 +122,43 @@ class ScoringWorker:
         )
         return Outcome(result, stored=stored)
 
-    def judge(self, image: Ready) -> Outcome:
-        """Score a prepared image, and decide.
+    def score(self, image: Ready) -> Outcome:
+        """Score a prepared image by itself, and have it judged.
 
         Raises:
             StorageError: an overlay cannot be written.
         """
         (scored,) = self.engine.score_mixed([self.head], image.pixels[None])
-        return self.decide(image, scored)
+        return self.outcome(image, scored)
 
-    def decide(self, image: Ready, scored: ImageScore) -> Outcome:
-        """What the bundle's threshold says of an image's score; asks for its map only where it is flagged and drawn.
+    def outcome(self, image: Ready, scored: ImageScore) -> Outcome:
+        """What the bundle says of a scored image; asks for its map only where that needs it or a picture is drawn.
 
         Raises:
             StorageError: the overlay cannot be written.
         """
-        score, finite = scored.score, scored.finite
-        if finite:
-            decision = self.bundle.manifest.threshold.decide(score)
-        else:  # a part the model cannot judge never passes
-            decision = Decision.REJECT if score == math.inf else Decision.REVIEW
-        overlay = None
-        # Drawn here, not by a thread of its own: all CPUs score anyway, and a row never names a picture that is not
-        # there. With every tenth image flagged, 1-Mpx JPEGs cost 1.04 of the CPU time without pictures, with a thread
-        # 1.08, and both 1.07 of the wall time; a flagged image costs 0.7 of an image more (benchmarks/overlays.py,
-        # medians of 3 interleaved rounds on a busy machine).
-        if finite and decision is not Decision.PASS and self.overlays is not None:
-            overlay = self._write_overlay(image, scored.anomaly_map, self.overlays)
+        verdict = self.bundle.judge(scored)
         result = ImageResult(
             name=image.item.name,
             path=image.item.path,
             sha256=image.sha256,
             status=FileStatus.SCORED,
-            score=score if finite else None,
-            decision=decision,
-            reason=None if finite else "the model gave no finite score",
-            overlay_path=overlay,
+            score=scored.score if verdict.judged else None,
+            decision=verdict.decision,
+            reason=verdict.reason,
+            overlay_path=self._overlay(image, scored, verdict),
         )
-        return Outcome(result, ImageView(image.pixels, scored, image.item.frame) if finite else None)
+        return Outcome(result, ImageView(image.pixels, scored, image.item.frame) if verdict.judged else None)
+
+    def _overlay(self, image: Ready, scored: ImageScore, verdict: Verdict) -> Path | None:
+        """Draw a flagged image, if pictures are asked for."""
+        # Drawn here, not by a thread of its own: all CPUs score anyway, and a row never names a picture that is not
+        # there. With every tenth image flagged, 1-Mpx JPEGs cost 1.04 of the CPU time without pictures, with a thread
+        # 1.08, and both 1.07 of the wall time; a flagged image costs 0.7 of an image more (benchmarks/overlays.py,
+        # medians of 3 interleaved rounds on a busy machine).
+        if self.overlays is None or not verdict.judged or verdict.decision is Decision.PASS:
+            return None
+        return self._write_overlay(image, scored.anomaly_map, self.overlays)
 
     def _write_overlay(self, image: Ready, anomaly_map: NDArray[np.float32], folder: Path) -> Path:
         picture = overlay_jpeg(self._display(image), anomaly_map, self.bundle.manifest.threshold.pixel)

@@ -31,7 +31,7 @@ class Preview:
 def preview(deployment: Deployment, images: Path) -> list[Preview]:
     """Score a few images of the line's folder: defects first, images outside the support before those inside.
 
-    An unreadable image is left out; adaptation has named it.
+    An unreadable image is left out, as adaptation has named it; so is one without a finite score, which has no picture.
     """
     line = load_line(images)
     manifest = deployment.bundle.manifest
@@ -46,10 +46,13 @@ def preview(deployment: Deployment, images: Path) -> list[Preview]:
             if isinstance(image, UnreadableImage):
                 continue
             (scored,) = engine.score(manifest.line, image.pixels[None])
+            verdict = deployment.bundle.judge(scored)
+            if not verdict.judged:
+                continue
             item = build_item(
                 name=str(record.path.relative_to(line.root)),
                 score=scored.score,
-                decision=manifest.threshold.decide(scored.score),
+                decision=verdict.decision,
                 pixels=image.pixels,
                 anomaly_map=scored.anomaly_map,
                 pixel_threshold=manifest.threshold.pixel,

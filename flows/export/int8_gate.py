@@ -22,6 +22,7 @@ from deploy.bundles.manifest import CARD, BackboneRecord, BundleDraft, Int8Recor
 from deploy.bundles.packs import Deployment
 from deploy.engine.devices import Device
 from deploy.engine.runtime import ScoringEngine
+from deploy.engine.scores import ImageScore
 from deploy.exporting.int8 import calibration_images, quantise_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
 from pipeline.errors import ConfigError, LineError
@@ -124,15 +125,17 @@ def judge(
     scores: list[list[float]] = []
     ratios: list[float] = []
     defective: list[bool] = []
+    changed = 0
     for done, record in enumerate(records):
         image = read_image(record.path, bundle.manifest.preprocess)
         if not isinstance(image, UnreadableImage):
             times = [time.perf_counter()]
-            pair: list[float] = []
+            pair: list[ImageScore] = []
             for engine in engines:
-                pair.append(float(engine.score(bundle.manifest.line, image.pixels[None]).image_score[0]))
+                pair.extend(engine.score(bundle.manifest.line, image.pixels[None]))
                 times.append(time.perf_counter())
-            scores.append(pair)
+            scores.append([scored.score for scored in pair])
+            changed += len({bundle.judge(scored).decision for scored in pair}) > 1
             ratios.append((times[1] - times[0]) / (times[2] - times[1]))
             defective.append(record.is_defect)
         on_progress(Progress(stage=_STAGE, done=done + 1, total=len(records)))
@@ -141,7 +144,7 @@ def judge(
             f"at least {MIN_GOOD} good images that can be read", str(defective.count(False)), "see linewise lines check"
         )
     float32, int8 = np.array(scores).T
-    comparison = compare(float32, int8, np.array(defective), bundle.manifest.threshold)
+    comparison = compare(float32, int8, np.array(defective), decisions_changed=changed)
     return comparison, statistics.median(ratios)
 
 

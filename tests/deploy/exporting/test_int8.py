@@ -36,7 +36,7 @@ from pipeline.calibration import Threshold
 from pipeline.errors import ConfigError, LineError, PrecisionError
 from pipeline.features import BackboneArtefact
 from pipeline.imaging.files import sha256_file
-from pipeline.precision_gate import compare
+from pipeline.precision_gate import Comparison, compare
 from pipeline.settings import load_settings
 from tests.parts import backbones as backbone_parts
 from tests.parts.plant import bundle_files, head_graph, make_draft, make_spec, write_backbone, write_image
@@ -234,15 +234,22 @@ def test_the_default_backbone_keeps_most_of_its_features(tmp_path: Path) -> None
         assert 0 < np.sqrt(np.square(after - before).mean() / variance) < 0.12
 
 
+def compared(before: np.ndarray, after: np.ndarray, defective: np.ndarray) -> Comparison:
+    changed = sum(
+        THRESHOLD.decide(float(a)) is not THRESHOLD.decide(float(b)) for a, b in zip(before, after, strict=True)
+    )
+    return compare(before, after, defective, decisions_changed=changed)
+
+
 def test_the_gate_lets_equal_rankings_through() -> None:
     scores = np.array([0.1, 0.2, 0.3, 0.25, 0.7, 0.8], np.float32)
     defective = np.array([False] * 4 + [True] * 2)
-    same = compare(scores, scores, defective, THRESHOLD)
+    same = compared(scores, scores, defective)
     assert same.passes and same.largest_difference == 0
     same.require()
-    moved = compare(scores, scores + np.float32(0.01), defective, THRESHOLD)
+    moved = compared(scores, scores + np.float32(0.01), defective)
     assert moved.passes and moved.good_shift == pytest.approx(0.01 / scores[:4].std(ddof=1), rel=1e-4)
-    alone = compare(scores[:4], scores[:4], defective[:4], THRESHOLD)
+    alone = compared(scores[:4], scores[:4], defective[:4])
     assert alone.passes and np.isnan(alone.auroc_int8) and "AUROC" not in alone.figures
 
 
@@ -259,7 +266,7 @@ def test_the_gate_lets_equal_rankings_through() -> None:
 )
 def test_the_gate_refuses_and_says_why(after: list[float], figure: str) -> None:
     scores = np.array([0.1, 0.2, 0.3, 0.25, 0.7, 0.8], np.float32)
-    comparison = compare(scores, np.array(after, np.float32), np.array([False] * 4 + [True] * 2), THRESHOLD)
+    comparison = compared(scores, np.array(after, np.float32), np.array([False] * 4 + [True] * 2))
     assert not comparison.passes
     with pytest.raises(PrecisionError) as caught:
         comparison.require()
@@ -270,7 +277,7 @@ def test_ranks_correlate_as_in_scipy() -> None:
     rng = np.random.default_rng(0)
     before, noise = rng.integers(0, 6, 40) / 10, rng.normal(0, 0.1, 40)
     expected = spearmanr(before, before + noise).statistic
-    comparison = compare(before, before + noise, np.arange(40) > 19, THRESHOLD)
+    comparison = compared(before, before + noise, np.arange(40) > 19)
     assert comparison.rank_correlation == pytest.approx(expected)
 
 

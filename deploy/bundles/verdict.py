@@ -1,0 +1,45 @@
+"""What a bundle says of an image, and what it must be told of it for that."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.calibration import Decision
+
+NOT_JUDGED = "the model gave no finite score"
+
+
+class Scored(Protocol):
+    """A head's answer for one image, as `deploy.engine.scores.ImageScore` has it: what is not read costs nothing."""
+
+    @property
+    def score(self) -> float:
+        """Of the image, higher is more anomalous."""
+        ...
+
+    @property
+    def anomaly_map(self) -> NDArray[np.float32]:
+        """(h, w) on the finest grid. Reading it may copy it from an accelerator."""
+        ...
+
+    @property
+    def finite(self) -> bool:
+        """Whether score and map are."""
+        ...
+
+
+class Verdict(NamedTuple):
+    """The decision on an image.
+
+    Args:
+        decision: what happens to the part.
+        reason: what a person should know of it; None where the score says all.
+        judged: whether the score means anything. Where it does not, neither does the map, and neither is shown.
+    """
+
+    decision: Decision
+    reason: str | None = None
+    judged: bool = True
