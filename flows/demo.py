@@ -22,7 +22,7 @@ from flows.score.request import ScoreRequest
 from flows.terminal.activity_commands import run_job
 from flows.terminal.console import out, table
 from pipeline.errors import StorageError
-from pipeline.settings import DeviceName, load_settings
+from pipeline.settings import Device, load_settings
 
 SOURCE_SEEDS = range(4)
 NEW_SEED = 105
@@ -74,7 +74,7 @@ def demo(
         line=NEW_LINE,
         images=str(to_score),
         bundle=exported.folder,
-        device=DeviceName.CPU,
+        device=Device.CPU,
         report=folder / f"report-{version}.html",
     )
     scored = run_job(activity("score"), score, settings)

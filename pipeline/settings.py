@@ -26,8 +26,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.errors import ConfigError, StorageError
 
 
-class DeviceName(StrEnum):
-    """Where scoring runs. `auto` takes the fastest that is there and says which; the others never fall back."""
+class Device(StrEnum):
+    """Where graphs run. `auto` is CUDA where it truly works, else the CPU, and says which; no other ever falls back."""
 
     CPU = "cpu"
     CUDA = "cuda"
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path("~/.linewise"), description="Everything Linewise writes on its own account.")
     database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL of the result store.")
-    device: DeviceName = Field(default=DeviceName.AUTO, description="Where scoring runs unless a request says so.")
+    device: Device = Field(default=Device.AUTO, description="Where scoring runs unless a request says so.")
     gpu_memory_mb: int | None = Field(default=None, ge=64, description="Most GPU memory of a session's arena.")
     workers: int | None = Field(default=None, ge=1, le=256, description="Scoring threads; empty: one for each CPU.")
     jpeg_decoder: JpegDecoder = Field(default=JpegDecoder.LIBJPEG, description="What decodes JPEGs in scoring.")
@@ -86,11 +86,6 @@ class Settings(BaseSettings):
     def templates(self) -> Path:
         """Folder of head graphs without their tensors, which later exports fill."""
         return self.template_cache or self.home / "templates"
-
-    @property
-    def reports(self) -> Path:
-        """Folder of scoring reports and their overlays."""
-        return self.home / "reports"
 
     def below_home(self, *parts: str) -> Path:
         """A path below the home folder made from names that users chose.

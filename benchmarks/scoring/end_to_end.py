@@ -20,11 +20,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from benchmarks.scoring.setting import WORKERS, Setting, engine_of, median_ratio, seconds_for, write_images
-from deploy.engine.devices import Device, ResolvedDevice, open_session
+from deploy.engine.devices import ResolvedDevice, open_session
 from deploy.engine.runtime import ScoringEngine
 from deploy.results.store import ResultStore
 from deploy.scoring.scorer import score_folder
 from pipeline.imaging.images import DecodedImage, read_image
+from pipeline.settings import Device
 
 FORMATS = {"jpeg": "jpg", "bmp": "bmp", "tiff": "tif"}
 

@@ -14,7 +14,6 @@ import logging
 import platform
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import numpy as np
 import onnxruntime as ort
 
 from pipeline.errors import BundleError, ConfigError, DeviceError
-from pipeline.settings import Settings
+from pipeline.settings import Device, Settings
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +45,8 @@ _PROVIDER = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "te
 DRIVER_LIBRARY = "libcuda.so.1"
 TENSORRT_LIBRARY = "libnvinfer.so.10"
 
-
-class Device(StrEnum):
-    """Where graphs run. `auto` is CUDA where it truly works, else the CPU, and says which."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
-    TENSORRT = "tensorrt"
-    AUTO = "auto"
+ACCELERATOR_BATCH = 32
+"""Images that scoring hands an accelerator at once."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +70,11 @@ class ResolvedDevice:
     def memory(self) -> str:
         """The name of the memory that outputs stay in, as onnxruntime's IO binding calls it."""
         return "cpu" if self.device is Device.CPU else "cuda"
+
+    @property
+    def batch_size(self) -> int:
+        """Images that are best scored at once: on the CPU a batch is slower than its images."""
+        return 1 if self.device is Device.CPU else ACCELERATOR_BATCH
 
     def providers(self) -> list[tuple[str, dict[str, Any]]]:
         """Execution providers with options, never with the CPU behind an accelerator."""

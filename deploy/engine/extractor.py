@@ -7,10 +7,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from deploy.engine.backbone_artefact import read_checked
-from deploy.engine.devices import Device, ResolvedDevice, open_session, resolve_device
+from deploy.engine.devices import ResolvedDevice, open_session, resolve_device
 from deploy.engine.limits import available_cpus
 from pipeline.errors import BundleError
 from pipeline.features import BackboneArtefact, BackboneSpec, Levels
+from pipeline.settings import Device
 
 BACKBONE_INPUT = "images"
 

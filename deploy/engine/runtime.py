@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from deploy.engine.backbone_artefact import read_checked
 from deploy.engine.batches import bind_rows, is_out_of_memory, padded, row_window
-from deploy.engine.devices import Device, ResolvedDevice, open_session
+from deploy.engine.devices import ResolvedDevice, open_session
 from deploy.engine.extractor import OrtExtractor
 from deploy.engine.scores import HEAD_OUTPUTS, SCORE_COVERS_MAP, HeadRun, LeftInPlace, Scores, in_order
 from pipeline.errors import BundleError, DeviceError
 from pipeline.features import BackboneArtefact, BackboneSpec
+from pipeline.settings import Device
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from importlib.metadata import packages_distributions
 
 import onnxruntime as ort
 
-from deploy.engine.devices import DRIVER_LIBRARY, TENSORRT_LIBRARY, Device, is_compiled_in, loads, preload_cuda
+from deploy.engine.devices import DRIVER_LIBRARY, TENSORRT_LIBRARY, is_compiled_in, loads, preload_cuda
+from pipeline.settings import Device
 
 
 @dataclass(frozen=True, kw_only=True)

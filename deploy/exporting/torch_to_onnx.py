@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deploy.engine.backbone_artefact import BACKBONE_FORMAT, load_backbone_artefact
-from deploy.engine.devices import Device, ResolvedDevice, open_session, resolve_device
+from deploy.engine.devices import ResolvedDevice, open_session, resolve_device
 from deploy.engine.extractor import BACKBONE_INPUT, OrtExtractor
 from deploy.engine.limits import available_cpus
 from deploy.engine.parity import TOLERANCE, Parity, compare_outputs, disagreement, relative_error
@@ -37,6 +37,7 @@ from deploy.exporting.score_cover import cover_map
 from pipeline.errors import BundleError, ParityError, StorageError
 from pipeline.features import BackboneArtefact, BackboneSpec
 from pipeline.learner import AnomalyHead
+from pipeline.settings import Device
 from pipeline.synthetic.lines import generate_line
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from deploy.bundles.manifest import HEAD
 from deploy.bundles.packs import Deployment
-from deploy.engine.devices import Device
 from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from deploy.reports.gallery import GalleryItem, build_item
 from pipeline.imaging.images import UnreadableImage, read_image, read_native
 from pipeline.product_lines.lines import ImageRecord, load_line
+from pipeline.settings import Device
 
 MAX_DEFECTS = 6
 MAX_GOOD = 4

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -54,12 +54,18 @@ def help_of(field: FieldInfo) -> str:
     """A field's description with what can be chosen and the default, as help and tables show it."""
     text, kind = field.description or "", plain_type(field.annotation)
     several = get_origin(kind) is tuple
-    choices = plain_type(get_args(kind)[0]) if several else kind
-    if isinstance(choices, type) and issubclass(choices, Enum):
-        text += f" {'Some' if several else 'One'} of {', '.join(str(choice.value) for choice in choices)}."
+    if choices := _choices(plain_type(get_args(kind)[0]) if several else kind):
+        text += f" {'Some' if several else 'One'} of {', '.join(map(shown, choices))}."
     if field.is_required() or field.default is None or field.default is False:
         return text
     return f"{text.removesuffix('.')} (default: {shown(field.default)})."
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """What such a value is chosen from; empty: it is free."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(kind) if isinstance(kind, type) and issubclass(kind, Enum) else ()
 
 
 def plain_type(annotation: Any) -> Any:

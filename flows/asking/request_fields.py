@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from flows.asking.flags import Flag
 from flows.asking.request import Request
 from pipeline.features import DEFAULT_BACKBONE
-from pipeline.settings import DeviceName
+from pipeline.settings import Device
 
 
 def _parts(value: Any) -> Any:
@@ -66,7 +66,7 @@ FalseRejectRate = Annotated[
     ),
 ]
 ScoringDevice = Annotated[
-    DeviceName, Field(description="Where to run; a device that is not there is an error, never a fallback.")
+    Device, Field(description="Where to run; a device that is not there is an error, never a fallback.")
 ]
 JsonFile = Annotated[Path | None, Field(description="JSON file to write; on the command line - is standard output.")]
 CsvFile = Annotated[Path | None, Field(description="CSV file to write.")]

@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy.bundles.manifest import HEAD
 from deploy.bundles.registry import Registry
-from deploy.engine.devices import Device, open_device, run_probe
+from deploy.engine.devices import open_device, run_probe
 from deploy.engine.limits import available_cpus
 from deploy.engine.parity import TOLERANCE, Parity, Sides, compare_outputs
 from deploy.engine.scores import HeadOutputs
@@ -20,9 +20,8 @@ from flows.doctor.checks import Check, Verdict, check_installation
 from flows.doctor.machine import Machine, describe_machine
 from flows.doctor.request import DoctorRequest
 from flows.progress import OnProgress, Progress, ignore_progress
-from flows.score.job import ACCELERATOR_BATCH
 from pipeline.errors import LinewiseError
-from pipeline.settings import DeviceName, Settings
+from pipeline.settings import Device, Settings
 
 DEVICES = (Device.CPU, Device.CUDA, Device.TENSORRT)
 SECONDS = 3.0
@@ -76,7 +75,7 @@ class DeviceReport:
 class Diagnosis:
     """Everything `linewise doctor` found."""
 
-    asked: DeviceName
+    asked: Device
     machine: Machine
     onnxruntime: OrtBuild
     devices: tuple[DeviceReport, ...]
@@ -85,7 +84,7 @@ class Diagnosis:
     @property
     def device_problem(self) -> LinewiseError | None:
         """Why the device that was asked for does not work (auto: the CPU); None: it works."""
-        wanted = Device.CPU if self.asked is DeviceName.AUTO else Device(self.asked.value)
+        wanted = Device.CPU if self.asked is Device.AUTO else self.asked
         return next(report.problem for report in self.devices if report.survey.device is wanted)
 
     @property
@@ -128,7 +127,7 @@ def run(request: DoctorRequest, settings: Settings, on_progress: OnProgress = ig
         bench = _Bench(settings, Path(scratch))
         for number, device in enumerate(DEVICES, start=2):
             tell(number)
-            wanted = device is Device.CPU or asked.value in (device.value, DeviceName.AUTO.value)
+            wanted = device is Device.CPU or asked in (device, Device.AUTO)
             reports.append(bench.examine(device) if wanted else _left_out(device))
     tell(2 + len(DEVICES))
     return Diagnosis(
@@ -179,7 +178,7 @@ class _Bench:
                 self._specimen,
                 resolved,
                 workers=self._settings.workers or available_cpus(),
-                batch=1 if device is Device.CPU else ACCELERATOR_BATCH,
+                batch=resolved.batch_size,
                 seconds=SECONDS,
             )
         except LinewiseError as error:

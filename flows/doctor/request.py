@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flows.asking.request import Request
 from flows.asking.request_fields import JsonFile
-from pipeline.settings import DeviceName
+from pipeline.settings import Device
 
 
 class DoctorRequest(Request):
@@ -18,7 +18,7 @@ class DoctorRequest(Request):
     """
 
     device: Annotated[
-        DeviceName | None,
+        Device | None,
         Field(description="Where Linewise should work (default: LINEWISE_DEVICE, else auto)."),
     ] = None
     json_path: JsonFile = None

@@ -20,7 +20,6 @@ import numpy as np
 from deploy.bundles.bundle import Bundle, write_bundle
 from deploy.bundles.manifest import CARD, BackboneRecord, BundleDraft, Int8Record, LineageRecord, SupportRecord
 from deploy.bundles.packs import Deployment
-from deploy.engine.devices import Device
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import ImageScore
 from deploy.exporting.int8 import calibration_images, quantise_backbone
@@ -31,6 +30,7 @@ from pipeline.imaging.files import sha256_file
 from pipeline.imaging.images import UnreadableImage, read_image
 from pipeline.precision_gate import Comparison, compare
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
+from pipeline.settings import Device
 
 MIN_GOOD = 8
 """Good images, outside the support, that the gate asks for."""

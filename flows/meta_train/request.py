@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from flows.asking.flags import Flag
 from flows.asking.learner_names import LearnerName
 from flows.asking.request import Request
 from flows.asking.request_fields import Backbone, DefectCount, GoodCount, InputSize, Iterations, Seed
 from pipeline.features import DEFAULT_BACKBONE
+from pipeline.settings import Device
 
 
-class TrainingDevice(StrEnum):
-    """Where the outer loop of meta-training runs. `auto` says which it took; the others never fall back."""
+def _one_that_trains(value: object) -> object:
+    if value not in (Device.CPU, Device.CUDA, Device.AUTO):
+        raise ValueError("'cpu', 'cuda' or 'auto' (TensorRT scores, it does not train)")
+    return value
 
-    CPU = "cpu"
-    CUDA = "cuda"
-    AUTO = "auto"
+
+TrainingDevice = Annotated[Literal[Device.CPU, Device.CUDA, Device.AUTO], BeforeValidator(_one_that_trains)]
 
 
 class MetaTrainRequest(Request):
@@ -52,9 +53,9 @@ class MetaTrainRequest(Request):
     size: InputSize = 256
     seed: Seed = 0
     device: TrainingDevice = Field(
-        default=TrainingDevice.CPU,  # results do not depend on what a machine happens to have; a GPU is asked for
-        description="Where the outer loop runs: cpu, cuda (a GPU for each process, an error where there is none) or "
-        "auto (cuda where it works, else cpu). Features are computed on the CPU.",
+        default=Device.CPU,  # results do not depend on what a machine happens to have; a GPU is asked for
+        description="Where the outer loop runs; cuda: a GPU for each process, an error where there is none; auto: cuda "
+        "where it works, else cpu. Features are computed on the CPU.",
     )
     processes: int = Field(default=1, ge=1, le=64, description="Training processes, through torch.distributed.")
     resume: bool = Field(default=False, description="Go on from the run folder's last checkpoint.")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from flows.meta_train.request import TrainingDevice
 from model_zoo.learning.task_learner import TaskLearner
 from pipeline.errors import ConfigError, DeviceError
+from pipeline.settings import Device
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,19 @@ class TrainingPlace:
         return device if self.processes == 1 else f"{device}, {self.processes} processes over {self.backend}"
 
 
-def training_place(wanted: TrainingDevice, processes: int) -> TrainingPlace:
+def training_place(wanted: Device, processes: int) -> TrainingPlace:
     """Find out, by computing on it, whether the wanted device works.
 
     Raises:
         DeviceError: cuda was asked for by name, and torch cannot use a GPU, or several without NCCL.
         ConfigError: cuda was asked for by name, and there are fewer GPUs than processes.
     """
-    if wanted is TrainingDevice.CPU:
+    if wanted is Device.CPU:
         return TrainingPlace(processes)
     refusal = _refusal(processes)
     if refusal is None:
         return TrainingPlace(processes, torch.cuda.get_device_name(0))
-    if wanted is TrainingDevice.AUTO:
+    if wanted is Device.AUTO:
         return TrainingPlace(processes)  # not silent: the run's outputs say where it ran
     raise refusal
 

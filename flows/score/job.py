@@ -10,7 +10,7 @@ from deploy.bundles.manifest import HEAD
 from deploy.bundles.packs import Deployment, open_packed
 from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
-from deploy.engine.devices import Device, open_device
+from deploy.engine.devices import open_device
 from deploy.engine.runtime import ScoringEngine
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.results.store import ResultStore
@@ -28,8 +28,6 @@ from flows.score.request import ScoreRequest
 from flows.score.requested_source import count_images, ended_by_signals, request_source
 from pipeline.errors import BundleError
 from pipeline.settings import Settings
-
-ACCELERATOR_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +73,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     total = count_images(source)
     settings.ensure_home()
     opener = image_opener(settings.jpeg_decoder)
-    resolved = open_device(Device(request.device.value), settings)
+    resolved = open_device(request.device, settings)
     engine = ScoringEngine(deployment.backbone, resolved, threads=1)  # one CPU a worker scales best
     engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD])
 
@@ -100,7 +98,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             store,
             device=resolved.device,
             workers=request.workers or settings.workers,
-            batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
+            batch_size=resolved.batch_size,
             overlays=overlays,
             on_progress=lambda progress: on_progress(scoring_step("score", progress, pace)),
             on_result=keep,

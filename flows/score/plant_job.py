@@ -9,7 +9,7 @@ from typing import Any
 
 from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
-from deploy.engine.devices import Device, open_device
+from deploy.engine.devices import open_device
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.line_scoring import LineScoring
@@ -21,7 +21,7 @@ from deploy.scoring.row_spool import RowSpool
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.progress import OnProgress, Pace, ignore_progress
-from flows.score.job import ACCELERATOR_BATCH, scoring_step
+from flows.score.job import scoring_step
 from flows.score.report_paths import drop_old_reports, output_paths
 from flows.score.request import ScorePlantRequest
 from flows.score.requested_source import ended_by_signals, keep_maps_apart
@@ -78,7 +78,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     total = source.total
     settings.ensure_home()
     opener = image_opener(settings.jpeg_decoder)
-    resolved = open_device(Device(request.device.value), settings)
+    resolved = open_device(request.device, settings)
     started_at, reports, pace = datetime.now(UTC), settings.below_home("plant-reports"), Pace()
     report, json_path, csv_path = output_paths(request, reports, started_at)
     workers = request.workers or settings.workers
@@ -95,7 +95,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             store,
             resolved,
             workers=workers,
-            batch_size=1 if resolved.device is Device.CPU else ACCELERATOR_BATCH,
+            batch_size=resolved.batch_size,
             overlays=(lambda line: settings.below_home("overlays", line)) if request.overlays else None,
             on_progress=lambda progress: on_progress(scoring_step("score the plant", progress, pace)),
             on_result=keep,

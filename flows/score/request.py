@@ -12,13 +12,13 @@ from flows.asking.flags import Flag
 from flows.asking.request import Request
 from flows.asking.request_fields import CsvFile, JsonFile, LineName, ScoringDevice, Source, Version
 from pipeline.errors import ConfigError
-from pipeline.settings import DeviceName
+from pipeline.settings import Device
 
 
 class ScoringSettings(Request):
     """What is asked of every scoring run."""
 
-    device: ScoringDevice = DeviceName.AUTO
+    device: ScoringDevice = Device.AUTO
     workers: int | None = Field(
         default=None, ge=1, le=256, description="Decoding and scoring threads (default: one for each CPU)."
     )

@@ -10,7 +10,7 @@ import pytest
 from flows.adapt import job as adapt_job
 from flows.adapt.request import AdaptRequest
 from flows.score.request import ScoreRequest
-from pipeline.settings import DeviceName, load_settings
+from pipeline.settings import Device, load_settings
 
 LINE = "Line_A/7"
 SIZE = 64
@@ -28,4 +28,4 @@ def adapt_in_home(line: Path, home: Path) -> Path:
 
 def score_request(folder: Path, **changes: Any) -> ScoreRequest:
     """A request to score a folder's test images on one CPU."""
-    return ScoreRequest(**({"line": LINE, "images": folder / "test", "device": DeviceName.CPU, "workers": 1} | changes))
+    return ScoreRequest(**({"line": LINE, "images": folder / "test", "device": Device.CPU, "workers": 1} | changes))

@@ -6,12 +6,10 @@ import pytest
 
 prefect = pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
-from deploy.engine.devices import Device  # noqa: E402
 from flows.activities import ACTIVITIES, DEPLOYMENTS, load  # noqa: E402
 from flows.asking.learner_names import LearnerName  # noqa: E402
 from flows.asking.request import Request  # noqa: E402
 from model_zoo.learner_table import LEARNERS  # noqa: E402
-from pipeline.settings import DeviceName  # noqa: E402
 from tests.checkout import REPOSITORY  # noqa: E402
 
 FLOW_OF = {activity.deployment: activity.flow for activity in ACTIVITIES if activity.flow is not None}
@@ -19,10 +17,6 @@ FLOW_OF = {activity.deployment: activity.flow for activity in ACTIVITIES if acti
 
 def test_learner_names_are_those_of_the_table():
     assert {name.value for name in LearnerName} == set(LEARNERS)
-
-
-def test_device_names_are_those_of_the_runtime():
-    assert {name.value for name in DeviceName} == {device.value for device in Device}
 
 
 def test_deployments_are_those_of_the_file():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.engine.devices import Device, resolve_device
+from deploy.engine.devices import resolve_device
+from pipeline.settings import Device
 
 
 def cuda_works() -> bool:

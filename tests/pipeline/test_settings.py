@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.settings import DeviceName, JpegDecoder, Settings, load_settings
+from pipeline.settings import Device, JpegDecoder, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +19,10 @@ def test_defaults_lie_below_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     settings = load_settings()
     assert settings.home == tmp_path / ".linewise"
-    for path in (settings.features, settings.runs, settings.reports):
+    for path in (settings.features, settings.runs):
         assert path.is_relative_to(settings.home)
     assert settings.database == f"sqlite:///{tmp_path / '.linewise' / 'results.sqlite'}"
-    assert settings.device is DeviceName.AUTO
+    assert settings.device is Device.AUTO
     assert settings.jpeg_decoder is JpegDecoder.LIBJPEG
     assert not settings.home.exists(), "reading the settings writes nothing"
 
@@ -40,7 +40,7 @@ def test_environment_overrules_defaults(monkeypatch, tmp_path):
     assert settings.home == tmp_path / "plant"
     assert settings.jpeg_decoder is JpegDecoder.NVJPEG
     assert settings.database == "postgresql+psycopg://user:secret@db/results"
-    assert (settings.device, settings.workers, settings.features) == (DeviceName.CUDA, 3, tmp_path / "fast")
+    assert (settings.device, settings.workers, settings.features) == (Device.CUDA, 3, tmp_path / "fast")
     assert "secret" not in repr(settings), "a log line must not give the password away"
 
 

@@ -30,7 +30,7 @@ from pipeline.imaging.images import (
     Opener,
     open_image,
 )
-from pipeline.settings import DeviceName, JpegDecoder, load_settings
+from pipeline.settings import Device, JpegDecoder, load_settings
 from tests.deploy.decoding.nvjpeg_parts import (
     WHOLE,
     failing,
@@ -146,7 +146,7 @@ def settings(plant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_line_is_scored_with_it(plant: Path, settings, on_cpu: None, caplog: pytest.LogCaptureFixture) -> None:
     result = score.run(
-        ScoreRequest(line="mvtec/pill", images=str(plant / "images"), device=DeviceName.CPU, workers=2), settings
+        ScoreRequest(line="mvtec/pill", images=str(plant / "images"), device=Device.CPU, workers=2), settings
     )
     assert (result.summary.counts.scored, result.summary.counts.unreadable) == (3, 1)
     assert result.summary.unreadable_files[0].reason.startswith("expected a complete JPEG, got one that ends early")
@@ -154,7 +154,7 @@ def test_a_line_is_scored_with_it(plant: Path, settings, on_cpu: None, caplog: p
 
 
 def test_a_plant_is_scored_with_it(plant: Path, settings, on_cpu: None, caplog: pytest.LogCaptureFixture) -> None:
-    request = ScorePlantRequest(images=plant / "images", device=DeviceName.CPU, workers=2)
+    request = ScorePlantRequest(images=plant / "images", device=Device.CPU, workers=2)
     figures = score_plant.run(request, settings).figures()
     assert (figures["images"], figures["unreadable"]) == (4, 1)
     assert [text.partition(":")[0] for text in told(caplog)] == ["libjpeg decodes an image, and all others like it"]
@@ -163,9 +163,9 @@ def test_a_plant_is_scored_with_it(plant: Path, settings, on_cpu: None, caplog: 
 @without_gpu
 def test_no_job_begins_without_what_the_settings_ask_for(plant: Path, settings) -> None:
     with pytest.raises(DeviceError, match="for nvJPEG"):
-        score.run(ScoreRequest(line="mvtec/pill", images=str(plant / "images"), device=DeviceName.CPU), settings)
+        score.run(ScoreRequest(line="mvtec/pill", images=str(plant / "images"), device=Device.CPU), settings)
     with pytest.raises(DeviceError, match="for nvJPEG"):
-        score_plant.run(ScorePlantRequest(images=plant / "images", device=DeviceName.CPU), settings)
+        score_plant.run(ScorePlantRequest(images=plant / "images", device=Device.CPU), settings)
     with ResultStore(settings.database) as store:
         assert list(store.runs()) == []
 

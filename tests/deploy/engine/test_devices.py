@@ -10,10 +10,11 @@ import onnxruntime as ort
 import pytest
 
 from deploy.engine import devices
-from deploy.engine.devices import Device, resolve_device
+from deploy.engine.devices import resolve_device
 from deploy.engine.extractor import OrtExtractor
 from deploy.engine.runtime import ScoringEngine
 from pipeline.errors import ConfigError, DeviceError
+from pipeline.settings import Device
 from tests.checkout import REPOSITORY
 from tests.parts.backbones import artefact
 from tests.parts.gpu import cuda_works
@@ -85,7 +86,8 @@ def test_a_session_does_not_keep_the_bytes_it_was_opened_from() -> None:
 
 def test_runtime_imports_no_torch_and_says_nothing() -> None:
     code = (
-        "import sys; from deploy.engine.runtime import resolve_device; print(resolve_device('auto').device);"
+        "import sys; import deploy.engine.runtime; from deploy.engine.devices import resolve_device;"
+        "print(resolve_device('auto').device);"
         "heavy = {'torch', 'onnx', 'model_zoo', 'timm', 'prefect'} & set(sys.modules); assert not heavy, heavy"
     )
     done = subprocess.run(

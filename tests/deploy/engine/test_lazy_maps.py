@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from deploy.engine.devices import Device, open_session, resolve_device
+from deploy.engine.devices import open_session, resolve_device
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import HEAD_OUTPUTS, SCORE_COVERS_MAP
 from deploy.exporting.score_cover import cover_map
@@ -23,6 +23,7 @@ from deploy.scoring.worker import ScoringWorker
 from pipeline.calibration import Decision
 from pipeline.features import BackboneArtefact
 from pipeline.imaging.images import DEFAULT_LIMITS
+from pipeline.settings import Device
 from tests.deploy.scoring_plant import LINE, Plant
 from tests.parts.gpu import cuda_works
 from tests.parts.plant import SIZE, head_graph, log_head, write_backbone, write_image

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from deploy.engine.batches import is_out_of_memory, padded, row_window
-from deploy.engine.devices import Device
 from deploy.engine.runtime import ScoringEngine
 from pipeline.errors import DeviceError
 from pipeline.features import BackboneArtefact
+from pipeline.settings import Device
 from tests.parts.gpu import cuda_works
 from tests.parts.plant import SIZE, head_graph, write_backbone
 

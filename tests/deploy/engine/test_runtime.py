@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from deploy.engine.backbone_artefact import load_backbone_artefact
-from deploy.engine.devices import Device
 from deploy.engine.extractor import OrtExtractor
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.torch_to_onnx import export_head
 from pipeline.errors import BundleError
 from pipeline.features import BackboneArtefact
+from pipeline.settings import Device
 from tests.parts.backbones import SIZE, SmallHead, artefact, backbone, images, levels
 from tests.parts.gpu import cuda_works
 from tests.parts.plant import write_backbone

@@ -21,7 +21,7 @@ from flows.score.request import ScoreRequest
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.images import ImageLimits, PreprocessSpec, fit_frame, read_image
-from pipeline.settings import DeviceName, load_settings
+from pipeline.settings import Device, load_settings
 from tests.deploy.scoring.videos import frame, write_video
 from tests.deploy.scoring_plant import LINE
 from tests.parts.plant import write_plant
@@ -53,7 +53,7 @@ def test_a_video_is_scored_frame_by_frame(plant):
 def test_a_job_puts_frames_into_report_rows_and_maps(tmp_path):
     write_plant(tmp_path / "home")
     clip = write_video(tmp_path / "clip.avi")
-    request = ScoreRequest(line=LINE, images=clip, every="10", maps=tmp_path / "maps", device=DeviceName.CPU)
+    request = ScoreRequest(line=LINE, images=clip, every="10", maps=tmp_path / "maps", device=Device.CPU)
     told: list[Progress] = []
     result = score_job.run(request, load_settings(tmp_path / "home"), told.append)
     names = [f"clip.avi#{index}" for index in (0, 10, 20, 30)]

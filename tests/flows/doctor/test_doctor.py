@@ -15,7 +15,7 @@ import pytest
 from onnx import helper
 
 from deploy.bundles.registry import Registry
-from deploy.engine.devices import Device, resolve_device
+from deploy.engine.devices import resolve_device
 from deploy.engine.scores import HeadOutputs
 from deploy.engine.survey import survey_device
 from deploy.exporting.torch_to_onnx import export_backbone, export_head
@@ -27,7 +27,7 @@ from model_zoo.backbones.backbone import Backbone, build_backbone
 from model_zoo.backbones.backbone_table import LITE_PACKAGES
 from pipeline.errors import DeviceError, ParityError
 from pipeline.features import DEFAULT_BACKBONE, BackboneArtefact, BackboneSpec
-from pipeline.settings import DeviceName, load_settings
+from pipeline.settings import Device, load_settings
 from tests.flows.command import Command
 from tests.parts.checks import found
 from tests.parts.gpu import cuda_works, without_gpu
@@ -267,15 +267,15 @@ def test_scores_beyond_the_tolerance_are_a_problem(home: Path, tmp_path: Path, n
 
 
 def test_an_absent_gpu_is_a_problem_only_where_it_is_asked_for(home: Path, no_torch: None) -> None:
-    diagnosis = doctor.run(DoctorRequest(device=DeviceName.CPU), load_settings())
+    diagnosis = doctor.run(DoctorRequest(device=Device.CPU), load_settings())
     assert diagnosis.problems == ()
     absent = DeviceError("a working cuda device", "no driver", "use cpu")
     cpu, cuda, tensorrt = diagnosis.devices
     devices = (cpu, replace(cuda, available=False, problem=absent), tensorrt)
-    assert replace(diagnosis, asked=DeviceName.AUTO, devices=devices).problems == ()
-    assert replace(diagnosis, asked=DeviceName.CUDA, devices=devices).problems == (str(absent),)
+    assert replace(diagnosis, asked=Device.AUTO, devices=devices).problems == ()
+    assert replace(diagnosis, asked=Device.CUDA, devices=devices).problems == (str(absent),)
     there = (cpu, replace(cuda, available=True, problem=absent), tensorrt)
-    assert replace(diagnosis, asked=DeviceName.AUTO, devices=there).problems == (str(absent),)
+    assert replace(diagnosis, asked=Device.AUTO, devices=there).problems == (str(absent),)
 
 
 @pytest.mark.gpu

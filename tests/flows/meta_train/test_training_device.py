@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from flows.asking.learner_names import LearnerName
 from flows.meta_train import job as meta_train
 from flows.meta_train.processes import Share, in_processes
-from flows.meta_train.request import MetaTrainRequest, TrainingDevice
+from flows.meta_train.request import MetaTrainRequest
 from flows.meta_train.training_device import TrainingPlace, on_device, too_few, training_place
 from model_zoo.learning.tasks import CPU
 from pipeline.errors import ConfigError, DeviceError, LineError
 from pipeline.meta_model import load_meta_model
-from pipeline.settings import load_settings
+from pipeline.settings import Device, load_settings
 from pipeline.synthetic.lines import write_lines
 from tests.parts.outer_loop import META, assert_equal_reports, fresh, toy_tasks, train
 
@@ -27,12 +28,19 @@ CUDA = torch.device("cuda", 0)
 
 def gpus() -> int:
     """How many GPUs work here."""
-    return 0 if training_place(TrainingDevice.AUTO, 1).gpu is None else torch.cuda.device_count()
+    return 0 if training_place(Device.AUTO, 1).gpu is None else torch.cuda.device_count()
 
 
 def needs_gpus(count: int) -> None:
     if gpus() < count:
         pytest.skip(f"needs {count} GPUs that torch can use")
+
+
+def test_a_form_offers_what_trains_and_tensorrt_is_refused():
+    assert MetaTrainRequest.model_json_schema()["properties"]["device"]["enum"] == ["cpu", "cuda", "auto"]
+    assert MetaTrainRequest.model_validate({"lines": "x", "device": "cuda"}).device is Device.CUDA
+    with pytest.raises(ValidationError, match=r"'cpu', 'cuda' or 'auto' \(TensorRT scores, it does not train\)"):
+        MetaTrainRequest.model_validate({"lines": "x", "device": "tensorrt"})
 
 
 def test_the_place_says_backend_device_and_processes():
@@ -55,12 +63,12 @@ def test_each_process_needs_a_gpu_of_its_own():
 def test_cuda_is_refused_in_one_sentence_where_it_does_not_work_and_auto_takes_the_cpu(tmp_path):
     if gpus():
         pytest.skip("this machine has a GPU")
-    request = MetaTrainRequest(lines=tmp_path, device=TrainingDevice.CUDA, output=tmp_path / "run")
+    request = MetaTrainRequest(lines=tmp_path, device=Device.CUDA, output=tmp_path / "run")
     with pytest.raises(DeviceError, match=r"expected a GPU that torch can use, got none \(.+\): .+ --device cpu") as e:
         meta_train.run(request, load_settings(tmp_path / "home"))
     assert "\n" not in str(e.value)
     assert not (tmp_path / "run").exists()
-    assert training_place(TrainingDevice.AUTO, 3) == training_place(TrainingDevice.CPU, 3) == TrainingPlace(3)
+    assert training_place(Device.AUTO, 3) == training_place(Device.CPU, 3) == TrainingPlace(3)
 
 
 def test_memory_that_does_not_suffice_is_one_sentence():
@@ -97,19 +105,19 @@ def test_a_process_that_fails_says_why(share: Share, got: str, tmp_path: Path):
 
 
 def test_a_run_records_where_it_trained(tmp_path: Path):
-    request = job_request(tmp_path, TrainingDevice.AUTO, 1)
+    request = job_request(tmp_path, Device.AUTO, 1)
     result = meta_train.run(request, load_settings(tmp_path / "home"))
-    place = training_place(TrainingDevice.AUTO, 1)
+    place = training_place(Device.AUTO, 1)
     assert json.loads((result.run / "request.json").read_text())["device"] == "auto"
     assert load_meta_model(result.folder).trained_on == place.note
     assert f"**trained on**: {place.note}" in (result.folder / "card.md").read_text()
     assert all(value.device == CPU for value in result.model.weights.values())
     # The device is no part of what a run is: it goes on elsewhere.
-    resumed = request.model_copy(update={"resume": True, "device": TrainingDevice.CPU})
+    resumed = request.model_copy(update={"resume": True, "device": Device.CPU})
     assert meta_train.run(resumed, load_settings(tmp_path / "home")).model.identifier == result.model.identifier
 
 
-def job_request(folder: Path, device: TrainingDevice, processes: int) -> MetaTrainRequest:
+def job_request(folder: Path, device: Device, processes: int) -> MetaTrainRequest:
     write_lines(folder / "lines", (1, 2), good=5, test_good=4, defects=6, size=96)
     return MetaTrainRequest(
         lines=folder / "lines",
@@ -155,15 +163,15 @@ def test_a_run_goes_on_on_the_other_device(first: torch.device, then: torch.devi
 def test_more_processes_than_gpus_are_refused_and_auto_takes_the_cpu():
     needs_gpus(1)
     with pytest.raises(ConfigError, match="a GPU for each process"):
-        training_place(TrainingDevice.CUDA, gpus() + 1)
-    assert training_place(TrainingDevice.AUTO, gpus() + 1) == TrainingPlace(gpus() + 1)
+        training_place(Device.CUDA, gpus() + 1)
+    assert training_place(Device.AUTO, gpus() + 1) == TrainingPlace(gpus() + 1)
 
 
 @pytest.mark.gpu
 def test_two_processes_average_their_gradients_over_nccl(tmp_path: Path):
     needs_gpus(2)
-    result = meta_train.run(job_request(tmp_path, TrainingDevice.CUDA, 2), load_settings(tmp_path / "home"))
+    result = meta_train.run(job_request(tmp_path, Device.CUDA, 2), load_settings(tmp_path / "home"))
     (tmp_path / "cpu").mkdir()
-    on_cpus = meta_train.run(job_request(tmp_path / "cpu", TrainingDevice.CPU, 2), load_settings(tmp_path / "home"))
+    on_cpus = meta_train.run(job_request(tmp_path / "cpu", Device.CPU, 2), load_settings(tmp_path / "home"))
     assert result.model.trained_on.endswith("2 processes over nccl")
     assert result.losses == pytest.approx(on_cpus.losses, rel=1e-2)

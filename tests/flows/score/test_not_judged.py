@@ -10,7 +10,7 @@ import pytest
 
 from flows.score import job, plant_job
 from flows.score.request import ScorePlantRequest, ScoreRequest
-from pipeline.settings import DeviceName, load_settings
+from pipeline.settings import Device, load_settings
 from tests.parts.html_page import Page
 from tests.parts.plant import SIZE, bundle_files, log_head, make_draft, write_image, write_plant
 
@@ -50,7 +50,7 @@ def says_what_was_found(page: Page, name: str) -> None:
 
 
 def test_a_lines_report_counts_and_names_what_the_model_could_not_judge(images: Path) -> None:
-    request = ScoreRequest(line=LINE, images=str(images / LINE), device=DeviceName.CPU, workers=1)
+    request = ScoreRequest(line=LINE, images=str(images / LINE), device=Device.CPU, workers=1)
     page = Page(job.run(request, load_settings()).report)
     says_what_was_found(page, "black.png")
     assert "Not shown" not in page.text, "it is named by itself"
@@ -61,7 +61,7 @@ def test_a_lines_report_counts_and_names_what_the_model_could_not_judge(images: 
 
 def test_so_does_its_page_in_a_plants_report(images: Path) -> None:
     result = plant_job.run(
-        ScorePlantRequest(images=images, device=DeviceName.CPU, workers=1, overlays=False), load_settings()
+        ScorePlantRequest(images=images, device=Device.CPU, workers=1, overlays=False), load_settings()
     )
     (address,) = {tag["href"] for tag in Page(result.report).all("a") if "_lines/" in (tag["href"] or "")}
     says_what_was_found(Page(result.report.parent / str(address).replace("%25", "%")), f"{LINE}/black.png")

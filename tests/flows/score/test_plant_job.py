@@ -20,7 +20,7 @@ from flows.progress import Progress
 from flows.score import plant_job as job
 from flows.score.request import ScorePlantRequest
 from pipeline.errors import ConfigError
-from pipeline.settings import DeviceName, load_settings
+from pipeline.settings import Device, load_settings
 from tests.parts.html_page import Page
 from tests.parts.plant import (
     write_image,
@@ -81,7 +81,7 @@ def test_rows_and_maps_of_all_lines(plant: WholePlant) -> None:
     out = plant.root / "out"
     request = ScorePlantRequest(
         images=plant.images,
-        device=DeviceName.CPU,
+        device=Device.CPU,
         workers=2,
         report=out / "day.html",
         csv_path=out / "rows.csv",
@@ -119,7 +119,7 @@ def test_a_watched_plant_ends_with_a_signal_and_has_a_page_of_all_lines(
     look_all_the_time(monkeypatch)
     (plant.images / CAPS / "torn.png").write_bytes(b"no image")
     request = ScorePlantRequest(
-        images=plant.images, watch=True, device=DeviceName.CPU, workers=2, report=plant.root / "out" / "day 1.html"
+        images=plant.images, watch=True, device=Device.CPU, workers=2, report=plant.root / "out" / "day 1.html"
     )
 
     signals = [signal.SIGTERM]

@@ -12,7 +12,6 @@ import pytest
 
 from deploy.bundles.manifest import BundleDraft
 from deploy.bundles.registry import Registry
-from deploy.engine.devices import Device
 from deploy.results.store import ResultStore
 from flows.export import job as export_job
 from flows.export.request import ExportRequest
@@ -21,7 +20,7 @@ from flows.score import job as score_job
 from flows.score.request import ScoreRequest
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError, ConfigError, DeviceError, LineError, StorageError
-from pipeline.settings import DeviceName, load_settings
+from pipeline.settings import Device, load_settings
 from tests.flows.adapted_home import LINE, score_request
 
 
@@ -175,6 +174,6 @@ def test_a_gpu_that_is_not_there_is_refused(adapted_home, line):
         resolve_device(Device.CUDA)
     except DeviceError:
         with pytest.raises(DeviceError):
-            score(score_request(line, device=DeviceName.CUDA))
+            score(score_request(line, device=Device.CUDA))
     else:
         pytest.skip("this machine has a GPU")

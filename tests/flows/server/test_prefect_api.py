@@ -35,7 +35,7 @@ from flows.progress import Progress  # noqa: E402
 from flows.score.request import ScorePlantRequest, ScoreRequest  # noqa: E402
 from flows.server import artifacts, runs  # noqa: E402
 from pipeline.errors import ConfigError, LineError, StorageError  # noqa: E402
-from pipeline.settings import DeviceName, Settings, load_settings  # noqa: E402
+from pipeline.settings import Device, Settings, load_settings  # noqa: E402
 from tests.checkout import REPOSITORY  # noqa: E402
 from tests.flows.adapted_home import LINE, SIZE, score_request  # noqa: E402
 from tests.parts.http_server import serving  # noqa: E402
@@ -88,7 +88,7 @@ def test_a_plants_run_shows_its_lines_and_fails_in_one_sentence(prefect_api, tmp
     images = tmp_path / "Plant_1"
     for number, name in enumerate(["caps/a.png", "caps/b.png", "lids/c.png"]):
         write_image(images / name, brightness=250 - 100 * number)
-    request = ScorePlantRequest(images=images, device=DeviceName.CPU, workers=1)
+    request = ScorePlantRequest(images=images, device=Device.CPU, workers=1)
     state = flows.score.plant_flow.score_plant(request, return_state=True)
     assert state.is_completed()
     missing = flows.score.plant_flow.score_plant(ScorePlantRequest(images=tmp_path / "nowhere"), return_state=True)
