@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.bundles.facts import facts_of
 from deploy.bundles.manifest import BundleManifest
-from deploy.reports.card import card_sections
 from deploy.reports.counts import Counts
 from deploy.reports.gallery import GalleryItem
 from deploy.reports.histogram import histogram
@@ -101,7 +101,7 @@ def write_report(path: Path, data: ReportData) -> None:
             },
             "histogram": histogram(data.scores, threshold),
             "decisions": [Decision.REJECT, Decision.REVIEW, Decision.PASS],
-            "card": card_sections(data.manifest),
+            "card": facts_of(data.manifest),
             "duration": duration(data.seconds),
             "data_uri": data_uri,
             "max_named": MAX_NAMED,

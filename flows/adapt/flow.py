@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.client.schemas.objects import State
 
-from deploy.bundles.card import evidence_text
+from deploy.bundles.facts import all_facts
 from deploy.bundles.registry import Registry
 from flows.adapt import job
 from flows.adapt.new_lines import requests_for
@@ -17,6 +17,7 @@ from flows.server.artifacts import (
     Cell,
     ProgressArtifact,
     artifact_key,
+    figures_table,
     heat_map_gallery,
     publish_figures,
     publish_markdown,
@@ -63,21 +64,11 @@ def adapt(request: AdaptRequest) -> job.AdaptResult:
 @task(task_run_name="look at {request.line}", persist_result=False)
 def show(request: AdaptRequest, result: job.AdaptResult) -> None:
     """The bundle's figures beside heat maps of a few images."""
-    manifest, threshold = result.bundle.manifest, result.threshold
+    manifest = result.bundle.manifest
+    facts = all_facts(manifest)
     figures: dict[str, Cell] = {
-        "version": manifest.version,
         "live": result.live,
-        "learner": manifest.learner.name,
-        **{choice.what: evidence_text(choice) for choice in manifest.choices},
-        "meta-model": manifest.learner.meta_model,
-        "good images": result.good,
-        "defective images": result.defects,
-        "reject from a score of": threshold.reject,
-        "review from": threshold.review,
-        "threshold by": f"{threshold.method}, on {threshold.sample_count} scores",
-        "good parts rejected, asked for": f"{threshold.target_false_reject_rate:.2%}",
-        "good parts rejected, seen when set": f"{threshold.expected_false_reject_rate:.2%}",
-        "largest score difference, ONNX and torch": result.parity.max_score_error,
+        **{fact.name: fact.value for fact in facts if fact.brief},
         "seconds": result.seconds,
     }
     deployment = Registry(load_settings().home).deployment(request.line, manifest.version)
@@ -86,7 +77,8 @@ def show(request: AdaptRequest, result: job.AdaptResult) -> None:
     more = (
         "## What it sees\n\n"
         f"{heat_map_gallery([shown.item for shown in seen], notes)}\n\n"
-        "Images of the support, which it was adapted from, prove little: score new ones before you rely on it."
+        "Images of the support, which it was adapted from, prove little: score new ones before you rely on it.\n\n"
+        f"## What else is known of it\n\n{figures_table({fact.name: fact.value for fact in facts if not fact.brief})}"
     )
     publish_figures(artifact_key("adapt", request.line), figures, f"{request.line} {manifest.version}", more)
 

@@ -1,43 +1,29 @@
-"""What the command says of an adaptation."""
+"""What the commands say of an adaptation, and of those to all new lines."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
 from rich.markup import escape
 
+from deploy.bundles.facts import all_facts
+from flows.adapt.job import AdaptResult
+from flows.adapt.new_lines import NewLinesResult
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
 from flows.terminal.console import err, out
 
 
-def show(_request: AdaptRequest, result: Any) -> int:
-    """What was registered (an `AdaptResult`), and at which threshold it rejects."""
-    manifest, threshold = result.bundle.manifest, result.threshold
+def show(_request: AdaptRequest, result: AdaptResult) -> int:
+    """What was registered, in the few facts that matter at once."""
+    manifest = result.bundle.manifest
     state = "live" if result.live else "registered, not live"
-    out().print(
-        escape(
-            f"{manifest.line} {manifest.version}: {state}; {manifest.learner.name} from {result.good} good and "
-            f"{result.defects} defective images in {result.seconds:.1f} s"
-        )
-    )
-    evidence_text = import_module("deploy.bundles.card").evidence_text
-    for choice in manifest.choices:
-        out().print(escape(f"  {choice.what}: {evidence_text(choice)}"))
-    out().print(
-        escape(
-            f"  rejects from a score of {threshold.reject:.3f}, for {threshold.target_false_reject_rate:.2%} of good "
-            f"parts ({threshold.method}, {threshold.sample_count} scores)"
-        )
-    )
-    out().print(
-        escape(f"  ONNX and torch agree to {result.parity.max_score_error:.1g} on {result.parity.images} images")
-    )
+    out().print(escape(f"{manifest.line} {manifest.version}: {state}, adapted in {result.seconds:.1f} s"))
+    for fact in all_facts(manifest):
+        if fact.brief:
+            out().print(escape(f"  {fact.name}: {fact.value}"))
     return 0
 
 
-def show_new_lines(_request: AdaptNewLinesRequest, result: Any) -> int:
-    """What became of each new line (a `NewLinesResult`)."""
+def show_new_lines(_request: AdaptNewLinesRequest, result: NewLinesResult) -> int:
+    """What became of each new line; 1 where one could not be adapted to."""
     if not result.lines:
         out().print(f"Every line in {escape(str(result.incoming))} is registered.")
     for line in result.lines:

@@ -1,0 +1,133 @@
+"""What a manifest says, told once: the card, the report's page, the Prefect UI and the terminal render this list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from deploy.bundles.manifest import BundleDraft, ChoiceRecord, Int8Record
+
+
+class Section(StrEnum):
+    """Headings, in the order in which an engineer asks."""
+
+    DECISION = "Decision"
+    SUPPORT = "Adapted from"
+    MEASURED = "Measured"
+    MODEL = "Model"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that a manifest says.
+
+    Args:
+        key: names it for programs; unique in a manifest's list, and stays when the words change.
+        name: names it for people.
+        value: in words and numbers.
+        code: a hash or settings, set in a fixed-width face.
+        brief: told also where there is room for a few lines only.
+    """
+
+    key: str
+    name: str
+    value: str
+    code: bool = False
+    brief: bool = False
+
+
+def facts_of(manifest: BundleDraft) -> dict[Section, tuple[Fact, ...]]:
+    """All facts, by section, in the order to tell them."""
+    return {
+        Section.DECISION: tuple(_decision(manifest)),
+        Section.SUPPORT: tuple(_support(manifest)),
+        Section.MEASURED: tuple(_measured(manifest)),
+        Section.MODEL: tuple(_model(manifest)),
+    }
+
+
+def all_facts(manifest: BundleDraft) -> list[Fact]:
+    """The same without sections."""
+    return [fact for facts in facts_of(manifest).values() for fact in facts]
+
+
+def _decision(manifest: BundleDraft) -> Iterator[Fact]:
+    threshold = manifest.threshold
+    review = f"{threshold.review:.6g}" if threshold.review < threshold.reject else "never"
+    yield Fact("reject", "REJECT from a score of", f"{threshold.reject:.6g}", brief=True)
+    yield Fact("review", "REVIEW from", review)
+    yield Fact("pixel", "A pixel is outlined from", f"{threshold.pixel:.6g}")
+    yield Fact("threshold_method", "Set by", f"{threshold.method}, on {threshold.sample_count:,} scores", brief=True)
+    target, expected = threshold.target_false_reject_rate, threshold.expected_false_reject_rate
+    yield Fact("target_false_reject_rate", "Good parts rejected, asked for", f"{target:.2%}", brief=True)
+    yield Fact("expected_false_reject_rate", "Good parts rejected, seen when set", f"{expected:.2%}")
+
+
+def _support(manifest: BundleDraft) -> Iterator[Fact]:
+    support, lineage = manifest.support, manifest.lineage
+    defects = f"{len(support.defects)} ({support.masks} with a mask)" if support.defects else "none"
+    lines = ", ".join(lineage.training_lines) or "nothing: this learner is not meta-trained"
+    yield Fact("good", "Good images", str(len(support.good)), brief=True)
+    yield Fact("defects", "Defective images", defects, brief=True)
+    yield Fact("parent", "Replaces version", lineage.parent or "none: the first")
+    yield Fact("training_lines", "Meta-trained on", lines)
+    yield Fact("seed", "Seed", str(lineage.seed))
+
+
+def _measured(manifest: BundleDraft) -> Iterator[Fact]:
+    parity = manifest.parity
+    for name, value in sorted(manifest.metrics.items()):
+        yield Fact(f"metric.{name}", name.replace("_", " "), f"{value:.4g}")
+    if not manifest.metrics:
+        yield Fact("metrics", "Metrics", "none: there were no labelled test images")
+    yield Fact(
+        "parity",
+        "Plant scores differ from training's by at most",
+        f"{parity.max_score_error:.2g}, maps by {parity.max_map_error:.2g} "
+        f"(tolerance {parity.tolerance:.2g}, {parity.images} images)",
+        brief=True,
+    )
+    if (int8 := manifest.int8) is not None:
+        origin = f"{int8.float32_fingerprint}; head, threshold and the differences above are version"
+        yield Fact("int8", "int8 backbone", _int8_text(int8))
+        yield Fact("int8_origin", "int8 made from", f"{origin} {int8.float32_version}'s")
+
+
+def _model(manifest: BundleDraft) -> Iterator[Fact]:
+    spec, learner, white = manifest.spec, manifest.learner, manifest.preprocess.white_level
+    yield Fact("learner", "Learner", learner.name, brief=True)
+    for choice in manifest.choices:
+        name = choice.what[0].upper() + choice.what[1:]
+        yield Fact(f"choice.{choice.what}", name, _evidence_text(choice), brief=True)
+    if learner.config:
+        settings = ", ".join(f"{name}={value}" for name, value in sorted(learner.config.items()))
+        yield Fact("settings", "Settings", settings, code=True)
+    if learner.meta_model:
+        yield Fact("meta_model", "Meta-model", learner.meta_model, code=True)
+    origin = f"weights: {spec.weights_source}, licence {spec.weights_licence}"
+    yield Fact("backbone", "Backbone", f"{spec.name} (frozen; {origin})")
+    yield Fact("fingerprint", "Backbone fingerprint", spec.fingerprint, code=True)
+    level = f", white level {white}" if white is not None else ""
+    yield Fact("input", "Input", f"{spec.height} × {spec.width} RGB{level}")
+    yield Fact("made", "Made", f"{manifest.created_at:%Y-%m-%d %H:%M %Z} by Linewise {manifest.linewise_version}")
+
+
+def _evidence_text(choice: ChoiceRecord) -> str:
+    """What was chosen and over what: `512 px (evidence 4.21; 256 px 3.07)`."""
+    others = "".join(f"; {name} {value:.2f}" for name, value in choice.evidence.items() if name != choice.chosen)
+    return f"{choice.chosen}, chosen from the support (evidence {choice.evidence[choice.chosen]:.2f}{others})"
+
+
+def _int8_text(int8: Int8Record) -> str:
+    """What the gate saw, in one sentence."""
+    if int8.auroc_float32 is None or int8.auroc_int8 is None:
+        auroc = ""
+    else:
+        auroc = f"image AUROC {int8.auroc_int8:.2%} (float32 {int8.auroc_float32:.2%}), "
+    return (
+        f"On {int8.good} good and {int8.defects} defective images of the line: {auroc}"
+        f"rank correlation {int8.rank_correlation:.3f}, {int8.decisions_changed} decisions changed, "
+        f"good scores moved by {int8.good_shift:+.2f} standard deviations, "
+        f"no score by more than {int8.largest_difference:.2f}."
+    )

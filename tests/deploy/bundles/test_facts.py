@@ -1,0 +1,57 @@
+"""A manifest's facts are told once: whoever shows a bundle shows this list."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from deploy.bundles.card import render_card
+from deploy.bundles.facts import all_facts
+from deploy.bundles.manifest import BundleDraft, ChoiceRecord, Int8Record
+from tests.parts.plant import make_draft
+
+
+def full_draft() -> BundleDraft:
+    """A draft that says everything a draft can."""
+    int8 = Int8Record(
+        float32_version="v1",
+        float32_fingerprint="ab",
+        good=9,
+        defects=0,
+        rank_correlation=0.99,
+        auroc_float32=None,
+        auroc_int8=None,
+        good_shift=0.1,
+        largest_difference=0.2,
+        decisions_changed=1,
+    )
+    choice = ChoiceRecord(what="input size", chosen="512 px", evidence={"256 px": 3.07, "512 px": 4.21})
+    return make_draft().model_copy(update={"int8": int8, "choices": (choice,)})
+
+
+def test_each_fact_has_a_key_and_a_name_of_its_own() -> None:
+    facts = all_facts(full_draft())
+    for told in ([fact.key for fact in facts], [fact.name for fact in facts]):
+        assert Counter(told).most_common(1)[0][1] == 1
+    values = {fact.key: fact.value for fact in facts}
+    assert values["reject"] == "2"
+    assert values["choice.input size"] == "512 px, chosen from the support (evidence 4.21; 256 px 3.07)"
+    assert values["metric.image_auroc"] == "0.9731"
+    assert values["int8_origin"] == "ab; head, threshold and the differences above are version v1's"
+    assert "AUROC" not in values["int8"]
+
+
+def test_the_card_tells_every_fact() -> None:
+    card = render_card(full_draft())
+    for fact in all_facts(full_draft()):
+        assert f"| {fact.name} | " in card.replace("\\", ""), fact.key
+
+
+def test_a_line_without_a_review_has_none() -> None:
+    values = {fact.key: fact.value for fact in all_facts(make_draft(review=2.0))}
+    assert values["review"] == "never"
+
+
+def test_foreign_text_stays_in_its_cell() -> None:
+    learner = make_draft().learner.model_copy(update={"config": {"a": "x`|\n# y"}})
+    card = render_card(make_draft().model_copy(update={"learner": learner}))
+    assert "| Settings | `a=x'\\| # y` |\n" in card
