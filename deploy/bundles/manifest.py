@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -15,6 +15,8 @@ from pipeline.features import BackboneSpec
 from pipeline.imaging.images import PreprocessSpec
 
 FORMAT_VERSION = 1
+"""Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
+bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
 CARD = "card.md"
@@ -144,7 +146,7 @@ class BundleDraft(Record):
 class BundleManifest(BundleDraft):
     """`manifest.json`: the draft, the format version, and the sha256 of every other file by its name in the bundle."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Annotated[int, Field(strict=True, ge=1, le=FORMAT_VERSION)] = FORMAT_VERSION
     files: dict[str, Sha256]
 
     @model_validator(mode="after")

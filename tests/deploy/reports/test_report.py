@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deploy.bundles.facts import all_facts
 from deploy.reports.overlay import encode_png
 from deploy.reports.report import NotJudged, write_report
 from pipeline.calibration import Decision
@@ -61,6 +62,12 @@ def test_the_page_says_what_the_run_found(tmp_path: Path) -> None:
     decisions = ["PASS", "PASS", "REVIEW", "REJECT", "REJECT"]
     assert [card["data-decision"] for card in cards] == decisions
     assert "Not shown" not in page.text
+
+
+def test_the_page_tells_every_fact_of_the_bundle(tmp_path: Path) -> None:
+    text = written(tmp_path, report_data([])).text
+    for fact in all_facts(manifest()):
+        assert f"{fact.name} {fact.value}" in text, fact.key
 
 
 def test_the_lines_stand_where_the_bundles_threshold_is(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""The manifest's fields are pinned for each format version: who adds one raises the version."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel
+
+from deploy.bundles.manifest import FORMAT_VERSION, BundleManifest
+
+ADDED = {
+    1: """
+        line version created_at linewise_version format_version files metrics
+        learner.name learner.config learner.meta_model
+        backbone.name backbone.fingerprint backbone.onnx_sha256
+        spec.name spec.weights_sha256 spec.weights_source spec.weights_licence spec.height spec.width spec.mean spec.std
+        spec.levels.stride spec.levels.channels spec.levels.height spec.levels.width
+        spec.groups.name spec.groups.level spec.groups.start spec.groups.stop spec.fingerprint
+        preprocess.height preprocess.width preprocess.white_level
+        support.good support.defects support.masks
+        threshold.reject threshold.review threshold.pixel threshold.method threshold.sample_count
+        threshold.target_false_reject_rate threshold.expected_false_reject_rate
+        choices.what choices.chosen choices.evidence
+        parity.max_score_error parity.max_map_error parity.tolerance parity.images
+        int8.float32_version int8.float32_fingerprint int8.good int8.defects int8.rank_correlation
+        int8.auroc_float32 int8.auroc_int8 int8.good_shift int8.largest_difference int8.decisions_changed
+        lineage.training_lines lineage.parent lineage.seed
+    """,
+}
+"""Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
+
+
+def records_in(annotation: Any) -> set[type]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
+        return {annotation}
+    return {record for part in get_args(annotation) for record in records_in(part)}
+
+
+def fields_of(record: type) -> set[str]:
+    """Names of the fields of a record, and of the records that it holds after a dot."""
+    named: set[str] = set()
+    for name, annotation in get_type_hints(record).items():
+        if name == "model_config":
+            continue
+        inner = {f"{name}.{field}" for held in records_in(annotation) for field in fields_of(held)}
+        named |= inner or {name}
+    return {name for name in named if not name.startswith("_")}
+
+
+def test_a_manifest_has_the_fields_of_its_format_version() -> None:
+    assert max(ADDED) == FORMAT_VERSION
+    pinned = {field for added in ADDED.values() for field in added.split()}
+    assert fields_of(BundleManifest) == pinned, "raise FORMAT_VERSION, and say here what it brings"
