@@ -2,7 +2,7 @@
 
     LINEWISE_HOME            registry, results, runs, reports, feature cache, weights   ~/.linewise
     LINEWISE_DATABASE_URL    result store (sqlite:///... or postgresql+psycopg://...)   sqlite in the home
-    LINEWISE_DEVICE          cpu, cuda, tensorrt or auto                           auto
+    LINEWISE_DEVICE          where scoring runs: cpu, cuda, tensorrt or auto       auto
     LINEWISE_GPU_MEMORY_MB   most GPU memory of a scoring session's arena          what there is
     LINEWISE_WORKERS         scoring threads                                       one for each CPU it may use
     LINEWISE_JPEG_DECODER    libjpeg, or nvjpeg: scoring decodes JPEGs on a GPU    libjpeg

@@ -118,7 +118,7 @@ def resolve_device(
     target = Device.CUDA if wanted is Device.AUTO else wanted
     resolved = ResolvedDevice(target, f"running on {target}", cache_folder, memory_mb)
     try:
-        _require_libraries(target)
+        _require_gpu(target)
         run_probe(resolved)
     except DeviceError as error:
         if wanted is not Device.AUTO:
@@ -128,9 +128,42 @@ def resolve_device(
     return resolved
 
 
-def open_device(device: Device, settings: Settings) -> ResolvedDevice:
-    """A device for scoring, seen to work, with what the settings leave it; see `resolve_device`."""
+def open_device(asked: Device | None, settings: Settings) -> ResolvedDevice:
+    """The device that a run scores on, seen to work, with what the settings leave it; see `resolve_device`.
+
+    Args:
+        asked: what the run's request says; None: the settings' device.
+        settings: of the process that scores.
+
+    Raises:
+        DeviceError: a device was named and does not work here.
+    """
+    device = asked or settings.device
     return resolve_device(device, cache_folder=settings.home / "engines", memory_mb=settings.gpu_memory_mb)
+
+
+def expected_device(asked: Device | None, settings: Settings) -> Device:
+    """cpu, cuda or tensorrt: what `open_device` will most likely find, told without taking any of a GPU's memory.
+
+    For a run that must wait for its turn on the GPU: opening a session, as `open_device` does, makes a context of some
+    hundred megabytes that the process keeps while it waits, and fails on a GPU that the run before it has filled. So
+    only build, libraries, driver and its count of GPUs are looked at here. Where all are there and CUDA does not work
+    all the same, `auto` is told to be cuda: the run waits for nothing, and then takes the CPU.
+
+    Raises:
+        DeviceError: a device was named and something that it needs is not there.
+    """
+    wanted = asked or settings.device
+    if wanted is Device.CPU:
+        return wanted
+    target = Device.CUDA if wanted is Device.AUTO else wanted
+    try:
+        _require_gpu(target)
+    except DeviceError:
+        if wanted is not Device.AUTO:
+            raise
+        return Device.CPU
+    return target
 
 
 def open_session(model: bytes, resolved: ResolvedDevice, *, threads: int) -> ort.InferenceSession:
@@ -213,7 +246,19 @@ def preload_cuda() -> list[str]:
     return [name for name in failed if "/" not in name]  # a path is its first try, the name alone its last
 
 
-def _require_libraries(device: Device) -> None:
+def visible_gpus() -> int:
+    """How many GPUs the driver shows this process, as CUDA_VISIBLE_DEVICES leaves them. Takes none of their memory."""
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL(DRIVER_LIBRARY)
+    except OSError:
+        return 0
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def _require_gpu(device: Device) -> None:
     """Name the missing piece before onnxruntime hides it behind a general failure."""
     if not is_compiled_in(device):
         raise _does_not_work(
@@ -225,6 +270,8 @@ def _require_libraries(device: Device) -> None:
     missing = preload_cuda()
     if device is Device.TENSORRT and not loads(TENSORRT_LIBRARY):
         raise _does_not_work(device, f"no TensorRT 10 ({TENSORRT_LIBRARY})", "install TensorRT 10, or use cuda")
+    if visible_gpus() == 0:
+        raise _does_not_work(device, "no GPU that the driver shows (see nvidia-smi and CUDA_VISIBLE_DEVICES)")
     if missing:
         log.warning("CUDA libraries that cannot be loaded: %s", ", ".join(missing))
 

@@ -66,7 +66,11 @@ FalseRejectRate = Annotated[
     ),
 ]
 ScoringDevice = Annotated[
-    Device, Field(description="Where to run; a device that is not there is an error, never a fallback.")
+    Device | None,
+    Field(
+        description="Where to run; what is named and not there is an error, never a fallback (default: "
+        "LINEWISE_DEVICE of the machine that scores, else auto)."
+    ),
 ]
 JsonFile = Annotated[Path | None, Field(description="JSON file to write; on the command line - is standard output.")]
 CsvFile = Annotated[Path | None, Field(description="CSV file to write.")]

@@ -6,6 +6,7 @@ from prefect import flow, task
 
 from flows.meta_train import job
 from flows.meta_train.request import MetaTrainRequest
+from flows.meta_train.training_device import expected_training_device
 from flows.server.artifacts import ProgressArtifact, artifact_key, plain, publish_figures, publish_table
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, tagged
 from pipeline.settings import load_settings
@@ -17,7 +18,8 @@ LOSS_POINTS = 50
 @fails_with_a_sentence
 def meta_train(request: MetaTrainRequest) -> job.MetaTrainResult:
     """Wait for the GPUs if any are used, train on the lines, then show the losses and the held-out lines' metrics."""
-    with tagged(f"learner:{request.learner.value}"), queued_for_gpu(request.device, places=request.processes):
+    device = expected_training_device(request.device, request.processes)
+    with tagged(f"learner:{request.learner.value}"), queued_for_gpu(device, places=request.processes):
         result = train(request)
         show(result)
     return result

@@ -55,6 +55,25 @@ def training_place(wanted: Device, processes: int) -> TrainingPlace:
     raise refusal
 
 
+def expected_training_device(wanted: Device, processes: int) -> Device:
+    """Where `training_place` will most likely find to train, cpu or cuda, told by counting GPUs.
+
+    For a run that must wait for its turn on them: computing, as `training_place` does, takes memory on a GPU.
+
+    Raises:
+        DeviceError, ConfigError: as `training_place`, where there is no GPU or too few.
+    """
+    if wanted is Device.CPU:
+        return wanted
+    gpus = torch.cuda.device_count()
+    refused = too_few(processes, gpus, nccl=dist.is_nccl_available()) if gpus else _refusal(processes)
+    if refused is None:
+        return Device.CUDA
+    if wanted is Device.AUTO:
+        return Device.CPU
+    raise refused
+
+
 def _refusal(processes: int) -> DeviceError | ConfigError | None:
     """Why so many processes cannot train on GPUs here, if they cannot."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow, task
 from prefect.logging import get_run_logger
 
+from deploy.engine.devices import expected_device
 from flows.score import job
 from flows.score.request import ScoreRequest
 from flows.server.artifacts import (
@@ -24,7 +25,7 @@ from pipeline.settings import load_settings
 @fails_with_a_sentence
 def score_folder(request: ScoreRequest) -> job.ScoreResult:
     """Wait for the GPU if one is used, score what is new, show what was found."""
-    with tagged(f"line:{request.line}"), queued_for_gpu(request.device):
+    with tagged(f"line:{request.line}"), queued_for_gpu(expected_device(request.device, load_settings())):
         result = score(request)
         warn_of_unreadable(result)
         show(result)

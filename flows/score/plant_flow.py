@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow, task
 from prefect.logging import get_run_logger
 
+from deploy.engine.devices import expected_device
 from flows.score import plant_job as job
 from flows.score.request import ScorePlantRequest
 from flows.server.artifacts import Cell, ProgressArtifact, artifact_key, in_a_run, plain, publish_figures, publish_table
@@ -21,7 +22,7 @@ MAX_SENTENCES = 20
 @fails_with_a_sentence
 def score_plant(request: ScorePlantRequest) -> job.ScorePlantResult:
     """Wait for the GPU if one is used, score what is new of every line, show what was found."""
-    with tagged(f"plant:{request.plant}"), queued_for_gpu(request.device):
+    with tagged(f"plant:{request.plant}"), queued_for_gpu(expected_device(request.device, load_settings())):
         result = score(request)
         warn_of_what_is_missing(result)
         show(request, result)

@@ -12,13 +12,12 @@ from flows.asking.flags import Flag
 from flows.asking.request import Request
 from flows.asking.request_fields import CsvFile, JsonFile, LineName, ScoringDevice, Source, Version
 from pipeline.errors import ConfigError
-from pipeline.settings import Device
 
 
 class ScoringSettings(Request):
     """What is asked of every scoring run."""
 
-    device: ScoringDevice = Device.AUTO
+    device: ScoringDevice = None
     workers: int | None = Field(
         default=None, ge=1, le=256, description="Decoding and scoring threads (default: one for each CPU)."
     )

@@ -19,6 +19,7 @@ from prefect.states import Failed
 from prefect.tasks import Task
 
 from pipeline.errors import ConfigError, LinewiseError, StorageError
+from pipeline.settings import Device
 from pipeline.storage import plain_storage_error
 
 GPU_LIMIT = "linewise-gpu"
@@ -94,13 +95,18 @@ def storage_trouble(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
 
 
 @contextmanager
-def queued_for_gpu(device: str, places: int = 1) -> Iterator[None]:
+def queued_for_gpu(device: Device, places: int = 1) -> Iterator[None]:
     """Wait for so many free places in `GPU_LIMIT` when `device` is a GPU; a CPU run does not wait.
+
+    Args:
+        device: cpu, cuda or tensorrt: what the run will take, so never auto.
+        places: one for each GPU that it takes.
 
     Raises:
         ConfigError: the limit does not exist on this server, or has fewer places.
     """
-    if device not in {"cuda", "tensorrt"} or FlowRunContext.get() is None:
+    assert device is not Device.AUTO, "whether it waits is known before it does"
+    if device is Device.CPU or FlowRunContext.get() is None:
         yield
         return
     with get_client(sync_client=True) as client:

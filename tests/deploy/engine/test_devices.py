@@ -14,7 +14,7 @@ from deploy.engine.devices import resolve_device
 from deploy.engine.extractor import OrtExtractor
 from deploy.engine.runtime import ScoringEngine
 from pipeline.errors import ConfigError, DeviceError
-from pipeline.settings import Device
+from pipeline.settings import Device, Settings
 from tests.checkout import REPOSITORY
 from tests.parts.backbones import artefact
 from tests.parts.gpu import cuda_works
@@ -48,6 +48,44 @@ def test_auto_says_what_it_took() -> None:
     assert resolve_device("cpu").providers() == [("CPUExecutionProvider", {})]
     with pytest.raises(ConfigError, match="cpu, cuda, tensorrt, auto"):
         resolve_device("gpu")
+
+
+def test_what_a_run_will_take_is_known_before_it_opens_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("no session is opened")
+
+    by_device = {device: Settings(home=tmp_path, device=device) for device in Device}
+    found = devices.open_device(None, by_device[Device.AUTO]).device
+    monkeypatch.setattr(devices, "open_session", refuse)
+    assert devices.expected_device(None, by_device[Device.AUTO]) is found
+    assert devices.expected_device(Device.AUTO, by_device[Device.CPU]) is found
+    assert devices.expected_device(None, by_device[Device.CPU]) is Device.CPU
+    assert devices.expected_device(Device.CPU, by_device[Device.CUDA]) is Device.CPU
+    assert (devices.visible_gpus() > 0) == (found is Device.CUDA)
+    if found is Device.CUDA:
+        assert devices.expected_device(None, by_device[Device.CUDA]) is Device.CUDA
+    else:
+        with pytest.raises(DeviceError, match=r"expected a working cuda device, got .+ or use cpu"):
+            devices.expected_device(None, by_device[Device.CUDA])
+
+
+def test_a_driver_without_a_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    if cuda_works():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setattr(devices, "loads", lambda _: True)
+    with pytest.raises(DeviceError, match="expected a working cuda device, got no GPU that the driver shows"):
+        resolve_device("cuda")
+
+
+def test_a_requests_device_counts_more_than_the_settings(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, device=Device.CPU)
+    assert devices.open_device(None, settings).note == "running on the CPU, as asked"
+    if not cuda_works():
+        assert devices.open_device(Device.AUTO, settings).note.startswith("running on the CPU: CUDA does not work here")
+        with pytest.raises(DeviceError):
+            devices.open_device(Device.CUDA, settings)
 
 
 def test_accelerated_providers_never_include_the_cpu(tmp_path: Path) -> None:

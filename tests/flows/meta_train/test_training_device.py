@@ -15,7 +15,13 @@ from flows.asking.learner_names import LearnerName
 from flows.meta_train import job as meta_train
 from flows.meta_train.processes import Share, in_processes
 from flows.meta_train.request import MetaTrainRequest
-from flows.meta_train.training_device import TrainingPlace, on_device, too_few, training_place
+from flows.meta_train.training_device import (
+    TrainingPlace,
+    expected_training_device,
+    on_device,
+    too_few,
+    training_place,
+)
 from model_zoo.learning.tasks import CPU
 from pipeline.errors import ConfigError, DeviceError, LineError
 from pipeline.meta_model import load_meta_model
@@ -64,11 +70,15 @@ def test_cuda_is_refused_in_one_sentence_where_it_does_not_work_and_auto_takes_t
     if gpus():
         pytest.skip("this machine has a GPU")
     request = MetaTrainRequest(lines=tmp_path, device=Device.CUDA, output=tmp_path / "run")
-    with pytest.raises(DeviceError, match=r"expected a GPU that torch can use, got none \(.+\): .+ --device cpu") as e:
+    refusal = r"expected a GPU that torch can use, got none \(.+\): .+ --device cpu"
+    with pytest.raises(DeviceError, match=refusal) as e:
         meta_train.run(request, load_settings(tmp_path / "home"))
     assert "\n" not in str(e.value)
     assert not (tmp_path / "run").exists()
     assert training_place(Device.AUTO, 3) == training_place(Device.CPU, 3) == TrainingPlace(3)
+    with pytest.raises(DeviceError, match=refusal):  # before it waits for its turn
+        expected_training_device(Device.CUDA, 1)
+    assert expected_training_device(Device.AUTO, 1) is expected_training_device(Device.CPU, 1) is Device.CPU
 
 
 def test_memory_that_does_not_suffice_is_one_sentence():
@@ -165,6 +175,8 @@ def test_more_processes_than_gpus_are_refused_and_auto_takes_the_cpu():
     with pytest.raises(ConfigError, match="a GPU for each process"):
         training_place(Device.CUDA, gpus() + 1)
     assert training_place(Device.AUTO, gpus() + 1) == TrainingPlace(gpus() + 1)
+    assert expected_training_device(Device.AUTO, gpus() + 1) is Device.CPU
+    assert expected_training_device(Device.AUTO, 1) is expected_training_device(Device.CUDA, 1) is Device.CUDA
 
 
 @pytest.mark.gpu
