@@ -13,6 +13,7 @@ from flows.open_backbone import OpenBackbone
 from model_zoo.learners.memory_bank import MemoryBankConfig, MemoryBankLearner
 from pipeline.episodes import QuerySet
 from pipeline.evaluation import Row, Truth, evaluate_outputs, score_levels
+from pipeline.head_calibration import calibrate_head
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.support import FeatureSource, SupportConfig, build_support
 
@@ -44,7 +45,7 @@ def measure(
     support = build_support(good, (), features, backbone.preprocess(), SupportConfig(synthetic=0), seed=seed)
     head = MemoryBankLearner(backbone.spec, MemoryBankConfig(bank_budget=rows)).adapt(support, seed=seed)
     output, loo = score_levels(head, query.levels), head.leave_one_out(support)
-    row = evaluate_outputs(output, loo, truth, target_false_reject_rate=0.01, pooled=None)
+    row = evaluate_outputs(output, truth, calibrate_head(head, support, 0.01, None))
     return Draw(row, output.image_score.double().numpy(), loo.image_score.double().numpy())
 
 

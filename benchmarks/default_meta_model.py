@@ -24,10 +24,10 @@ from flows.meta_train.request import MetaTrainRequest
 from flows.open_backbone import open_backbone
 from flows.views import DEFAULT_SIZE, adapt_to_best, view_of
 from model_zoo.learner_table import make_learner
-from model_zoo.learning.guard import BANK, calibration_for
-from model_zoo.learning.task_learner import TaskLearner
+from model_zoo.learning.guard import BANK
 from model_zoo.shipped import FOLDER, shipped_meta_model
 from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
+from pipeline.head_calibration import calibrate_head
 from pipeline.meta_model import load_meta_model, save_meta_model
 from pipeline.product_lines.lines import ProductLine, find_lines
 from pipeline.settings import load_settings
@@ -65,7 +65,6 @@ def rows(lines: list[ProductLine], draws: int, most: int, folder: Path | None) -
     model = load_meta_model(folder) if folder else shipped_meta_model(LEARNER.value)
     assert model is not None
     learned = make_learner(LEARNER.value, backbone.spec, outer_steps=model.outer_steps, seed=model.seed)
-    assert isinstance(learned, TaskLearner)
     learned.load_state_dict(model.weights)
     learners = {
         BANK: (make_learner(BANK, backbone.spec), model.calibration and model.calibration.fallback),
@@ -83,10 +82,8 @@ def rows(lines: list[ProductLine], draws: int, most: int, folder: Path | None) -
                     found = adapt_to_best(learner, [view], seed=seed)
                     figures = evaluate_outputs(
                         score_levels(found.head, query.levels),
-                        found.head.leave_one_out(view.support),
                         truth,
-                        target_false_reject_rate=0.01,
-                        pooled=calibration_for(found.head, pooled),
+                        calibrate_head(found.head, view.support, 0.01, pooled),
                     )
                     fell_back = any(choice.chosen == BANK for choice in found.choices)
                     keys = {"line": line.name, "draw": seed, "defects": defects, "learner": name}

@@ -32,8 +32,8 @@ from flows.export.int8_gate import gate_images, judge
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.views import adapt_to_best, view_of
 from model_zoo.learner_table import make_learner
-from pipeline.calibration import calibrate
 from pipeline.features import DEFAULT_BACKBONE, BackboneArtefact
+from pipeline.head_calibration import calibrate_head
 from pipeline.imaging.files import sha256_file
 from pipeline.imaging.images import require_image
 from pipeline.precision_gate import Comparison, compare
@@ -84,13 +84,7 @@ def adapted_anew(
     backbone = OpenBackbone(opened.module, int8, OrtExtractor(int8, "cpu", threads=1))
     view = view_of(backbone, good, defects, white_level=manifest.preprocess.white_level, seed=0)
     head = adapt_to_best(make_learner(manifest.learner.name, opened.spec, seed=0), [view], seed=0).head
-    loo = head.leave_one_out(view.support)
-    threshold = calibrate(
-        loo.image_score.double().numpy(),
-        loo.anomaly_map.numpy(),
-        target_false_reject_rate=manifest.threshold.target_false_reject_rate,
-        pooled=None,
-    )
+    threshold = calibrate_head(head, view.support, manifest.threshold.target_false_reject_rate, None)
     images = np.stack([require_image(record.path, manifest.preprocess).pixels for record in gate])
     with torch.inference_mode():
         levels = [torch.from_numpy(level) for level in backbone.extractor.extract(images)]

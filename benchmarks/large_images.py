@@ -24,6 +24,7 @@ from flows.open_backbone import OpenBackbone, open_backbone
 from flows.views import view_of
 from model_zoo.learner_table import make_learner
 from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
+from pipeline.head_calibration import calibrate_head
 from pipeline.imaging.images import read_native
 from pipeline.product_lines.lines import ImageRecord, ProductLine, find_lines, load_line
 from pipeline.settings import load_settings
@@ -105,13 +106,8 @@ def measured(
             start = time.perf_counter()
             output = score_levels(head, build_query(query, DirectFeatures(backbone.extractor), view.preprocess).levels)
             milliseconds = 1e3 * (time.perf_counter() - start) / len(query)
-            row = evaluate_outputs(
-                output,
-                head.leave_one_out(view.support),
-                read_truth(query, (512, 512)),
-                target_false_reject_rate=0.01,
-                pooled=None,
-            )
+            threshold = calibrate_head(head, view.support, 0.01, None)
+            row = evaluate_outputs(output, read_truth(query, (512, 512)), threshold)
             yield (view.preprocess.height, count), ([float(row[metric]) for metric in METRICS], adapted, milliseconds)
 
 

@@ -30,6 +30,7 @@ from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
 from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
 from pipeline.feature_store import FeatureStore
+from pipeline.head_calibration import calibrate_head
 from pipeline.product_lines.lines import ProductLine, find_lines
 from pipeline.settings import load_settings
 from pipeline.support import SupportConfig, build_query, build_support, sample_images
@@ -79,9 +80,10 @@ def measure(line: ProductLine, backbone: OpenBackbone, features: FeatureStore, s
     found: dict[tuple[str, ...], list[Metrics]] = {FLIPS: [], ROTATED: []}
     for names, metrics in found.items():
         for _, defects in SUPPORTS:
-            head = AutoLearner(backbone.spec, AutoConfig()).adapt(support_of(names, defects), seed=seed)
-            output = score_levels(head, query.levels)
-            row = evaluate_outputs(output, output, truth, target_false_reject_rate=0.01, pooled=None)
+            support = support_of(names, defects)
+            head = AutoLearner(backbone.spec, AutoConfig()).adapt(support, seed=seed)
+            threshold = calibrate_head(head, support, 0.01, None)
+            row = evaluate_outputs(score_levels(head, query.levels), truth, threshold)
             metrics.append((row["image_auroc"], row["aupro"]))
     groups, probed = level_groups(backbone.spec), (*FLIPS, *ASKEW)
     patches = GoodPatches(support_of(probed), groups)

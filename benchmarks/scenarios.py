@@ -16,7 +16,7 @@ from benchmarks.pages import percent, replace_figures
 from flows.evaluate.figures.contrasts import contrast_pairs, forgetting
 from flows.evaluate.figures.evaluation_rows import Setting
 from flows.evaluate.figures.summary import Evaluation
-from flows.evaluate.scenarios.conditions import AS_TAKEN, Adaptation
+from flows.evaluate.scenarios.conditions import AS_TAKEN, HeadOrigin
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro")
 RATES = ("false_reject_rate", "missed_defect_rate")
@@ -34,11 +34,11 @@ def shift_table(evaluation: Evaluation, metrics: Sequence[str], said: str) -> li
     rows = [_row([said, "head", AS_TAKEN, *shifts]), "|---" * (len(shifts) + 3) + "|"]
     before = next(s for s in evaluation.settings if s.condition == AS_TAKEN)
     for learner in evaluation.learners:
-        for adaptation in (Adaptation.UNADAPTED, Adaptation.STALE, Adaptation.RE_ADAPTED):
+        for adaptation in (HeadOrigin.UNADAPTED, HeadOrigin.STALE, HeadOrigin.RE_ADAPTED):
             under = [before._replace(condition=shift, adaptation=adaptation) for shift in shifts]
             cells = [_figures(evaluation, learner, setting, metrics) for setting in under]
             if any(cell.strip("- /") for cell in cells):
-                taken = _figures(evaluation, learner, before, metrics) if adaptation == Adaptation.STALE else ""
+                taken = _figures(evaluation, learner, before, metrics) if adaptation == HeadOrigin.STALE else ""
                 rows.append(_row([learner, adaptation, taken, *cells]))
     return rows
 

@@ -16,9 +16,9 @@ from benchmarks.pages import made_today, replace_figures
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.views import view_of
 from model_zoo.learner_table import make_learner
-from pipeline.calibration import calibrate
 from pipeline.evaluation import score_levels
 from pipeline.feature_store import FeatureStore
+from pipeline.head_calibration import calibrate_head
 from pipeline.product_lines.lines import ProductLine, find_lines
 from pipeline.settings import load_settings
 from pipeline.support import build_query, sample_images
@@ -70,13 +70,7 @@ def rejected_and_missed(
     shares: list[tuple[float, float]] = []
     for name in LEARNERS:
         head = make_learner(name, backbone.spec, seed=seed).adapt(view.support, seed=seed)
-        alone = head.leave_one_out(view.support)
-        limit = calibrate(
-            alone.image_score.double().numpy(),
-            alone.anomaly_map.numpy(),
-            target_false_reject_rate=RATE,
-            pooled=None,
-        ).reject
+        limit = calibrate_head(head, view.support, RATE, None).reject
         rejected = score_levels(head, query.levels).image_score.numpy() >= limit
         defective = query.labels.numpy()
         shares.append((float(rejected[~defective].mean()), float((~rejected[defective]).mean())))

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from benchmarks.pages import made_today, percent, replace_figures
 from flows.open_backbone import OpenBackbone, open_backbone
-from flows.views import Adapted, View, adapt_to_best, candidate_sizes, view_of
+from flows.views import AdaptedLine, View, adapt_to_best, candidate_sizes, view_of
 from model_zoo.learner_table import make_learner
 from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
+from pipeline.head_calibration import calibrate_head
 from pipeline.product_lines.lines import ImageRecord, ProductLine, find_lines
 from pipeline.settings import Settings, load_settings
 from pipeline.support import build_query, sample_images
@@ -105,15 +106,13 @@ def _of_draw(
     return cells
 
 
-def _figures(adapted: Adapted, records: Sequence[ImageRecord], settings: Settings) -> Figures:
+def _figures(adapted: AdaptedLine, records: Sequence[ImageRecord], settings: Settings) -> Figures:
     view = adapted.view
     query = build_query(records, view.backbone.cached(settings), view.preprocess)
     row = evaluate_outputs(
         score_levels(adapted.head, query.levels),
-        adapted.head.leave_one_out(view.support),
         read_truth(records, (256, 256)),
-        target_false_reject_rate=0.01,
-        pooled=None,
+        calibrate_head(adapted.head, view.support, 0.01, None),
     )
     return tuple(float(row[metric]) for metric in METRICS)
 

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from model_zoo.learning.guard import bank_scores
-from model_zoo.learning.task_learner import TaskLearner
 from pipeline.calibration import PooledCalibration, SourceScores, pool
 from pipeline.episodes import Episode
 from pipeline.errors import LineError
-from pipeline.evaluation import source_scores
+from pipeline.head_calibration import source_scores
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.learner import Learner, MetaLearner
 from pipeline.meta_training import SourceTask
@@ -60,13 +59,12 @@ class Sources:
 
     def scores(self, learner: Learner, line: ProductLine) -> list[SourceScores]:
         """What this line says about thresholds: the learner, unguarded, adapts to a few episodes of it."""
-        learner = learner.unguarded() if isinstance(learner, TaskLearner) else learner
         scores = []
         for i in range(CALIBRATION_EPISODES):
             seed = self.seed * 100 + 50 + i
             goods = self._goods(line)
             episode = self.episode(line, goods[i % len(goods)], (0, self.defects)[i % 2], CALIBRATION_QUERY, seed)
-            scores.append(source_scores(learner, line.name, episode.support, episode.query, seed=seed))
+            scores.append(source_scores(learner.unguarded(), line.name, episode.support, episode.query, seed=seed))
         return scores
 
     def tasks(self, learner: MetaLearner, line: ProductLine) -> list[SourceTask]:
@@ -92,7 +90,7 @@ class Sources:
         )
 
 
-def task_calibration(learner: TaskLearner, tasks: Sequence[SourceTask]) -> PooledCalibration:
+def task_calibration(learner: MetaLearner, tasks: Sequence[SourceTask]) -> PooledCalibration:
     """What prepared episodes say about thresholds, with this learner and with the memory bank it may fall back to."""
     of_learner, of_bank = [], []
     for index, task in enumerate(tasks):

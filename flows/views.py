@@ -12,14 +12,11 @@ from dataclasses import dataclass
 
 from deploy.bundles.manifest import ChoiceRecord
 from flows.open_backbone import OpenBackbone
-from model_zoo.learners.auto import AutoLearner
-from model_zoo.learning.choices import Adaptation, Choice
-from model_zoo.learning.task_learner import TaskLearner
 from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
 from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, PreprocessSpec, open_image
-from pipeline.learner import AnomalyHead, Learner
+from pipeline.learner import AnomalyHead, Choice, Learner
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_support
 
@@ -45,7 +42,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Adapted:
+class AdaptedLine:
     """An adapted head in torch, who adapted it, from which view, and what was chosen on the way."""
 
     view: View
@@ -82,20 +79,13 @@ def view_of(
     return View(backbone, preprocess, tuple(good), tuple(defects), config, support)
 
 
-def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> Adapted:
+def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> AdaptedLine:
     """Adapt to each view, and keep the one whose image scores tell the support's defects best."""
-    attempts = {f"{view.preprocess.height} px": (view, _attempt(learner, view.support, seed)) for view in views}
+    attempts = {f"{view.preprocess.height} px": (view, learner.choose(view.support, seed=seed)) for view in views}
     size = Choice(what="input size", evidence={name: found.evidence for name, (_, found) in attempts.items()})
     view, found = attempts[size.chosen]
     choices = found.choices if len(attempts) == 1 else (size, *found.choices)
     records = (
         ChoiceRecord(what=choice.what, chosen=choice.chosen, evidence=dict(choice.evidence)) for choice in choices
     )
-    return Adapted(view, learner, found.head, tuple(records))
-
-
-def _attempt(learner: Learner, support: SupportSet, seed: int) -> Adaptation:
-    """One view's head, and what was chosen on the way."""
-    if isinstance(learner, AutoLearner | TaskLearner):
-        return learner.choose(support, seed=seed)
-    return Adaptation(head=learner.adapt(support, seed=seed))
+    return AdaptedLine(view, learner, found.head, tuple(records))

@@ -8,18 +8,17 @@ matrix products, nearest-neighbour search among them; comparisons, element-wise 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model_zoo.backbones.backbone import build_backbone
-from model_zoo.heads.invariant_inputs import InvariantConfig
 from model_zoo.learner_table import LEARNERS, make_learner
-from model_zoo.learning.task_learner import TaskLearner
-from model_zoo.learning.tasks import PreparedSupport, prepare_support
 from pipeline.episodes import SupportSet
 from pipeline.features import DEFAULT_BACKBONE, BackboneSpec
+from pipeline.learner import Preparation
 
 SIZE = 256
 _GOOD = 4
@@ -47,17 +46,13 @@ def learner_costs(*, size: int | None = None) -> dict[str, LearnerCost]:
     backbone = build_backbone(DEFAULT_BACKBONE, size=size)
     bare = multiply_adds(backbone, torch.zeros(1, size, size, 3, dtype=torch.uint8))
     support = random_support(backbone.spec)
-    prepared: dict[InvariantConfig, PreparedSupport] = {}  # the banks take longest, and most learners share them
+    prepared: dict[Preparation | None, Any] = {}  # the banks take longest, and most learners share them
     costs = {}
     for name in LEARNERS:
         learner = make_learner(name, backbone.spec)
-        if isinstance(learner, TaskLearner):
-            config = learner.config.inputs
-            if config not in prepared:
-                prepared[config] = prepare_support(support, learner.groups, config, seed=0)
-            head = learner.choose_prepared(prepared[config], seed=0).head
-        else:
-            head = learner.adapt(support, seed=0)
+        if learner.preparation is not None and learner.preparation not in prepared:
+            prepared[learner.preparation] = learner.preparation(support, 0)
+        head = learner.choose(support, seed=0, prepared=prepared.get(learner.preparation)).head
         of_head = multiply_adds(head, *(level[:1] for level in support.good))
         numbers = sum(value.numel() for value in head.state_dict().values())
         costs[name] = LearnerCost(multiply_adds=of_head, relative=1 + of_head / bare, numbers=numbers)

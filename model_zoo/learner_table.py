@@ -159,7 +159,17 @@ def learner_entry(name: str) -> LearnerEntry:
 
 
 def make_learner(
-    name: str, spec: BackboneSpec, *, outer_steps: int = 600, pooled_steps: int = 450, seed: int = 0
+    name: str, spec: BackboneSpec, *, outer_steps: int = 600, pooled_steps: int | None = None, seed: int = 0
 ) -> Learner:
-    """A fresh learner; see `learner_entry`."""
-    return learner_entry(name).make(spec, outer_steps, pooled_steps, seed)
+    """A fresh learner; see `learner_entry`.
+
+    Args:
+        name: in the table.
+        spec: of the backbone.
+        outer_steps: length of the outer loop, all in all; what a person calls its iterations.
+        pooled_steps: how many of them train trunk and theta0 on all lines together, before the learner's own; None:
+            three quarters. All of them for a learner that has none of its own.
+        seed: of the initial weights and of what the outer loop samples.
+    """
+    pooled = round(0.75 * outer_steps) if pooled_steps is None else pooled_steps
+    return learner_entry(name).make(spec, outer_steps, pooled, seed)

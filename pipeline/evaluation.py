@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.calibration import PooledCalibration, SourceScores, calibrate
-from pipeline.episodes import QuerySet, SupportSet
+from pipeline.calibration import Threshold
 from pipeline.errors import ConfigError
-from pipeline.learner import AnomalyHead, AnomalyOutput, Learner
+from pipeline.learner import AnomalyHead, AnomalyOutput
 from pipeline.metrics import aupro, f1_max, false_reject_rate, image_ap, image_auroc, missed_defect_rate, pixel_auroc
 from pipeline.product_lines.lines import GOOD, ImageRecord, ProductLine
 from pipeline.support import read_defect_mask
@@ -95,33 +94,18 @@ def read_truth(records: Sequence[ImageRecord], size: tuple[int, int]) -> Truth:
     return Truth(np.array([record.is_defect for record in records]), masks)
 
 
-def evaluate_outputs(
-    output: AnomalyOutput,
-    loo: AnomalyOutput,
-    truth: Truth,
-    *,
-    target_false_reject_rate: float,
-    pooled: PooledCalibration | None,
-) -> Row:
+def evaluate_outputs(output: AnomalyOutput, truth: Truth, threshold: Threshold) -> Row:
     """Metrics of an adapted head on a query set.
 
     Args:
         output: of the query images.
-        loo: of the good support images, each scored without its own patches.
         truth: labels and masks of the query.
-        target_false_reject_rate: what the threshold is calibrated for.
-        pooled: of the source lines.
+        threshold: of the head.
 
     Returns:
         Image AUROC and AP, F1-max, pixel AUROC, AUPRO (0.3), and the false-reject and missed-defect rates at the
         calibrated threshold: all 0..1; pixel metrics are NaN on a line without masks.
     """
-    threshold = calibrate(
-        loo.image_score.double().numpy(),
-        loo.anomaly_map.numpy(),
-        target_false_reject_rate=target_false_reject_rate,
-        pooled=pooled,
-    )
     scores = output.image_score.double().numpy()
     maps, masks = [], []
     for anomaly_map, mask in zip(output.anomaly_map.numpy(), truth.masks, strict=True):
@@ -160,14 +144,6 @@ def seen_and_unseen(scores: NDArray[np.float64], kinds: Sequence[str], support_k
         return image_auroc(scores[kept], ~good[kept]) if support_kinds else float("nan")
 
     return {"image_auroc_seen": against(seen), "image_auroc_unseen": against(~seen)}
-
-
-def source_scores(learner: Learner, line: str, support: SupportSet, query: QuerySet, *, seed: int) -> SourceScores:
-    """What one episode of a source line adds to the pooled calibration."""
-    head = learner.adapt(support, seed=seed)
-    good = ~query.labels
-    scores = score_levels(head, tuple(level[good] for level in query.levels)).image_score
-    return SourceScores(line, head.leave_one_out(support).image_score.double().numpy(), scores.double().numpy())
 
 
 @torch.no_grad()

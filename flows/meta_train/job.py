@@ -16,22 +16,16 @@ from flows.meta_train.outer_loop import (
     Training,
     held_out_aurocs,
     outer_loop,
-    pooled_steps,
     prepare_tasks,
     set_up,
-    train_share,
-    unguarded,
+    train_in_one_process,
 )
 from flows.meta_train.processes import in_processes
 from flows.meta_train.request import MetaTrainRequest
 from flows.meta_train.training_device import training_place
 from flows.progress import OnProgress, Progress, ignore_progress
 from flows.source_lines import QUERY_IMAGES, task_calibration
-from model_zoo.heads.learned_head import LearnedHead
-from model_zoo.heads.memory_bank_head import MemoryBankHead
-from model_zoo.learner_table import learner_entry, make_learner
-from model_zoo.learning.guard import BANK
-from model_zoo.learning.task_learner import TaskLearner
+from model_zoo.learner_table import make_learner
 from pipeline.calibration import PooledCalibration, SourceScores, pool
 from pipeline.early_stopping import VALIDATION_LOSS
 from pipeline.errors import ConfigError, StorageError
@@ -69,36 +63,37 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
     if request.processes > len(training.train):
         got = f"{request.processes} processes for {len(training.train)}"
         raise ConfigError("at least one training line for each process", got, "ask for fewer processes")
-    if request.patience and not (training.held_out and learner_entry(request.learner.value).is_meta):
+    learner, name = training.learner, request.learner.value
+    meta = learner.as_meta()
+    if request.patience and not (training.held_out and meta):
         raise ConfigError(
             "a meta-learner and lines to validate on for early stopping",
-            f"{request.learner.value} and {len(training.held_out)} lines",
+            f"{name} and {len(training.held_out)} lines",
             "name some with --validation-lines, train on four lines or more, or leave --patience out",
         )
-    learner, name = training.learner, request.learner.value
     reports: list[OuterStepReport] = []
     trained_on = MetaModel.trained_on
     calibration: PooledCalibration | None = None
-    if isinstance(learner, TaskLearner) and learner_entry(name).is_meta:
+    if meta is not None:
         trained_on = place.note
         if request.processes > 1:
-            reports = in_processes(train_share, request, settings, folder, learner, place)
+            reports = in_processes(train_in_one_process, request, settings, folder, meta, place)
         else:
-            tasks = prepare_tasks(training, on_progress)
-            reports = outer_loop(training, tasks, folder, place.device(), on_progress)
-            calibration = task_calibration(learner, tasks)
+            tasks = prepare_tasks(training, meta, on_progress)
+            reports = outer_loop(training, meta, tasks, folder, place.device(), on_progress)
+            calibration = task_calibration(meta, tasks)
     calibration = calibration or line_calibration(training, on_progress)
     on_progress(Progress(stage="prepare export", done=0, total=1))
     prepare_export(training, settings)
     on_progress(Progress(stage="prepare export", done=1, total=1))
-    weights = learner.state_dict() if isinstance(learner, TaskLearner) else {}
+    weights = dict(learner.state_dict())
     model = MetaModel(
         identifier=content_identifier(name, weights, calibration),
         learner=name,
         seed=request.seed,
         good=request.good,
-        outer_steps=request.iterations,
-        pooled_steps=pooled_steps(request.iterations),
+        outer_steps=meta.config.outer_steps if meta else 0,
+        pooled_steps=meta.config.pooled_steps if meta else 0,
         spec=training.spec,
         lines=tuple(line.name for line in training.train),
         calibration=calibration,
@@ -120,13 +115,13 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
 
 def line_calibration(training: Training, on_progress: OnProgress) -> PooledCalibration:
     """What the training lines say about thresholds where their episodes are not at hand prepared."""
-    learner, scores, of_bank = training.learner, list[SourceScores](), list[SourceScores]()
+    learner, scores, of_fallback = training.learner, list[SourceScores](), list[SourceScores]()
     for done, line in enumerate(training.train):
         on_progress(Progress(stage="calibrate", done=done, total=len(training.train)))
         scores += training.sources.scores(learner, line)
-        if isinstance(learner, TaskLearner):
-            of_bank += training.sources.scores(make_learner(BANK, training.spec), line)
-    return replace(pool(scores), fallback=pool(of_bank) if of_bank else None)
+        if learner.fallback:
+            of_fallback += training.sources.scores(make_learner(learner.fallback, training.spec), line)
+    return replace(pool(scores), fallback=pool(of_fallback) if of_fallback else None)
 
 
 def stopping_note(reports: Sequence[OuterStepReport], iterations: int, held_out: Sequence[ProductLine]) -> str | None:
@@ -143,16 +138,15 @@ def stopping_note(reports: Sequence[OuterStepReport], iterations: int, held_out:
 
 
 def prepare_export(training: Training, settings: Settings) -> None:
-    """Export a head of the first training line once, and the bank's it may fall back to, so that the graphs' structure
-    is there when a line is adapted.
+    """Export heads of the first training line once, one of every structure that the learner's may have, so that it is
+    there when a line is adapted.
 
     Tracing a head takes many seconds; filling a structure that is there takes a fraction of one.
     """
     line, request = training.train[0], training.request
     defects = min(request.defects, len(line.defects))
     episode = training.sources.episode(line, request.good, defects, QUERY_IMAGES, request.seed)
-    head = unguarded(training.learner).adapt(episode.support, seed=0)
-    heads = [head, MemoryBankHead.of_inputs(head.inputs)] if isinstance(head, LearnedHead) else [head]
+    heads = training.learner.possible_heads(episode.support, seed=0)
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         levels = [level[:2] for level in episode.query.levels]
         for head in heads:

@@ -1,5 +1,5 @@
-"""What every process of a meta-training does: set up lines and learner, prepare its share of the episodes, take the
-outer steps.
+"""What every process of a meta-training does: set up lines and learner, prepare its lines' episodes, take the outer
+steps.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from flows.open_backbone import open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
 from flows.source_lines import QUERY_IMAGES, Sources
 from model_zoo.learner_table import make_learner
-from model_zoo.learning.task_learner import TaskLearner
-from model_zoo.learning.validation import validation_loss
 from pipeline.distributed import rank
 from pipeline.early_stopping import EarlyStopping
 from pipeline.errors import LineError
 from pipeline.evaluation import score_levels
 from pipeline.features import BackboneSpec
-from pipeline.learner import Learner, OuterStepReport
+from pipeline.learner import Learner, MetaLearner, OuterStepReport
 from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
 from pipeline.metrics import image_auroc
 from pipeline.product_lines.lines import ProductLine, find_lines
@@ -42,50 +40,44 @@ class Training:
     held_out: tuple[ProductLine, ...]
 
 
-def pooled_steps(iterations: int) -> int:
-    """How many of the outer steps train trunk and theta0 on all lines together, before the learner's own."""
-    return round(0.75 * iterations)
-
-
 def set_up(request: MetaTrainRequest, settings: Settings) -> Training:
     """Lines, backbone, features and a fresh learner."""
     train, held_out = _split(request)
     backbone = open_backbone(request.backbone, request.size, settings)
     sources = Sources(backbone.cached(settings), backbone.preprocess(), (request.good,), request.defects, request.seed)
-    learner = make_learner(
-        request.learner.value,
-        backbone.spec,
-        outer_steps=request.iterations,
-        pooled_steps=pooled_steps(request.iterations),
-        seed=request.seed,
-    )
+    learner = make_learner(request.learner.value, backbone.spec, outer_steps=request.iterations, seed=request.seed)
     return Training(request, learner, sources, backbone.spec, tuple(train), tuple(held_out))
 
 
-def train_share(request: MetaTrainRequest, settings: Settings, folder: Path, device: torch.device) -> None:
+def train_in_one_process(request: MetaTrainRequest, settings: Settings, folder: Path, device: torch.device) -> None:
     """One process's part of a distributed run; the first leaves its checkpoint in the run folder."""
     training = set_up(request, settings)
-    outer_loop(training, prepare_tasks(training, ignore_progress), folder, device, ignore_progress)
+    learner = training.learner.as_meta()
+    assert learner is not None, "only meta-learners are trained in several processes"
+    outer_loop(training, learner, prepare_tasks(training, learner, ignore_progress), folder, device, ignore_progress)
 
 
-def prepare_tasks(training: Training, on_progress: OnProgress) -> list[SourceTask]:
-    """The training lines' episodes; in several processes those of this process's share of the lines."""
-    assert isinstance(training.learner, TaskLearner)
+def prepare_tasks(training: Training, learner: MetaLearner, on_progress: OnProgress) -> list[SourceTask]:
+    """The training lines' episodes; in several processes those of this process's lines."""
     lines = training.train[rank() :: training.request.processes]
     tasks: list[SourceTask] = []
     for done, line in enumerate(lines):
         on_progress(Progress(stage="episodes", done=done, total=len(lines)))
-        tasks += training.sources.tasks(training.learner, line)
+        tasks += training.sources.tasks(learner, line)
     on_progress(Progress(stage="episodes", done=len(lines), total=len(lines)))
     return tasks
 
 
 def outer_loop(
-    training: Training, tasks: list[SourceTask], folder: Path, device: torch.device, on_progress: OnProgress
+    training: Training,
+    learner: MetaLearner,
+    tasks: list[SourceTask],
+    folder: Path,
+    device: torch.device,
+    on_progress: OnProgress,
 ) -> list[OuterStepReport]:
     """The outer loop with the request's settings on a device, resumed where asked."""
-    request, learner = training.request, training.learner
-    assert isinstance(learner, TaskLearner)
+    request = training.request
 
     def tell(step: int, report: OuterStepReport) -> None:
         if step % 10 == 0 or step == request.iterations:
@@ -101,22 +93,21 @@ def outer_loop(
             resume=request.resume,
             on_step=tell,
             validate=(lambda: held_out_aurocs(training)) if training.held_out and rank() == 0 else None,
-            stopping=early_stopping(training),
+            stopping=early_stopping(training, learner),
         )
 
 
-def early_stopping(training: Training) -> EarlyStopping | None:
+def early_stopping(training: Training, learner: MetaLearner) -> EarlyStopping | None:
     """By the held-out lines' episodes, where the request has patience. A learner with outer steps of its own is first
     checked in those: what it adds does not learn before.
     """
-    request, learner = training.request, training.learner
+    request = training.request
     if not request.patience:
         return None
-    assert isinstance(learner, TaskLearner)
     tasks = [task.prepared for line in training.held_out for task in training.sources.tasks(learner, line)]
     pooled = learner.config.pooled_steps
     return EarlyStopping(
-        lambda: validation_loss(learner, tasks),
+        lambda: learner.validation_loss(tasks),
         patience=request.patience,
         every=max(1, request.iterations // 20),
         after=pooled if pooled < learner.config.outer_steps else 0,
@@ -124,19 +115,16 @@ def early_stopping(training: Training) -> EarlyStopping | None:
 
 
 def held_out_aurocs(training: Training) -> dict[str, float]:
-    """Image AUROC of one episode of each held-out line, by "image_auroc <line>"."""
+    """Image AUROC of one episode of each held-out line, by "image_auroc <line>", unguarded: what was learned is to be
+    seen.
+    """
     figures = {}
     for line in training.held_out:
         episode = training.sources.episodes(line, 1)[0]
-        head = unguarded(training.learner).adapt(episode.support, seed=0)
+        head = training.learner.unguarded().adapt(episode.support, seed=0)
         scores = score_levels(head, episode.query.levels).image_score.numpy()
         figures[f"image_auroc {line.name}"] = image_auroc(scores, episode.query.labels.numpy())
     return figures
-
-
-def unguarded(learner: Learner) -> Learner:
-    """The learner without its fallback to the memory bank: what was learned is to be seen."""
-    return learner.unguarded() if isinstance(learner, TaskLearner) else learner
 
 
 def _split(request: MetaTrainRequest) -> tuple[list[ProductLine], list[ProductLine]]:

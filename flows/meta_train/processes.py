@@ -1,4 +1,4 @@
-"""Meta-training in several processes: each prepares and draws its share of the episodes, gradients are averaged.
+"""Meta-training in several processes: each prepares and draws episodes of its lines, gradients are averaged.
 
 The processes talk through torch.distributed: gloo between CPUs, NCCL between GPUs with one process each. They meet over
 a file in the run folder.
@@ -16,16 +16,15 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from pipeline.errors import ConfigError
-from pipeline.learner import OuterStepReport
+from pipeline.learner import MetaLearner, OuterStepReport
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from flows.meta_train.request import MetaTrainRequest
     from flows.meta_train.training_device import TrainingPlace
-    from model_zoo.learning.task_learner import TaskLearner
 
 
-Share = Callable[["MetaTrainRequest", Settings, Path, torch.device], None]
+OneProcess = Callable[["MetaTrainRequest", Settings, Path, torch.device], None]
 """One process's part of the run on its device: an importable function."""
 
 PATIENCE = timedelta(minutes=30)
@@ -34,14 +33,14 @@ one validates between steps."""
 
 
 def in_processes(
-    share: Share,
+    one_process: OneProcess,
     request: MetaTrainRequest,
     settings: Settings,
     folder: Path,
-    learner: TaskLearner,
+    learner: MetaLearner,
     place: TrainingPlace,
 ) -> list[OuterStepReport]:
-    """Run `share` in `place.processes` processes, then take the first one's checkpoint into `learner`.
+    """Run `one_process` in `place.processes` processes, then take the first one's checkpoint into `learner`.
 
     Raises:
         ConfigError: a process failed; its own sentence, or the signal that ended it, is in the message.
@@ -50,7 +49,10 @@ def in_processes(
     meeting.unlink(missing_ok=True)
     try:
         start_processes(
-            _worker, (share, request, settings, folder, meeting, place), nprocs=place.processes, start_method="spawn"
+            _worker,
+            (one_process, request, settings, folder, meeting, place),
+            nprocs=place.processes,
+            start_method="spawn",
         )
     except ProcessException as error:
         raise ConfigError(
@@ -68,7 +70,7 @@ def in_processes(
 
 def _worker(
     rank: int,
-    share: Share,
+    one_process: OneProcess,
     request: MetaTrainRequest,
     settings: Settings,
     folder: Path,
@@ -88,6 +90,6 @@ def _worker(
         device_id=device if device.type == "cuda" else None,  # NCCL then connects now, not after all is prepared
     )
     try:
-        share(request, settings, folder, device)
+        one_process(request, settings, folder, device)
     finally:
         dist.destroy_process_group()

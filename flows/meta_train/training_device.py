@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from model_zoo.learning.task_learner import TaskLearner
 from pipeline.errors import ConfigError, DeviceError
+from pipeline.learner import MetaLearner
 from pipeline.settings import Device
 
 
@@ -97,7 +97,7 @@ def too_few(processes: int, gpus: int, *, nccl: bool) -> DeviceError | ConfigErr
 
 
 @contextmanager
-def on_device(learner: TaskLearner, device: torch.device) -> Iterator[None]:
+def on_device(learner: MetaLearner, device: torch.device) -> Iterator[None]:
     """The learner on `device` while the block trains it, and back on the CPU when it is done.
 
     Raises:
@@ -106,7 +106,7 @@ def on_device(learner: TaskLearner, device: torch.device) -> Iterator[None]:
     if device.type == "cpu":
         yield
         return
-    _move(learner, device)
+    learner.to_device(device)
     try:
         with _reproducible():
             yield
@@ -116,12 +116,7 @@ def on_device(learner: TaskLearner, device: torch.device) -> Iterator[None]:
             str(error).split(". ")[0],
             "free it, ask for a smaller size, or train with --device cpu",
         ) from error
-    _move(learner, torch.device("cpu"))
-
-
-def _move(learner: TaskLearner, device: torch.device) -> None:
-    learner.to(device)
-    learner.load_outer_state(learner.outer_state())  # goes where the parameters are
+    learner.to_device(torch.device("cpu"))
 
 
 @contextmanager

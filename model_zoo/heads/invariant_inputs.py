@@ -75,7 +75,7 @@ class _Exclusion(NamedTuple):
 
 
 class InvariantInputs(nn.Module):
-    """Feature levels in, `HeadInputs` out; exportable. Built from a support set by `from_support`."""
+    """Feature levels in, `HeadInputs` out; exportable. A support set fixes what it compares with and its units."""
 
     scale: Tensor
     scale_position: Tensor

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.heads.invariant_inputs import HeadInputs, InvariantInputs
-from model_zoo.heads.task_head import Trunk, apply_theta, image_score
+from model_zoo.heads.task_head import HeadTrunk, apply_theta, image_score
 from pipeline.episodes import SupportSet
 from pipeline.learner import AnomalyHead, AnomalyOutput
 
@@ -29,6 +29,11 @@ class LearnedHead(AnomalyHead):
         """The K good images, each scored against the others."""
         return self.output_of(self.inputs.leave_one_out(support))
 
+    @property
+    def shared_inputs(self) -> InvariantInputs:
+        """The product-invariant inputs, which every learned head of the support has."""
+        return self.inputs
+
     def output_of(self, inputs: HeadInputs) -> AnomalyOutput:
         """The scores of inputs that are already computed."""
         logits = self.scorer(inputs)
@@ -40,7 +45,7 @@ class ThetaScorer(nn.Module):
 
     theta: Tensor
 
-    def __init__(self, trunk: Trunk, theta: Tensor) -> None:
+    def __init__(self, trunk: HeadTrunk, theta: Tensor) -> None:
         super().__init__()
         self.trunk = trunk
         self.register_buffer("theta", theta.detach().clone())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from model_zoo.heads.bank import BankMatch, MemoryBank, build_banks
 from model_zoo.heads.invariant_inputs import InvariantInputs, LevelGroups
 from model_zoo.heads.task_head import image_score
+from pipeline.calibration import PooledCalibration
 from pipeline.episodes import SupportSet, TensorLevels
 from pipeline.learner import AnomalyHead, AnomalyOutput
 
@@ -69,6 +70,10 @@ class MemoryBankHead(AnomalyHead):
     def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
         """The K good images, each scored against the others."""
         return self._output(self.match(support.good, torch.arange(self.k)))
+
+    def calibration_of(self, pooled: PooledCalibration) -> PooledCalibration:
+        """Where a learned head fell back to this one, the memory bank's own."""
+        return pooled.fallback or pooled
 
     def match(self, levels: TensorLevels, without: Tensor | None = None) -> list[BankMatch]:
         """Nearest neighbours a level, each image's without the rows of one good image.

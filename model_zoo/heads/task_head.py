@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from model_zoo.heads.invariant_inputs import HeadInputs
 
 TRUNK_WIDTH = 32
+DEFECTIVE_SHARE = 0.25
+"""A cell counts as defective above this share of its area."""
 _LEVEL_WIDTH = 16
 THETA_SIZE = 3 * TRUNK_WIDTH + 2
 
@@ -48,7 +50,7 @@ def theta_scale() -> Tensor:
     return torch.cat([torch.full((3 * TRUNK_WIDTH,), 0.3), torch.ones(2)])
 
 
-class Trunk(nn.Module):
+class HeadTrunk(nn.Module):
     """Head inputs to T channels on the finest grid. About 15 k parameters with the default backbone.
 
     Args:
@@ -113,11 +115,13 @@ class Targets(NamedTuple):
 def anomaly_loss(logits_BHW: Tensor, targets: Targets) -> Tensor:
     """Balanced pixel cross-entropy plus 0.3 times the balanced image cross-entropy (a scalar).
 
-    A cell counts as defective above a quarter of its area; cells with less are left out as ambiguous. An image without
+    Cells that are defective in part, up to `DEFECTIVE_SHARE`, are left out as ambiguous. An image without
     a mask takes part by its label only, through its highest cells (multiple-instance learning).
     """
-    defective = (targets.fractions > 0.25).float()
-    known = ((targets.fractions == 0) | (targets.fractions > 0.25)).float() * targets.has_mask[:, None, None].float()
+    defective = (targets.fractions > DEFECTIVE_SHARE).float()
+    known = ((targets.fractions == 0) | (targets.fractions > DEFECTIVE_SHARE)).float() * targets.has_mask[
+        :, None, None
+    ].float()
     weight = targets.weight[:, None, None] * known
     bce = F.binary_cross_entropy_with_logits(logits_BHW, defective, reduction="none") * weight
     positive = (bce * defective).sum() / ((defective * weight).sum() + 1)

@@ -24,11 +24,10 @@ from model_zoo.heads.invariant_inputs import LevelGroups, level_groups
 from model_zoo.heads.memory_bank_head import MemoryBankHead, nearest_rows
 from model_zoo.heads.task_head import image_score
 from model_zoo.heads.whitening import Whitening
-from model_zoo.learning.choices import Adaptation
 from model_zoo.learning.separation import separation
 from pipeline.episodes import SupportSet
 from pipeline.features import BackboneSpec
-from pipeline.learner import AnomalyHead, AnomalyOutput
+from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Learner
 
 _FOLDS = 5  # a support of more good images is left out in fifths: each fold costs a head
 _ALONE, _ALONE_WITH_DEFECTS = 0.5, 6.0  # see `AutoHead.leave_one_out`; the latter times the direction's strength
@@ -95,23 +94,22 @@ class AutoHead(AnomalyHead):
         return AnomalyOutput(image_score(anomaly_map), anomaly_map, nearest_rows(matches))
 
 
-class AutoLearner:
+class AutoLearner(Learner):
     """See the module."""
 
     name = "auto"
+    chooses_size = True
 
     def __init__(self, spec: BackboneSpec, config: AutoConfig) -> None:
         self.config = config
         self._groups = level_groups(spec)
 
-    def adapt(self, support: SupportSet, *, seed: int) -> AnomalyHead:
-        """Whiten, build the bank, find the defects' direction; see `pipeline.learner.Learner`."""
-        return self.choose(support, seed=seed).head
-
     @torch.no_grad()
-    def choose(self, support: SupportSet, *, seed: int) -> Adaptation:
-        """`adapt`, with the evidence: how well distances alone tell the support's defects, synthetic and real, from its
-        good images, each seen without its own patches. The direction is left out: the same defects gave it.
+    def choose(self, support: SupportSet, *, seed: int, prepared: None = None) -> Adaptation:  # noqa: ARG002
+        """Whiten, build the bank, find the defects' direction; see `pipeline.learner.Learner`.
+
+        The evidence is how well distances alone tell the support's defects, synthetic and real, from its good images,
+        each seen without its own patches. The direction is left out: the same defects gave it.
         """
         head, good, real = _fit(support, self._groups, self.config, seed=seed)
         parts = [real] if real else []

@@ -12,6 +12,7 @@ from model_zoo.heads.invariant_inputs import level_groups
 from model_zoo.heads.memory_bank_head import MemoryBankHead
 from pipeline.episodes import SupportSet
 from pipeline.features import BackboneSpec
+from pipeline.learner import Adaptation, Learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,15 +22,17 @@ class MemoryBankConfig:
     bank_budget: int = 2048
 
 
-class MemoryBankLearner:
+class MemoryBankLearner(Learner):
     """See the module."""
 
     name = "memory_bank"
+    uses_defects = False
 
     def __init__(self, spec: BackboneSpec, config: MemoryBankConfig) -> None:
         self.config = config
         self._groups = level_groups(spec)
 
-    def adapt(self, support: SupportSet, *, seed: int) -> MemoryBankHead:
+    def choose(self, support: SupportSet, *, seed: int, prepared: None = None) -> Adaptation:  # noqa: ARG002
         """Build the bank; see `pipeline.learner.Learner`."""
-        return MemoryBankHead.of_support(support, self._groups, budget=self.config.bank_budget, seed=seed).eval()
+        head = MemoryBankHead.of_support(support, self._groups, budget=self.config.bank_budget, seed=seed)
+        return Adaptation(head=head.eval())

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.heads.invariant_inputs import HeadInputs, scalar_channels
-from model_zoo.heads.task_head import TRUNK_WIDTH, Targets, Trunk, anomaly_loss, apply_theta
+from model_zoo.heads.task_head import DEFECTIVE_SHARE, TRUNK_WIDTH, HeadTrunk, Targets, anomaly_loss, apply_theta
 from model_zoo.learning.attentive_process import AttentiveProcess, Points, join
 from model_zoo.learning.gaussians import kl_divergence
 from model_zoo.learning.set_encoder import cell_features
@@ -59,7 +59,7 @@ def labelled_points(
     fractions = targets.fractions.flatten()
     known = targets.has_mask[:, None, None].expand_as(targets.fractions).flatten()
     rows, valid = [], []
-    for wanted in ((fractions == 0) & known, (fractions > 0.25) & known):
+    for wanted in ((fractions == 0) & known, (fractions > DEFECTIVE_SHARE) & known):
         cells = wanted.nonzero()[:, 0]
         chosen = cells[torch.randperm(len(cells), generator=generator)[: count // 2].to(cells.device)]
         padding = count // 2 - len(chosen)
@@ -82,7 +82,9 @@ class _ProcessScorer(nn.Module):
     z: Tensor
     share: Tensor
 
-    def __init__(self, trunk: Trunk, theta_P: Tensor, process: AttentiveProcess, context: Points, z: Tensor) -> None:
+    def __init__(
+        self, trunk: HeadTrunk, theta_P: Tensor, process: AttentiveProcess, context: Points, z: Tensor
+    ) -> None:
         super().__init__()
         self.trunk = trunk
         self.process = process
@@ -96,7 +98,7 @@ class _ProcessScorer(nn.Module):
 
 
 def _logits(
-    trunk: Trunk,
+    trunk: HeadTrunk,
     theta_P: Tensor,
     process: AttentiveProcess,
     inputs: HeadInputs,
@@ -149,7 +151,7 @@ class NeuralProcessLearner(TaskLearner):
         """Trunk, process, the line's context (drawn from the global generator, which `adapt` seeds) and code."""
         context = self.points(support, None)
         code = self.process.posterior(context).mean
-        scorer = _ProcessScorer(self._trunk_with({}), self.theta0, copy.deepcopy(self.process), context, code)
+        scorer = _ProcessScorer(self.trunk_with({}), self.theta0, copy.deepcopy(self.process), context, code)
         with_process = anomaly_loss(scorer(support.inputs), support.targets)
         scorer.share.copy_(with_process < self.query_loss({"theta": self.theta0}, support))
         return scorer

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_zoo.heads.invariant_inputs import HeadInputs
-from model_zoo.heads.task_head import TRUNK_WIDTH, Trunk, anomaly_loss, split_theta
+from model_zoo.heads.task_head import DEFECTIVE_SHARE, TRUNK_WIDTH, HeadTrunk, anomaly_loss, split_theta
 from model_zoo.learning.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.learning.tasks import PreparedTask, TaskInputs
 from pipeline.features import BackboneSpec
@@ -64,7 +64,7 @@ class _PrototypeScorer(nn.Module):
     base_weight: Tensor
     bias: Tensor
 
-    def __init__(self, trunk: Trunk, embed: nn.Conv2d, prototypes: Prototypes, scalars: dict[str, Tensor]) -> None:
+    def __init__(self, trunk: HeadTrunk, embed: nn.Conv2d, prototypes: Prototypes, scalars: dict[str, Tensor]) -> None:
         super().__init__()
         self.trunk = trunk
         self.embed = embed
@@ -112,7 +112,7 @@ class PrototypicalLearner(TaskLearner):
         slots = self.prototypical.slots
         embedding = self.embed(F.relu(self.trunk(support.inputs)))
         known = support.targets.has_mask[:, None, None]
-        defective = ((support.targets.fractions > 0.25) & known).float()
+        defective = ((support.targets.fractions > DEFECTIVE_SHARE) & known).float()
         normal = ((support.targets.fractions == 0) & known).float()[:, None]
         counts = defective.sum((1, 2))
         images = counts.nonzero()[:, 0]
@@ -143,4 +143,4 @@ class PrototypicalLearner(TaskLearner):
             embed = nn.Conv2d(TRUNK_WIDTH, self.prototypical.width, 1)
             embed.load_state_dict(self.embed.state_dict())
             scalars = {"temperature": self.temperature, "base_weight": parts.s, "bias": parts.b}
-            return _PrototypeScorer(self._trunk_with({}), embed, self.prototypes(support), scalars)
+            return _PrototypeScorer(self.trunk_with({}), embed, self.prototypes(support), scalars)

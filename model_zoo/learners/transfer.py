@@ -21,6 +21,7 @@ from model_zoo.learning.inner_loop import Parameters, guarded_inner_loop
 from model_zoo.learning.task_learner import TaskLearner, TaskLearnerConfig
 from model_zoo.learning.tasks import TaskInputs
 from pipeline.features import BackboneSpec
+from pipeline.learner import MetaLearner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,10 @@ class TransferLearner(TaskLearner):
         super().__init__(spec, config, seed=seed)
         self.transfer = config
         self.name = {"random": "transfer", "pooled": "transfer_pooled", "in_context": "in_context"}[config.start]
+
+    def as_meta(self) -> MetaLearner | None:
+        """Itself, unless it starts at random."""
+        return None if self.transfer.start == "random" else self
 
     def adapted(self, support: TaskInputs, *, training: bool) -> tuple[Parameters, Tensor | float]:
         """theta0 as it is, or fitted to the support. In the outer loop every variant is pooled training."""

@@ -21,13 +21,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model_zoo.heads.memory_bank_head import MemoryBankHead
 from model_zoo.heads.task_head import image_score
-from model_zoo.learning.choices import Choice
 from model_zoo.learning.separation import overlaps, ranks
 from model_zoo.learning.tasks import PreparedSupport, PreparedTask, TaskInputs, subset
-from pipeline.calibration import PooledCalibration
-from pipeline.learner import AnomalyHead
+from pipeline.learner import Choice
 
 BANK = "memory_bank"
 _LEAST_NOISE = 0.02  # a difference of evidence nobody would notice
@@ -81,13 +78,6 @@ def bank_scores(task: PreparedTask) -> tuple[Tensor, Tensor]:
     """`TaskLearner.good_scores` of the memory bank: image scores of the support's good images and of the query's."""
     support, query = (image_score(part.inputs.log_base[~part.targets.labels]) for part in task.unpack())
     return support, query
-
-
-def calibration_for(head: AnomalyHead, pooled: PooledCalibration | None) -> PooledCalibration | None:
-    """What thresholds of a head are pooled from: where a learned head fell back to the bank, the bank's own."""
-    if pooled is None or pooled.fallback is None or not isinstance(head, MemoryBankHead):
-        return pooled
-    return pooled.fallback
 
 
 def _noise(head: _Judged, bank: _Judged) -> float:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model_zoo.heads.task_head import DEFECTIVE_SHARE
+
 _PRIOR_VARIANCE = 0.1  # in log distance, squared
 _PRIOR_COUNT = 4
 _RATE_LIMIT = 0.3  # as in AUPRO
-_DEFECTIVE = 0.25
 
 
 def separation(defective: Tensor, good: Tensor) -> float:
@@ -47,7 +48,7 @@ def overlaps(maps_NHW: Tensor, fractions_NHW: Tensor, good_maps_KHW: Tensor) -> 
     good = good_maps_KHW.flatten().sort().values
     found = torch.full((len(maps_NHW),), torch.nan)
     for index, (anomaly_map, fractions) in enumerate(zip(maps_NHW, fractions_NHW, strict=True)):
-        inside = anomaly_map[fractions > _DEFECTIVE]
+        inside = anomaly_map[fractions > DEFECTIVE_SHARE]
         if len(inside):
             higher = 1 - torch.searchsorted(good, inside) / len(good)
             found[index] = (1 - higher / _RATE_LIMIT).clamp_min(0).mean()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_zoo.heads.invariant_inputs import HeadInputs
-from model_zoo.heads.task_head import TRUNK_WIDTH, Trunk
+from model_zoo.heads.task_head import DEFECTIVE_SHARE, TRUNK_WIDTH, HeadTrunk
 from model_zoo.learning.tasks import TaskInputs
 
 
@@ -18,20 +18,20 @@ def encoding_size(scalar_channels: int) -> int:
     return 4 * (TRUNK_WIDTH + scalar_channels)
 
 
-def cell_features(trunk: Trunk, inputs: HeadInputs) -> Tensor:
+def cell_features(trunk: HeadTrunk, inputs: HeadInputs) -> Tensor:
     """What a cell looks like: its embedding and its scalars (B, T + D, H, W)."""
     return torch.cat([trunk.embed(inputs), inputs.scalars.clamp(-3.0, 3.0)], 1)
 
 
-def encode_set(trunk: Trunk, support: TaskInputs) -> Tensor:
+def encode_set(trunk: HeadTrunk, support: TaskInputs) -> Tensor:
     """Mean and standard deviation of the normal and of the defective cells' embeddings, normalised (E,).
 
     Cells of images without a mask take no part. Without defective cells (not even synthetic ones) their half is zero.
     """
     embedding = cell_features(trunk, support.inputs)
     known = support.targets.has_mask[:, None, None]
-    defective = ((support.targets.fractions > 0.25) & known).float()[:, None]
-    normal = ((support.targets.fractions <= 0.25) & known).float()[:, None]
+    defective = ((support.targets.fractions > DEFECTIVE_SHARE) & known).float()[:, None]
+    normal = ((support.targets.fractions <= DEFECTIVE_SHARE) & known).float()[:, None]
     parts = []
     for weight in (normal, defective):
         total = weight.sum().clamp_min(1.0)

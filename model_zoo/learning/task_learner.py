@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,23 +15,23 @@ from torch import Tensor, nn
 from model_zoo.heads.invariant_inputs import HeadInputs, InvariantConfig, level_groups, scalar_channels
 from model_zoo.heads.learned_head import LearnedHead, ThetaScorer
 from model_zoo.heads.memory_bank_head import MemoryBankHead
-from model_zoo.heads.task_head import Trunk, anomaly_loss, apply_theta, image_score, initial_theta, theta_scale
-from model_zoo.learning.choices import Adaptation
-from model_zoo.learning.guard import head_choice
+from model_zoo.heads.task_head import HeadTrunk, anomaly_loss, apply_theta, image_score, initial_theta, theta_scale
+from model_zoo.learning.guard import BANK, head_choice
 from model_zoo.learning.inner_loop import LossOf, Parameters, near
+from model_zoo.learning.outer_rate import rate_factor
 from model_zoo.learning.tasks import (
     PreparedSupport,
     PreparedTask,
+    SupportPreparation,
     TaskInputs,
-    blanked,
-    prepare_support,
     prepare_task,
+    sampled_task,
     subset,
 )
 from pipeline.distributed import average_gradients
 from pipeline.episodes import Episode, SupportSet
 from pipeline.features import BackboneSpec
-from pipeline.learner import AnomalyHead, OuterStepReport
+from pipeline.learner import Adaptation, AnomalyHead, Learner, MetaLearner, OuterStepReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ Adapts = Literal["theta", "local", "all"]
 """What an inner loop changes: theta; theta and the trunk's last convolution; theta and the whole trunk."""
 
 
-class TaskLearner(nn.Module):
+class TaskLearner(nn.Module, MetaLearner):
     """Base of the learners with a learned head.
 
     It trains and adapts on the device its parameters are on. Episodes come from the CPU and heads go there, whatever
@@ -75,7 +74,6 @@ class TaskLearner(nn.Module):
         config: settings. seed: of the initial weights and of what the outer loop samples.
     """
 
-    name: str
     theta_scale: Tensor
 
     def __init__(self, spec: BackboneSpec, config: TaskLearnerConfig, *, seed: int) -> None:
@@ -84,7 +82,7 @@ class TaskLearner(nn.Module):
         self.groups = level_groups(spec)
         self._generator = torch.Generator().manual_seed(seed)
         level_channels = tuple(level.channels for level in spec.levels)
-        self.trunk = Trunk(scalar_channels(spec), level_channels, generator=self._generator)
+        self.trunk = HeadTrunk(scalar_channels(spec), level_channels, generator=self._generator)
         self.theta0 = nn.Parameter(initial_theta())
         self.register_buffer("theta_scale", theta_scale(), persistent=False)
         self._optimiser: torch.optim.Optimizer | None = None
@@ -111,33 +109,42 @@ class TaskLearner(nn.Module):
 
     # --- adaptation -------------------------------------------------------------------------------------------------
 
-    def adapt(self, support: SupportSet, *, seed: int) -> AnomalyHead:
-        """Adapt to a line; see `pipeline.learner.Learner`."""
-        return self.choose(support, seed=seed).head
-
-    def choose(self, support: SupportSet, *, seed: int) -> Adaptation:
-        """`adapt`, with the evidence for the head."""
-        return self.choose_prepared(prepare_support(support, self.groups, self.config.inputs, seed=seed), seed=seed)
-
-    def choose_prepared(self, support: PreparedSupport, *, seed: int) -> Adaptation:
-        """`choose` for a support that was prepared with this learner's input settings, to share it among learners."""
+    def choose(self, support: SupportSet, *, seed: int, prepared: PreparedSupport | None = None) -> Adaptation:
+        """Adapt to a line, with the evidence for the head; see `pipeline.learner.Learner`."""
+        prepared = prepared or self.preparation(support, seed)
         fit = partial(self.seeded_scorer, seed=seed)
-        choice = head_choice(self.name, support, fit) if self.config.guard else None
+        choice = head_choice(self.name, prepared, fit) if self.config.guard else None
         fell_back = choice is not None and choice.chosen != self.name
-        head = MemoryBankHead.of_inputs(support.inputs) if fell_back else LearnedHead(support.inputs, fit(support.task))
+        head = (
+            MemoryBankHead.of_inputs(prepared.inputs) if fell_back else LearnedHead(prepared.inputs, fit(prepared.task))
+        )
         return Adaptation(head=head.eval().requires_grad_(False), choices=(choice,) if choice else ())
 
+    @property
+    def preparation(self) -> SupportPreparation:
+        """The product-invariant inputs, and the support seen through them."""
+        return SupportPreparation(self.groups, self.config.inputs)
+
+    @property
+    def fallback(self) -> str | None:
+        """The memory bank, where it is guarded."""
+        return BANK if self.config.guard else None
+
     def unguarded(self) -> Self:
-        """This learner, its parameters shared, without the guard: to judge it by, and to pool its thresholds."""
+        """This learner, its parameters shared, without the guard."""
         other = copy.copy(self)
         other.config = replace(self.config, guard=False)
         return other
 
+    def possible_heads(self, support: SupportSet, *, seed: int) -> list[AnomalyHead]:
+        """Its own head and, where it is guarded, the memory bank's."""
+        prepared = self.preparation(support, seed)
+        own = self.unguarded().choose(support, seed=seed, prepared=prepared).head
+        return [own, MemoryBankHead.of_inputs(prepared.inputs)] if self.config.guard else [own]
+
     @torch.no_grad()
     def good_scores(self, task: PreparedTask, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Image scores of a task's good images after adaptation: (K,) of the support, each without its own patches, and
-        those of the query. What thresholds are pooled from.
-        """
+        """Of the support and of the query; see `pipeline.learner.MetaLearner`."""
         task = task.unpack()
         scorer = self.seeded_scorer(task.support, seed=seed)
         scores = []
@@ -145,6 +152,15 @@ class TaskLearner(nn.Module):
             good = subset(part, (~part.targets.labels).nonzero()[:, 0])
             scores.append(image_score(scorer(good.inputs)))
         return scores[0], scores[1]
+
+    @torch.no_grad()
+    def validation_loss(self, tasks: Sequence[PreparedTask]) -> float:
+        """The mean anomaly loss on the query sets; see `pipeline.learner.MetaLearner`."""
+        losses = []
+        for seed, task in enumerate(tasks):
+            support, query = task.unpack()
+            losses.append(anomaly_loss(self.seeded_scorer(support, seed=seed)(query.inputs), query.targets))
+        return float(torch.stack(losses).mean())
 
     def seeded_scorer(self, support: TaskInputs, *, seed: int) -> nn.Module:
         """The scorer of a support from the CPU, for the CPU; the global random state is left alone."""
@@ -155,7 +171,7 @@ class TaskLearner(nn.Module):
     def scorer(self, support: TaskInputs) -> nn.Module:
         """The adapted scorer: head inputs -> logits (B, H, W), on the learner's device as the support is."""
         parameters, _ = self.adapted(support, training=False)
-        return ThetaScorer(self._trunk_with(parameters), parameters["theta"])
+        return ThetaScorer(self.trunk_with(parameters), parameters["theta"])
 
     def logits(self, parameters: Parameters, inputs: HeadInputs) -> Tensor:
         """Logits (B, H, W) of a line's parameters."""
@@ -199,15 +215,12 @@ class TaskLearner(nn.Module):
 
         return near({"theta": self.theta0}, loss, unit=self.theta_scale, weight=proximal) if proximal else loss
 
-    def _trunk_with(self, parameters: Parameters) -> Trunk:
-        trunk = Trunk(
-            self.trunk.mix.in_channels - 16 * len(self.trunk.levels),
-            tuple(layer.in_channels for layer in self.trunk.levels),  # type: ignore[union-attr]
-            generator=torch.Generator(),
-        )
-        own = {name.removeprefix("trunk."): value for name, value in parameters.items() if name != "theta"}
-        trunk.load_state_dict({name: value.detach() for name, value in (self.trunk.state_dict() | own).items()})
-        return trunk.to(self.device)
+    def trunk_with(self, parameters: Parameters) -> HeadTrunk:
+        """A trunk of the line's own: this one's, with the tensors that it adapted."""
+        trunk = copy.deepcopy(self.trunk)
+        own = {name.removeprefix("trunk."): value.detach() for name, value in parameters.items() if name != "theta"}
+        trunk.load_state_dict(self.trunk.state_dict() | own)
+        return trunk
 
     # --- the outer loop's side --------------------------------------------------------------------------------------
 
@@ -220,7 +233,13 @@ class TaskLearner(nn.Module):
         self.train()
         self._steps_done += 1
         optimiser = self._outer_optimiser()
-        losses = [self.task_loss(self._sampled(task.unpack(self.device))) for task in tasks]
+        config = self.config
+        losses = [
+            self.task_loss(
+                sampled_task(task.unpack(self.device), config.query_images, config.channel_dropout, self._generator)
+            )
+            for task in tasks
+        ]
         loss = torch.stack(losses).mean()
         optimiser.zero_grad()
         loss.backward()
@@ -240,12 +259,18 @@ class TaskLearner(nn.Module):
         """The anomaly loss of a line's parameters on its query images."""
         return anomaly_loss(self.logits(parameters, query.inputs), query.targets)
 
-    def warm_start(self, other: TaskLearner) -> None:
+    def warm_start(self, pooled: Learner) -> None:
         """Take over another learner's trunk and theta0, and with them its pooled steps."""
-        self.trunk.load_state_dict(other.trunk.state_dict())
-        with torch.no_grad():
-            self.theta0.copy_(other.theta0)
+        shared = {
+            name: value for name, value in pooled.state_dict().items() if name == "theta0" or name.startswith("trunk.")
+        }
+        self.load_state_dict(self.state_dict() | shared)
         self._steps_done = self.config.pooled_steps
+
+    def to_device(self, device: torch.device) -> None:
+        """Take parameters and outer state to a device."""
+        self.to(device)
+        self.load_outer_state(self.outer_state())  # goes where the parameters are
 
     def outer_state(self) -> dict[str, Any]:
         """What resuming the outer loop needs beside the weights: optimiser, step count, generator."""
@@ -267,32 +292,7 @@ class TaskLearner(nn.Module):
             if own := self.own_parameters():
                 groups.append({"params": own, "base": self.config.own_rate})
             self._optimiser = torch.optim.Adam(groups)
+        factor = rate_factor(self._steps_done, pooled=self.config.pooled_steps, outer=self.config.outer_steps)
         for group in self._optimiser.param_groups:
-            group["lr"] = group["base"] * self._rate_factor()
+            group["lr"] = group["base"] * factor
         return self._optimiser
-
-    def _rate_factor(self) -> float:
-        """A cosine over the pooled steps, then one of half the height over the rest."""
-        pooled, done = self.config.pooled_steps, self._steps_done
-        if done <= pooled:
-            return 0.5 * (1 + math.cos(math.pi * done / max(1, pooled)))
-        rest = max(1, self.config.outer_steps - pooled)
-        return 0.25 * (1 + math.cos(math.pi * min(1.0, (done - pooled) / rest)))
-
-    def _sampled(self, task: PreparedTask) -> PreparedTask:
-        """A subset of the query, balanced, with some input channels blanked in support and query alike."""
-        labels = task.query.targets.labels
-        half = self.config.query_images // 2
-        rows = []
-        for wanted in (~labels, labels):
-            of_kind = wanted.nonzero()[:, 0]
-            chosen = torch.randperm(len(of_kind), generator=self._generator)[:half]
-            rows.append(of_kind[chosen.to(self.device)])
-        query = subset(task.query, torch.cat(rows))
-        keep = [
-            (torch.rand(1, channels, 1, 1, generator=self._generator) >= self.config.channel_dropout)
-            .float()
-            .to(self.device)
-            for channels in (query.inputs.scalars.shape[1], *(r.shape[1] for r in query.inputs.residuals))
-        ]
-        return PreparedTask(blanked(task.support, keep), blanked(query, keep))

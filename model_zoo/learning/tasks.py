@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -66,6 +67,18 @@ class PreparedSupport(NamedTuple):
     halves: Tensor
 
 
+@dataclass(frozen=True)
+class SupportPreparation:
+    """What learners do to a support alike: those with equal groups and budgets of the inputs share it."""
+
+    groups: LevelGroups
+    config: InvariantConfig
+
+    def __call__(self, support: SupportSet, seed: int) -> PreparedSupport:
+        """See `prepare_support`."""
+        return prepare_support(support, self.groups, self.config, seed=seed)
+
+
 def prepare_support(support: SupportSet, groups: LevelGroups, config: InvariantConfig, *, seed: int) -> PreparedSupport:
     """Build the inputs from a support set and see the support through them."""
     inputs = InvariantInputs(support, groups, config, seed=seed)
@@ -123,6 +136,31 @@ def blanked(task: TaskInputs, keep: Sequence[Tensor]) -> TaskInputs:
         ),
         Targets(*task.targets),
     )
+
+
+def sampled_task(
+    task: PreparedTask, query_images: int, channel_dropout: float, generator: torch.Generator
+) -> PreparedTask:
+    """What one outer step takes of a task: a balanced subset of the query, and some input channels blanked alike.
+
+    Args:
+        task: unpacked, on the device that learns from it.
+        query_images: half of them defective where there are enough.
+        channel_dropout: probability that a channel is blanked.
+        generator: on the CPU.
+    """
+    labels = task.query.targets.labels
+    rows = []
+    for wanted in (~labels, labels):
+        of_kind = wanted.nonzero()[:, 0]
+        chosen = torch.randperm(len(of_kind), generator=generator)[: query_images // 2]
+        rows.append(of_kind[chosen.to(labels.device)])
+    query = subset(task.query, torch.cat(rows))
+    keep = [
+        (torch.rand(1, channels, 1, 1, generator=generator) >= channel_dropout).float().to(labels.device)
+        for channels in (query.inputs.scalars.shape[1], *(r.shape[1] for r in query.inputs.residuals))
+    ]
+    return PreparedTask(blanked(task.support, keep), blanked(query, keep))
 
 
 def _halves(support: SupportSet) -> Tensor:

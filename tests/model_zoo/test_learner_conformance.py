@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ import torch
 
 from deploy.exporting.torch_to_onnx import export_head
 from model_zoo.learner_table import LEARNERS, make_learner
-from model_zoo.learning.task_learner import TaskLearner
 from pipeline.episodes import SupportSet
 from pipeline.errors import ConfigError
 from pipeline.learner import Learner, MetaLearner
@@ -25,6 +25,12 @@ META = [name for name, entry in LEARNERS.items() if entry.is_meta]
 
 def fresh(name: str, *, steps: int = 40) -> Learner:
     return make_learner(name, SPEC, outer_steps=steps, pooled_steps=steps // 2, seed=0)
+
+
+def meta(name: str, *, steps: int) -> MetaLearner:
+    learner = fresh(name, steps=steps).as_meta()
+    assert learner is not None
+    return learner
 
 
 def tensors(support: SupportSet) -> list[torch.Tensor]:
@@ -75,8 +81,6 @@ def test_adaptation_leaves_global_random_state_alone(learner: Learner):
 
 
 def test_adaptation_does_not_change_the_learner(learner: Learner):
-    if not isinstance(learner, TaskLearner):
-        pytest.skip("it has no meta-parameters")
     before = copy.deepcopy(learner.state_dict())
     learner.adapt(ToyLine(3).support(), seed=0)
     after = learner.state_dict()
@@ -122,8 +126,7 @@ def test_labels_without_masks_are_enough_to_adapt_from(learner: Learner):
 
 @pytest.mark.parametrize("name", META)
 def test_outer_loop_lowers_the_query_loss(name: str):
-    learner = fresh(name, steps=42)
-    assert isinstance(learner, MetaLearner)
+    learner = meta(name, steps=42)
     tasks = [learner.prepare(ToyLine(seed).episode(m=seed % 3)) for seed in range(6)]
     losses = [learner.outer_step([tasks[step % 6]]).loss for step in range(42)]
     assert np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])
@@ -133,8 +136,7 @@ def test_outer_loop_lowers_the_query_loss(name: str):
 @pytest.mark.parametrize("name", META)
 def test_outer_loop_is_reproducible(name: str):
     def train() -> dict[str, torch.Tensor]:
-        learner = fresh(name, steps=6)
-        assert isinstance(learner, MetaLearner)
+        learner = meta(name, steps=6)
         tasks = [learner.prepare(ToyLine(seed).episode()) for seed in range(2)]
         for step in range(6):
             learner.outer_step([tasks[step % 2]])
@@ -147,6 +149,49 @@ def test_outer_loop_is_reproducible(name: str):
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_learner_calls_itself_by_its_name_in_the_table(name: str):
     assert fresh(name).name == name
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_what_a_learner_says_of_itself_is_so(name: str):
+    learner, line = fresh(name), ToyLine(8)
+    assert (learner.as_meta() is not None) == LEARNERS[name].is_meta
+    assert json.loads(json.dumps(learner.settings()))
+    few, more = line.support(m=0), line.support(m=2)
+    query = line.query().levels
+    same = torch.equal(learner.adapt(few, seed=0)(*query).image_score, learner.adapt(more, seed=0)(*query).image_score)
+    assert same != learner.uses_defects
+    with pytest.raises(RuntimeError):
+        learner.load_state_dict({"no such parameter": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_what_learners_share_gives_the_same_heads(name: str):
+    learner, line = fresh(name).unguarded(), ToyLine(8)
+    support, query = line.support(), line.query().levels
+    assert learner.fallback is None
+    expected = learner.adapt(support, seed=2)(*query)
+    preparation = learner.preparation
+    if preparation is None:
+        assert learner.adapt(support, seed=2).shared_inputs is None
+        return
+    assert preparation == fresh(name).preparation
+    assert hash(preparation) == hash(fresh(name).preparation)
+    head = learner.choose(support, seed=2, prepared=preparation(support, 2)).head
+    inputs = head.shared_inputs
+    assert inputs is not None
+    for given in (head(*query), head.output_of(inputs.of_query(query))):
+        torch.testing.assert_close(given.image_score, expected.image_score, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_possible_heads_have_the_structure_of_every_head_it_gives(name: str):
+    learner, support = fresh(name), ToyLine(8).support()
+    heads = learner.possible_heads(support, seed=0)
+    assert len(heads) == (1 if learner.fallback is None else 2)
+    kinds = {tuple((key, value.shape) for key, value in head.state_dict().items()) for head in heads}
+    for given in (learner, learner.unguarded()):
+        found = given.adapt(support, seed=0).state_dict()
+        assert tuple((key, value.shape) for key, value in found.items()) in kinds
 
 
 def test_unknown_learner_is_one_sentence_with_near_names():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.calibration import calibrate
 from pipeline.errors import ConfigError
 from pipeline.evaluation import evaluate_outputs, leave_one_data_set_out, leave_one_line_out, read_truth
 from pipeline.learner import AnomalyOutput
@@ -45,6 +46,9 @@ def test_too_few_lines_to_split_is_one_sentence():
         leave_one_line_out(LINES[:1])
 
 
+THRESHOLD = calibrate(np.array([0.0, 0.1]), np.zeros((2, 8, 8), np.float32), target_false_reject_rate=0.01, pooled=None)
+
+
 def output(scores: list[float], maps: np.ndarray) -> AnomalyOutput:
     return AnomalyOutput(torch.tensor(scores), torch.from_numpy(maps).float(), torch.zeros(len(scores), 1, 1).long())
 
@@ -54,11 +58,10 @@ def test_a_perfect_head_gets_perfect_figures_and_an_inverted_one_the_opposite(tm
     records = (*made.test_good, *made.defects)
     truth = read_truth(records, (64, 64))
     maps = np.stack([mask.astype(np.float32) for mask in truth.masks])
-    loo = output([0.0, 0.1], np.zeros((2, 8, 8)))
 
     def figures(sign: float) -> dict[str, float]:
         scores = [sign * float(label) for label in truth.labels]
-        return evaluate_outputs(output(scores, sign * maps), loo, truth, target_false_reject_rate=0.01, pooled=None)
+        return evaluate_outputs(output(scores, sign * maps), truth, THRESHOLD)
 
     good, bad = figures(10.0), figures(-10.0)
     for name in ("image_auroc", "image_ap", "pixel_auroc", "aupro", "f1_max"):
@@ -72,13 +75,7 @@ def test_a_line_without_masks_has_no_pixel_figures(tmp_path):
     made = load_line(write_line(tmp_path, 6, good=2, test_good=2, defects=2, size=64))
     bare = [type(record)(record.path, record.line, record.kind, None) for record in (*made.test_good, *made.defects)]
     truth = read_truth(bare, (64, 64))
-    row = evaluate_outputs(
-        output([0.0, 0.0, 1.0, 1.0], np.zeros((4, 8, 8))),
-        output([0.0], np.zeros((1, 8, 8))),
-        truth,
-        target_false_reject_rate=0.01,
-        pooled=None,
-    )
+    row = evaluate_outputs(output([0.0, 0.0, 1.0, 1.0], np.zeros((4, 8, 8))), truth, THRESHOLD)
     assert math.isnan(row["pixel_auroc"])
     assert math.isnan(row["aupro"])
     assert row["image_auroc"] == 1.0

@@ -12,7 +12,6 @@ import torch
 
 from model_zoo.learner_table import make_learner
 from model_zoo.learning.task_learner import TaskLearner
-from model_zoo.learning.validation import validation_loss
 from pipeline.calibration import SourceScores, pool
 from pipeline.early_stopping import EarlyStopping
 from pipeline.errors import BundleError, ConfigError, StorageError
@@ -107,7 +106,7 @@ def test_validating_does_not_disturb_training(tasks):
     held = [learner().prepare(ToyLine(9).episode())]
     alone, watched = learner(), learner()
     expected = meta_train(alone, tasks, MetaTrainingConfig(steps=8))
-    never = EarlyStopping(lambda: validation_loss(watched, held), patience=99, every=1)
+    never = EarlyStopping(lambda: watched.validation_loss(held), patience=99, every=1)
     reports = meta_train(watched, tasks, MetaTrainingConfig(steps=8), stopping=never)
     assert [report.loss for report in reports] == [report.loss for report in expected]
     assert all(0 < report.figures["validation_loss"] < 10 for report in reports)

@@ -9,7 +9,7 @@ import numpy as np
 
 from flows.evaluate.figures.evaluation_rows import METRIC, Setting
 from flows.evaluate.figures.summary import Evaluation, Paired
-from flows.evaluate.scenarios.conditions import AS_TAKEN, Adaptation, Update
+from flows.evaluate.scenarios.conditions import AS_TAKEN, HeadOrigin, Update
 
 
 class Contrast(NamedTuple):
@@ -27,11 +27,11 @@ def contrasts(evaluation: Evaluation) -> list[Contrast]:
     """
     found = []
     for setting in evaluation.settings:
-        as_taken = setting._replace(condition=AS_TAKEN, adaptation=Adaptation.UNSHIFTED)
+        as_taken = setting._replace(condition=AS_TAKEN, adaptation=HeadOrigin.UNSHIFTED)
         references: dict[str, list[Setting]] = {
-            Adaptation.RE_ADAPTED: [setting._replace(adaptation=Adaptation.STALE)],
-            Adaptation.STALE: [as_taken, setting._replace(adaptation=Adaptation.UNADAPTED)],
-            Adaptation.OWN: [setting._replace(adaptation=Adaptation.SHARED)],
+            HeadOrigin.RE_ADAPTED: [setting._replace(adaptation=HeadOrigin.STALE)],
+            HeadOrigin.STALE: [as_taken, setting._replace(adaptation=HeadOrigin.UNADAPTED)],
+            HeadOrigin.OWN: [setting._replace(adaptation=HeadOrigin.SHARED)],
         }
         for reference in references.get(setting.adaptation, []):
             given = setting._replace(adaptation="").label

@@ -14,19 +14,15 @@ import numpy as np
 from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.torch_to_onnx import export_head
-from flows.asking.learner_names import UNTRAINED
 from flows.evaluate.request import EvaluateRequest
-from flows.evaluate.scenarios.fold_training import POOLED, FoldTrainer, Trained
-from flows.evaluate.scenarios.opened import Adapted, Eye, Query, Support
+from flows.evaluate.scenarios.fold_training import FoldTrainer, Trained
+from flows.evaluate.scenarios.support_and_query import AdaptedHead, CachedBackbone, Query, Support
 from flows.progress import OnProgress
 from flows.source_lines import Sources
 from flows.views import DEFAULT_SIZE, adapt_to_best, candidate_sizes
-from model_zoo.learner_table import make_learner
-from model_zoo.learners.auto import AutoLearner
-from model_zoo.learning.guard import calibration_for
-from model_zoo.learning.task_learner import TaskLearner
 from pipeline.calibration import PooledCalibration
 from pipeline.evaluation import Fold, Row, evaluate_outputs, read_truth, seen_and_unseen
+from pipeline.head_calibration import calibrate_head
 from pipeline.imaging.images import require_image
 from pipeline.learner import Learner
 from pipeline.product_lines.lines import ImageRecord, ProductLine
@@ -47,34 +43,27 @@ class Bench:
         self.request = request
         self.on_progress = on_progress
         self._settings = settings
-        self._eyes: dict[int, Eye] = {}
-        eye = self.eye()
-        spec = eye.backbone.spec
-        self.sources = Sources(eye.features, eye.preprocess, request.good, max(request.defects), seed=request.seed)
-        self.trainer = FoldTrainer(request, spec, self.sources, on_progress)
+        self._backbones: dict[int, CachedBackbone] = {}
+        backbone = self.backbone()
+        self.sources = Sources(
+            backbone.features, backbone.preprocess, request.good, max(request.defects), seed=request.seed
+        )
+        self.trainer = FoldTrainer(request, backbone.opened.spec, self.sources, on_progress)
         self._speed: dict[tuple[str, str, int, int], float] = {}
-        self._good_only: dict[str, tuple[tuple[ImageRecord, ...], int, Adapted]] = {}
-        fresh = [make_learner(name, spec) for name in request.learners]
-        tasks = [learner for learner in fresh if isinstance(learner, TaskLearner)]
-        assert all(task.config.inputs == tasks[0].config.inputs for task in tasks), "learners share inputs' settings"
-        self.inputs = (tasks[0].groups, tasks[0].config.inputs) if tasks else None
-        """The learned heads' groups and settings of inputs; None where every learner is without a learned head."""
+        self._good_only: dict[str, tuple[tuple[ImageRecord, ...], int, AdaptedHead]] = {}
 
-    def eye(self, size: int | None = None) -> Eye:
+    def backbone(self, size: int | None = None) -> CachedBackbone:
         """The backbone at an input size (default: the one asked for, else the default size), opened once."""
         size = size or self.request.size or DEFAULT_SIZE
-        if size not in self._eyes:
-            self._eyes[size] = Eye(self.request.backbone, size, self._settings)
-        return self._eyes[size]
+        if size not in self._backbones:
+            self._backbones[size] = CachedBackbone(self.request.backbone, size, self._settings)
+        return self._backbones[size]
 
-    def train(self, fold: Fold, *, pooled: bool = False) -> dict[str, Trained]:
-        """The requested learners, trained on the fold; with `pooled` also the pooled head the meta-learners begin with,
-        where there is a meta-learner.
-        """
-        names = [name.value for name in self.request.learners]
-        if pooled and POOLED not in names and not UNTRAINED.issuperset(self.request.learners):
-            names.append(POOLED)
-        return self.trainer.train(fold, names)
+    def train(self, fold: Fold, *, calibrate_starts: bool = False) -> dict[str, Trained]:
+        """The requested learners by name, trained on the fold; see `FoldTrainer.train`."""
+        return self.trainer.train(
+            fold, [name.value for name in self.request.learners], calibrate_starts=calibrate_starts
+        )
 
     # --- images -----------------------------------------------------------------------------------------------------
 
@@ -90,53 +79,51 @@ class Bench:
 
     def query(self, records: Sequence[ImageRecord]) -> Query:
         """Open a query."""
-        preprocess = self.eye().preprocess
+        preprocess = self.backbone().preprocess
         return Query(records, read_truth(records, (preprocess.height, preprocess.width)))
 
     def support(self, drawn: EpisodeImages, good: int, defects: int, seed: int) -> Support:
         """Open a support: the first so many images of a draw."""
         images = replace(drawn, good=drawn.good[:good], defects=drawn.defects[:defects])
-        return Support(self.eye(), images, self.inputs, good=good, defects=defects, seed=seed)
+        return Support(self.backbone(), images, good=good, defects=defects, seed=seed)
 
     # --- heads ------------------------------------------------------------------------------------------------------
 
-    def adapt(self, name: str, learner: Learner, support: Support) -> Adapted:
+    def adapt(self, name: str, learner: Learner, support: Support) -> AdaptedHead:
         """Adapt to a support. A learner that looks at good images only serves the next number of defects as well."""
-        if isinstance(learner, AutoLearner):
-            return self._adapt_auto(learner, support)
-        start, eye = time.perf_counter(), self.eye()
-        if isinstance(learner, TaskLearner):
-            assert support.prepared is not None
-            head = learner.choose_prepared(support.prepared, seed=support.seed).head
-            return Adapted(head, support, support.view, eye, support.seconds + time.perf_counter() - start)
+        if learner.uses_defects:
+            return self._adapt(learner, support)
         last = self._good_only.get(name)
         if last is None or last[:2] != (support.images.good, support.seed):
-            head = learner.adapt(support.view.support, seed=support.seed)
-            seconds = support.loading + time.perf_counter() - start
-            last = self._good_only[name] = (
-                support.images.good,
-                support.seed,
-                Adapted(head, support, support.view, eye, seconds),
-            )
+            last = self._good_only[name] = support.images.good, support.seed, self._adapt(learner, support)
         return last[2]
 
-    def _adapt_auto(self, learner: AutoLearner, support: Support) -> Adapted:
+    def _adapt(self, learner: Learner, support: Support) -> AdaptedHead:
+        if learner.chooses_size:
+            return self._adapt_at_best_size(learner, support)
+        prepared, shared = support.prepared_for(learner)
+        start = time.perf_counter()
+        head = learner.choose(support.view.support, seed=support.seed, prepared=prepared).head
+        seconds = support.seconds + shared + time.perf_counter() - start
+        return AdaptedHead(head, support, support.view, self.backbone(), seconds)
+
+    def _adapt_at_best_size(self, learner: Learner, support: Support) -> AdaptedHead:
         """Adapt at every input size that may be chosen, and keep the best."""
         start, images = time.perf_counter(), support.images
         sizes = (self.request.size,) if self.request.size else candidate_sizes((*images.good, *images.defects))
-        eyes = [self.eye(size) for size in sizes]
-        views = [support.view if eye is self.eye() else support.through(eye) for eye in eyes]
+        backbones = [self.backbone(size) for size in sizes]
+        views = [support.view if one is self.backbone() else support.through(one) for one in backbones]
         found = adapt_to_best(learner, views, seed=support.seed)
-        seconds = support.loading + time.perf_counter() - start
-        eye = next(eye for eye, view in zip(eyes, views, strict=True) if view is found.view)
-        return Adapted(found.head, support, found.view, eye, seconds)
+        seconds = support.seconds + time.perf_counter() - start
+        backbone = next(one for one, view in zip(backbones, views, strict=True) if view is found.view)
+        return AdaptedHead(found.head, support, found.view, backbone, seconds)
 
     def row(
         self,
         line: ProductLine,
         name: str,
         support: Support,
-        adapted: Adapted,
+        adapted: AdaptedHead,
         query: Query,
         *,
         calibration: PooledCalibration | None,
@@ -159,13 +146,9 @@ class Bench:
             images), note.
         """
         output = adapted.output(query)
-        figures = evaluate_outputs(
-            output,
-            adapted.head.leave_one_out(adapted.view.support),
-            query.truth,
-            target_false_reject_rate=self.request.target_false_reject_rate,
-            pooled=calibration_for(adapted.head, calibration),
-        )
+        rate = self.request.target_false_reject_rate
+        threshold = calibrate_head(adapted.head, adapted.view.support, rate, calibration)
+        figures = evaluate_outputs(output, query.truth, threshold)
         seen = {record.kind for record in support.images.defects}
         cell = (line.name, name, support.good, support.defects)
         if cell not in self._speed:
@@ -186,18 +169,18 @@ class Bench:
             "note": _note(line, support),
         }
 
-    def _score_ms(self, adapted: Adapted, query: Query) -> float:
+    def _score_ms(self, adapted: AdaptedHead, query: Query) -> float:
         """Median milliseconds from a file to its score, decode included, with the exported head on this CPU."""
         with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
             path = Path(scratch) / "head.onnx"
-            levels = [level[: min(4, max(2, len(level)))] for level in query.levels(adapted.eye)]
+            levels = [level[: min(4, max(2, len(level)))] for level in query.levels(adapted.backbone)]
             exported = export_head(adapted.head, levels, path, template_folder=self._settings.templates)
-            engine = ScoringEngine(adapted.eye.backbone.artefact, "cpu", threads=available_cpus())
+            engine = ScoringEngine(adapted.backbone.opened.artefact, "cpu", threads=available_cpus())
             engine.add_head("line", path, exported.sha256)
             times = []
             for record in itertools.islice(itertools.cycle(query.records), _TIMED_IMAGES + 1):
                 start = time.perf_counter()
-                engine.score("line", require_image(record.path, adapted.eye.preprocess).pixels[None])
+                engine.score("line", require_image(record.path, adapted.backbone.preprocess).pixels[None])
                 times.append(time.perf_counter() - start)
         return 1e3 * float(np.median(times[1:]))
 

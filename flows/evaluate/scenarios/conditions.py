@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Adaptation(StrEnum):
+class HeadOrigin(StrEnum):
     """How a row's head came to be: the row key `adaptation`."""
 
     UNSHIFTED = "unshifted"

@@ -19,11 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from flows.asking.learner_names import UNTRAINED
 from flows.evaluate.scenarios.bench import Bench
-from flows.evaluate.scenarios.conditions import AS_TAKEN, Adaptation
+from flows.evaluate.scenarios.conditions import AS_TAKEN, HeadOrigin
 from flows.evaluate.scenarios.fold_training import POOLED, Trained
-from flows.evaluate.scenarios.opened import Adapted, Query, Support
+from flows.evaluate.scenarios.support_and_query import AdaptedHead, Query, Support
 from flows.progress import Progress
 from pipeline.camera_shift import CameraShift
 from pipeline.evaluation import Fold, Row
@@ -33,7 +32,7 @@ from pipeline.support import EpisodeImages, read_defect_mask
 
 def rows(bench: Bench, fold: Fold) -> Iterator[Row]:
     """Train the fold's learners, then adapt, shift and adapt anew on its lines."""
-    trained = bench.train(fold, pooled=True)
+    trained = bench.train(fold, calibrate_starts=True)
     for line in fold.test:
         for seed in range(bench.request.seeds):
             bench.on_progress(Progress(stage=f"test {line.name}", done=seed, total=bench.request.seeds))
@@ -70,17 +69,17 @@ class _Draw:
     def rows(self) -> Iterator[Row]:
         """Before any shift, then under each."""
         query = self.bench.query(self.drawn.query)
-        yield from self._measured(self.before, query, condition=AS_TAKEN, adaptation=Adaptation.UNSHIFTED)
+        yield from self._measured(self.before, query, condition=AS_TAKEN, adaptation=HeadOrigin.UNSHIFTED)
         for name in self.bench.request.shifts:
             shift = CameraShift(name.value, self.bench.request.shift_strength, self.bench.request.seed)
             shifted = retaken(self.drawn, shift)
             query = self.bench.query(shifted.query)
             keys = {"condition": shift.name, "strength": shift.strength}
-            yield from self._measured(self.before, query, adaptation=Adaptation.STALE, **keys)
-            yield from self._measured(self._unadapted(), query, adaptation=Adaptation.UNADAPTED, **keys)
-            yield from self._measured(self._adapted(shifted), query, adaptation=Adaptation.RE_ADAPTED, **keys)
+            yield from self._measured(self.before, query, adaptation=HeadOrigin.STALE, **keys)
+            yield from self._measured(self._unadapted(), query, adaptation=HeadOrigin.UNADAPTED, **keys)
+            yield from self._measured(self._adapted(shifted), query, adaptation=HeadOrigin.RE_ADAPTED, **keys)
 
-    def _adapted(self, images: EpisodeImages) -> list[tuple[Support, dict[str, Adapted]]]:
+    def _adapted(self, images: EpisodeImages) -> list[tuple[Support, dict[str, AdaptedHead]]]:
         """Every requested learner's head, for each number of defects."""
         supports = [
             self.bench.support(images, self.good, defects, self.seed)
@@ -92,21 +91,26 @@ class _Draw:
             for support in supports
         ]
 
-    def _unadapted(self) -> list[tuple[Support, dict[str, Adapted]]]:
-        """The pooled head under the name of every meta-learner that starts from it."""
-        names = [name.value for name in self.bench.request.learners if name not in UNTRAINED]
-        if not names:
-            return []
-        pooled = self.trained[POOLED].learner
-        return [
-            (support, dict.fromkeys(names, self.bench.adapt(POOLED, pooled, support))) for support, _ in self.before
-        ]
+    def _unadapted(self) -> list[tuple[Support, dict[str, AdaptedHead]]]:
+        """Under the name of every meta-learner the pooled head that it starts from."""
+        names = (name.value for name in self.bench.request.learners)
+        starts = {name: start for name in names if (start := self.trained[name].pooled_head) is not None}
+        found = []
+        for support, _ in self.before:
+            once = {
+                id(start): self.bench.adapt(POOLED, start.learner, support)
+                for start in {id(start): start for start in starts.values()}.values()
+            }
+            found.append((support, {name: once[id(start)] for name, start in starts.items()}))
+        return found
 
     def _measured(
-        self, heads: list[tuple[Support, dict[str, Adapted]]], query: Query, **keys: str | float
+        self, heads: list[tuple[Support, dict[str, AdaptedHead]]], query: Query, **keys: str | float
     ) -> Iterator[Row]:
         for support, by_name in heads:
             for name, adapted in by_name.items():
-                start = POOLED if keys["adaptation"] == Adaptation.UNADAPTED else name
-                calibration = self.trained[start].calibration
+                of_head: Trained | None = self.trained[name]
+                if keys["adaptation"] == HeadOrigin.UNADAPTED:
+                    of_head = of_head.pooled_head
+                calibration = of_head and of_head.calibration
                 yield self.bench.row(self.line, name, support, adapted, query, calibration=calibration, **keys)

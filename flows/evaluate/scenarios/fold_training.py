@@ -9,20 +9,17 @@ from dataclasses import dataclass, replace
 from flows.evaluate.request import EvaluateRequest
 from flows.progress import OnProgress, Progress
 from flows.source_lines import Sources, task_calibration
-from model_zoo.learner_table import learner_entry, make_learner
-from model_zoo.learning.guard import BANK
-from model_zoo.learning.task_learner import TaskLearner
+from model_zoo.learner_table import make_learner
 from pipeline.calibration import PooledCalibration, SourceScores, pool
 from pipeline.errors import LineError
 from pipeline.evaluation import Fold
 from pipeline.features import BackboneSpec
-from pipeline.learner import Learner
+from pipeline.learner import Learner, MetaLearner, Preparation
 from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
 from pipeline.product_lines.lines import ProductLine
 
 POOLED = "in_context"
-"""The learner whose trunk and theta0 the other meta-learners of a fold start from: it is what pooled training gives."""
-
+"""The learner that pooled training gives: all of its outer steps are pooled ones."""
 
 GENERATED = "generated"
 """The data set of generated source lines. They teach, but thresholds are pooled from real lines where there are any:
@@ -31,15 +28,28 @@ real cameras and parts stray in their own ways."""
 
 @dataclass(frozen=True)
 class Trained:
-    """A learner of a fold, with what its source lines say about thresholds.
+    """A learner of a fold.
 
-    `seconds` is what its outer loop took, from prepared episodes on, pooled training included; 0 where nothing is
-    learned from other lines.
+    Args:
+        learner: adapts to the fold's lines.
+        calibration: what its source lines say about thresholds, where that was asked for.
+        seconds: that its outer loop took, from prepared episodes on, pooled steps included; 0 where nothing is learned
+            from other lines.
+        start: the pooled head that its own steps begin with, as a learner that uses it as it is; None where it has no
+            steps of its own after the pooled ones.
     """
 
     learner: Learner
     calibration: PooledCalibration | None
     seconds: float
+    start: Trained | None = None
+
+    @property
+    def pooled_head(self) -> Trained | None:
+        """The head that all source lines together give and no line adapts: what its own steps begin with, itself where
+        it has none, None where it learns nothing from other lines.
+        """
+        return self.start or (self if self.learner.as_meta() else None)
 
 
 class FoldTrainer:
@@ -57,65 +67,81 @@ class FoldTrainer:
         self._spec = spec
         self._sources = sources
         self._on_progress = on_progress
-        self._tasks: dict[str, list[SourceTask]] = {}
+        self._tasks: dict[tuple[Preparation | None, str], list[SourceTask]] = {}
         self._scores: dict[tuple[str, str], list[SourceScores]] = {}
 
-    def train(self, fold: Fold, learners: Iterable[str], *, calibrate: bool = True) -> dict[str, Trained]:
-        """Every learner by name, meta-trained on the fold's source lines where it is a meta-learner;
-        with `calibrate` also what the source lines say about thresholds.
+    def train(
+        self, fold: Fold, learners: Iterable[str], *, calibrate: bool = True, calibrate_starts: bool = False
+    ) -> dict[str, Trained]:
+        """Every learner by name, meta-trained on the fold's source lines where it is a meta-learner, as often as
+        `linewise meta-train` does: the request's iterations are all of its outer steps. Those with steps of their own
+        share the pooled ones that come before.
+
+        Args:
+            fold: whose source lines teach.
+            learners: names.
+            calibrate: ask the source lines about thresholds of the learners.
+            calibrate_starts: and of the pooled heads they start from.
 
         Raises:
             LineError: a meta-learner is asked for, and no source line has defects.
         """
         usable = [line for line in fold.train if line.defects]
-        judges = [line for line in usable if line.data_set != GENERATED] or usable
-        pooled: TaskLearner | None = None
-        pooled_seconds = 0.0
+        pooled: Trained | None = None
         trained = {}
-        for name in sorted(learners, key=lambda name: name != POOLED):
-            learner, seconds = self._fresh(name), 0.0
-            if learner_entry(name).is_meta and isinstance(learner, TaskLearner):
-                if pooled is None:
-                    pooled, pooled_seconds = self._pooled(usable, learner if name == POOLED else None)
-                seconds = pooled_seconds
-                if name != POOLED:
-                    learner.warm_start(pooled)
-                    steps = learner.config.outer_steps - self._request.iterations
-                    seconds += self._outer_loop(learner, usable, steps)
-            calibration = None
-            if judges and calibrate:
-                self._on_progress(Progress(stage=f"calibrate {name}", done=0))
-                calibration = self._calibration(name, learner, judges)
-            trained[name] = Trained(learner, calibration, seconds)
+        for name in learners:
+            learner = self._fresh(name)
+            meta, seconds, start = learner.as_meta(), 0.0, None
+            if meta is not None:
+                steps = meta.config.outer_steps
+                if meta.config.pooled_steps < steps:
+                    pooled = pooled or self._pooled(meta.config.pooled_steps, usable, calibrate_starts)
+                    start, seconds, steps = pooled, pooled.seconds, steps - meta.config.pooled_steps
+                    meta.warm_start(pooled.learner)
+                seconds += self._outer_loop(meta, usable, steps)
+            trained[name] = Trained(
+                learner, self._calibration(name, learner, usable) if calibrate else None, seconds, start
+            )
         return trained
 
     def go_on(
-        self, name: str, learner: TaskLearner, lines: Sequence[ProductLine], *, steps: int, stage: int
-    ) -> TaskLearner:
+        self, name: str, learner: Learner, lines: Sequence[ProductLine], *, steps: int, stage: int
+    ) -> MetaLearner:
         """A further outer loop from a learner's weights, with a rate that starts and falls anew; the learner stays.
 
         Args:
-            name: of the learner in the table.
+            name: of a meta-learner in the table.
             learner: trained before.
             lines: to train on.
             steps: of the outer loop.
             stage: number of this loop, part of its seed.
         """
         seed = self._request.seed + stage
-        further = make_learner(name, self._spec, outer_steps=steps, pooled_steps=0, seed=seed)
-        assert isinstance(further, TaskLearner)
+        further = make_learner(name, self._spec, outer_steps=steps, pooled_steps=0, seed=seed).as_meta()
+        assert further is not None
         further.load_state_dict(learner.state_dict())
         self._outer_loop(further, lines, steps, seed)
         return further
 
-    def _calibration(self, name: str, learner: Learner, lines: Sequence[ProductLine]) -> PooledCalibration:
-        """From the prepared episodes for a meta-learner; the others do not change from fold to fold."""
-        if not isinstance(learner, TaskLearner):
-            return self._unchanging(name, learner, lines)
-        if learner_entry(name).is_meta:
-            return task_calibration(learner, [task for line in lines for task in self._tasks[line.name]])
-        fallback = self._unchanging(BANK, self._fresh(BANK), lines)
-        return replace(self._unchanging(name, learner, lines), fallback=fallback)
+    def _pooled(self, steps: int, lines: Sequence[ProductLine], calibrate: bool) -> Trained:
+        """The head that so many pooled steps give."""
+        learner = make_learner(POOLED, self._spec, outer_steps=steps, seed=self._request.seed).as_meta()
+        assert learner is not None
+        seconds = self._outer_loop(learner, lines, steps)
+        return Trained(learner, self._calibration(POOLED, learner, lines) if calibrate else None, seconds)
+
+    def _calibration(self, name: str, learner: Learner, lines: Sequence[ProductLine]) -> PooledCalibration | None:
+        """From the prepared episodes for a meta-learner; the others do not change from fold to fold. None: no lines."""
+        judges = [line for line in lines if line.data_set != GENERATED] or lines
+        if not judges:
+            return None
+        self._on_progress(Progress(stage=f"calibrate {name}", done=0))
+        if (meta := learner.as_meta()) is not None:
+            return task_calibration(meta, [task for line in judges for task in self._episodes(meta, line)])
+        pooled = self._unchanging(name, learner, judges)
+        if learner.fallback is None:
+            return pooled
+        return replace(pooled, fallback=self._unchanging(learner.fallback, self._fresh(learner.fallback), judges))
 
     def _unchanging(self, name: str, learner: Learner, lines: Sequence[ProductLine]) -> PooledCalibration:
         for line in lines:
@@ -123,25 +149,23 @@ class FoldTrainer:
                 self._scores[name, line.name] = self._sources.scores(learner, line)
         return pool([scores for line in lines for scores in self._scores[name, line.name]])
 
-    def _pooled(self, lines: Sequence[ProductLine], learner: TaskLearner | None) -> tuple[TaskLearner, float]:
+    def _episodes(self, learner: MetaLearner, line: ProductLine) -> list[SourceTask]:
+        """The line's episodes, prepared once for all learners that prepare alike."""
+        key = learner.preparation, line.name
+        if key not in self._tasks:
+            self._on_progress(Progress(stage="episodes", done=len(self._tasks)))
+            self._tasks[key] = self._sources.tasks(learner, line)
+        return self._tasks[key]
+
+    def _outer_loop(
+        self, learner: MetaLearner, lines: Sequence[ProductLine], steps: int, seed: int | None = None
+    ) -> float:
+        """Train in place. Returns the seconds it took once the episodes were prepared."""
         if not lines:
             raise LineError(
                 "training lines with defective images", "none", "add lines with defects, or evaluate memory_bank alone"
             )
-        fresh = learner or self._fresh(POOLED)
-        assert isinstance(fresh, TaskLearner)
-        return fresh, self._outer_loop(fresh, lines, self._request.iterations)
-
-    def _outer_loop(
-        self, learner: TaskLearner, lines: Sequence[ProductLine], steps: int, seed: int | None = None
-    ) -> float:
-        """Train in place. Returns the seconds it took once the episodes were prepared."""
-        tasks = []
-        for line in lines:
-            if line.name not in self._tasks:
-                self._on_progress(Progress(stage="episodes", done=len(self._tasks)))
-                self._tasks[line.name] = self._sources.tasks(learner, line)
-            tasks += self._tasks[line.name]
+        tasks = [task for line in lines for task in self._episodes(learner, line)]
         stage = f"meta-train {learner.name}"
 
         def tell(step: int, loss: float) -> None:
@@ -154,6 +178,4 @@ class FoldTrainer:
         return time.perf_counter() - start
 
     def _fresh(self, name: str) -> Learner:
-        pooled = self._request.iterations
-        own = 0 if name == POOLED else max(10, pooled // 3)
-        return make_learner(name, self._spec, outer_steps=pooled + own, pooled_steps=pooled, seed=self._request.seed)
+        return make_learner(name, self._spec, outer_steps=self._request.iterations, seed=self._request.seed)

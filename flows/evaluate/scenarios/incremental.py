@@ -26,13 +26,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from flows.asking.learner_names import UNTRAINED, LearnerName
+from flows.asking.learner_names import LearnerName
 from flows.evaluate.request import EvaluateRequest
 from flows.evaluate.scenarios.bench import Bench
 from flows.evaluate.scenarios.conditions import Update
 from flows.evaluate.scenarios.folds import generated_lines
 from flows.progress import OnProgress, Progress
-from model_zoo.learning.task_learner import TaskLearner
 from pipeline.errors import LineError
 from pipeline.evaluation import Fold, Row
 from pipeline.learner import Learner
@@ -115,8 +114,7 @@ def _histories(
     for condition, history in histories.items():
         for stage in range(2, len(arriving) + 1):
             learner = history[-1]
-            if name not in UNTRAINED:
-                assert isinstance(learner, TaskLearner)
+            if learner.as_meta() is not None:
                 seen = [*fold.train, *arriving[:stage]] if condition == Update.REPLAY else [arriving[stage - 1]]
                 steps = bench.request.arrival_iterations
                 learner = bench.trainer.go_on(name.value, learner, seen, steps=steps, stage=stage)

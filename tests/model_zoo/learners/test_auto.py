@@ -227,5 +227,5 @@ def test_evaluation_lets_auto_choose_the_size_of_each_line(tmp_path: Path, small
     for line in fold.test:
         side = len(read_native(line.train_good[0].path))
         adapted = bench.adapt("auto", learner, bench.support(bench.draw(line, 0), 2, 1, 0))
-        assert adapted.eye.preprocess == adapted.view.preprocess
-        assert adapted.eye.preprocess.height in ({64, 128} if side == 160 else {64})
+        assert adapted.backbone.preprocess == adapted.view.preprocess
+        assert adapted.backbone.preprocess.height in ({64, 128} if side == 160 else {64})

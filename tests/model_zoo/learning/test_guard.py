@@ -11,7 +11,7 @@ import torch
 from model_zoo.heads.learned_head import LearnedHead
 from model_zoo.heads.memory_bank_head import MemoryBankHead
 from model_zoo.learner_table import LEARNERS, make_learner
-from model_zoo.learning.guard import BANK, bank_scores, calibration_for, head_choice
+from model_zoo.learning.guard import BANK, bank_scores, head_choice
 from model_zoo.learning.separation import overlaps, ranks
 from model_zoo.learning.task_learner import TaskLearner
 from model_zoo.learning.tasks import prepare_support, subset
@@ -124,9 +124,9 @@ def test_a_head_that_fell_back_is_calibrated_as_the_bank(trained: TaskLearner):
     of_bank = PooledCalibration(deviations={"line": (0.0, 1.0)}, spread=0.1)
     pooled = PooledCalibration(deviations={"line": (2.0, 3.0)}, spread=0.4, fallback=of_bank)
     support = ToyLine(7).support()
-    assert calibration_for(trained.adapt(support, seed=0), pooled) is pooled
-    assert calibration_for(spoilt(trained).adapt(support, seed=0), pooled) is of_bank
-    assert calibration_for(make_learner(BANK, SPEC).adapt(support, seed=0), of_bank) is of_bank
+    assert trained.adapt(support, seed=0).calibration_of(pooled) is pooled
+    assert spoilt(trained).adapt(support, seed=0).calibration_of(pooled) is of_bank
+    assert make_learner(BANK, SPEC).adapt(support, seed=0).calibration_of(of_bank) is of_bank
     assert PooledCalibration.from_json(pooled.to_json()) == pooled
 
 

@@ -14,9 +14,9 @@ from flows.evaluate.scenarios import incremental
 from flows.evaluate.scenarios.bench import Bench
 from flows.evaluate.scenarios.fold_training import FoldTrainer, Trained
 from flows.progress import Progress, ignore_progress
-from model_zoo.learning.task_learner import TaskLearner
 from pipeline.errors import LineError
 from pipeline.evaluation import Fold, Row
+from pipeline.learner import Learner, MetaLearner
 from pipeline.product_lines.lines import ProductLine, find_lines
 from pipeline.settings import Settings
 from pipeline.synthetic.lines import write_lines
@@ -28,13 +28,15 @@ class RecordingTrainer(FoldTrainer):
 
     seen: list[Sequence[ProductLine]]
 
-    def train(self, fold: Fold, learners: Iterable[str], *, calibrate: bool = True) -> dict[str, Trained]:
+    def train(
+        self, fold: Fold, learners: Iterable[str], *, calibrate: bool = True, calibrate_starts: bool = False
+    ) -> dict[str, Trained]:
         self.seen = [fold.train]
-        return super().train(fold, learners, calibrate=calibrate)
+        return super().train(fold, learners, calibrate=calibrate, calibrate_starts=calibrate_starts)
 
     def go_on(
-        self, name: str, learner: TaskLearner, lines: Sequence[ProductLine], *, steps: int, stage: int
-    ) -> TaskLearner:
+        self, name: str, learner: Learner, lines: Sequence[ProductLine], *, steps: int, stage: int
+    ) -> MetaLearner:
         self.seen.append(lines)
         return super().go_on(name, learner, lines, steps=steps, stage=stage)
 
@@ -43,7 +45,7 @@ class RecordingTrainer(FoldTrainer):
 def staged(lines: Path, settings: Settings) -> tuple[list[Row], list[Sequence[ProductLine]], Fold]:
     job = request(lines, Scenario.INCREMENTAL)
     bench = Bench(job, settings, ignore_progress)
-    trainer = RecordingTrainer(job, bench.eye().backbone.spec, bench.sources, ignore_progress)
+    trainer = RecordingTrainer(job, bench.backbone().opened.spec, bench.sources, ignore_progress)
     bench.trainer = trainer
     (part,) = [part for part in incremental.parts(job, settings, ignore_progress) if part.name == "hypernetwork"]
     return list(incremental.rows(bench, part)), trainer.seen, part

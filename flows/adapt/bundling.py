@@ -1,0 +1,133 @@
+"""An adapted line becomes a bundle: exported, proved to score as torch does, registered."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import torch
+from numpy.typing import NDArray
+
+from deploy.bundles.bundle import Bundle
+from deploy.bundles.manifest import (
+    BANK_SOURCES,
+    HEAD,
+    SUPPORT_FOLDER,
+    BackboneRecord,
+    BundleDraft,
+    LearnerRecord,
+    LineageRecord,
+    ParityRecord,
+    SupportRecord,
+)
+from deploy.bundles.registry import Registry
+from deploy.engine.limits import available_cpus
+from deploy.engine.parity import Parity
+from deploy.engine.runtime import ScoringEngine
+from deploy.exporting.torch_to_onnx import check_parity, export_head
+from flows.adapt.request import AdaptRequest
+from flows.views import AdaptedLine
+from pipeline.calibration import Threshold
+from pipeline.imaging.files import sha256_file
+from pipeline.imaging.images import require_image
+from pipeline.meta_model import MetaModel
+from pipeline.settings import Settings
+
+
+def add_bundle(
+    request: AdaptRequest,
+    settings: Settings,
+    adapted: AdaptedLine,
+    threshold: Threshold,
+    meta: MetaModel | None,
+) -> tuple[Bundle, Parity]:
+    """Export the head, prove that the exported graphs score the support as torch does, and register the bundle.
+
+    Raises:
+        ParityError: they do not.
+        StorageError: the home cannot be written.
+    """
+    view, registry = adapted.view, Registry(settings.home)
+    images = np.stack([require_image(record.path, view.preprocess).pixels for record in (*view.good, *view.defects)])
+    with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
+        path = Path(scratch) / HEAD
+        parity = _export(request.line, adapted, images, path, settings.templates)
+        files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(adapted.head.bank_sources.numpy())}
+        for index in range(len(view.good)):
+            files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(images[index])
+        return registry.add(_draft(request, registry, adapted, threshold, meta, parity), files), parity
+
+
+def _export(line: str, adapted: AdaptedLine, images: NDArray[np.uint8], path: Path, templates: Path) -> Parity:
+    """The head as an ONNX graph at `path`, and how near its scores of the support's images are to torch's."""
+    backbone = adapted.view.backbone
+    examples = [torch.from_numpy(level) for level in backbone.extractor.extract(np.stack([images[0], images[-1]]))]
+    exported = export_head(adapted.head, examples, path, template_folder=templates)
+    engine = ScoringEngine(backbone.artefact, "cpu", threads=available_cpus())
+    engine.add_head(line, path, exported.sha256)
+    return check_parity(backbone.module, adapted.head, engine, line, images)
+
+
+def _draft(
+    request: AdaptRequest,
+    registry: Registry,
+    adapted: AdaptedLine,
+    threshold: Threshold,
+    meta: MetaModel | None,
+    parity: Parity,
+) -> BundleDraft:
+    """All that the manifest says beside its files."""
+    view, learner, backbone = adapted.view, adapted.learner, adapted.view.backbone
+    return BundleDraft(
+        line=request.line,
+        version=registry.new_version(request.line),
+        learner=LearnerRecord(
+            name=learner.name,
+            config={**learner.settings(), "augmentations": list(view.config.augmentations)},
+            meta_model=_origin(request, meta),
+        ),
+        backbone=BackboneRecord(
+            name=backbone.spec.name,
+            fingerprint=backbone.spec.fingerprint,
+            onnx_sha256=backbone.artefact.onnx_sha256,
+        ),
+        spec=backbone.spec,
+        preprocess=view.preprocess,
+        support=SupportRecord(
+            good=tuple(sha256_file(record.path) for record in view.good),
+            defects=tuple(sha256_file(record.path) for record in view.defects),
+            masks=sum(record.mask_path is not None for record in view.defects),
+        ),
+        threshold=threshold,
+        choices=adapted.choices,
+        parity=ParityRecord(
+            max_score_error=parity.max_score_error,
+            max_map_error=parity.max_map_error,
+            tolerance=parity.tolerance,
+            images=parity.images,
+        ),
+        lineage=LineageRecord(
+            training_lines=meta.lines if meta else (),
+            parent=registry.live_version(request.line) if request.line in registry.lines() else None,
+            seed=request.seed,
+        ),
+    )
+
+
+def _origin(request: AdaptRequest, meta: MetaModel | None) -> str | None:
+    if meta is None:
+        return None
+    return meta.identifier if request.meta_model else f"{meta.identifier}, shipped with Linewise"
+
+
+def _npy(array: NDArray[np.int64]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array.astype(np.int32), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=90, colorspace="RGB")
