@@ -14,6 +14,9 @@ from flows.evaluate.request import EvaluateRequest
 from pipeline.evaluation import Row
 from pipeline.storage import replace_file, storage_errors
 
+_MEANING = 2
+"""Raised where equal settings come to mean another evaluation. 2: `iterations` are all outer steps, pooled ones too."""
+
 
 class FoldRows:
     """The finished folds of one request, in a folder that is named by it and deleted when the evaluation is complete.
@@ -25,7 +28,7 @@ class FoldRows:
 
     def __init__(self, runs: Path, request: EvaluateRequest) -> None:
         same = request.model_dump(mode="json", exclude={"processes", "json_path", "csv_path", "html_path"})
-        digest = hashlib.sha256(json.dumps([linewise_version(), same], sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps([linewise_version(), _MEANING, same], sort_keys=True).encode()).hexdigest()
         self._folder = runs / f"evaluation-{digest[:12]}"
 
     def has(self, fold: str) -> bool:
