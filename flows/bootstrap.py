@@ -20,7 +20,7 @@ from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ActionTypes, ChangeFlowRunState
+from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -57,7 +57,6 @@ def create_silent_runs_automation(client: SyncPrefectClient) -> None:
         return
     ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
     message = "No heartbeat for 90 seconds: the engine is gone."
-    actions: list[ActionTypes] = [ChangeFlowRunState(name=None, state=StateType.CRASHED, message=message, force=False)]
     automation = Automation(
         name=SILENT_RUNS,
         description="A run whose engine sent no heartbeat for 90 seconds is crashed, so that it frees its slot.",
@@ -70,7 +69,7 @@ def create_silent_runs_automation(client: SyncPrefectClient) -> None:
             threshold=1,
             within=SILENCE,
         ),
-        actions=actions,
+        actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=message, force=False)],
     )
     automation.create()
 

@@ -24,7 +24,6 @@ USED_WITHOUT_AN_IMPORT = {
         for n in range(3)
     },
     "psycopg": "SQLAlchemy imports it for a PostgreSQL URL",
-    "fastapi": "Prefect's server imports it; declared for its upper bound",
 }
 
 
