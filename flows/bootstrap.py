@@ -1,8 +1,8 @@
 """`python -m flows.bootstrap`: make a Prefect server ready for Linewise. Safe to repeat.
 
 It creates the process work pool, the queue before the GPU and the automation that crashes runs whose engine went
-silent (a machine that lost power would hold its slot for ever), then registers the deployments of `prefect.yaml`.
-The server is the one that PREFECT_API_URL names.
+silent (a machine that lost power would hold its slot for ever), then registers the deployments of `prefect.yaml` and
+renews those of an older Linewise. The server is the one that PREFECT_API_URL names.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ import subprocess
 import sys
 from datetime import timedelta
 from importlib.resources import as_file, files
+from typing import Any
 
 import httpx
+import yaml
 from prefect import get_client
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+from prefect.flows import load_flow_from_entrypoint
 
 from flows.activities import DEPLOYMENTS
 from flows.doctor.checks import check_prefect
@@ -77,8 +82,8 @@ def create_silent_runs_automation(client: SyncPrefectClient) -> None:
 def register_deployments(client: SyncPrefectClient, *, update: bool = False) -> list[str]:
     """Register the deployments of the packaged `prefect.yaml`.
 
-    One that is there already is left alone, with the parameters and schedules it was given in the UI, unless `update`
-    asks for the file's state.
+    One that is there already is left to `renew_deployments`, with the parameters and schedules it was given in the UI,
+    unless `update` asks for the file's state.
 
     Returns:
         Names of the deployments that were registered.
@@ -111,13 +116,71 @@ def register_deployments(client: SyncPrefectClient, *, update: bool = False) -> 
     return names
 
 
+def renew_deployments(client: SyncPrefectClient) -> list[str]:
+    """Give the deployments that an older Linewise registered the entrypoint, form and pull steps of this one.
+
+    All else can be changed in the UI and stays: parameters, schedules and their switches, the pause switch, tags,
+    concurrency limit, job variables, description. Copies made in the UI are renewed too, under whatever name; a
+    deployment whose entrypoint lies outside of Linewise is left alone.
+
+    A deployment whose parameters this version's form refuses stays as it is, and standard error says so: the others'
+    runs should not wait for it.
+
+    Returns:
+        Names of the deployments that were renewed.
+    """
+    renewed: list[str] = []
+    for flow_name, code in packaged_code().items():
+        for deployment in _deployments_of(client, flow_name):
+            ours = (deployment.entrypoint or "").startswith("flows.")
+            if not ours or all(getattr(deployment, name) == value for name, value in code.items()):
+                continue
+            try:
+                client.update_deployment(deployment.id, DeploymentUpdate(**code))
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code != httpx.codes.CONFLICT:
+                    raise
+                refused = ConfigError(
+                    f"parameters of the deployment '{deployment.name}' that its flow takes",
+                    f"'{error.response.json()['detail']}'",
+                    "change them in the UI, then run this again",
+                )
+                sys.stderr.write(f"{refused}\n")
+            else:
+                renewed.append(deployment.name)
+    return renewed
+
+
+def packaged_code() -> dict[str, dict[str, Any]]:
+    """By flow, the fields of its deployments that follow the code: no user can edit them in the UI."""
+    content = yaml.safe_load((files("deploy") / "prefect.yaml").read_text(encoding="utf-8"))
+    code: dict[str, dict[str, Any]] = {}
+    for deployment in content["deployments"]:
+        flow = load_flow_from_entrypoint(deployment["entrypoint"])
+        code[flow.name] = {
+            "entrypoint": deployment["entrypoint"],
+            "parameter_openapi_schema": flow.parameters.model_dump(mode="json", exclude_unset=True),
+            "pull_steps": content["pull"],
+        }
+    return code
+
+
+def _deployments_of(client: SyncPrefectClient, flow_name: str) -> list[DeploymentResponse]:
+    """A flow's deployments, read page by page: the server gives at most 200 at once."""
+    chosen = FlowFilter(name=FlowFilterName(any_=[flow_name]))
+    found: list[DeploymentResponse] = []
+    while page := client.read_deployments(flow_filter=chosen, limit=200, offset=len(found)):
+        found += page
+    return found
+
+
 def main() -> int:
     """Set everything up and say what to do next."""
     parser = argparse.ArgumentParser(prog="python -m flows.bootstrap", description="Make a Prefect server ready.")
     parser.add_argument(
         "--update",
         action="store_true",
-        help="register every deployment anew, as after an upgrade; resets parameters and schedules to the file's",
+        help="register every deployment anew; resets parameters and schedules to the file's",
     )
     update: bool = parser.parse_args().update
     if not os.environ.get("PREFECT_API_URL"):
@@ -130,6 +193,7 @@ def main() -> int:
             create_gpu_queue(client)
             create_silent_runs_automation(client)
             registered = register_deployments(client, update=update)
+            renewed = renew_deployments(client)
     except LinewiseError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -142,7 +206,8 @@ def main() -> int:
         return 2
     sys.stdout.write(
         f"Work pool {WORK_POOL}, queue {GPU_LIMIT} and the automation are there. "
-        f"Deployments registered: {', '.join(registered) or 'none, all were there'}.\n"
+        f"Deployments registered: {', '.join(registered) or 'none, all were there'}; "
+        f"renewed: {', '.join(renewed) or 'none'}.\n"
         f"Start a worker with: prefect worker start --pool {WORK_POOL}\n"
     )
     return 0

@@ -77,17 +77,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running_plant(folder: Path) -> Iterator[Plant]:
-    """A plant below the folder: server, deployments and worker, all in processes of their own."""
+def running_server(folder: Path, **settings: str) -> Iterator[dict[str, str]]:
+    """A server with its home below the folder, in a process of its own; yields the environment of who talks to it."""
     port = free_port()
-    ui = f"http://127.0.0.1:{port}"
-    line = write_line(folder / "lines", 7, good=6, test_good=6, defects=12, size=160)
+    api = f"http://127.0.0.1:{port}/api"
     inherited = {"LINEWISE_TEMPLATE_CACHE"}  # the head's graph is traced once a run, by whoever needs it first
     kept = {name for name in os.environ if name in inherited or not name.startswith(("PREFECT_", "LINEWISE_"))}
     environment = {name: os.environ[name] for name in kept}
     environment |= {
         "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_API_URL": f"{ui}/api",
+        "PREFECT_API_URL": api,
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -95,32 +94,50 @@ def running_plant(folder: Path) -> Iterator[Plant]:
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "DO_NOT_TRACK": "1",
         "LINEWISE_HOME": str(folder / "home"),
+        **settings,
     }
-    logs = {name: (folder / f"{name}.log").open("wb") for name in ("server", "worker")}
-
-    def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "prefect", *arguments]
-        return subprocess.Popen(command, env=environment, cwd=folder, stdout=logs[name], stderr=subprocess.STDOUT)
-
-    server = start("server", "server", "start")
-    try:
+    with started(folder, environment, "server", "server", "start") as server:
         deadline = time.monotonic() + 300
-        while not healthy(f"{ui}/api/health"):
+        while not healthy(f"{api}/health"):
             if server.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the server did not start:\n{(folder / 'server.log').read_text()[-3000:]}")
             time.sleep(0.5)
-        bootstrap = [sys.executable, "-m", "flows.bootstrap"]
-        subprocess.run(bootstrap, env=environment, cwd=folder, check=True, capture_output=True)
-        worker = start("worker", "worker", "start", "--pool", "linewise", "--type", "process")
+        yield environment
+
+
+@contextmanager
+def started(folder: Path, environment: dict[str, str], name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Prefect's command with these arguments, as long as the context lasts; its log is `NAME.log` in the folder."""
+    with (folder / f"{name}.log").open("wb") as log:
+        command = [sys.executable, "-m", "prefect", *arguments]
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
         try:
-            with SyncPrefectClient(api=f"{ui}/api") as client:
-                yield Plant(ui, client, environment, folder / "home", line, folder / "worker.log")
+            yield process
         finally:
-            stop(worker)
-    finally:
-        stop(server)
-        for log in logs.values():
-            log.close()
+            stop(process)
+
+
+def run_bootstrap(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+    """`python -m flows.bootstrap`; what it said."""
+    command = [sys.executable, "-m", "flows.bootstrap", *arguments]
+    done = subprocess.run(command, env=environment, cwd=folder, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def running_plant(folder: Path) -> Iterator[Plant]:
+    """A plant below the folder: server, deployments and worker, all in processes of their own."""
+    line = write_line(folder / "lines", 7, good=6, test_good=6, defects=12, size=160)
+    with running_server(folder) as environment:
+        run_bootstrap(folder, environment)
+        api = environment["PREFECT_API_URL"]
+        with (
+            started(folder, environment, "worker", "worker", "start", "--pool", "linewise", "--type", "process"),
+            SyncPrefectClient(api=api) as client,
+        ):
+            ui = api.removesuffix("/api")
+            yield Plant(ui, client, environment, folder / "home", line, folder / "worker.log")
 
 
 def healthy(url: str) -> bool:

@@ -6,8 +6,6 @@ Screenshots go to LINEWISE_SCREENSHOTS, or to the test's temporary folder.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +18,7 @@ from pipeline.settings import load_settings
 
 pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
-from tests.end_to_end.prefect_plant import Plant, running_plant, submit, switch_on
+from tests.end_to_end.prefect_plant import Plant, run_bootstrap, running_plant, submit, switch_on
 from tests.parts.checks import found
 from tests.parts.chromium import open_page
 
@@ -67,10 +65,8 @@ def test_deployments_are_registered_and_their_schedules_off(plant):
         "score-folder": [False],
         "score-plant": [False],
     }
-    again = subprocess.run(
-        [sys.executable, "-m", "flows.bootstrap"], env=plant.environment, check=True, capture_output=True, text=True
-    )
-    assert "none, all were there" in again.stdout
+    again = run_bootstrap(plant.home.parent, plant.environment)
+    assert "registered: none, all were there; renewed: none." in again
     assert len(plant.client.read_automations_by_name("linewise: crash silent runs")) == 1
 
 

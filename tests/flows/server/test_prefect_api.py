@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -18,7 +13,6 @@ prefect = pytest.importorskip("prefect", reason="the extra `flows` is not instal
 
 from prefect import flow, task  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
-from prefect.testing.utilities import prefect_test_harness  # noqa: E402
 
 import flows.adapt.flow  # noqa: E402
 import flows.export.flow  # noqa: E402
@@ -35,19 +29,11 @@ from flows.export.request import ExportRequest  # noqa: E402
 from flows.progress import Progress  # noqa: E402
 from flows.score.request import ScorePlantRequest, ScoreRequest  # noqa: E402
 from flows.server import artifacts, runs  # noqa: E402
-from pipeline.errors import ConfigError, LineError, StorageError  # noqa: E402
+from pipeline.errors import LineError, StorageError  # noqa: E402
 from pipeline.settings import Device, Settings, load_settings  # noqa: E402
-from tests.checkout import REPOSITORY  # noqa: E402
 from tests.flows.adapted_home import LINE, SIZE, score_request  # noqa: E402
 from tests.parts.gpu import cuda_works, without_gpu  # noqa: E402
-from tests.parts.http_server import serving  # noqa: E402
 from tests.parts.plant import write_image, write_plant  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def prefect_api() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 def test_a_mistake_becomes_the_state_message(prefect_api, adapted_home, caplog):
@@ -137,48 +123,6 @@ def test_a_mistake_outside_a_run_is_raised_as_it_is(tmp_path):
     assert str(caught.value) == (
         f"expected a folder of new lines, got no folder {tmp_path}/incoming: make it, or name another"
     )
-
-
-def test_bootstrap_without_a_server_is_one_sentence():
-    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
-    command = [sys.executable, "-m", "flows.bootstrap"]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("expected a Prefect API that answers at http://127.0.0.1:9/api, got '")
-    assert done.stderr.endswith("': start the server, or correct or unset PREFECT_API_URL\n")
-    assert done.stderr.count("\n") == 1
-
-
-def test_bootstrap_that_a_server_refuses_is_one_sentence():
-    class Refusing(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path.endswith("/health") else 401)
-            self.end_headers()
-            self.wfile.write(b"true")
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with serving(Refusing) as address:
-        environment = {**os.environ, "PREFECT_API_URL": f"http://{address}/api"}
-        command = [sys.executable, "-m", "flows.bootstrap"]
-        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("expected a Prefect server that lets Linewise register, got '")
-    assert "401" in done.stderr
-    assert done.stderr.endswith("': set PREFECT_API_AUTH_STRING as the server has it, or look into its log\n")
-
-
-def test_deployments_that_cannot_be_registered_are_an_error_with_prefects_words(prefect_api, monkeypatch):
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # what `prefect deploy` is told: nobody answers
-    with get_client(sync_client=True) as client, pytest.raises(ConfigError) as caught:
-        bootstrap.register_deployments(client, update=True)
-    assert str(caught.value).startswith("expected every deployment to register, got ")
-    assert "ConnectError: All connection attempts failed" in str(caught.value)
-    assert str(caught.value).endswith(": check PREFECT_API_URL and the server's log")
 
 
 @pytest.mark.parametrize(("error", "tries"), [(StorageError("a", "b", "c"), 3), (LineError("a", "b", "c"), 1)])
