@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -27,6 +25,7 @@ from pipeline.errors import ConfigError, DeviceError, LineError
 from pipeline.meta_model import load_meta_model
 from pipeline.settings import Device, load_settings
 from pipeline.synthetic.lines import write_lines
+from tests.parts.failing_shares import killed, refused
 from tests.parts.outer_loop import META, assert_equal_reports, fresh, toy_tasks, train
 
 CUDA = torch.device("cuda", 0)
@@ -89,14 +88,6 @@ def test_memory_that_does_not_suffice_is_one_sentence():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore lines.")
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.allow_tf32
-
-
-def refused(*_: object) -> None:
-    raise LineError("defective images", "none", "add some")
-
-
-def killed(*_: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
