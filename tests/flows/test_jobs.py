@@ -133,7 +133,8 @@ def test_adaptation_registers_a_live_verified_bundle(trained, lines, settings):
 def test_a_turned_part_is_nearer_to_the_good_ones_where_parts_lie_at_any_angle(lines, settings):
     images, scores = new_line(lines), {}
     for any_angle in (False, True):
-        request = AdaptRequest(line=f"angle{any_angle}", images=images, size=SIZE, defects=0, any_angle=any_angle)
+        asked = {"line": f"angle{any_angle}", "images": images, "size": SIZE, "good": 2, "defects": 0}
+        request = AdaptRequest(**asked, any_angle=any_angle)
         bundle = adapt.run(request, settings).bundle
         named = bundle.manifest.learner.config["augmentations"]
         assert ("rot30" in named) == any_angle
@@ -201,7 +202,7 @@ def test_what_adaptation_refuses(trained, lines, settings, tmp_path):
     with pytest.raises(ConfigError, match="one of hypernetwork"):
         run(learner=LearnerName.MAML, meta_model=trained.folder)
     with pytest.raises(ConfigError, match="meta-train again"):
-        run(learner=LearnerName.HYPERNETWORK, meta_model=trained.folder, size=96)
+        run(learner=LearnerName.HYPERNETWORK, meta_model=trained.folder, size=128)  # a size that other tests export
     with pytest.raises(BundleError, match="a meta-model in"):
         run(learner=LearnerName.HYPERNETWORK, meta_model=tmp_path)
     cut = {name: value for name, value in trained.model.weights.items() if name != "theta0"}
