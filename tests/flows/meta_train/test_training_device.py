@@ -21,7 +21,7 @@ from flows.meta_train.training_device import (
     training_place,
 )
 from model_zoo.learning.tasks import CPU
-from pipeline.errors import ConfigError, DeviceError, LineError
+from pipeline.errors import ConfigError, DeviceError
 from pipeline.meta_model import load_meta_model
 from pipeline.settings import Device, load_settings
 from pipeline.synthetic.lines import write_lines
