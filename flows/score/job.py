@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.bundles.manifest import HEAD
@@ -16,16 +15,15 @@ from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.line_page import write_line_page
-from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.pictures import Pictures
 from deploy.scoring.promotion import PromotionNotice
-from deploy.scoring.row_spool import RowSpool
 from deploy.scoring.scorer import score_images
-from deploy.scoring.tally import ScoringProgress, ScoringSummary
-from flows.progress import OnProgress, Pace, Progress, ignore_progress
-from flows.score.report_paths import drop_old_reports, output_paths
+from deploy.scoring.tally import ScoringSummary
+from flows.progress import OnProgress, ignore_progress
+from flows.score.outputs import RunOutputs, run_figures
 from flows.score.request import ScoreRequest
 from flows.score.requested_source import count_images, ended_by_signals, request_source
+from flows.score.scoring_progress import telling
 from pipeline.errors import BundleError
 from pipeline.settings import Settings
 
@@ -45,15 +43,7 @@ class ScoreResult:
 
     def figures(self) -> dict[str, int | float | str | None]:
         """The run in numbers, for a table, a JSON head or an artifact."""
-        summary = self.summary
-        return {
-            "line": self.line,
-            "version": self.version,
-            **summary.counts.figures(),
-            "images_per_second": summary.images_per_second and round(summary.images_per_second, 2),
-            "seconds": round(summary.seconds, 3),
-            "device": self.device,
-        }
+        return {"line": self.line, "version": self.version, **run_figures(self.summary, self.device)}
 
 
 def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> ScoreResult:
@@ -77,19 +67,20 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     engine = ScoringEngine(deployment.backbone, resolved, threads=1)  # one CPU a worker scales best
     engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD])
 
+    line, version = bundle.manifest.line, bundle.manifest.version
     follows_what_is_live = request.bundle is None and request.version is None
-    notice = PromotionNotice(Registry(settings.home), bundle) if follows_what_is_live else None
-    gallery, started_at, pace = Gallery(), datetime.now(UTC), Pace()
-    reports = settings.below_home("reports", bundle.manifest.line)
-    report, json_path, csv_path = output_paths(request, reports, started_at)
+    remarks = PromotionNotice(Registry(settings.home), bundle).remarks if follows_what_is_live else tuple
+    gallery = Gallery()
     pictures = Pictures(gallery, bundle)
-    with RowSpool() as rows, ResultStore(settings.database) as store, ended_by_signals(source):
+    with (
+        RunOutputs(request, settings.below_home("reports", line)) as outputs,
+        ResultStore(settings.database) as store,
+        ended_by_signals(source),
+    ):
 
-        def keep(result: ImageResult, view: ImageView | None) -> None:
-            rows.add(result, line=bundle.manifest.line, bundle_version=bundle.manifest.version)
+        def take(result: ImageResult, view: ImageView | None) -> None:
+            outputs.take(result, view, line=line, version=version)
             pictures.take(result, view)
-            if view is not None and request.maps is not None:
-                write_map(map_path(request.maps, result.name), view.anomaly_map)
 
         summary = score_images(
             bundle,
@@ -100,38 +91,37 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             workers=request.workers or settings.workers,
             batch_size=resolved.batch_size,
             overlays=overlays,
-            on_progress=lambda progress: on_progress(scoring_step("score", progress, pace)),
-            on_result=keep,
+            on_progress=telling(on_progress, "score"),
+            on_result=take,
             total=total,
-            remarks=notice.remarks if notice is not None else tuple,
+            remarks=remarks,
             opener=opener,
         )
         result = ScoreResult(
-            line=bundle.manifest.line,
-            version=bundle.manifest.version,
+            line=line,
+            version=version,
             device=resolved.note,
             summary=summary,
             gallery=tuple(gallery.items()),
-            report=report,
-            json_path=json_path,
-            csv_path=csv_path,
+            report=outputs.report,
+            json_path=outputs.json_path,
+            csv_path=outputs.csv_path,
         )
-        rows.write_json(json_path, result.figures())
-        rows.write_csv(csv_path)
+        outputs.write_rows(result.figures())
     write_line_page(
-        report,
+        outputs.report,
         bundle,
         summary.tally,
         gallery=result.gallery,
         source=request.images,
-        started_at=started_at,
+        started_at=outputs.started_at,
         seconds=summary.seconds,
         device=resolved.note,
         images_per_second=summary.images_per_second,
-        files=[path.name for path in (json_path, csv_path) if path.parent == report.parent],
-        notes=[*_notes(summary), *source.remarks, *(notice.remarks() if notice is not None else ())],
+        files=outputs.beside_the_page,
+        notes=[*_notes(summary), *source.remarks, *remarks()],
     )
-    drop_old_reports(reports, settings.keep_reports)
+    outputs.drop_old(settings.keep_reports)
     return result
 
 
@@ -146,20 +136,6 @@ def find_deployment(request: ScoreRequest, settings: Settings) -> Deployment:
             f"a bundle of line {request.line!r}", f"one of {packed!r}", "name that line or another bundle"
         )
     return deployment
-
-
-def scoring_step(stage: str, progress: ScoringProgress, pace: Pace) -> Progress:
-    """What a job tells of how far scoring is."""
-    rate = pace.tell(progress.seconds, progress.done)
-    left = (progress.total - progress.done) / rate if progress.total is not None and rate > 0 else None
-    return Progress(
-        stage=stage,
-        done=progress.done,
-        total=progress.total,
-        figures={"images/s": rate, "flagged": progress.flagged, "unreadable": progress.unreadable},
-        seconds_left=None if left is None else max(left, 0.0),  # a video's header knows its length only about
-        remark=" ".join(progress.remarks),
-    )
 
 
 def _notes(summary: ScoringSummary) -> list[str]:

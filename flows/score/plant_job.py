@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,17 @@ from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
 from deploy.engine.devices import open_device
 from deploy.results.store import ResultStore
-from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.line_scoring import LineScoring
-from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.plant import score_plant
 from deploy.scoring.plant_pages import write_pages
 from deploy.scoring.plant_summary import PlantSummary
-from deploy.scoring.row_spool import RowSpool
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.watch import WatchedFolder
-from flows.progress import OnProgress, Pace, ignore_progress
-from flows.score.job import scoring_step
-from flows.score.report_paths import drop_old_reports, output_paths
+from flows.progress import OnProgress, ignore_progress
+from flows.score.outputs import RunOutputs, run_figures
 from flows.score.request import ScorePlantRequest
 from flows.score.requested_source import ended_by_signals, keep_maps_apart
+from flows.score.scoring_progress import telling
 from pipeline.errors import LineError
 from pipeline.settings import Settings
 
@@ -43,10 +39,7 @@ class ScorePlantResult:
         """The run in numbers, with a row for each line and bundle."""
         summary = self.summary
         return {
-            **summary.counts.figures(),
-            "images_per_second": summary.images_per_second and round(summary.images_per_second, 2),
-            "seconds": round(summary.seconds, 3),
-            "device": self.device,
+            **run_figures(summary, self.device),
             "backbones": summary.backbones,
             "lines": [line_figures(line) for line in summary.lines],
             "skipped_folders": list(summary.skipped.values()),
@@ -79,16 +72,12 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     settings.ensure_home()
     opener = image_opener(settings.jpeg_decoder)
     resolved = open_device(request.device, settings)
-    started_at, reports, pace = datetime.now(UTC), settings.below_home("plant-reports"), Pace()
-    report, json_path, csv_path = output_paths(request, reports, started_at)
     workers = request.workers or settings.workers
-    with RowSpool() as rows, ResultStore(settings.database) as store, ended_by_signals(source):
-
-        def keep(line: LineScoring, result: ImageResult, view: ImageView | None) -> None:
-            rows.add(result, line=line.line, bundle_version=line.version)
-            if view is not None and request.maps is not None:
-                write_map(map_path(request.maps, result.name), view.anomaly_map)
-
+    with (
+        RunOutputs(request, settings.below_home("plant-reports")) as outputs,
+        ResultStore(settings.database) as store,
+        ended_by_signals(source),
+    ):
         summary = score_plant(
             source,
             Registry(settings.home),
@@ -97,8 +86,8 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             workers=workers,
             batch_size=resolved.batch_size,
             overlays=(lambda line: settings.below_home("overlays", line)) if request.overlays else None,
-            on_progress=lambda progress: on_progress(scoring_step("score the plant", progress, pace)),
-            on_result=keep,
+            on_progress=telling(on_progress, "score the plant"),
+            on_result=lambda line, *seen: outputs.take(*seen, line=line.line, version=line.version),
             total=total,
             opener=opener,
         )
@@ -110,20 +99,23 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
                 "see `linewise registry list` for the names",
             )
         result = ScorePlantResult(
-            summary=summary, device=resolved.note, report=report, json_path=json_path, csv_path=csv_path
+            summary=summary,
+            device=resolved.note,
+            report=outputs.report,
+            json_path=outputs.json_path,
+            csv_path=outputs.csv_path,
         )
-        rows.write_json(json_path, result.figures())
-        rows.write_csv(csv_path)
+        outputs.write_rows(result.figures())
     write_pages(
-        report,
+        outputs.report,
         summary,
         name=request.plant,
         source=str(folder),
-        started_at=started_at,
+        started_at=outputs.started_at,
         device=resolved.note,
         remarks=source.remarks,
         workers=workers,
-        files=[path.name for path in (json_path, csv_path) if path.parent == report.parent],
+        files=outputs.beside_the_page,
     )
-    drop_old_reports(reports, settings.keep_reports)
+    outputs.drop_old(settings.keep_reports)
     return result

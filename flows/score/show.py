@@ -27,9 +27,9 @@ def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
         _show_unreadable(result.summary.unreadable_files, result.summary.unreadable)
         return
-    counts = ("images", "pass", "review", "reject", "unreadable", "scored_before")
+    counts = result.summary.counts.figures()
     listing = table(escape(f"{result.line} {result.version}"), *(name.replace("_", " ") for name in counts))
-    listing.add_row(*(str(figures[name]) for name in counts))
+    listing.add_row(*map(str, counts.values()))
     out().print(listing)
     for image in result.summary.flagged[:MAX_FLAGGED]:
         score = "no score" if image.score is None else f"{image.score:.3f}"
@@ -64,7 +64,7 @@ def show_plant_scoring(result: ScorePlantResult, *, as_json: bool) -> None:
         outputs = {"json": str(result.json_path), "csv": str(result.csv_path)}
         sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
     else:
-        counts = ("images", "pass", "review", "reject", "unreadable", "scored_before")
+        counts = result.summary.counts.figures()
         names = [name.replace("_", " ") for name in counts]
         listing = table("Plant", "line", "version", *names, right=tuple(names))
         for row in figures["lines"]:
