@@ -29,7 +29,8 @@ from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import Scores
 from deploy.results.store import ResultStore
-from deploy.scoring.scorer import score_folder
+from deploy.scoring.scorer import score_images
+from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.worker import ScoringWorker
 from flows.adapt import job as adapt
 from flows.adapt.request import AdaptRequest
@@ -129,10 +130,10 @@ def main() -> None:
                 with ResultStore(root / f"{number}-{index}.sqlite") as store:
                     began, used = time.perf_counter(), time.process_time()
                     with how():
-                        score_folder(
+                        score_images(
                             deployment.bundle,
                             FlagSome(engine, every),
-                            root / "images",
+                            FolderSource(root / "images"),
                             store,
                             overlays=root / "overlays",
                         )

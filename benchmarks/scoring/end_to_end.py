@@ -23,7 +23,8 @@ from benchmarks.scoring.setting import WORKERS, Setting, engine_of, median_ratio
 from deploy.engine.devices import ResolvedDevice, open_session
 from deploy.engine.runtime import ScoringEngine
 from deploy.results.store import ResultStore
-from deploy.scoring.scorer import score_folder
+from deploy.scoring.scorer import score_images
+from deploy.scoring.sources.folder import FolderSource
 from pipeline.imaging.images import DecodedImage, read_image
 from pipeline.settings import Device
 
@@ -88,7 +89,7 @@ def score_once(setting: Setting, engine: ScoringEngine, folder: Path, number: in
     gc.collect()
     with ResultStore(setting.root / f"{folder.name}-{number}.sqlite") as store:
         began = time.perf_counter()
-        summary = score_folder(bundle, engine, folder, store, workers=WORKERS)
+        summary = score_images(bundle, engine, FolderSource(folder), store, workers=WORKERS)
         seconds = time.perf_counter() - began
         assert summary.counts.scored == summary.counts.found > 0, "every image was scored"
         return seconds

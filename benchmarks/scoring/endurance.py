@@ -12,7 +12,8 @@ from benchmarks.scoring.setting import LINE, WORKERS, Setting, engine_of, memory
 from deploy.bundles.registry import Registry
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult, ImageView
-from deploy.scoring.scorer import score_folder
+from deploy.scoring.scorer import score_images
+from deploy.scoring.sources.folder import FolderSource
 
 SIDE = 512  # 20,000 JPEGs of 1 Mpx would be 6 GB
 DIFFERENT = 64
@@ -49,8 +50,8 @@ def one_process(home: Path, folder: Path) -> None:
             marks.append((time.process_time(), memory_mb()))
 
     with ResultStore(folder.parent / "endurance.sqlite") as store:
-        summary = score_folder(
-            deployment.bundle, engine_of(deployment), folder, store, workers=WORKERS, on_result=count
+        summary = score_images(
+            deployment.bundle, engine_of(deployment), FolderSource(folder), store, workers=WORKERS, on_result=count
         )
     assert summary.counts.scored == summary.counts.found == 10 * tenth, "every image was scored"
     start, end = marks[1][0] - marks[0][0], marks[9][0] - marks[8][0]

@@ -10,27 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from deploy.bundles.bundle import Bundle
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.reporting import OnProgress
 from deploy.scoring.run import ScoringRun
-from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import ImageSource
 from deploy.scoring.tally import MAX_RECORDS, ScoringSummary
 from deploy.scoring.worker import ImageScorer, ScoringWorker
 from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits, Opener, open_image
 
 OnResult = Callable[[ImageResult, ImageView | None], None]
-
-
-def score_folder(
-    bundle: Bundle, engine: ImageScorer, folder: Path, store: ResultStore, **options: Any
-) -> ScoringSummary:
-    """Score every image file below a folder; an `overlays` folder below it is left out. See `score_images`."""
-    return score_images(bundle, engine, FolderSource(folder, options.get("overlays")), store, **options)
 
 
 def score_images(

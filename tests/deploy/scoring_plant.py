@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,21 @@ from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import Scores
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult
-from deploy.scoring.scorer import score_folder, score_images
+from deploy.scoring.scorer import score_images
+from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import ImageSource
 from deploy.scoring.tally import ScoringSummary
+from deploy.scoring.worker import ImageScorer
 from tests.parts.plant import write_plant
 
 LINE = "mvtec/pill"
+
+
+def score_folder(
+    bundle: Bundle, engine: ImageScorer, folder: Path, store: ResultStore, **options: Any
+) -> ScoringSummary:
+    """Score every image file below a folder but its overlays."""
+    return score_images(bundle, engine, FolderSource(folder, options.get("overlays")), store, **options)
 
 
 @dataclass

@@ -19,12 +19,11 @@ from deploy.results.records import Duplicate
 from deploy.results.schema import ResultStatus, RunStatus
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
-from deploy.scoring.scorer import score_folder
 from deploy.scoring.tally import ScoringProgress, ScoringSummary
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
 from pipeline.imaging.files import read_bytes
-from tests.deploy.scoring_plant import LINE, CountingEngine, Plant
+from tests.deploy.scoring_plant import LINE, CountingEngine, Plant, score_folder
 from tests.parts.plant import tree, write_image, write_plant
 
 

@@ -19,12 +19,11 @@ import pytest
 from deploy.results.schema import RunStatus
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult, ImageView
-from deploy.scoring.scorer import score_folder
 from deploy.scoring.tally import ScoringProgress
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 from tests.checkout import REPOSITORY
-from tests.deploy.scoring_plant import CountingEngine, Plant
+from tests.deploy.scoring_plant import CountingEngine, Plant, score_folder
 from tests.parts.plant import mounted_tmpfs, write_image
 from tests.parts.whole_plant import look_all_the_time
 
@@ -152,7 +151,8 @@ from pathlib import Path
 from deploy.bundles.registry import Registry
 from deploy.results.store import ResultStore
 from deploy.engine.runtime import ScoringEngine
-from deploy.scoring.scorer import score_folder
+from deploy.scoring.scorer import score_images
+from deploy.scoring.sources.folder import FolderSource
 
 root = Path(sys.argv[1])
 deployment = Registry(root / "home").deployment("mvtec/pill")
@@ -167,10 +167,10 @@ class SlowEngine(ScoringEngine):
 engine = SlowEngine(deployment.backbone, "cpu")
 engine.add_head("mvtec/pill", deployment.bundle.head_path)
 with ResultStore(root / "results.sqlite") as store:
-    score_folder(
+    score_images(
         deployment.bundle,
         engine,
-        root / "images",
+        FolderSource(root / "images"),
         store,
         workers=2,
         overlays=root / "overlays",
