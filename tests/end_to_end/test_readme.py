@@ -23,7 +23,7 @@ import pytest
 from tests.checkout import REPOSITORY
 
 README = REPOSITORY / "README.md"
-TIME_LIMIT = 1800.0  # seconds, ten times what they take: only against what hangs
+TIME_LIMIT = 1800.0  # seconds: only against what hangs
 
 FENCE = re.compile(r"^```(?P<language>\S*)[^\S\n]*\n(?P<text>.*?)^```[^\S\n]*$", re.MULTILINE | re.DOTALL)
 # Its reason on one line or several.
