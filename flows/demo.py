@@ -79,7 +79,7 @@ def demo(
     )
     scored = run_job(activity("score"), score, settings)
 
-    _say(6, f"Results on {scored.summary.found} images that neither step has seen")
+    _say(6, f"Results on {scored.summary.counts.found} images that neither step has seen")
     _show(scored, adapted)
     out().print(
         f"\nDone in {time.monotonic() - began:.0f} s. Open the report: [bold]{escape(str(scored.report))}[/bold]"

@@ -139,16 +139,6 @@ class ScoringSummary:
         """Of the source's files or frames."""
         return self.tally.counts
 
-    @property
-    def found(self) -> int:
-        """Files or frames in all."""
-        return self.counts.found
-
-    @property
-    def unreadable(self) -> int:
-        """Those that got no decision."""
-        return self.counts.unreadable
-
     @cached_property
     def scores(self) -> NDArray[np.float64]:
         """(N,) the finite scores of scored and skipped files, in the order of the source."""

@@ -14,6 +14,7 @@ from deploy.bundles.registry import Registry
 from deploy.engine.parity import Parity
 from flows.adapt.bundling import add_bundle
 from flows.adapt.request import AdaptRequest
+from flows.line_threshold import line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
 from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_to_best, candidate_sizes, view_of
@@ -21,7 +22,6 @@ from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.shipped import SHIPPED, shipped_meta_model
 from pipeline.calibration import Threshold
 from pipeline.errors import BundleError, ConfigError
-from pipeline.head_calibration import calibrate_head
 from pipeline.imaging.white_level import suggest_white_level
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
@@ -87,8 +87,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         for backbone in backbones
     ]
     adapted = adapt_to_best(learner, views, seed=request.seed)
-    rate, pooled = request.target_false_reject_rate, meta.calibration if meta else None
-    threshold = calibrate_head(adapted.head, adapted.view.support, rate, pooled)
+    threshold = line_threshold(request, adapted.head, adapted.view, meta.calibration if meta else None)
     tell(2)
     bundle, parity = add_bundle(request, settings, adapted, threshold, meta)
     tell(3)

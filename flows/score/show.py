@@ -19,14 +19,15 @@ MAX_FLAGGED = 10
 MAX_UNREADABLE = 5
 
 
-def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
-    """Counts, the worst images, what could not be read, where the report is."""
+def show(_request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) -> int:
+    """Counts, the worst images, what could not be read, where the report is; 1 where some files got no decision."""
+    unreadable = result.summary.counts.unreadable
     figures = result.figures()
     if as_json:
         outputs = {"report": str(result.report), "json": str(result.json_path), "csv": str(result.csv_path)}
         sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
-        _show_unreadable(result.summary.unreadable_files, result.summary.unreadable)
-        return
+        _show_unreadable(result.summary.unreadable_files, unreadable)
+        return int(unreadable > 0)
     counts = result.summary.counts.figures()
     listing = table(escape(f"{result.line} {result.version}"), *(name.replace("_", " ") for name in counts))
     listing.add_row(*map(str, counts.values()))
@@ -36,9 +37,10 @@ def show_scoring(result: ScoreResult, *, as_json: bool) -> None:
         out().print(f"  {image.decision} {score:>8}  {escape(image.label)}")
     if result.summary.counts.flagged > MAX_FLAGGED:
         out().print(f"  and {result.summary.counts.flagged - MAX_FLAGGED} more: see the report")
-    _show_unreadable(result.summary.unreadable_files, result.summary.unreadable)
+    _show_unreadable(result.summary.unreadable_files, unreadable)
     out().print(f"{_pace(figures)}, {escape(result.device)}")
     out().print(f"Report: {escape(str(result.report))}")
+    return int(unreadable > 0)
 
 
 def _pace(figures: Mapping[str, Any]) -> str:
@@ -57,8 +59,11 @@ def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:
         err().print(f"[yellow]and {count - MAX_UNREADABLE} more files that cannot be read")
 
 
-def show_plant_scoring(result: ScorePlantResult, *, as_json: bool) -> None:
-    """A row for each line, what was skipped, and bundles that could not be used."""
+def show_plant(_request: ScorePlantRequest, result: ScorePlantResult, *, as_json: bool = False) -> int:
+    """A row for each line, what was skipped, and bundles that could not be used.
+
+    1 where some files got no decision, or a promoted bundle could not be used.
+    """
     figures = result.figures()
     if as_json:
         outputs = {"json": str(result.json_path), "csv": str(result.csv_path)}
@@ -80,16 +85,4 @@ def show_plant_scoring(result: ScorePlantResult, *, as_json: bool) -> None:
         err().print(f"[yellow]{figures['skipped_images']} images in {len(figures['skipped_folders'])} folders skipped")
     for sentence in figures["problems"]:
         err().print(f"[red]{escape(sentence)}")
-
-
-def show(_request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) -> int:
-    """As `show_scoring`; 1 where some files got no decision."""
-    show_scoring(result, as_json=as_json)
-    return int(bool(result.summary.unreadable))
-
-
-def show_plant(_request: ScorePlantRequest, result: ScorePlantResult, *, as_json: bool = False) -> int:
-    """As `show_plant_scoring`; 1 where some files got no decision, or a promoted bundle could not be used."""
-    show_plant_scoring(result, as_json=as_json)
-    figures = result.figures()
     return int(bool(figures["unreadable"] or figures["problems"]))

@@ -17,12 +17,12 @@ from deploy.exporting.torch_to_onnx import export_head
 from flows.evaluate.request import EvaluateRequest
 from flows.evaluate.scenarios.fold_training import FoldTrainer, Trained
 from flows.evaluate.scenarios.support_and_query import AdaptedHead, CachedBackbone, Query, Support
+from flows.line_threshold import line_threshold
 from flows.progress import OnProgress
 from flows.source_lines import Sources
 from flows.views import DEFAULT_SIZE, adapt_to_best, candidate_sizes
 from pipeline.calibration import PooledCalibration
 from pipeline.evaluation import Fold, Row, evaluate_outputs, read_truth, seen_and_unseen
-from pipeline.head_calibration import calibrate_head
 from pipeline.imaging.images import require_image
 from pipeline.learner import Learner
 from pipeline.product_lines.lines import ImageRecord, ProductLine
@@ -146,8 +146,7 @@ class Bench:
             images), note.
         """
         output = adapted.output(query)
-        rate = self.request.target_false_reject_rate
-        threshold = calibrate_head(adapted.head, adapted.view.support, rate, calibration)
+        threshold = line_threshold(self.request, adapted.head, adapted.view, calibration)
         figures = evaluate_outputs(output, query.truth, threshold)
         seen = {record.kind for record in support.images.defects}
         cell = (line.name, name, support.good, support.defects)
