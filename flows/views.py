@@ -14,8 +14,7 @@ from deploy.bundles.manifest import ChoiceRecord
 from flows.open_backbone import OpenBackbone
 from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
-from pipeline.imaging.files import read_bytes
-from pipeline.imaging.images import DEFAULT_LIMITS, PreprocessSpec, open_image
+from pipeline.imaging.images import PreprocessSpec, read_size
 from pipeline.learner import AnomalyHead, Choice, Learner
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_support
@@ -53,9 +52,7 @@ class AdaptedLine:
 
 def candidate_sizes(records: Sequence[ImageRecord]) -> tuple[int, ...]:
     """The input sizes worth trying for these images: the default, and a larger one that enlarges none of them."""
-    shortest = min(
-        min(open_image(read_bytes(record.path, DEFAULT_LIMITS.max_bytes)).upright_size) for record in records
-    )
+    shortest = min(min(read_size(record.path)) for record in records)
     return (DEFAULT_SIZE, *[size for size in LARGER_SIZES if size <= shortest][:1])
 
 

@@ -175,6 +175,11 @@ def open_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> EncodedImag
     return encoded
 
 
+def read_size(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """Height and width of a file's image as people see it, turned upright. Raises `ImageError`; decodes no pixel."""
+    return open_image(read_bytes(path, limits.max_bytes), limits).upright_size
+
+
 def fit_image(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.uint8]:
     """Decode an opened image to the spec: uint8 RGB (height, width, 3). Raises `ImageError` for damaged data."""
     turned = encoded.orientation >= 5
