@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flows.asking.request_fields import LineSettings
 from flows.views import View
 from pipeline.calibration import PooledCalibration, Threshold
+from pipeline.errors import ConfigError
 from pipeline.head_calibration import calibrate_head
+from pipeline.imaging.images import read_size
 from pipeline.learner import AnomalyHead
+from pipeline.regions import share_of_image
 
 
 def line_threshold(asked: LineSettings, head: AnomalyHead, view: View, pooled: PooledCalibration | None) -> Threshold:
@@ -17,5 +22,21 @@ def line_threshold(asked: LineSettings, head: AnomalyHead, view: View, pooled: P
         head: adapted to the view's support.
         view: the line's support images as the head sees them.
         pooled: of its learner on source lines; None: the support alone.
+
+    Raises:
+        ConfigError: the least defect area is as large as the image.
     """
-    return calibrate_head(head, view.support, asked.target_false_reject_rate, pooled)
+    threshold = calibrate_head(head, view.support, asked.target_false_reject_rate, pooled)
+    return threshold if asked.least_defect_area is None else replace(threshold, least_area=_least_area(asked, view))
+
+
+def _least_area(asked: LineSettings, view: View) -> float:
+    """The least defect area as a share of the view's images."""
+    assert asked.least_defect_area is not None
+    sizes = [read_size(record.path) for record in (*view.good, *view.defects)]
+    per_pixel = asked.millimetres_per_pixel
+    share = share_of_image(asked.least_defect_area, sizes, millimetres_per_pixel=per_pixel)
+    if share >= 1:
+        got = f"{asked.least_defect_area:g} {'pixels' if per_pixel is None else 'mm2'}, {share:.0%} of it"
+        raise ConfigError("a least defect area smaller than the image", got, "state a smaller one")
+    return share

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
+from pipeline.regions import largest_region
 
 _PRIOR_COUNT = 4
 _DEFAULT_SPREAD = 0.15  # in log distance: an assumption, used only where no source line has shown its own
@@ -51,6 +52,7 @@ class Threshold:
         sample_count: how many scores it rests on.
         target_false_reject_rate: the rate it was calibrated for, 0..1.
         expected_false_reject_rate: the rate the calibration sample showed at this threshold, 0..1.
+        least_area: share of the image below which a region of the map does not count, 0..1; 0: every one does.
     """
 
     reject: float
@@ -60,6 +62,11 @@ class Threshold:
     sample_count: int
     target_false_reject_rate: float
     expected_false_reject_rate: float
+    least_area: float = 0.0
+
+    def counts(self, anomaly_map_hw: NDArray[np.float32]) -> bool:
+        """Whether the map shows a region that is large enough to count: without one an image is PASS at any score."""
+        return self.least_area <= 0 or largest_region(anomaly_map_hw, self.pixel) >= self.least_area
 
     def decide(self, score: float) -> Decision:
         """The decision for an image score. NaN is REVIEW: a person looks at what the model cannot score."""

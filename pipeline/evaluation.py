@@ -107,6 +107,13 @@ def evaluate_outputs(output: AnomalyOutput, truth: Truth, threshold: Threshold) 
         calibrated threshold: all 0..1; pixel metrics are NaN on a line without masks.
     """
     scores = output.image_score.double().numpy()
+    rejected = np.array(
+        [
+            score >= threshold.reject and threshold.counts(anomaly_map)
+            for score, anomaly_map in zip(scores, output.anomaly_map.numpy(), strict=True)
+        ],
+        np.float64,
+    )
     maps, masks = [], []
     for anomaly_map, mask in zip(output.anomaly_map.numpy(), truth.masks, strict=True):
         if mask is not None:
@@ -119,8 +126,8 @@ def evaluate_outputs(output: AnomalyOutput, truth: Truth, threshold: Threshold) 
         "pixel_auroc": pixel_auroc(maps, masks) if has_masks else float("nan"),
         "aupro": aupro(maps, masks, 0.3) if has_masks else float("nan"),
         "f1_max": f1_max(scores, truth.labels)[0],
-        "false_reject_rate": false_reject_rate(scores, truth.labels, threshold.reject),
-        "missed_defect_rate": missed_defect_rate(scores, truth.labels, threshold.reject),
+        "false_reject_rate": false_reject_rate(rejected, truth.labels, 1.0),
+        "missed_defect_rate": missed_defect_rate(rejected, truth.labels, 1.0),
     }
 
 

@@ -85,7 +85,11 @@ class Bundle:
         """
         if not scored.finite:  # a part that the model cannot judge never passes
             return Verdict(Decision.REJECT if scored.score == math.inf else Decision.REVIEW, NOT_JUDGED, judged=False)
-        return Verdict(self.manifest.threshold.decide(scored.score))
+        threshold = self.manifest.threshold
+        decision = threshold.decide(scored.score)
+        if threshold.least_area and decision is not Decision.PASS and not threshold.counts(scored.anomaly_map):
+            return Verdict(Decision.PASS, f"no marked region covers {threshold.least_area:.3%} of the image")
+        return Verdict(decision)
 
     def copy_to(self, folder: Path) -> None:
         """Copy every file, durably, into the existing empty folder `folder`, the manifest last."""

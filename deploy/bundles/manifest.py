@@ -14,7 +14,7 @@ from pipeline.calibration import Threshold
 from pipeline.features import BackboneSpec
 from pipeline.imaging.images import PreprocessSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"

@@ -96,5 +96,14 @@ class LineSettings(Request):
     """What adaptation and evaluation ask alike: how a line is looked at, and how its threshold is set."""
 
     target_false_reject_rate: FalseRejectRate = 0.01
+    least_defect_area: float | None = Field(
+        default=None,
+        gt=0,
+        description="Area below which a marked region does not count as a defect, in pixels of the camera's image, or "
+        "in square millimetres where millimetres per pixel are given (default: every region counts).",
+    )
+    millimetres_per_pixel: float | None = Field(
+        default=None, gt=0, le=1000, description="Side of a camera's pixel on the part, in millimetres."
+    )
     backbone: Backbone = DEFAULT_BACKBONE
     size: ChosenSize = None

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from deploy.bundles.bundle import Bundle, load_bundle, read_manifest, write_bundle
 from deploy.bundles.card import render_card
-from deploy.bundles.manifest import BundleManifest
+from deploy.bundles.manifest import FORMAT_VERSION, BundleManifest
 from pipeline.errors import BundleError, StorageError
 from tests.parts.plant import bundle_files, make_draft, make_spec, mounted_tmpfs, tree
 
@@ -48,7 +48,7 @@ def reseal(folder: Path, manifest: dict) -> None:
 def test_what_was_written_is_read_back(bundle: Bundle) -> None:
     loaded = load_bundle(bundle.path)
     assert loaded == bundle
-    assert loaded.manifest.format_version == 1
+    assert loaded.manifest.format_version == FORMAT_VERSION
     assert loaded.manifest.threshold == make_draft().threshold
     assert loaded.manifest.spec == make_spec()
     assert loaded.id == hashlib.sha256((bundle.path / "manifest.json").read_bytes()).hexdigest()
@@ -132,8 +132,8 @@ def test_links_are_refused(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_a_newer_format_asks_for_an_upgrade(bundle: Bundle) -> None:
     manifest = json.loads((bundle.path / "manifest.json").read_bytes())
-    reseal(bundle.path, {**manifest, "format_version": 2, "something_new": True})
-    with pytest.raises(BundleError, match=r"format 2: upgrade Linewise"):
+    reseal(bundle.path, {**manifest, "format_version": FORMAT_VERSION + 1, "something_new": True})
+    with pytest.raises(BundleError, match=rf"format {FORMAT_VERSION + 1}: upgrade Linewise"):
         load_bundle(bundle.path)
 
 

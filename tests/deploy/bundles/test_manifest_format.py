@@ -27,6 +27,7 @@ ADDED = {
         int8.auroc_float32 int8.auroc_int8 int8.good_shift int8.largest_difference int8.decisions_changed
         lineage.training_lines lineage.parent lineage.seed
     """,
+    2: "threshold.least_area",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

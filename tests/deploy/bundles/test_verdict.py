@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,50 @@ def test_what_is_not_finite_never_passes_and_says_why(bundle: Bundle, score: flo
     assert verdict == Verdict(decision, "the model gave no finite score", judged=False)
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """A finite score, and a map with a marked square of so many cells a side."""
+
+    score: float
+    side: int
+    finite: bool = True
+
+    @property
+    def anomaly_map(self) -> NDArray[np.float32]:
+        marked = np.zeros((32, 32), np.float32)
+        marked[: self.side, : self.side] = 3.0
+        return marked
+
+
+@pytest.mark.parametrize(
+    ("score", "side", "decision", "reason"),
+    [
+        (5.0, 4, Decision.REJECT, None),
+        (1.5, 4, Decision.REVIEW, None),
+        (5.0, 2, Decision.PASS, "no marked region covers 1.000% of the image"),
+        (1.5, 2, Decision.PASS, "no marked region covers 1.000% of the image"),
+        (5.0, 0, Decision.PASS, "no marked region covers 1.000% of the image"),
+        (0.5, 4, Decision.PASS, None),
+    ],
+)
+def test_regions_below_the_least_area_do_not_count(
+    tmp_path: Path, score: float, side: int, decision: Decision, reason: str | None
+) -> None:
+    draft = make_draft()
+    threshold = replace(draft.threshold, least_area=0.01)
+    bundle = write_bundle(tmp_path / "v1", draft.model_copy(update={"threshold": threshold}), bundle_files())
+    assert bundle.judge(Mapped(score, side)) == Verdict(decision, reason)
+
+
+def test_the_map_is_read_only_where_the_decision_hangs_on_it(tmp_path: Path) -> None:
+    draft = make_draft()
+    threshold = replace(draft.threshold, least_area=0.01)
+    bundle = write_bundle(tmp_path / "v1", draft.model_copy(update={"threshold": threshold}), bundle_files())
+    assert bundle.judge(FarAway(0.5)) == Verdict(Decision.PASS)
+    with pytest.raises(AssertionError, match="nothing hangs on the map"):
+        bundle.judge(FarAway(5.0))
+
+
 def test_nobody_else_decides() -> None:
     """Who holds a score against a threshold himself will miss whatever else a decision comes to hang on."""
     deciders = {
@@ -80,6 +124,7 @@ def test_limits_are_compared_where_they_are_drawn_and_measured_only() -> None:
     }
     assert comparing <= {
         "pipeline.calibration",  # the arithmetic
+        "pipeline.evaluation",  # rates
         "deploy.bundles.manifest",  # REVIEW is not above REJECT
         "deploy.bundles.facts",  # whether there is a REVIEW at all
         "deploy.reports.histogram",  # a bar's side of the line

@@ -1,0 +1,80 @@
+"""The least defect area, all the way: asked for, kept in the bundle, held against what is scored and evaluated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.adapt import job as adapt
+from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
+from flows.asking.learner_names import LearnerName
+from flows.evaluate import job as evaluate
+from flows.evaluate.request import EvaluateRequest
+from flows.score import job as score
+from pipeline.calibration import Decision
+from pipeline.errors import ConfigError
+from pipeline.settings import load_settings
+from tests.flows.adapted_home import SIZE, score_request
+from tests.flows.command import Command
+
+
+def request(line: Path, **changes: object) -> AdaptRequest:
+    return AdaptRequest.asked(line="caps", images=line, learner="memory_bank", size=SIZE, good=2, defects=2, **changes)
+
+
+def test_small_regions_no_longer_reject(line: Path, home: Path) -> None:
+    settings = load_settings()
+    adapt.run(request(line, target_false_reject_rate=0.5), settings)
+    flagged = score.run(score_request(line, line="caps"), settings).summary.counts
+    assert flagged.decisions[Decision.REJECT] > 0
+    area = 0.9 * 96 * 96  # of an image of 96 pixels a side
+    bundle = adapt.run(request(line, target_false_reject_rate=0.5, least_defect_area=area), settings).bundle
+    assert bundle.manifest.threshold.least_area == pytest.approx(0.9)
+    result = score.run(score_request(line, line="caps"), settings)
+    assert result.summary.counts.decisions[Decision.REJECT] == 0
+    assert result.summary.counts.decisions[Decision.PASS] == flagged.found
+    reasons = {row["reason"] for row in json.loads(result.json_path.read_text())["rows"]}
+    assert "no marked region covers 90.000% of the image" in reasons
+    assert "90.000% of the image; a smaller region does not count" in result.report.read_text()
+    assert "90.000% of the image" in bundle.card_path.read_text()
+
+
+def test_an_area_in_square_millimetres(line: Path, home: Path) -> None:
+    asked = request(line, least_defect_area=4.0, millimetres_per_pixel=0.25)
+    threshold = adapt.run(asked, load_settings()).threshold
+    assert threshold.least_area == pytest.approx(64 / 96**2)
+
+
+def test_an_area_as_large_as_the_image_is_refused(line: Path, home: Path) -> None:
+    with pytest.raises(ConfigError, match="a least defect area smaller than the image, got 9216 pixels, 100% of it"):
+        adapt.run(request(line, least_defect_area=96 * 96), load_settings())
+
+
+def test_the_command_and_the_nightly_flow_have_the_option(linewise: Command, line: Path) -> None:
+    flags = ("--learner", "memory_bank", "--size", SIZE, "--least-defect-area", "40")
+    code, out, _ = linewise("adapt", "caps", line, *flags)
+    assert code == 0
+    assert "Least area of a defect: 0.434% of the image" in out
+    assert AdaptNewLinesRequest(least_defect_area=40).least_defect_area == 40
+    assert linewise("adapt", "caps", line, "--least-defect-area", "0")[0] == 2
+
+
+def test_evaluation_judges_as_the_bundle_does(lines: Path, home: Path) -> None:
+    asked = EvaluateRequest(
+        train_lines=lines / "one",
+        test_lines=lines / "two",
+        learners=(LearnerName.MEMORY_BANK,),
+        good=(2,),
+        defects=(0,),
+        seeds=1,
+        size=SIZE,
+        target_false_reject_rate=0.5,
+    )
+    (before,) = evaluate.run(asked, load_settings()).rows
+    (after,) = evaluate.run(asked.model_copy(update={"least_defect_area": 0.9 * 96 * 96}), load_settings()).rows
+    assert before["missed_defect_rate"] < 1.0
+    assert after["missed_defect_rate"] == 1.0
+    assert after["false_reject_rate"] == 0.0
+    assert after["image_auroc"] == before["image_auroc"]
