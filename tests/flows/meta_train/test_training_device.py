@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from flows.asking.learner_names import LearnerName
 from flows.meta_train import job as meta_train
-from flows.meta_train.processes import Share, in_processes
+from flows.meta_train.processes import OneProcess, in_processes
 from flows.meta_train.request import MetaTrainRequest
 from flows.meta_train.training_device import (
     TrainingPlace,
@@ -91,16 +91,16 @@ def test_memory_that_does_not_suffice_is_one_sentence():
 
 
 @pytest.mark.parametrize(
-    ("share", "got"),
+    ("one_process", "got"),
     [
         (refused, "pipeline.errors.LineError: expected defective images, got none: add some"),
         (killed, "process 0 terminated with signal SIGKILL"),
     ],
 )
-def test_a_process_that_fails_says_why(share: Share, got: str, tmp_path: Path):
+def test_a_process_that_fails_says_why(one_process: OneProcess, got: str, tmp_path: Path):
     request, settings = MetaTrainRequest(lines=tmp_path), load_settings(tmp_path / "home")
     with pytest.raises(ConfigError) as caught:
-        in_processes(share, request, settings, tmp_path, fresh("in_context"), TrainingPlace(1))
+        in_processes(one_process, request, settings, tmp_path, fresh("in_context"), TrainingPlace(1))
     assert str(caught.value) == f"expected 1 training processes to finish, got {got}: mend what it says"
     assert list(tmp_path.iterdir()) == []
 
