@@ -56,7 +56,14 @@ ChosenSize = Annotated[
     ),
 ]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Equal seeds give equal results on one machine.")]
-Iterations = Annotated[int, Field(ge=10, le=100_000, description="Outer steps of meta-training.")]
+Iterations = Annotated[
+    int,
+    Field(
+        ge=10,
+        le=100_000,
+        description="Outer steps of meta-training; the first three quarters train trunk and theta0 on all lines together.",
+    ),
+]
 GoodCount = Annotated[int, Field(ge=1, le=64)]
 DefectCount = Annotated[int, Field(ge=0, le=64)]
 FalseRejectRate = Annotated[

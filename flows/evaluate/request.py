@@ -80,7 +80,7 @@ class EvaluateRequest(LineSettings):
         default=(0, 4), min_length=1, description="Numbers of defective support images; table rows for each."
     )
     seeds: int = Field(default=3, ge=1, le=100, description="Seeds to repeat with; the table shows mean and spread.")
-    iterations: Iterations = 300
+    iterations: Iterations = 400
     seed: Seed = 0
     synthetic_lines: int = Field(
         default=0, ge=0, le=1000, description="Generated lines that join the training lines of every fold."

@@ -46,7 +46,7 @@ class MetaTrainRequest(Request):
         description="Stop after so many checks of the validation loss in a row without improvement and keep the best "
         "weights, checked twenty times in all the iterations; 0: take all of them.",
     )
-    iterations: Iterations = 300
+    iterations: Iterations = 400
     good: Annotated[GoodCount, Field(description="Good images in an episode's support.")] = 4
     defects: Annotated[DefectCount, Field(description="Defective images in an episode's support, at most.")] = 4
     backbone: Backbone = DEFAULT_BACKBONE
