@@ -10,12 +10,10 @@ Shape letters: N items, H x W pixels, L levels, C channels of a level, h x w its
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import logging
 import threading
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,9 +23,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import StorageError
 from pipeline.features import FeatureExtractor, Levels
 from pipeline.imaging.images import PreprocessSpec
+from pipeline.storage import make_folder_of, replace_file, storage_error
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +74,7 @@ class FeatureStore:
         self._shapes = [(level.channels, level.height, level.width) for level in extractor.spec.levels]
         self._values = sum(int(np.prod(shape)) for shape in self._shapes)
         self._memory = _MemoryCache(memory_bytes)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _cannot("make", self._folder, error) from error
+        make_folder_of(self._folder / "any entry")
 
     def features(self, items: Sequence[tuple[FeatureKey, ImageLoader]]) -> Levels:
         """Features of all items in their order, level l as float32 (N, C_l, h_l, w_l) of float16 precision.
@@ -160,7 +155,7 @@ class FeatureStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _cannot("read", path, error) from error
+            raise storage_error(error, path) from error
         body, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
         if _digest(name, body) != digest:
             log.warning("feature cache entry %s is damaged, computing it again", path)
@@ -170,19 +165,12 @@ class FeatureStore:
         return flat
 
     def _write(self, name: str, flat: NDArray[np.float16]) -> None:
-        """Write beside and rename: a reader sees the whole entry or none; writers of one entry write the same."""
+        """A reader sees the whole entry or none; writers of one entry write the same."""
         path = self._path(name)
-        scratch = path.with_name(f".{name[:16]}.{uuid.uuid4().hex}")
         body = io.BytesIO()
         np.save(body, flat, allow_pickle=False)
-        try:
-            path.parent.mkdir(exist_ok=True)
-            scratch.write_bytes(body.getvalue() + _digest(name, body.getvalue()))
-            scratch.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
-            raise _cannot("write", path, error) from error
+        make_folder_of(path)
+        replace_file(path, body.getvalue() + _digest(name, body.getvalue()), durable=False)  # it can be computed again
 
 
 class _MemoryCache:
@@ -224,11 +212,3 @@ def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def _digest(name: str, body: bytes) -> bytes:
     """Checksum of an entry under its name, so that a file copied to another name is not taken for it."""
     return hashlib.blake2b(body, digest_size=_DIGEST_BYTES, key=bytes.fromhex(name)).digest()
-
-
-def _cannot(verb: str, path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        expected=f"to {verb} {path}",
-        got=error.strerror or str(error),
-        remedy="free space, fix rights, or move the cache",
-    )

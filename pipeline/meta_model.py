@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from pipeline.calibration import PooledCalibration
-from pipeline.errors import BundleError, StorageError
+from pipeline.errors import BundleError
 from pipeline.features import BackboneSpec
+from pipeline.storage import replacing_folder, write_durably
 
 FORMAT_VERSION = 2
 
@@ -57,33 +56,22 @@ class MetaModel:
 
 
 def save_meta_model(model: MetaModel, folder: Path) -> None:
-    """Write the folder beside its final name, then rename it; an older meta-model there is replaced.
+    """Write the folder whole; an older meta-model there is replaced in one step.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        weights = save_tensors({name: value.contiguous() for name, value in model.weights.items()})
-        (beside / "weights.safetensors").write_bytes(weights)
-        fields: dict[str, Any] = {k: v for k, v in asdict(model).items() if k not in {"weights", "spec", "calibration"}}
+    weights = save_tensors({name: value.contiguous() for name, value in model.weights.items()})
+    fields: dict[str, Any] = {k: v for k, v in asdict(model).items() if k not in {"weights", "spec", "calibration"}}
+    with replacing_folder(folder) as partial:
         fields |= {
             "format_version": FORMAT_VERSION,
             "spec": model.spec.to_json(),
             "calibration": model.calibration.to_json() if model.calibration else None,
-            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "weights_sha256": write_durably(partial / "weights.safetensors", weights),
         }
-        (beside / "meta.json").write_text(json.dumps(fields, indent=2) + "\n")
-        (beside / "card.md").write_text(_card(model))
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.replace(folder)
-    except OSError as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise StorageError(
-            f"to write a meta-model into {folder}", error.strerror or str(error), "free space or name another folder"
-        ) from error
+        write_durably(partial / "meta.json", (json.dumps(fields, indent=2) + "\n").encode())
+        write_durably(partial / "card.md", _card(model).encode())
 
 
 def load_meta_model(folder: Path) -> MetaModel:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.distributed import rank
 from pipeline.early_stopping import EarlyStopping
 from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.learner import MetaLearner, OuterStepReport
+from pipeline.storage import make_folder_of, replace_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,29 +129,21 @@ def _save_checkpoint(
     stopping: EarlyStopping | None,
 ) -> None:
     """Weights, outer optimiser and losses, in one file that replaces the last in one step."""
-    target = run / "checkpoint.pt"
-    beside = run / f".checkpoint.{os.getpid()}.pt"
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        torch.save(
-            {
-                "weights": learner.state_dict(),
-                "outer": learner.outer_state(),
-                "reports": [asdict(report) for report in reports],
-                "config": asdict(config),
-                **({} if stopping is None else {"stopping": stopping.state()}),
-            },
-            beside,
-        )
-        beside.replace(target)
-        lines = [json.dumps({"step": i + 1, "loss": r.loss, **r.figures}) for i, r in enumerate(reports)]
-        (run / "losses.jsonl").write_text("\n".join(lines) + "\n")
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        with contextlib.suppress(OSError):  # what went wrong first is what counts
-            beside.unlink(missing_ok=True)
-        raise StorageError(
-            f"to write a checkpoint into {run}", str(error), "free space or name another run folder"
-        ) from error
+    target, content = run / "checkpoint.pt", io.BytesIO()
+    torch.save(
+        {
+            "weights": learner.state_dict(),
+            "outer": learner.outer_state(),
+            "reports": [asdict(report) for report in reports],
+            "config": asdict(config),
+            **({} if stopping is None else {"stopping": stopping.state()}),
+        },
+        content,
+    )
+    lines = [json.dumps({"step": i + 1, "loss": r.loss, **r.figures}) for i, r in enumerate(reports)]
+    make_folder_of(target)
+    replace_file(target, content.getvalue())
+    replace_file(run / "losses.jsonl", ("\n".join(lines) + "\n").encode(), durable=False)
 
 
 def _load_checkpoint(

@@ -6,6 +6,7 @@ at any moment leaves the old state or the new one, and at worst a dot file that 
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -14,7 +15,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -25,6 +26,7 @@ PARTIAL_SUFFIX = ".partial"
 """Ends the name of what is still being written; such names also begin with a dot."""
 
 _LOCK_POLL_SECONDS = 0.05
+_RENAME_EXCHANGE = 2  # renameat2(2)
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -37,17 +39,9 @@ def storage_error(error: OSError, path: Path) -> StorageError:
                 "free some space or choose another folder, then run it again",
             )
         case errno.EROFS:
-            return StorageError(
-                f"a writable folder for {path}",
-                "a read-only file system",
-                "choose another folder",
-            )
+            return StorageError(f"a writable folder for {path}", "a read-only file system", "choose another folder")
         case errno.EACCES | errno.EPERM:
-            return StorageError(
-                f"permission to use {path}",
-                "permission denied",
-                "change its owner or mode",
-            )
+            return StorageError(f"permission to use {path}", "permission denied", "change its owner or mode")
         case errno.ENOENT | errno.ENOTDIR:
             return StorageError(f"an existing path at {path}", "nothing there", "check the path")
         case errno.ENAMETOOLONG:
@@ -191,23 +185,71 @@ def new_folder(final: Path) -> Iterator[Path]:
     with storage_errors(final):
         if final.is_symlink() or final.is_file() or (final.is_dir() and any(final.iterdir())):
             raise _already_there(final)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        partial = _partial_name(final)
+    with _filled_folder(final, _take_free_name) as partial:
+        yield partial
+
+
+@contextmanager
+def replacing_folder(final: Path) -> Iterator[Path]:
+    """As `new_folder`, but a folder that is already there is replaced in one atomic step; a failure leaves it.
+
+    Not atomic where the file system cannot let two names change places (NFS): a process that is killed between two
+    renames leaves the older folder beside `final`, as a dot folder.
+
+    Raises:
+        StorageError: something else than a folder is there, or the disk is full, read-only or not there.
+    """
+    with storage_errors(final):
+        if final.is_symlink() or final.is_file():
+            raise _already_there(final)
+    with _filled_folder(final, _take_name_of_older) as partial:
+        yield partial
+
+
+@contextmanager
+def _filled_folder(final: Path, take_name: Callable[[Path, Path], None]) -> Iterator[Path]:
+    make_folder_of(final)
+    partial = _partial_name(final)
+    with storage_errors(final):
         partial.mkdir()
         try:
             yield partial
             for folder, _, _ in os.walk(partial):
                 fsync_folder(Path(folder))
-            try:
-                partial.rename(final)
-            except OSError as error:
-                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # another writer was first
-                    raise _already_there(final) from error
-                raise
+            take_name(partial, final)
             fsync_folder(final.parent)
-        except BaseException:
+        finally:  # half-made, or an older folder that changed places with it; gone where it was renamed
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _take_free_name(partial: Path, final: Path) -> None:
+    try:
+        partial.rename(final)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # another writer was first
+            raise _already_there(final) from error
+        raise
+
+
+def _take_name_of_older(partial: Path, final: Path) -> None:
+    if not final.exists():
+        _take_free_name(partial, final)
+    elif not _swap_names(partial, final):
+        aside = _partial_name(final)
+        final.rename(aside)
+        try:
+            partial.rename(final)
+        except OSError:
+            aside.rename(final)
             raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _swap_names(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; False where system or file system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux; Python has no function for it
+    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    return rename is not None and rename(0, names[0], 0, names[1], _RENAME_EXCHANGE) == 0
 
 
 def _already_there(final: Path) -> StorageError:

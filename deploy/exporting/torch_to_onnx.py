@@ -6,13 +6,9 @@ import torch or onnx.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +30,11 @@ from deploy.engine.scores import HEAD_OUTPUTS
 from deploy.exporting.head_templates import head_tensors, template_key
 from deploy.exporting.onnx_graphs import OPSET, export_graph, fill_template
 from deploy.exporting.score_cover import cover_map
-from pipeline.errors import BundleError, ParityError, StorageError
+from pipeline.errors import BundleError, ParityError
 from pipeline.features import BackboneArtefact, BackboneSpec
 from pipeline.learner import AnomalyHead
 from pipeline.settings import Device
+from pipeline.storage import make_folder_of, replace_file, replacing_folder, write_durably
 from pipeline.synthetic.lines import generate_line
 
 log = logging.getLogger(__name__)
@@ -82,11 +79,8 @@ def export_backbone(
     examples = [torch.from_numpy(images[:2])]
     graph = export_graph(module, examples, inputs=[BACKBONE_INPUT], outputs=names)
     content = graph.model.SerializeToString()
-    sha256 = hashlib.sha256(content).hexdigest()
-    scratch = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
-        scratch.mkdir(parents=True)
-        _write_synced(scratch / "backbone.onnx", content)
+    with replacing_folder(folder) as scratch:
+        sha256 = write_durably(scratch / "backbone.onnx", content)
         error = _backbone_error(module, BackboneArtefact(scratch, spec, sha256), images)
         if not error <= tolerance:
             raise disagreement("features", error, tolerance)
@@ -97,16 +91,7 @@ def export_backbone(
             "parity": {"max_error": error, "tolerance": tolerance, "images": len(images)},
             "made_with": {"torch": torch.__version__, "onnx": onnx.__version__, "opset": OPSET},
         }
-        _write_synced(scratch / "backbone.json", json.dumps(manifest, indent=2).encode())
-        _move_into_place(scratch, folder, spec)
-    except OSError as error:
-        raise StorageError(
-            expected=f"a writable folder for {folder}",
-            got=error.strerror or str(error),
-            remedy="free space or fix rights",
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        write_durably(scratch / "backbone.json", json.dumps(manifest, indent=2).encode())
     return load_backbone_artefact(folder)
 
 
@@ -153,9 +138,11 @@ def export_head(
         cover_map(graph.model)
         proven = _fill_and_compare(graph.model, head, tensors, levels, tolerance)
         if cached is not None and graph.reusable:
-            _write_atomically(cached, _sealed(graph.model.SerializeToString()))
+            make_folder_of(cached)
+            replace_file(cached, _sealed(graph.model.SerializeToString()))
     content, parity = proven
-    _write_atomically(path, content)
+    make_folder_of(path)
+    replace_file(path, content)
     return HeadExport(path=path, sha256=hashlib.sha256(content).hexdigest(), from_template=from_template, parity=parity)
 
 
@@ -234,20 +221,6 @@ def _existing(folder: Path, spec: BackboneSpec) -> BackboneArtefact | None:
     return artefact if artefact.spec == spec else None
 
 
-def _move_into_place(scratch: Path, folder: Path, spec: BackboneSpec) -> None:
-    try:
-        scratch.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-        if _existing(folder, spec) is not None:  # another process was faster
-            return
-        aside = folder.with_name(f".{folder.name}.replaced.{uuid.uuid4().hex}")
-        folder.rename(aside)
-        scratch.rename(folder)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 def _sealed(content: bytes) -> bytes:
     return hashlib.sha256(content).digest() + content
 
@@ -266,24 +239,3 @@ def _read_template(path: Path) -> onnx.ModelProto | None:
     except DecodeError:
         return None
     return model
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_synced(scratch, content)
-        scratch.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
-        raise StorageError(
-            expected=f"a writable {path}", got=error.strerror or str(error), remedy="free space or fix rights"
-        ) from error
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -13,7 +13,6 @@ destination and renames it, so a destination is either whole or not there.
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pipeline.errors import ConfigError, ImageError, LineError, StorageError
 from pipeline.imaging.files import iter_image_files, read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, open_image, read_mask
 from pipeline.product_lines.lines import GOOD, ProductLine, load_line, load_named_line
+from pipeline.storage import new_folder
 
 _VISA_COLUMNS = ("object", "split", "label", "image", "mask")
 _VISA_FOLDERS = {
@@ -237,19 +237,15 @@ def _refuse_collisions(plan: list[_PlannedFile]) -> None:
 
 
 def _carry_out(plan: list[_PlannedFile], destination: Path, *, link: bool) -> None:
-    partial = destination.with_name(f".{destination.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        for planned in plan:
-            target = partial / planned.target
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if link:
-                target.hardlink_to(planned.source.resolve())
-            else:
-                shutil.copyfile(planned.source, target)
-        partial.rename(destination)
-    except OSError as error:
-        hint = "import without hard links" if link else "check space and permissions there"
-        raise StorageError(f"to write the data set to {destination}", error.strerror or str(error), hint) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # nothing is left of it after the rename
+    with new_folder(destination) as partial:
+        try:
+            for planned in plan:
+                target = partial / planned.target
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if link:
+                    target.hardlink_to(planned.source.resolve())
+                else:
+                    shutil.copyfile(planned.source, target)
+        except OSError as error:
+            hint = "import without hard links" if link else "check space and permissions there"
+            raise StorageError(f"to write the data set to {destination}", error.strerror or str(error), hint) from error

@@ -8,8 +8,6 @@ phase, light, noise. Its defects are structural (`STRUCTURAL_KINDS`, where the p
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StorageError
+from pipeline.storage import new_folder
 from pipeline.synthetic.assemblies import PARTS
 from pipeline.synthetic.camera import Camera
 from pipeline.synthetic.defects import (
@@ -176,20 +175,15 @@ def write_line(
         "size": size,
     }
     target = root / line.name
-    try:
-        if target.exists():
-            return _require_same(target, parameters)
-        root.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{line.name}.", dir=root))
+    if not target.exists():
         try:
-            beside.chmod(0o755)  # mkdtemp's 0700 would lock other users out of the finished folder
-            _write_images(line, beside, good, test_good, defects)
-            (beside / _PARAMETERS).write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
-            return _take_place(beside, target, parameters)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)  # gone already when it was renamed
-    except OSError as error:
-        raise StorageError(f"a folder that can be written at {target}", str(error), "choose another root") from error
+            with new_folder(target) as partial:
+                _write_images(line, partial, good, test_good, defects)
+                (partial / _PARAMETERS).write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
+        except StorageError:
+            if not target.exists():  # else another process was first
+                raise
+    return _require_same(target, parameters)
 
 
 def write_lines(
@@ -215,15 +209,6 @@ def _require_same(target: Path, parameters: dict[str, Any]) -> Path:
             f"the synthetic line {parameters} at {target}", f"{written}", "remove that folder or choose another root"
         )
     return target
-
-
-def _take_place(beside: Path, target: Path, parameters: dict[str, Any]) -> Path:
-    try:
-        return beside.rename(target)
-    except OSError:
-        if not target.exists():
-            raise
-        return _require_same(target, parameters)  # another process wrote the same line meanwhile
 
 
 def _write_images(line: SyntheticLine, folder: Path, good: int, test_good: int, defects: int) -> None:

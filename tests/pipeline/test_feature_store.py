@@ -217,11 +217,11 @@ def test_what_was_computed_before_an_error_stays(tmp_path: Path) -> None:
 
 def test_unusable_folders_are_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match="expected to make"):
+    with pytest.raises(StorageError, match=r"expected a folder .+ to write into"):
         FeatureStore(tmp_path / "file", BlockMeans())
     store = FeatureStore(tmp_path / "cache", BlockMeans())
     store.path_of(key(0)).parent.write_text("in the way")
-    with pytest.raises(StorageError, match=r"expected to (read|write)"):
+    with pytest.raises(StorageError, match="expected an existing path"):
         store.features([item(0)])
 
 
@@ -233,7 +233,8 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
             store.features([item(0)])
         entry = store.path_of(key(0))
         assert str(caught.value) == (
-            f"expected to write {entry}, got No space left on device: free space, fix rights, or move the cache"
+            f"expected room on the disk to write {entry}, got a full disk (or a used-up quota): "
+            "free some space or choose another folder, then run it again"
         )
         assert list(entry.parent.iterdir()) == []
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-import gc
 import json
+import subprocess
+import sys
 from collections.abc import Iterable
 
 import pytest
@@ -18,6 +19,7 @@ from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.learner import OuterStepReport
 from pipeline.meta_model import MetaModel, content_identifier, load_meta_model, save_meta_model
 from pipeline.meta_training import MetaTrainingConfig, SourceTask, _draws, meta_train
+from tests.checkout import REPOSITORY
 from tests.parts.episodes import SPEC, ToyLine
 from tests.parts.plant import mounted_tmpfs
 
@@ -208,20 +210,59 @@ def test_damaged_meta_model_is_one_sentence(tmp_path):
         load_meta_model(folder)
 
 
+KILLED_SAVES = """
+import itertools, os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from pipeline.meta_model import load_meta_model, save_meta_model
+from tests.pipeline.test_meta_training import model
+
+torch.set_num_threads(1)  # a fork has none of its parent's threads
+folder, found = Path(sys.argv[1]), []
+for moment in itertools.count(1):
+    save_meta_model(replace(model(), seed=1), folder)
+    child = os.fork()
+    if child == 0:
+        steps = itertools.count(1)
+        def die(event, arguments):
+            if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir") and next(steps) == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(die)
+        save_meta_model(replace(model(), seed=2), folder)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    found.append(load_meta_model(folder).seed)
+    if status == 0:
+        break
+print(*found)
+"""
+"""Saves over an older meta-model, killed before each step on the file system in turn; prints whose model is there."""
+
+
+def test_a_save_that_is_killed_at_any_moment_leaves_the_older_meta_model_or_the_new_one(tmp_path):
+    command = [sys.executable, "-c", KILLED_SAVES, str(tmp_path / "meta_model")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seeds = done.stdout.split()
+    assert set(seeds) == {"1", "2"}
+    assert seeds == sorted(seeds)
+    assert len(seeds) > 10
+
+
 def test_a_meta_model_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
     folder = tmp_path / "file" / "meta_model"
     with pytest.raises(StorageError) as caught:
         save_meta_model(model(), folder)
     assert str(caught.value) == (
-        f"expected to write a meta-model into {folder}, got Not a directory: free space or name another folder"
+        f"expected a folder {folder.parent} to write into, got File exists: name another output folder"
     )
 
 
 def test_a_full_disk_for_a_checkpoint_is_one_sentence_and_leaves_nothing_half_written(tasks, tmp_path):
     with mounted_tmpfs(tmp_path / "small", kilobytes=8) as run:
-        sentence = f"expected to write a checkpoint into {run}, got .+: free space or name another run folder"
+        sentence = f"expected room on the disk to write {run}/checkpoint.pt, got a full disk"
         with pytest.raises(StorageError, match=sentence):
             meta_train(learner(), tasks, MetaTrainingConfig(steps=12, checkpoint_every=4), run=run)
         assert list(run.iterdir()) == []
-        gc.collect()  # torch's writer lives on in the traceback, and holds the file system

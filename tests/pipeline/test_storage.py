@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
 import pytest
 
+from pipeline import storage
 from pipeline.errors import StorageError
-from pipeline.storage import new_folder, replace_file
+from pipeline.storage import new_folder, replace_file, replacing_folder
 from tests.parts.plant import tree
 from tests.parts.rights import closed
 
@@ -47,3 +49,44 @@ def test_a_folder_that_is_removed_while_it_is_filled_is_a_sentence(tmp_path: Pat
     with pytest.raises(StorageError) as caught, new_folder(final):
         shutil.rmtree(tmp_path / "lines")
     assert str(caught.value) == f"expected an existing path at {final}, got nothing there: check the path"
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_a_folder_is_replaced_whole_or_not_at_all(swaps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not swaps:
+        monkeypatch.setattr(storage, "_swap_names", lambda *_: False)  # as on NFS
+    final = tmp_path / "model"
+    for content in ("first", "second"):
+        with replacing_folder(final) as partial:
+            (partial / content).write_text(content)
+        assert tree(tmp_path) == {f"model/{content}": content.encode()}
+    with pytest.raises(ZeroDivisionError), replacing_folder(final) as partial:
+        (partial / "third").write_text("third")
+        raise ZeroDivisionError
+    assert tree(tmp_path) == {"model/second": b"second"}
+
+
+def test_an_older_folder_takes_its_name_back_when_the_new_one_cannot_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final, rename = tmp_path / "model", Path.rename
+    with replacing_folder(final) as partial:
+        (partial / "who").write_text("older")
+
+    def refuse_the_new_one(path: Path, target: Path) -> Path:
+        if path == partial:
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(storage, "_swap_names", lambda *_: False)
+    monkeypatch.setattr(Path, "rename", refuse_the_new_one)
+    with pytest.raises(StorageError, match="Input/output error"), replacing_folder(final) as partial:
+        (partial / "who").write_text("newer")
+    assert tree(tmp_path) == {"model/who": b"older"}
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("a file")
+    with pytest.raises(StorageError, match="nothing is overwritten"), replacing_folder(tmp_path / "model"):
+        pass
+    assert tree(tmp_path) == {"model": b"a file"}

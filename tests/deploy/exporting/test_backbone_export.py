@@ -76,7 +76,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path, monkeypatch:
     with pytest.raises(StorageError) as caught:
         export_backbone(backbone(), backbone().spec, folder)
     assert str(caught.value) == (
-        f"expected a writable folder for {folder}, got Not a directory: free space or fix rights"
+        f"expected a folder {folder.parent} to write into, got File exists: name another output folder"
     )
 
 
