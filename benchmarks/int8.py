@@ -34,12 +34,12 @@ from flows.views import adapt_to_best, view_of
 from model_zoo.learner_table import make_learner
 from pipeline.features import DEFAULT_BACKBONE, BackboneArtefact
 from pipeline.head_calibration import calibrate_head
-from pipeline.imaging.files import sha256_file
 from pipeline.imaging.images import require_image
 from pipeline.precision_gate import Comparison, compare
 from pipeline.process_tuning import tune_process
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_named_line
 from pipeline.settings import Settings, load_settings
+from pipeline.storage import sha256_file
 
 SIZE = 256
 FEWER = 3

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.augmentations import turned
-from pipeline.imaging.files import sha256_file
 from pipeline.imaging.images import read_native
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_named_line
+from pipeline.storage import sha256_file
 from pipeline.support import read_defect_mask
 
 FREE = ("cookie", "hazelnut", "metal_plate", "pill")

@@ -25,9 +25,10 @@ from pipeline.episodes import Episode, QuerySet, SupportSet
 from pipeline.errors import LineError
 from pipeline.feature_store import FeatureKey, ImageLoader
 from pipeline.features import FeatureExtractor, Levels
-from pipeline.imaging.files import read_bytes, sha256_file
+from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, PreprocessSpec, open_image, read_mask, require_image
 from pipeline.product_lines.lines import ImageRecord, ProductLine
+from pipeline.storage import sha256_file
 from pipeline.synthetic.defects import paint_defect
 from pipeline.synthetic.jitter import photometric_jitter
 

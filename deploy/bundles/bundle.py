@@ -43,7 +43,7 @@ from deploy.bundles.manifest import (
 from deploy.bundles.verdict import NOT_JUDGED, Scored, Verdict
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError
-from pipeline.storage import fsync_folder, new_folder, sha256_of, storage_errors, write_durably
+from pipeline.storage import fsync_folder, new_folder, sha256_file, storage_errors, write_durably
 
 _MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 
@@ -171,7 +171,7 @@ def load_bundle(folder: Path) -> Bundle:
         for name, sha256 in bundle.manifest.files.items():
             if name not in found:
                 _damaged(folder / name, "every file that the manifest names", "none of that name")
-            if (actual := sha256_of(folder / name)) != sha256:
+            if (actual := sha256_file(folder / name)) != sha256:
                 _damaged(folder / name, f"content of sha256 {sha256[:12]}...", f"{actual[:12]}...")
     return bundle
 

@@ -31,10 +31,10 @@ from deploy.exporting.torch_to_onnx import check_parity, export_head
 from flows.adapt.request import AdaptRequest
 from flows.views import AdaptedLine
 from pipeline.calibration import Threshold
-from pipeline.imaging.files import sha256_file
 from pipeline.imaging.images import require_image
 from pipeline.meta_model import MetaModel
 from pipeline.settings import Settings
+from pipeline.storage import sha256_file
 
 
 def add_bundle(

@@ -13,7 +13,6 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
 from pipeline.errors import ConfigError
 
@@ -31,7 +30,7 @@ class Request(BaseModel):
         return {name: cls.model_fields[name] for name in dict.fromkeys(order)}
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The schema with its properties in that order: a form's fields."""
         schema = handler.resolve_ref_schema(handler(core_schema))
         found = schema.get("properties", {})

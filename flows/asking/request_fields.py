@@ -61,7 +61,8 @@ Iterations = Annotated[
     Field(
         ge=10,
         le=100_000,
-        description="Outer steps of meta-training; the first three quarters train trunk and theta0 on all lines together.",
+        description="Outer steps of meta-training; the first three quarters train trunk and theta0 on all lines "
+        "together.",
     ),
 ]
 GoodCount = Annotated[int, Field(ge=1, le=64)]

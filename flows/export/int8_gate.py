@@ -26,11 +26,11 @@ from deploy.exporting.int8 import calibration_images, quantise_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
 from pipeline.errors import ConfigError, LineError
 from pipeline.features import BackboneArtefact
-from pipeline.imaging.files import sha256_file
 from pipeline.imaging.images import UnreadableImage, read_image
 from pipeline.precision_gate import Comparison, compare
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
 from pipeline.settings import Device
+from pipeline.storage import sha256_file
 
 MIN_GOOD = 8
 """Good images, outside the support, that the gate asks for."""

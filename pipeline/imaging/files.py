@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import json
 import os
@@ -93,12 +92,6 @@ def _read_spilled(file: IO[str]) -> Iterator[_Entry]:
 def is_image_name(name: str) -> bool:
     """Whether a file of that name is taken for an image."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a name a million times, no path
-
-
-def sha256_file(path: Path) -> str:
-    """The hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:

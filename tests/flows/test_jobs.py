@@ -25,10 +25,10 @@ from flows.progress import Progress
 from model_zoo import shipped
 from pipeline.augmentations import turned
 from pipeline.errors import BundleError, ConfigError, ImageError, LineError
-from pipeline.imaging.files import sha256_file
 from pipeline.imaging.images import require_image
 from pipeline.meta_model import save_meta_model
 from pipeline.settings import Settings
+from pipeline.storage import sha256_file
 
 SIZE = 64
 KEYS = {

@@ -11,9 +11,9 @@ from flows.evaluate.request import ShiftName
 from pipeline.camera_shift import SHIFTS, CameraShift
 from pipeline.errors import ConfigError
 from pipeline.features import Levels
-from pipeline.imaging.files import sha256_file
 from pipeline.imaging.images import PreprocessSpec, require_image
 from pipeline.product_lines.lines import ProductLine, load_line
+from pipeline.storage import sha256_file
 from pipeline.support import Item, SupportConfig, build_query, build_support, read_defect_mask
 from pipeline.synthetic.lines import write_line
 

@@ -34,9 +34,9 @@ from flows.export.request import ExportRequest
 from pipeline.calibration import Threshold
 from pipeline.errors import ConfigError, LineError, PrecisionError
 from pipeline.features import BackboneArtefact
-from pipeline.imaging.files import sha256_file
 from pipeline.precision_gate import Comparison, compare
 from pipeline.settings import load_settings
+from pipeline.storage import sha256_file
 from tests.parts import backbones as backbone_parts
 from tests.parts.plant import bundle_files, head_graph, make_draft, make_spec, write_backbone, write_image
 

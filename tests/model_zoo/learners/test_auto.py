@@ -170,7 +170,7 @@ def test_no_size_beside_the_default_enlarges_an_image(tmp_path: Path, side: int,
 @pytest.fixture
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is chosen from, small enough for a test."""
-    for module in (scales, bench_module):
+    for module in (scales, adapt, bench_module):
         monkeypatch.setattr(module, "DEFAULT_SIZE", 64)
     monkeypatch.setattr(scales, "LARGER_SIZES", (256, 128))
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigError, ImageError
-from pipeline.imaging.files import sha256_file
 from pipeline.imaging.images import DecodedImage, PreprocessSpec, open_image, read_image, read_native, require_image
 from pipeline.imaging.white_level import suggest_white_level
+from pipeline.storage import sha256_file
 from tests.parts.image_files import (
     ALPHA,
     DEEP,
