@@ -7,12 +7,8 @@ without the CPU provider, with `session.disable_cpu_ep_fallback`, and is asked a
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import io
 import logging
 import platform
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from deploy.engine.nvidia import DRIVER_LIBRARY, TENSORRT_LIBRARY, loads, preload_cuda, visible_gpus
 from pipeline.errors import BundleError, ConfigError, DeviceError
 from pipeline.settings import Device, Settings
 
@@ -41,9 +38,6 @@ _PROBE = (
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
 )
 _PROVIDER = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-
-DRIVER_LIBRARY = "libcuda.so.1"
-TENSORRT_LIBRARY = "libnvinfer.so.10"
 
 ACCELERATOR_BATCH = 32
 """Images that scoring hands an accelerator at once."""
@@ -226,36 +220,6 @@ def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 def is_compiled_in(device: Device) -> bool:
     """Whether the installed onnxruntime has the device's provider; says nothing about the machine."""
     return _PROVIDER[device] in ort.get_available_providers()
-
-
-def loads(library: str) -> bool:
-    """Whether the dynamic linker finds and opens a shared library; it stays loaded."""
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
-
-
-def preload_cuda() -> list[str]:
-    """Load CUDA's libraries, also from the wheels that torch brings; names of those that cannot be, in order."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):  # it prints what it cannot find
-        ort.preload_dlls()
-    failed = re.findall(r"^Failed to load (.+?): ", said.getvalue(), re.MULTILINE)
-    return [name for name in failed if "/" not in name]  # a path is its first try, the name alone its last
-
-
-def visible_gpus() -> int:
-    """How many GPUs the driver shows this process, as CUDA_VISIBLE_DEVICES leaves them. Takes none of their memory."""
-    count = ctypes.c_int(0)
-    try:
-        driver = ctypes.CDLL(DRIVER_LIBRARY)
-    except OSError:
-        return 0
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
 
 
 def _require_gpu(device: Device) -> None:

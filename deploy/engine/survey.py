@@ -7,7 +7,8 @@ from importlib.metadata import packages_distributions
 
 import onnxruntime as ort
 
-from deploy.engine.devices import DRIVER_LIBRARY, TENSORRT_LIBRARY, is_compiled_in, loads, preload_cuda
+from deploy.engine.devices import is_compiled_in
+from deploy.engine.nvidia import DRIVER_LIBRARY, TENSORRT_LIBRARY, loads, preload_cuda
 from pipeline.settings import Device
 
 

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 from deploy.bundles.registry import Registry
 from deploy.decoding.choice import open_nvjpeg
-from deploy.engine.devices import DRIVER_LIBRARY, loads
+from deploy.engine.nvidia import DRIVER_LIBRARY, loads
 from deploy.engine.survey import ort_build
 from deploy.results.database import database_errors, for_writing, open_database, parse_url
 from pipeline.errors import ConfigError, LinewiseError

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
-from deploy.engine import devices
+from deploy.engine import devices, nvidia
 from deploy.engine.devices import resolve_device
 from deploy.engine.extractor import OrtExtractor
 from deploy.engine.runtime import ScoringEngine
@@ -63,7 +63,7 @@ def test_what_a_run_will_take_is_known_before_it_opens_anything(
     assert devices.expected_device(Device.AUTO, by_device[Device.CPU]) is found
     assert devices.expected_device(None, by_device[Device.CPU]) is Device.CPU
     assert devices.expected_device(Device.CPU, by_device[Device.CUDA]) is Device.CPU
-    assert (devices.visible_gpus() > 0) == (found is Device.CUDA)
+    assert (nvidia.visible_gpus() > 0) == (found is Device.CUDA)
     if found is Device.CUDA:
         assert devices.expected_device(None, by_device[Device.CUDA]) is Device.CUDA
     else:
@@ -141,7 +141,7 @@ def test_runtime_imports_no_torch_and_says_nothing() -> None:
 
 
 def test_a_missing_library_is_named_before_onnxruntime_hides_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "loads", lambda library: library != devices.TENSORRT_LIBRARY)
+    monkeypatch.setattr(devices, "loads", lambda library: library != nvidia.TENSORRT_LIBRARY)
     monkeypatch.setattr(devices, "preload_cuda", list)
     with pytest.raises(DeviceError) as caught:
         resolve_device("tensorrt")
