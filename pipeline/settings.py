@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
 
+    def device_for(self, asked: Device | None) -> Device:
+        """The device of a run: the one that its request names, else (None, auto) what this machine is set to."""
+        return self.device if asked in (None, Device.AUTO) else asked
+
     @property
     def database(self) -> str:
         """SQLAlchemy URL of the result store. May hold a password: never log it."""

@@ -126,13 +126,13 @@ def open_device(asked: Device | None, settings: Settings) -> ResolvedDevice:
     """The device that a run scores on, seen to work, with what the settings leave it; see `resolve_device`.
 
     Args:
-        asked: what the run's request says; None: the settings' device.
+        asked: what the run's request says; None, auto: the settings' device.
         settings: of the process that scores.
 
     Raises:
         DeviceError: a device was named and does not work here.
     """
-    device = asked or settings.device
+    device = settings.device_for(asked)
     return resolve_device(device, cache_folder=settings.home / "engines", memory_mb=settings.gpu_memory_mb)
 
 
@@ -147,7 +147,7 @@ def expected_device(asked: Device | None, settings: Settings) -> Device:
     Raises:
         DeviceError: a device was named and something that it needs is not there.
     """
-    wanted = asked or settings.device
+    wanted = settings.device_for(asked)
     if wanted is Device.CPU:
         return wanted
     target = Device.CUDA if wanted is Device.AUTO else wanted

@@ -118,7 +118,7 @@ def run(request: DoctorRequest, settings: Settings, on_progress: OnProgress = ig
     def tell(done: int) -> None:
         on_progress(Progress(stage="doctor", done=done, total=2 + len(DEVICES), figures={}))
 
-    asked = request.device or settings.device
+    asked = settings.device_for(request.device)
     tell(0)
     checks = check_installation(settings)
     tell(1)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from flows.asking.request import Request
-from flows.asking.request_fields import JsonFile
-from pipeline.settings import Device
+from flows.asking.request_fields import JsonFile, ScoringDevice
 
 
 class DoctorRequest(Request):
@@ -17,8 +12,5 @@ class DoctorRequest(Request):
     Ends with 0 when all is well, with 1 when something needs mending, with 2 when the device asked for does not work.
     """
 
-    device: Annotated[
-        Device | None,
-        Field(description="Where Linewise should work (default: LINEWISE_DEVICE, else auto)."),
-    ] = None
+    device: ScoringDevice = None
     json_path: JsonFile = None

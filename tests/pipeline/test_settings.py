@@ -102,3 +102,11 @@ def test_a_home_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="set LINEWISE_HOME to another folder"):
         load_settings(tmp_path / "file" / "home").ensure_home()
+
+
+def test_a_run_takes_the_device_it_names_and_else_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINEWISE_DEVICE", "cpu")
+    settings = load_settings()
+    assert settings.device_for(None) is Device.CPU
+    assert settings.device_for(Device.AUTO) is Device.CPU  # a form's default keeps no worker from what it is told
+    assert settings.device_for(Device.CUDA) is Device.CUDA
