@@ -76,8 +76,8 @@ FalseRejectRate = Annotated[
 ScoringDevice = Annotated[
     Device | None,
     Field(
-        description="Where to run; auto, like the default, is what LINEWISE_DEVICE of the machine that scores says. What is "
-        "named and not there is an error, never a fallback."
+        description="Where to run; auto, like the default, is what LINEWISE_DEVICE of the machine that scores says. "
+        "What is named and not there is an error, never a fallback."
     ),
 ]
 JsonFile = Annotated[Path | None, Field(description="JSON file to write; on the command line - is standard output.")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,11 +27,12 @@ from flows.source_lines import QUERY_IMAGES, task_calibration
 from model_zoo.learner_table import make_learner
 from pipeline.calibration import PooledCalibration, SourceScores, pool
 from pipeline.early_stopping import VALIDATION_LOSS
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import ConfigError
 from pipeline.learner import OuterStepReport
 from pipeline.meta_model import MetaModel, content_identifier, save_meta_model
 from pipeline.product_lines.lines import ProductLine
 from pipeline.settings import Settings
+from pipeline.storage import replace_file, storage_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,13 +172,10 @@ def note_request(folder: Path, request: MetaTrainRequest) -> None:
         StorageError: the folder cannot be written.
     """
     path = folder / "request.json"
-    content = request.model_dump(mode="json", exclude={"resume"})
-    try:
+    with storage_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         if request.resume and path.exists() and not _goes_on(path.read_text(), request):
             raise ConfigError(
                 f"the request that {folder} was started with", "another", "repeat its settings, or name another folder"
             )
-        path.write_text(json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        raise StorageError(f"a writable run folder {folder}", error.strerror or str(error), "name another") from error
+    replace_file(path, f"{request.model_dump_json(indent=2, exclude={'resume'})}\n".encode())
