@@ -103,8 +103,7 @@ def evaluate_outputs(output: AnomalyOutput, truth: Truth, threshold: Threshold) 
         threshold: of the head.
 
     Returns:
-        Image AUROC and AP, F1-max, pixel AUROC, AUPRO (0.3), and the false-reject and missed-defect rates at the
-        calibrated threshold: all 0..1; pixel metrics are NaN on a line without masks.
+        `ranking_figures`, and the false-reject and missed-defect rates at the threshold: all 0..1.
     """
     scores = output.image_score.double().numpy()
     rejected = np.array(
@@ -114,6 +113,20 @@ def evaluate_outputs(output: AnomalyOutput, truth: Truth, threshold: Threshold) 
         ],
         np.float64,
     )
+    return ranking_figures(output, truth) | {
+        "false_reject_rate": false_reject_rate(rejected, truth.labels, 1.0),
+        "missed_defect_rate": missed_defect_rate(rejected, truth.labels, 1.0),
+    }
+
+
+def ranking_figures(output: AnomalyOutput, truth: Truth) -> Row:
+    """What needs no threshold: how a head ranks query images and their pixels.
+
+    Returns:
+        Image AUROC and AP, F1-max, pixel AUROC and AUPRO (0.3): all 0..1; pixel metrics are NaN on a line without
+        masks.
+    """
+    scores = output.image_score.double().numpy()
     maps, masks = [], []
     for anomaly_map, mask in zip(output.anomaly_map.numpy(), truth.masks, strict=True):
         if mask is not None:
@@ -126,8 +139,6 @@ def evaluate_outputs(output: AnomalyOutput, truth: Truth, threshold: Threshold) 
         "pixel_auroc": pixel_auroc(maps, masks) if has_masks else float("nan"),
         "aupro": aupro(maps, masks, 0.3) if has_masks else float("nan"),
         "f1_max": f1_max(scores, truth.labels)[0],
-        "false_reject_rate": false_reject_rate(rejected, truth.labels, 1.0),
-        "missed_defect_rate": missed_defect_rate(rejected, truth.labels, 1.0),
     }
 
 

@@ -61,7 +61,13 @@ def calibration_images(spec: BackboneSpec) -> NDArray[np.uint8]:
     return np.stack(images)
 
 
-def quantise_backbone(artefact: BackboneArtefact, images_BHWC: NDArray[np.uint8], folder: Path) -> BackboneArtefact:
+def quantise_backbone(
+    artefact: BackboneArtefact,
+    images_BHWC: NDArray[np.uint8],
+    folder: Path,
+    *,
+    float_convolutions: int = FLOAT_CONVOLUTIONS,
+) -> BackboneArtefact:
     """Write an int8 backbone, an artefact of its own: its fingerprint is its graph's hash.
 
     Nothing is compared here: whether a line may use it is for `pipeline.precision_gate` to say.
@@ -70,6 +76,7 @@ def quantise_backbone(artefact: BackboneArtefact, images_BHWC: NDArray[np.uint8]
         artefact: the float32 backbone.
         images_BHWC: uint8 images at its size that show the ranges of its activations.
         folder: an existing empty folder.
+        float_convolutions: how many of the first convolutions stay float32.
 
     Raises:
         ConfigError: the backbone has too few convolutions to gain anything.
@@ -86,7 +93,7 @@ def quantise_backbone(artefact: BackboneArtefact, images_BHWC: NDArray[np.uint8]
             _Images(images_BHWC),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_OPERATORS),
-            nodes_to_exclude=_float_nodes(prepared, artefact.spec.name),
+            nodes_to_exclude=_float_nodes(prepared, artefact.spec.name, float_convolutions),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -101,7 +108,7 @@ def quantise_backbone(artefact: BackboneArtefact, images_BHWC: NDArray[np.uint8]
         "onnx_sha256": sha256,
         "int8": {
             "float32_onnx_sha256": artefact.onnx_sha256,
-            "float32_convolutions": FLOAT_CONVOLUTIONS,
+            "float32_convolutions": float_convolutions,
             "calibration_images": len(images_BHWC),
         },
         "made_with": {"onnxruntime": ort.__version__, "onnx": onnx.__version__},
@@ -111,14 +118,14 @@ def quantise_backbone(artefact: BackboneArtefact, images_BHWC: NDArray[np.uint8]
     return load_backbone_artefact(folder)
 
 
-def _float_nodes(model: Path, backbone: str) -> list[str]:
+def _float_nodes(model: Path, backbone: str, float_convolutions: int) -> list[str]:
     """Names of the nodes before the first convolution that is quantised; a graph's nodes are in order."""
     nodes = [node for node in onnx.load(model).graph.node if node.op_type in _OPERATORS]
     convolutions = [index for index, node in enumerate(nodes) if node.op_type == "Conv"]
-    if len(convolutions) <= FLOAT_CONVOLUTIONS:
+    if len(convolutions) <= float_convolutions:
         raise ConfigError(
-            f"a backbone of more than {FLOAT_CONVOLUTIONS} convolutions for int8",
+            f"a backbone of more than {float_convolutions} convolutions for int8",
             f"{backbone} with {len(convolutions)}",
             "export in float32: leave --int8 out",
         )
-    return [node.name for node in nodes[: convolutions[FLOAT_CONVOLUTIONS]]]
+    return [node.name for node in nodes[: convolutions[float_convolutions]]]

@@ -27,6 +27,8 @@ _BLOCK = 64
 _TILE = 256  # patches that are compared at once: their distances to 2048 rows, 2 MB, stay in a core's cache
 _CANDIDATES = 8  # rows a coreset looks at for each that it keeps
 _BORDER = 8  # the border strip is this part of the image's side wide: 32 px of 256
+AT_BORDER = 0.5
+"""What distances at the image border count for, against 1 inside."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class BankMatch:
     residuals: Tensor
 
 
-def border_weight(h: int, w: int) -> Tensor:
-    """What distances are multiplied by (h, w): 0.5 at the image border, rising to 1 over an eighth of the side.
+def border_weight(h: int, w: int, at_border: float = AT_BORDER) -> Tensor:
+    """What distances are multiplied by (h, w): `at_border` at the image border, rising to 1 over an eighth of the side.
 
     A patch near the border is half made of the network's zero padding and of whatever the frame happened to cut, so
     that good parts differ most there. Without this weight a few border cells decide the image score: measured on 13
@@ -50,7 +52,7 @@ def border_weight(h: int, w: int) -> Tensor:
 
     def ramp(cells: int) -> Tensor:
         nearest = torch.minimum(torch.arange(cells), torch.arange(cells).flip(0)) + 0.5
-        return 0.5 + 0.5 * (nearest * _BORDER / cells).clamp(max=1.0)
+        return at_border + (1 - at_border) * (nearest * _BORDER / cells).clamp(max=1.0)
 
     return torch.minimum(ramp(h)[:, None], ramp(w)[None])
 
@@ -62,16 +64,25 @@ class MemoryBank(nn.Module):
         vectors: (N, C) float32.
         sources: (N, 4) int64: good image, augmentation (-1: none), grid row, grid column.
         groups: (start, stop) channel ranges, one per network layer.
+        at_border: see `border_weight`; 1 leaves distances as they are.
     """
 
     vectors: Tensor
     sources: Tensor
 
-    def __init__(self, vectors: Tensor, sources: Tensor, groups: tuple[tuple[int, int], ...]) -> None:
+    def __init__(
+        self,
+        vectors: Tensor,
+        sources: Tensor,
+        groups: tuple[tuple[int, int], ...],
+        *,
+        at_border: float = AT_BORDER,
+    ) -> None:
         super().__init__()
         self.register_buffer("vectors", vectors)
         self.register_buffer("sources", sources)
         self.groups = groups
+        self.at_border = at_border
         missing = -len(vectors) % _BLOCK
         for index, (start, stop) in enumerate(groups):
             rows = vectors[:, start:stop]
@@ -86,7 +97,7 @@ class MemoryBank(nn.Module):
         """
         B, _, h, w = level_BChw.shape
         patches = level_BChw.flatten(2).transpose(1, 2)  # (B, P, C)
-        border = border_weight(h, w)
+        border = border_weight(h, w, self.at_border)
         distances, rows, residuals = [], [], []
         for index, (start, stop) in enumerate(self.groups):
             query = patches[..., start:stop]
@@ -138,6 +149,7 @@ def build_banks(
     budget: int,
     seed: int,
     chosen: Sequence[Tensor] | None = None,
+    at_border: float = AT_BORDER,
 ) -> tuple[MemoryBank, ...]:
     """One bank per level from a support's good images and their augmentations.
 
@@ -147,6 +159,7 @@ def build_banks(
         budget: most rows per bank; more candidates are thinned to it by `coreset`.
         seed: of the coreset's projection and start.
         chosen: per level, the sources (n, 4) of the rows to keep, instead of a coreset.
+        at_border: see `border_weight`.
     """
     banks = []
     for level, level_groups in enumerate(groups):
@@ -164,7 +177,7 @@ def build_banks(
         elif len(vectors) > budget:
             keep = coreset(vectors, budget, seed=seed)
             vectors, sources = vectors[keep], sources[keep]
-        banks.append(MemoryBank(vectors.contiguous(), sources, level_groups))
+        banks.append(MemoryBank(vectors.contiguous(), sources, level_groups, at_border=at_border))
     return tuple(banks)
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_zoo.heads.bank import BankMatch, MemoryBank, build_banks
+from model_zoo.heads.bank import AT_BORDER, BankMatch, MemoryBank, build_banks
 from model_zoo.heads.invariant_inputs import InvariantInputs, LevelGroups
 from model_zoo.heads.task_head import image_score
 from pipeline.calibration import PooledCalibration
@@ -30,9 +30,11 @@ class MemoryBankHead(AnomalyHead):
         self.bank_sources = banks[-1].sources  # type: ignore[assignment]
 
     @classmethod
-    def of_support(cls, support: SupportSet, groups: LevelGroups, *, budget: int, seed: int) -> MemoryBankHead:
-        """Banks of at most `budget` rows a level from a support."""
-        return cls.with_matches(support, groups, budget=budget, seed=seed)[0]
+    def of_support(
+        cls, support: SupportSet, groups: LevelGroups, *, budget: int, seed: int, at_border: float = AT_BORDER
+    ) -> MemoryBankHead:
+        """Banks of at most `budget` rows a level from a support; `at_border` as in `border_weight`."""
+        return cls.with_matches(support, groups, budget=budget, seed=seed, at_border=at_border)[0]
 
     @classmethod
     def with_matches(
@@ -43,12 +45,15 @@ class MemoryBankHead(AnomalyHead):
         budget: int,
         seed: int,
         chosen: Sequence[Tensor] | None = None,
+        at_border: float = AT_BORDER,
     ) -> tuple[MemoryBankHead, list[BankMatch]]:
         """`of_support`, and the matches of its K good images, leave-one-out, which gave the scales.
 
         `chosen` names each level's rows by their sources, see `build_banks`.
         """
-        banks = nn.ModuleList(build_banks(support, groups, budget=budget, seed=seed, chosen=chosen))
+        banks = nn.ModuleList(
+            build_banks(support, groups, budget=budget, seed=seed, chosen=chosen, at_border=at_border)
+        )
         H, W = support.good[0].shape[-2:]
         head = cls(banks, torch.ones(sum(map(len, groups)), 1, 1), k=support.k, grid=(H, W))
         with torch.no_grad():

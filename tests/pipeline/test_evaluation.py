@@ -11,7 +11,13 @@ import torch
 
 from pipeline.calibration import calibrate
 from pipeline.errors import ConfigError
-from pipeline.evaluation import evaluate_outputs, leave_one_data_set_out, leave_one_line_out, read_truth
+from pipeline.evaluation import (
+    evaluate_outputs,
+    leave_one_data_set_out,
+    leave_one_line_out,
+    ranking_figures,
+    read_truth,
+)
 from pipeline.learner import AnomalyOutput
 from pipeline.product_lines.lines import ProductLine, load_line
 from pipeline.synthetic.lines import write_line
@@ -69,6 +75,16 @@ def test_a_perfect_head_gets_perfect_figures_and_an_inverted_one_the_opposite(tm
     assert (good["false_reject_rate"], good["missed_defect_rate"]) == (0.0, 0.0)
     assert bad["image_auroc"] == bad["pixel_auroc"] == 0.0
     assert bad["missed_defect_rate"] == 1.0
+
+
+def test_ranking_needs_no_threshold(tmp_path):
+    made = load_line(write_line(tmp_path, 5, good=2, test_good=3, defects=4, size=64))
+    truth = read_truth((*made.test_good, *made.defects), (64, 64))
+    rng = np.random.default_rng(0)
+    found = output(rng.normal(size=7).tolist(), rng.normal(size=(7, 16, 16)))
+    judged = evaluate_outputs(found, truth, THRESHOLD)
+    assert judged.keys() - ranking_figures(found, truth).keys() == {"false_reject_rate", "missed_defect_rate"}
+    assert judged == judged | ranking_figures(found, truth)
 
 
 def test_a_line_without_masks_has_no_pixel_figures(tmp_path):

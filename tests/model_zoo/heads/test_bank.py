@@ -1,0 +1,32 @@
+"""What a memory bank's distances count for at the image border."""
+
+from __future__ import annotations
+
+import torch
+
+from model_zoo.heads.bank import border_weight
+from model_zoo.heads.invariant_inputs import level_groups
+from model_zoo.heads.memory_bank_head import MemoryBankHead
+from tests.parts.episodes import SPEC, ToyLine
+
+
+def head(**options: float) -> MemoryBankHead:
+    return MemoryBankHead.of_support(ToyLine(1).support(), level_groups(SPEC), budget=64, seed=0, **options)
+
+
+def test_half_the_weight_at_the_border_unless_told_otherwise():
+    weight = border_weight(32, 32)
+    assert weight[0, 0] == 0.5 + 0.5 * 0.5 * 8 / 32
+    assert torch.equal(weight[4:-4, 4:-4], torch.ones(24, 24))
+    assert torch.equal(border_weight(32, 20, 1.0), torch.ones(32, 20))
+    assert torch.equal(border_weight(5, 7, 0.5), border_weight(5, 7))
+
+
+def test_a_bank_fades_its_distances_as_it_is_told():
+    levels = ToyLine(2).good(2)
+    faded, alike = head().match(levels), head(at_border=1.0).match(levels)
+    for low, high in zip(faded, alike, strict=True):
+        h, w = low.distances.shape[-2:]
+        assert torch.equal(low.rows, high.rows)
+        assert torch.equal(low.distances, high.distances * border_weight(h, w))
+        assert torch.equal(low.residuals, high.residuals * border_weight(h, w))
