@@ -9,21 +9,15 @@ backbones.md.
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from statistics import median
 
-import numpy as np
-
-from benchmarks.bank_draws import mean_lines
-from benchmarks.pages import made_today, percent, replace_figures
-from benchmarks.scale import draws_of
+from benchmarks.draws import Extraction, few, scored_bank, uncached
+from benchmarks.study import Study, options
+from benchmarks.tables import mean, metrics, percent, table, table_row
+from benchmarks.turns import in_turns
 from deploy.engine.extractor import OrtExtractor
-from flows.open_backbone import OpenBackbone, open_backbone
 from model_zoo.backbones.channel_std import generated_images
-from pipeline.product_lines.lines import find_lines
-from pipeline.settings import load_settings
 
 LITE = "tf_efficientnet_lite"
 CHOICES = (
@@ -35,46 +29,41 @@ CHOICES = (
 WARM_UPS, RUNS = 3, 30
 
 
-def cpu_seconds(backbones: Sequence[OpenBackbone]) -> list[float]:
-    """Median CPU seconds of one image a backbone, on one thread, the backbones in turn."""
-    extractors = [OrtExtractor(backbone.artefact, "cpu", threads=1) for backbone in backbones]
-    images = [generated_images(1, backbone.spec.height) for backbone in backbones]
-    taken: list[list[float]] = [[] for _ in backbones]
-    for run in range(WARM_UPS + RUNS):
-        for extractor, image, seconds in zip(extractors, images, taken, strict=True):
-            start = time.process_time()
-            extractor.extract(image)
-            if run >= WARM_UPS:
-                seconds.append(time.process_time() - start)
-    return [float(np.median(seconds)) for seconds in taken]
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lines", type=Path)
+    """Time the choices, measure them line by line, and sort them by their time."""
+    parser = options(__doc__, draws=2)
     parser.add_argument("--choices", default=",".join(f"{LITE}{choice}" for choice in CHOICES))
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
-    started, settings = time.monotonic(), load_settings()
-    choices = [choice.split("@") for choice in arguments.choices.split(",")]
-    backbones = [open_backbone(name, int(size), settings) for name, size in choices]
+    study = Study(__file__, parser)
+    choices = [choice.split("@") for choice in study.asked.choices.split(",")]
+    backbones = [uncached(study.settings, int(size), name) for name, size in choices]
     seconds = cpu_seconds(backbones)
     names = [f"{name.removeprefix('tf_efficientnet_')}@{size}" for name, size in choices]
-    by_line = ["| line | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    table: list[list[list[float]]] = []
-    for line in find_lines(arguments.lines):
-        table.append([draws_of(line, backbone)[0] for backbone in backbones])
-        by_line.append(f"| {line.name} | " + " | ".join(map(percent, table[-1])) + " |")
-        print(by_line[-1], flush=True)
-    means = [mean_lines(column) for column in zip(*table, strict=True)]
-    summary = [f"| backbone | time, of {names[0]}'s | CPU ms | mean over lines |", "|---|---|---|---|"]
-    for name, taken, mean in sorted(zip(names, seconds, means, strict=True), key=lambda row: row[1]):
-        summary.append(f"| {name} | {taken / seconds[0]:.2f} | {1000 * taken:.1f} | {percent(mean)} |")
-    minutes = (time.monotonic() - started) / 60
-    figures = f"{made_today()}, {minutes:.1f} minutes.\n\n" + "\n".join([*summary, "", *by_line])
-    print(figures)
-    if arguments.write:
-        replace_figures(Path(__file__).with_suffix(".md"), figures)
+    rows: list[list[str]] = []
+    found: list[list[list[float]]] = []
+    for line in study.lines:
+        draws = ([scored_bank(drawn, seen) for drawn in few(line, seen, study.draws)] for seen in backbones)
+        found.append([mean(metrics(bank.figures) for bank in banks) for banks in draws])
+        rows.append([line.name, *map(percent, found[-1])])
+        print(table_row(rows[-1]), flush=True)
+    means = [mean(column) for column in zip(*found, strict=True)]
+    by_time = sorted(zip(names, seconds, means, strict=True), key=lambda row: row[1])
+    summary = [[name, f"{cpu / seconds[0]:.2f}", f"{1000 * cpu:.1f}", percent(of_all)] for name, cpu, of_all in by_time]
+    study.publish(
+        table(("backbone", f"time, of {names[0]}'s", "CPU ms", "mean over lines"), summary),
+        table(["line", *names], rows),
+    )
+
+
+def cpu_seconds(backbones: Sequence[Extraction]) -> list[float]:
+    """Median CPU seconds of one image a backbone, on one thread, the backbones in turn."""
+
+    def side(seen: Extraction) -> Callable[[int], object]:
+        extractor = OrtExtractor(seen.backbone.artefact, "cpu", threads=1)
+        image = generated_images(1, seen.backbone.spec.height)
+        return lambda _: extractor.extract(image)
+
+    found = in_turns(dict(enumerate(map(side, backbones))), RUNS, warm_ups=WARM_UPS)
+    return [median(taken.cpu for taken in of_side) for of_side in found.values()]
 
 
 if __name__ == "__main__":

@@ -12,35 +12,35 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from benchmarks.draws import cached, draw
+from benchmarks.study import chosen_lines
+from benchmarks.tables import METRICS, mean, metrics, table
 from flows.asking.learner_names import LearnerName
 from flows.meta_train import job as meta_train
 from flows.meta_train.request import MetaTrainRequest
-from flows.open_backbone import open_backbone
-from flows.views import DEFAULT_SIZE, adapt_to_best, view_of
+from flows.views import adapt_to_best, view_of
 from model_zoo.learner_table import make_learner
 from model_zoo.learning.guard import BANK
 from model_zoo.shipped import FOLDER, shipped_meta_model
-from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
+from pipeline.evaluation import evaluate_outputs, score_levels
 from pipeline.head_calibration import calibrate_head
 from pipeline.meta_model import load_meta_model, save_meta_model
-from pipeline.product_lines.lines import ProductLine, find_lines
+from pipeline.product_lines.lines import ProductLine
 from pipeline.settings import load_settings
-from pipeline.support import build_query, sample_images
 from pipeline.synthetic.lines import write_lines
 
 LEARNER = LearnerName.IN_CONTEXT
 IMAGES = {"good": 12, "test_good": 12, "defects": 16}
-GOOD = 4
-METRICS = ("image_auroc", "pixel_auroc", "aupro", "false_reject_rate", "missed_defect_rate")
+DEFECTS = (0, 4)
+COLUMNS = (*METRICS, "false_reject_rate", "missed_defect_rate")
 
 
 def train(folder: Path) -> None:
+    """Meta-train on generated lines, put the meta-model into the package, and print its hash."""
     write_lines(folder / "train", range(2000, 2036), **IMAGES)
     write_lines(folder / "held-out", range(3000, 3006), **IMAGES)
     request = MetaTrainRequest(
@@ -57,69 +57,65 @@ def train(folder: Path) -> None:
     print(f"{result.model.early_stopping}\n{hashlib.sha256((target / 'meta.json').read_bytes()).hexdigest()}")
 
 
-def rows(lines: list[ProductLine], draws: int, most: int, folder: Path | None) -> Iterator[dict[str, Any]]:
+def rows(lines: Iterable[ProductLine], draws: int, most: int, folder: Path | None) -> Iterator[dict[str, Any]]:
     """One row a line, draw, number of defects and learner."""
-    settings = load_settings()
-    backbone = open_backbone("tf_efficientnet_lite0", DEFAULT_SIZE, settings)
-    features = backbone.cached(settings)
+    seen = cached(load_settings())
+    spec = seen.backbone.spec
     model = load_meta_model(folder) if folder else shipped_meta_model(LEARNER.value)
     assert model is not None
-    learned = make_learner(LEARNER.value, backbone.spec, outer_steps=model.outer_steps, seed=model.seed)
+    learned = make_learner(LEARNER.value, spec, outer_steps=model.outer_steps, seed=model.seed)
     learned.load_state_dict(model.weights)
     learners = {
-        BANK: (make_learner(BANK, backbone.spec), model.calibration and model.calibration.fallback),
+        BANK: (make_learner(BANK, spec), model.calibration and model.calibration.fallback),
         "shipped, unguarded": (learned.unguarded(), model.calibration),
         "shipped": (learned, model.calibration),
     }
     for line in lines:
         for seed in range(draws):
-            drawn = sample_images(line, good=GOOD, defects=4, query=most, seed=seed, spare_good=False)
-            query = build_query(drawn.query, features, backbone.preprocess())
-            truth = read_truth(drawn.query, (DEFAULT_SIZE, DEFAULT_SIZE))
-            for defects in (0, 4):
-                view = view_of(backbone, drawn.good, drawn.defects[:defects], features=features, seed=seed)
+            drawn = draw(line, seen, seed, defects=max(DEFECTS), query=most)
+            for defects in DEFECTS:
+                view = view_of(seen.backbone, drawn.good, drawn.defects[:defects], features=seen.features, seed=seed)
                 for name, (learner, pooled) in learners.items():
                     found = adapt_to_best(learner, [view], seed=seed)
-                    figures = evaluate_outputs(
-                        score_levels(found.head, query.levels),
-                        truth,
-                        calibrate_head(found.head, view.support, 0.01, pooled),
-                    )
+                    threshold = calibrate_head(found.head, view.support, 0.01, pooled)
+                    figures = evaluate_outputs(score_levels(found.head, drawn.query.levels), drawn.truth, threshold)
                     fell_back = any(choice.chosen == BANK for choice in found.choices)
                     keys = {"line": line.name, "draw": seed, "defects": defects, "learner": name}
-                    yield keys | {metric: figures[metric] for metric in METRICS} | {"fell_back": fell_back}
+                    yield keys | {column: figures[column] for column in COLUMNS} | {"fell_back": fell_back}
 
 
-def test(root: Path, names: list[str], draws: int, most: int, folder: Path | None) -> None:
-    lines = [line for line in find_lines(root) if not names or line.name in names]
+def test(lines: Iterable[ProductLine], draws: int, most: int, folder: Path | None) -> None:
+    """Print every row, then the means of each learner."""
     found = list(rows(lines, draws, most, folder))
     for row in found:
-        print(
-            row["line"], row["draw"], row["defects"], row["learner"], *(f"{100 * row[m]:.1f}" for m in METRICS), end=""
-        )
-        print(" fell back" if row["fell_back"] else "")
-    print(f"\n| | defects | {' | '.join(METRICS)} | fell back |\n|---|---|{'---|' * (len(METRICS) + 1)}")
+        told = [row["line"], row["draw"], row["defects"], row["learner"], *(f"{100 * row[m]:.1f}" for m in COLUMNS)]
+        print(*told, *(["fell back"] if row["fell_back"] else []))
+    means = []
     for name in dict.fromkeys(row["learner"] for row in found):
-        for defects in (0, 4):
+        for defects in DEFECTS:
             mine = [row for row in found if (row["learner"], row["defects"]) == (name, defects)]
-            means = [f"{100 * float(np.nanmean([row[metric] for row in mine])):.1f}" for metric in METRICS]
-            fell_back = f"{sum(row['fell_back'] for row in mine)} of {len(mine)}"
-            print(f"| {name} | {defects} | {' | '.join(means)} | {fell_back} |")
+            shares = [f"{100 * share:.1f}" for share in mean(metrics(row, COLUMNS) for row in mine)]
+            means.append([name, f"{defects}", *shares, f"{sum(row['fell_back'] for row in mine)} of {len(mine)}"])
+    print("", *table(["", "defects", *COLUMNS, "fell back"], means), sep="\n")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do what the command says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("train").add_argument("folder", type=Path)
     tested = commands.add_parser("test")
-    tested.add_argument("lines_folder", type=Path)
-    tested.add_argument("--lines", default="")
+    tested.add_argument("folder", type=Path, metavar="LINES")
+    tested.add_argument("--lines", default="", help="only these, comma-separated")
     tested.add_argument("--draws", type=int, default=2)
     tested.add_argument("--query", type=int, default=80, help="most query images of a line, half of them good")
     tested.add_argument("--meta-model", type=Path, help="folder of another in_context meta-model to test instead")
-    arguments = parser.parse_args()
-    if arguments.command == "train":
-        train(arguments.folder.expanduser().absolute())
+    asked = parser.parse_args()
+    if asked.command == "train":
+        train(asked.folder.expanduser().absolute())
     else:
-        chosen = [name.strip() for name in arguments.lines.split(",") if name.strip()]
-        test(arguments.lines_folder, chosen, arguments.draws, arguments.query, arguments.meta_model)
+        test(chosen_lines(asked.folder, asked.lines), asked.draws, asked.query, asked.meta_model)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,198 +7,175 @@ Means are taken over draws; gains over data sets, so that relatives count once, 
 
 from __future__ import annotations
 
-import argparse
-import csv
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.pages import percent, replace_figures
-from pipeline.metrics import Interval, paired_bootstrap
+from benchmarks.evaluations import read_evaluation
+from benchmarks.study import options, replace_figures
+from benchmarks.tables import METRICS, mean, percent, table
+from flows.evaluate.figures.evaluation_rows import Setting
+from flows.evaluate.figures.summary import BASELINE, Evaluation, Paired
 
-METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
-REFERENCE = "memory_bank"
+LABELS = dict(zip(METRICS, ("image AUROC", "pixel AUROC", "AUPRO"), strict=True))
+TIE = 1e-9
 POOLED = "in_context"  # what the other meta-learners start from
-Cell = tuple[str, int]
-"""Learner and number of defects."""
+COSTS = ("false_reject_rate", "missed_defect_rate", "meta_train_seconds", "adapt_seconds", "score_ms")
 
 
-def read_cells(path: Path, columns: Sequence[str]) -> dict[str, dict[Cell, list[float]]]:
-    """By line, by learner and number of defects: the means over draws of some columns, nan where undefined."""
-    draws: dict[str, dict[Cell, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            values = [float(row.get(column) or "nan") for column in columns]
-            draws[row["line"]][row["learner"], int(row["defects"])].append(values)
-    return {
-        line: {cell: np.mean(values, axis=0).tolist() for cell, values in cells.items()}
-        for line, cells in draws.items()
-    }
+class Cell(NamedTuple):
+    """A learner, and how many images it was given."""
+
+    learner: str
+    setting: Setting
+
+    @property
+    def label(self) -> str:
+        """In words."""
+        return f"{self.learner}, {defects_label(self.setting)}"
 
 
-def label(cell: Cell) -> str:
-    """A cell in words."""
-    return f"{cell[0]}, {cell[1] or 'no'} defect{'' if cell[1] == 1 else 's'}"
+def defects_label(setting: Setting) -> str:
+    """How many defects it gives, in words."""
+    return f"{setting.defects or 'no'} defect{'' if setting.defects == 1 else 's'}"
 
 
-def mean(values: Iterable[Sequence[float]]) -> list[float]:
-    """Column means over the rows that have a value."""
-    columns = zip(*values, strict=True)
-    return [float(np.mean(known)) if (known := [v for v in c if not math.isnan(v)]) else math.nan for c in columns]
+def line_figures(evaluation: Evaluation, cell: Cell, line: str, metrics: Sequence[str] = METRICS) -> list[float]:
+    """A line's means over draws; nan where undefined."""
+    return [evaluation.line(metric, *cell, line).mean for metric in metrics]
 
 
-def line_table(cells: dict[str, dict[Cell, list[float]]], shown: Sequence[Cell]) -> list[str]:
+def mean_figures(evaluation: Evaluation, cell: Cell, metrics: Sequence[str] = METRICS) -> list[float]:
+    """The means of all lines' figures."""
+    return mean(line_figures(evaluation, cell, line, metrics) for line in evaluation.lines)
+
+
+def line_table(evaluation: Evaluation, shown: Sequence[Cell]) -> list[str]:
     """A line a row, a learner a column, and the mean of the lines."""
-    rows = [
-        "| line | " + " | ".join(label(cell) for cell in shown) + " |",
-        "|---" * (len(shown) + 1) + "|",
-    ]
-    for line, of_line in sorted(cells.items()):
-        rows.append(f"| {line} | " + " | ".join(percent(of_line[cell]) for cell in shown) + " |")
-    means = (percent(mean(of_line[cell] for of_line in cells.values())) for cell in shown)
-    return [*rows, "| **mean of the lines** | " + " | ".join(f"**{text}**" for text in means) + " |"]
+    lines = sorted(evaluation.lines)
+    rows = [[line, *(percent(line_figures(evaluation, cell, line)) for cell in shown)] for line in lines]
+    means = [f"**{percent(mean_figures(evaluation, cell))}**" for cell in shown]
+    return table(["line", *(cell.label for cell in shown)], [*rows, ["**mean of the lines**", *means]])
 
 
-def means_table(cells: dict[str, dict[Cell, list[float]]], learners: Sequence[str], counts: Sequence[int]) -> list[str]:
+def means_table(evaluation: Evaluation) -> list[str]:
     """Means over the lines, a learner a row, the highest image AUROC with the most defects first."""
-    means = {(name, n): mean(of_line[name, n] for of_line in cells.values()) for name in learners for n in counts}
-    given = [f"{count or 'no'} defect{'' if count == 1 else 's'}" for count in counts]
-    rows = [f"| mean of the lines | {' | '.join(given)} |", "|---" * (len(counts) + 1) + "|"]
-    for name in sorted(learners, key=lambda name: -means[name, counts[-1]][0]):
-        rows.append(f"| {name} | " + " | ".join(percent(means[name, count]) for count in counts) + " |")
-    return rows
+    settings = evaluation.settings
+    means = {
+        learner: [mean_figures(evaluation, Cell(learner, setting)) for setting in settings]
+        for learner in evaluation.learners
+    }
+    best_first = sorted(means.items(), key=lambda entry: -entry[1][-1][0])
+    columns = ["mean of the lines", *map(defects_label, settings)]
+    return table(columns, [[learner, *map(percent, figures)] for learner, figures in best_first])
 
 
-def gains(cells: dict[str, dict[Cell, list[float]]], cell: Cell, reference: str = REFERENCE) -> dict[str, list[float]]:
-    """By data set, a learner's gain over the reference with as many defects, in points of each metric."""
-    by_data_set: dict[str, list[list[float]]] = defaultdict(list)
-    for line, gain in line_gains(cells, cell, reference).items():
-        by_data_set[line.partition("/")[0]].append(gain)
-    return {name: mean(values) for name, values in by_data_set.items()}
+def gain(evaluation: Evaluation, cell: Cell, metric: str, reference: str = BASELINE) -> Paired:
+    """A learner's gain over the reference with as many defects, as a share."""
+    return evaluation.paired(metric, *cell, against=(reference, cell.setting))
 
 
-def line_gains(cells: dict[str, dict[Cell, list[float]]], cell: Cell, reference: str) -> dict[str, list[float]]:
-    """The same by line."""
-    pairs = {line: zip(of_line[cell], of_line[reference, cell[1]], strict=True) for line, of_line in cells.items()}
-    return {line: [100 * (mine - other) for mine, other in pair] for line, pair in pairs.items()}
-
-
-def interval(by_data_set: dict[str, list[float]], column: int) -> Interval:
-    """Mean gain of a metric over data sets, with its 95 % bootstrap interval."""
-    return paired_bootstrap([gain[column] for gain in by_data_set.values() if not math.isnan(gain[column])], seed=0)
-
-
-def gain_table(
-    cells: dict[str, dict[Cell, list[float]]], shown: Sequence[Cell], reference: str = REFERENCE
-) -> list[str]:
+def gain_table(evaluation: Evaluation, shown: Sequence[Cell], reference: str = BASELINE) -> list[str]:
     """Gains over the reference, the largest of image AUROC first, and each learner's worst line."""
-    rows: list[tuple[float, str]] = []
-    for cell in shown:
-        of_cell = gains(cells, cell, reference)
-        found = [interval(of_cell, column) for column in range(len(METRICS))]
-        texts = " | ".join(f"{gain.mean:+.1f} [{gain.low:.1f}, {gain.high:.1f}]" for gain in found)
-        of_lines = line_gains(cells, cell, reference)
-        worst = min(of_lines, key=lambda line: of_lines[line][0])
-        won = sum(gain[0] > 0 for gain in of_cell.values())
-        text = f"| {label(cell)} | {texts} | {won} of {len(of_cell)} | {worst} {of_lines[worst][0]:+.1f} |"
-        rows.append((found[0].mean, text))
-    return [
-        f"| over {reference} | image AUROC | pixel AUROC | AUPRO | data sets won | worst line, image AUROC |",
-        "|---|---|---|---|---|---|",
-        *(text for _, text in sorted(rows, key=lambda row: -row[0])),
-    ]
+    gains = {cell: [gain(evaluation, cell, metric, reference) for metric in METRICS] for cell in shown}
+    rows = []
+    for cell, (images, *others) in sorted(gains.items(), key=lambda entry: -entry[1][0].interval.mean):
+        found = [pair.interval for pair in (images, *others)]
+        texts = [f"{100 * g.mean:+.1f} [{100 * g.low:.1f}, {100 * g.high:.1f}]" for g in found]
+        won = f"{data_sets_won(evaluation, images)} of {images.data_sets}"
+        rows.append([cell.label, *texts, won, f"{images.worst_line} {100 * images.worst:+.1f}"])
+    return table([f"over {reference}", *LABELS.values(), "data sets won", "worst line, image AUROC"], rows)
 
 
-def cost_table(path: Path, learners: Sequence[str], counts: Sequence[int]) -> list[str]:
+def data_sets_won(evaluation: Evaluation, pair: Paired) -> int:
+    """In how many data sets the mean of the lines' gains is above zero."""
+    gains: dict[str, list[float]] = defaultdict(list)
+    for line, of_line in pair.by_line.items():
+        gains[evaluation.data_sets[line]].append(of_line)
+    return sum(float(np.mean(of_data_set)) > TIE for of_data_set in gains.values())
+
+
+def cost_table(evaluation: Evaluation, learners: Sequence[str]) -> list[str]:
     """Thresholds and seconds: means over the lines; seconds with the most defects."""
-    cells = read_cells(
-        path, ("false_reject_rate", "missed_defect_rate", "meta_train_seconds", "adapt_seconds", "score_ms")
-    )
-    given = " / ".join(map(str, counts))
-    rows = [
-        f"| with {given} defects | false rejects, % | missed defects, % | meta-training, s | adaptation, s | "
-        "scored image, ms |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for learner in learners:
-        means = [mean(of_line[learner, count] for of_line in cells.values()) for count in counts]
+        means = [mean_figures(evaluation, Cell(learner, setting), COSTS) for setting in evaluation.settings]
         rejects = " / ".join(f"{100 * each[0]:.1f}" for each in means)
         missed = " / ".join(f"{100 * each[1]:.0f}" for each in means)
         *_, trained, adapted, milliseconds = means[-1]
         training = "-" if math.isnan(trained) else f"{trained:.0f}"
-        rows.append(f"| {learner} | {rejects} | {missed} | {training} | {adapted:.2f} | {milliseconds:.0f} |")
-    return rows
+        rows.append([learner, rejects, missed, training, f"{adapted:.2f}", f"{milliseconds:.0f}"])
+    given = " / ".join(f"{setting.defects}" for setting in evaluation.settings)
+    told = ("false rejects, %", "missed defects, %", "meta-training, s", "adaptation, s", "scored image, ms")
+    return table([f"with {given} defects", *told], rows)
 
 
-def figures(path: Path) -> str:
-    """All tables of a CSV file."""
-    cells = read_cells(path, tuple(METRICS))
-    every = {cell for of_line in cells.values() for cell in of_line}
-    counts = sorted({count for _, count in every})
-    others = sorted({name for name, _ in every} - {REFERENCE})
-    parts: list[list[str]] = []
+def figures(evaluation: Evaluation) -> str:
+    """All tables of an evaluation."""
+    settings, others = evaluation.settings, sorted({*evaluation.learners} - {BASELINE})
     if len(others) == 1:
-        parts.append(line_table(cells, [(REFERENCE, counts[0]), *((name, n) for name in others for n in counts)]))
+        columns = [Cell(BASELINE, settings[0]), *(Cell(others[0], setting) for setting in settings)]
+        parts = [line_table(evaluation, columns)]
     else:
-        parts.append(means_table(cells, [REFERENCE, *others], counts))
-    parts += [gain_table(cells, [(name, count) for name in others]) for count in counts]
+        parts = [means_table(evaluation)]
+    parts += [gain_table(evaluation, [Cell(name, setting) for name in others]) for setting in settings]
     if POOLED in others and len(others) > 1:
         shown = [name for name in others if name != POOLED]
-        parts += [gain_table(cells, [(name, count) for name in shown], POOLED) for count in counts]
-    parts.append(cost_table(path, [REFERENCE, *others], counts))
+        parts += [gain_table(evaluation, [Cell(name, setting) for name in shown], POOLED) for setting in settings]
+    parts.append(cost_table(evaluation, [BASELINE, *others]))
     return "\n\n".join("\n".join(part) for part in parts)
 
 
-def draw(path: Path, target: Path) -> None:
+def draw(evaluation: Evaluation, target: Path) -> None:
     """A plot of every learner's gains over the memory bank with their intervals, one panel a metric."""
-    cells = read_cells(path, tuple(METRICS))
-    every = {cell for of_line in cells.values() for cell in of_line}
-    counts = sorted({count for _, count in every})
-    names = {name for name, _ in every} - {REFERENCE}
-    shown = sorted(names, key=lambda name: interval(gains(cells, (name, counts[-1])), 0).mean)
-    figure, panels = plt.subplots(1, len(METRICS), sharey=True, figsize=(12, 1 + 0.42 * len(shown)))
-    for column, (panel, metric) in enumerate(zip(panels, METRICS, strict=True)):
+    settings = evaluation.settings
+    names = [name for name in evaluation.learners if name != BASELINE]
+    shown = sorted(names, key=lambda name: gain(evaluation, Cell(name, settings[-1]), METRICS[0]).interval.mean)
+    figure, panels = plt.subplots(1, len(LABELS), sharey=True, figsize=(12, 1 + 0.42 * len(shown)))
+    for panel, (metric, title) in zip(panels, LABELS.items(), strict=True):
         panel.axvline(0, color="0.6", linewidth=1)
-        for place, count in enumerate(counts):
-            found = [interval(gains(cells, (name, count)), column) for name in shown]
-            heights = [row + 0.22 * (place - (len(counts) - 1) / 2) for row in range(len(shown))]
-            around = [[f.mean - f.low for f in found], [f.high - f.mean for f in found]]
+        for place, setting in enumerate(settings):
+            found = [gain(evaluation, Cell(name, setting), metric).interval for name in shown]
+            heights = [row + 0.22 * (place - (len(settings) - 1) / 2) for row in range(len(shown))]
+            around = [[100 * (f.mean - f.low) for f in found], [100 * (f.high - f.mean) for f in found]]
             panel.errorbar(
-                [f.mean for f in found],
+                [100 * f.mean for f in found],
                 heights,
                 xerr=around,
                 fmt="o",
                 markersize=3,
                 linewidth=1,
-                label=f"{count} defect{'' if count == 1 else 's'}",
+                label=defects_label(setting),
             )
-        panel.set_title(METRICS[metric])
+        panel.set_title(title)
         panel.set_xlabel("points over the memory bank")
         panel.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(shown)), shown)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=len(counts), frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=len(settings), frameon=False)
     figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Make the page, or print what would stand there."""
+    parser = options(__doc__, lines=False, page=False)
     parser.add_argument("csv", type=Path)
     parser.add_argument("page", type=Path, nargs="?", help="written between its markers; without it printed")
     parser.add_argument("--plot", type=Path, help="an SVG of the gains over the memory bank")
-    arguments = parser.parse_args()
-    text = figures(arguments.csv)
-    if arguments.page:
-        replace_figures(arguments.page, text)
+    asked = parser.parse_args()
+    evaluation = read_evaluation(asked.csv)
+    if asked.page:
+        replace_figures(asked.page, figures(evaluation))
     else:
-        print(text)
-    if arguments.plot:
-        draw(arguments.csv, arguments.plot)
+        print(figures(evaluation))
+    if asked.plot:
+        draw(evaluation, asked.plot)
 
 
 if __name__ == "__main__":

@@ -8,24 +8,23 @@ image is scored in float32 and in int8 in turn, on one thread.
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.pages import made_today, replace_figures
+from benchmarks.deployments import engine_of
+from benchmarks.study import Study, options
+from benchmarks.tables import table, table_row
+from benchmarks.turns import in_turns, median_ratio
 from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from deploy.engine.extractor import OrtExtractor
-from deploy.engine.runtime import ScoringEngine
-from deploy.exporting import int8 as quantiser
+from deploy.exporting.int8 import FLOAT_CONVOLUTIONS, calibration_images, quantise_backbone
 from flows.adapt import job as adapt
 from flows.adapt.request import AdaptRequest
 from flows.export.int8_gate import gate_images, judge
@@ -36,36 +35,30 @@ from pipeline.features import DEFAULT_BACKBONE, BackboneArtefact
 from pipeline.head_calibration import calibrate_head
 from pipeline.imaging.images import require_image
 from pipeline.precision_gate import Comparison, compare
-from pipeline.process_tuning import tune_process
-from pipeline.product_lines.lines import ImageRecord, ProductLine, load_named_line
+from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings, load_settings
 from pipeline.storage import sha256_file
 
 SIZE = 256
 FEWER = 3
 ROUNDS = 40
-PAGE = Path(__file__).with_name("int8.md")
-HEAD = (
-    "| line | int8 | image AUROC, float32 / int8 | rank correlation | decisions changed | good scores moved, sd | "
-    "largest, sd | float32 / int8 time | gate |\n|---|---|---|---|---|---|---|---|---|"
+LINES = "mvtec/pill,otx_hazelnut/hazelnut"
+COLUMNS = (
+    *("line", "int8", "image AUROC, float32 / int8", "rank correlation", "decisions changed"),
+    *("good scores moved, sd", "largest, sd", "float32 / int8 time", "gate"),
 )
 
 
-@contextmanager
-def float_convolutions(count: int) -> Iterator[None]:
-    kept = quantiser.FLOAT_CONVOLUTIONS
-    quantiser.FLOAT_CONVOLUTIONS = count
-    try:
-        yield
-    finally:
-        quantiser.FLOAT_CONVOLUTIONS = kept
-
-
-def quantised(artefact: BackboneArtefact, images: NDArray[np.uint8], root: Path) -> BackboneArtefact:
-    return quantiser.quantise_backbone(artefact, images, Path(tempfile.mkdtemp(dir=root)))
+def quantised(
+    artefact: BackboneArtefact, images: NDArray[np.uint8], root: Path, float_convolutions: int = FLOAT_CONVOLUTIONS
+) -> BackboneArtefact:
+    """The backbone in int8, calibrated on the images, in a folder of its own below `root`."""
+    folder = Path(tempfile.mkdtemp(dir=root))
+    return quantise_backbone(artefact, images, folder, float_convolutions=float_convolutions)
 
 
 def support_of(line: ProductLine, deployment: Deployment) -> tuple[list[ImageRecord], list[ImageRecord]]:
+    """The good and the defective images that a line was adapted to."""
     support = deployment.bundle.manifest.support
     good = {sha256_file(record.path): record for record in line.train_good}
     defects = {sha256_file(record.path): record for record in line.defects}
@@ -97,85 +90,71 @@ def adapted_anew(
 
 
 def float_scores(deployment: Deployment, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    engine = ScoringEngine(deployment.backbone, "cpu", threads=1)
-    engine.add_head("line", deployment.bundle.head_path, deployment.bundle.head_sha256)
-    return engine.score("line", images).image_score
+    """Image scores (B,) of uint8 images (B, H, W, 3) in float32."""
+    return engine_of(deployment).score(deployment.bundle.manifest.line, images).image_score
 
 
-def row(line: str, variant: str, found: Comparison, speedup: float | None) -> str:
+def row(line: str, variant: str, found: Comparison, speedup: float | None) -> list[str]:
+    """A row of the table."""
     auroc = f"{100 * found.auroc_float32:.2f} / {100 * found.auroc_int8:.2f}"
     changed = f"{found.decisions_changed} of {found.good + found.defects}"
+    moved = (f"{found.rank_correlation:.3f}", changed, f"{found.good_shift:+.2f}", f"{found.largest_difference:.2f}")
     took = "" if speedup is None else f"{speedup:.2f}"
-    verdict = "passes" if found.passes else "refuses"
-    return (
-        f"| {line} | {variant} | {auroc} | {found.rank_correlation:.3f} | {changed} | {found.good_shift:+.2f} | "
-        f"{found.largest_difference:.2f} | {took} | {verdict} |"
-    )
+    return [line, variant, auroc, *moved, took, "passes" if found.passes else "refuses"]
 
 
-def rows_of(name: str, line: ProductLine, settings: Settings, root: Path) -> Iterator[str]:
-    request = AdaptRequest(line=name, images=line.root, size=SIZE, good=8, defects=4)
+def rows_of(line: ProductLine, settings: Settings, root: Path) -> Iterator[list[str]]:
+    """A line's rows, a way of quantising each."""
+    request = AdaptRequest(line=line.name, images=line.root, size=SIZE, good=8, defects=4)
     version = adapt.run(request, settings).bundle.manifest.version
-    deployment = Registry(settings.home).deployment(name, version)
+    deployment = Registry(settings.home).deployment(line.name, version)
     opened = open_backbone(DEFAULT_BACKBONE, SIZE, settings)
     good, defects = gate_images(line, deployment.bundle.manifest.support)
     gate = [*good, *defects]
-    generated = quantiser.calibration_images(deployment.backbone.spec)
+    generated = calibration_images(deployment.backbone.spec)
     shipped = quantised(deployment.backbone, generated, root)
-    yield row(name, "as exported", *judge(deployment, shipped, gate))
+    yield row(line.name, "as exported", *judge(deployment, shipped, gate))
     preprocess = deployment.bundle.manifest.preprocess
-    own = np.stack([require_image(record.path, preprocess).pixels for record in support_of(line, deployment)[0]])
-    yield row(
-        name, "calibrated on its good support", *judge(deployment, quantised(deployment.backbone, own, root), gate)
-    )
-    with float_convolutions(FEWER):
-        fewer = quantised(deployment.backbone, generated, root)
-    yield row(name, f"{FEWER} convolutions in float32", *judge(deployment, fewer, gate))
-    yield row(name, "adapted anew on int8 features", adapted_anew(line, deployment, opened, shipped, gate), None)
+    support = np.stack([require_image(record.path, preprocess).pixels for record in support_of(line, deployment)[0]])
+    own = quantised(deployment.backbone, support, root)
+    yield row(line.name, "calibrated on its good support", *judge(deployment, own, gate))
+    fewer = quantised(deployment.backbone, generated, root, FEWER)
+    yield row(line.name, f"{FEWER} convolutions in float32", *judge(deployment, fewer, gate))
+    anew = adapted_anew(line, deployment, opened, shipped, gate)
+    yield row(line.name, "adapted anew on int8 features", anew, None)
 
 
 def backbone_times(settings: Settings, root: Path) -> str:
     """Backbone alone on generated images, in turn; the median of the rounds' ratios."""
     artefact = open_backbone(DEFAULT_BACKBONE, SIZE, settings).artefact
-    images = quantiser.calibration_images(artefact.spec)
-    artefacts = (artefact, quantised(artefact, images, root))
-    sides = [OrtExtractor(side, "cpu", threads=1) for side in artefacts]
-    ratios = []
-    for index in range(ROUNDS):
-        image = images[index % len(images)][None]
-        times = [time.perf_counter()]
-        for side in sides:
-            side.extract(image)
-            times.append(time.perf_counter())
-        ratios.append((times[1] - times[0]) / (times[2] - times[1]))
-    sizes = [side.onnx_path.stat().st_size / 2**20 for side in artefacts]
+    images = calibration_images(artefact.spec)
+    artefacts = {"float32": artefact, "int8": quantised(artefact, images, root)}
+
+    def extract(extractor: OrtExtractor, number: int) -> None:
+        extractor.extract(images[number % len(images)][None])
+
+    sides = {name: partial(extract, OrtExtractor(side, "cpu", threads=1)) for name, side in artefacts.items()}
+    seconds = {name: [taken.wall for taken in found] for name, found in in_turns(sides, ROUNDS).items()}
+    sizes = [side.onnx_path.stat().st_size / 2**20 for side in artefacts.values()]
     return (
-        f"{DEFAULT_BACKBONE} at {SIZE} px alone: float32 takes {statistics.median(ratios):.2f} times as long as int8 "
-        f"(median of {ROUNDS} images, one thread); its file has {sizes[0]:.1f} MiB in float32, {sizes[1]:.1f} in int8."
+        f"{DEFAULT_BACKBONE} at {SIZE} px alone: float32 takes "
+        f"{median_ratio(seconds['float32'], seconds['int8']):.2f} times as long as int8 (median of {ROUNDS} images, "
+        f"one thread); its file has {sizes[0]:.1f} MiB in float32, {sizes[1]:.1f} in int8."
     )
 
 
 def main() -> None:
-    tune_process()
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--lines", default="mvtec/pill,otx_hazelnut/hazelnut")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
+    """Print a row as it is found, then the page."""
+    study = Study(__file__, options(__doc__, only=LINES))
+    rows: list[list[str]] = []
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         settings = load_settings(root / "home")
-        figures = [HEAD]
-        for line_name in options.lines.split(","):
-            line = load_named_line(options.folder / line_name, name=line_name, data_set=line_name.split("/")[0])
-            for found in rows_of(line_name, line, settings, root):
-                print(found, flush=True)
-                figures.append(found)
-        text = f"{made_today()}, `--lines {options.lines}`, on a busy machine\n\n{chr(10).join(figures)}\n\n"
-        text += backbone_times(settings, root)
-    print(text)
-    if options.write:
-        replace_figures(PAGE, text)
+        for line in study.lines:
+            for found in rows_of(line, settings, root):
+                print(table_row(found), flush=True)
+                rows.append(found)
+        study.publish(table(COLUMNS, rows), backbone_times(settings, root))
 
 
 if __name__ == "__main__":

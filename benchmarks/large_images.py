@@ -8,58 +8,54 @@ as a camera's, with defects as small in it as such images have them. Test parts 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pages import made_today, percent, replace_figures
+from benchmarks.draws import Extraction, uncached
+from benchmarks.study import Study, options
+from benchmarks.tables import mean, metrics, percent, table
 from benchmarks.turned_lines import write_image
-from flows.open_backbone import OpenBackbone, open_backbone
 from flows.views import view_of
 from model_zoo.learner_table import make_learner
-from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
-from pipeline.head_calibration import calibrate_head
+from pipeline.evaluation import ranking_figures, read_truth, score_levels
 from pipeline.imaging.images import read_native
-from pipeline.product_lines.lines import ImageRecord, ProductLine, find_lines, load_line
-from pipeline.settings import load_settings
-from pipeline.support import DirectFeatures, build_query, read_defect_mask
+from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
+from pipeline.support import build_query, read_defect_mask
 
-PAGE = Path(__file__).with_suffix(".md")
 LINES = "mvtec/pill,mpdd/metal_plate,otx_hazelnut/hazelnut,aws_l4v/cookie"
 PART = 512
 GOOD, DEFECTS, QUERY = 4, 4, 12
-METRICS = ("image_auroc", "pixel_auroc", "aupro")
 Cell = tuple[int, int]
 """Input size and number of defects."""
 
 
+class Measured(NamedTuple):
+    """Metrics, seconds of adaptation, and milliseconds of an image read and scored."""
+
+    metrics: list[float]
+    seconds: float
+    milliseconds: float
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--lines", default=LINES)
+    """Print a line's figures as they are found, then the page."""
+    parser = options(__doc__, only=LINES)
     parser.add_argument("--sizes", default="256,512,1024")
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
-    start, settings = time.perf_counter(), load_settings()
-    backbones = [open_backbone("tf_efficientnet_lite0", int(size), settings) for size in arguments.sizes.split(",")]
-    wanted = arguments.lines.split(",")
-    found: dict[str, dict[Cell, tuple[list[float], float, float]]] = {}
-    for line in find_lines(arguments.folder):
-        if line.name in wanted:
-            with tempfile.TemporaryDirectory(prefix="linewise-trays-") as scratch:
-                found[line.name] = dict(measured(write_trays(line, Path(scratch)), backbones))
-            print(line.name, {cell: percent(values) for cell, (values, _, _) in found[line.name].items()}, flush=True)
-    minutes = (time.perf_counter() - start) / 60
-    page = "\n".join([f"{made_today()}, {minutes:.1f} minutes.", "", *_table(found)])
-    print(page)
-    if arguments.write:
-        replace_figures(PAGE, page)
+    study = Study(__file__, parser)
+    backbones = [uncached(study.settings, int(size)) for size in study.asked.sizes.split(",")]
+    found: dict[str, dict[Cell, Measured]] = {}
+    for line in study.lines:
+        with tempfile.TemporaryDirectory(prefix="linewise-trays-") as scratch:
+            found[line.name] = dict(measured(write_trays(line, Path(scratch)), backbones))
+        print(line.name, {cell: percent(of.metrics) for cell, of in found[line.name].items()}, flush=True)
+    study.publish(_table(found))
 
 
 def write_trays(line: ProductLine, folder: Path) -> ProductLine:
@@ -92,23 +88,20 @@ def write_trays(line: ProductLine, folder: Path) -> ProductLine:
     return load_line(folder)
 
 
-def measured(
-    trays: ProductLine, backbones: Sequence[OpenBackbone]
-) -> Iterator[tuple[Cell, tuple[list[float], float, float]]]:
-    """By input size and number of defects: metrics, seconds of adaptation, milliseconds of an image read and scored."""
+def measured(trays: ProductLine, backbones: Sequence[Extraction]) -> Iterator[tuple[Cell, Measured]]:
+    """By input size and number of defects."""
     query = [*trays.test_good, *trays.defects[DEFECTS:]]
-    for backbone in backbones:
+    for seen in backbones:
         for count in (0, DEFECTS):
             start = time.perf_counter()
-            view = view_of(backbone, trays.train_good, trays.defects[:count], seed=0)
-            head = make_learner("auto", backbone.spec, seed=0).adapt(view.support, seed=0)
+            view = view_of(seen.backbone, trays.train_good, trays.defects[:count], seed=0)
+            head = make_learner("auto", seen.backbone.spec, seed=0).adapt(view.support, seed=0)
             adapted = time.perf_counter() - start
             start = time.perf_counter()
-            output = score_levels(head, build_query(query, DirectFeatures(backbone.extractor), view.preprocess).levels)
+            output = score_levels(head, build_query(query, seen.features, view.preprocess).levels)
             milliseconds = 1e3 * (time.perf_counter() - start) / len(query)
-            threshold = calibrate_head(head, view.support, 0.01, None)
-            row = evaluate_outputs(output, read_truth(query, (512, 512)), threshold)
-            yield (view.preprocess.height, count), ([float(row[metric]) for metric in METRICS], adapted, milliseconds)
+            figures = ranking_figures(output, read_truth(query, (PART, PART)))
+            yield (view.preprocess.height, count), Measured(metrics(figures), adapted, milliseconds)
 
 
 def _part(record: ImageRecord) -> NDArray[np.uint8]:
@@ -127,18 +120,17 @@ def _tray(parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.concatenate([np.concatenate(parts[:2], 1), np.concatenate(parts[2:], 1)], 0)
 
 
-def _table(found: dict[str, dict[Cell, tuple[list[float], float, float]]]) -> list[str]:
+def _table(found: Mapping[str, Mapping[Cell, Measured]]) -> list[str]:
     cells = list(next(iter(found.values())))
-    heads = " | ".join(f"{size} px, {GOOD} + {count}" for size, count in cells)
-    rows = [f"| trays of | {heads} |", "|---" * (len(cells) + 1) + "|"]
-    for line, of_line in found.items():
-        rows.append(f"| {line} | " + " | ".join(percent(of_line[cell][0]) for cell in cells) + " |")
-    means = [np.mean([of_line[cell][0] for of_line in found.values()], axis=0) for cell in cells]
-    rows.append("| **mean** | " + " | ".join(percent(values) for values in means) + " |")
-    for place, what in ((1, "adaptation, s"), (2, "an image decoded and scored, ms")):
-        costs = (np.mean([of_line[cell][place] for of_line in found.values()]) for cell in cells)
-        rows.append(f"| {what} | " + " | ".join(f"{cost:.3g}" for cost in costs) + " |")
-    return rows
+    rows = [[line, *(percent(of_line[cell].metrics) for cell in cells)] for line, of_line in found.items()]
+    by_cell = [[of_line[cell] for of_line in found.values()] for cell in cells]
+    rows.append(["**mean**", *(percent(mean(of.metrics for of in lines)) for lines in by_cell)])
+    costs = [mean((of.seconds, of.milliseconds) for of in lines) for lines in by_cell]
+    for what, column in zip(
+        ("adaptation, s", "an image decoded and scored, ms"), zip(*costs, strict=True), strict=True
+    ):
+        rows.append([what, *(f"{cost:.3g}" for cost in column)])
+    return table(["trays of", *(f"{size} px, {GOOD} + {count}" for size, count in cells)], rows)
 
 
 if __name__ == "__main__":

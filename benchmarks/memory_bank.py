@@ -9,18 +9,19 @@ another tool's figures on the same draws: {"tool": ..., "rows": [{"line", "seed"
 
 from __future__ import annotations
 
-import argparse
 import json
-import time
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-import model_zoo.heads.bank
-from benchmarks.bank_draws import GOOD, Draw, Scores, mean_lines, mean_metrics, measure
-from benchmarks.pages import made_today, percent, replace_figures
-from flows.open_backbone import open_backbone
+from benchmarks.draws import cached, draw, scored_bank
+from benchmarks.study import Study, options
+from benchmarks.tables import METRICS, mean, metrics, percent, table
+from model_zoo.heads.bank import AT_BORDER
 from pipeline.calibration import (
     PooledCalibration,
     SourceScores,
@@ -30,97 +31,81 @@ from pipeline.calibration import (
     pool,
     weighted_quantile,
 )
-from pipeline.evaluation import read_truth
-from pipeline.product_lines.lines import ProductLine, find_lines
-from pipeline.settings import load_settings
-from pipeline.support import build_query, sample_images
+from pipeline.product_lines.lines import ProductLine
 
-SEEDS = (0, 1, 2)
-WEIGHTED = model_zoo.heads.bank.border_weight
+WEIGHTS = (1.0, AT_BORDER)
 RATES = (0.01, 0.05)
 RULES = ("all source lines", "strayed lines left out", "the line's own good test images")
 NO_MAPS = np.zeros((1, 1, 1), np.float32)
+Table = dict[str, list[list[float]]]
+"""By line, for each column its metrics."""
 
 
-def no_weight(h: int, w: int) -> torch.Tensor:
-    return torch.ones(h, w)
+class Seen(NamedTuple):
+    """What calibration sees of a draw, and the scores of its defects."""
 
-
-class Bench:
-    def __init__(self) -> None:
-        settings = load_settings()
-        self.backbone = open_backbone("tf_efficientnet_lite0", 256, settings)
-        self.features = self.backbone.cached(settings)
-
-    def draw(self, line: ProductLine, seed: int) -> tuple[Draw, SourceScores, Scores]:
-        """Metrics, then what calibration sees of the draw, then the defects' scores."""
-        images = sample_images(line, good=GOOD, defects=0, query=100_000, seed=seed, spare_good=False)
-        query = build_query(images.query, self.features, self.backbone.preprocess())
-        truth = read_truth(images.query, (self.backbone.spec.height, self.backbone.spec.width))
-        draw = measure(images.good, query, truth, self.features, self.backbone, seed=seed)
-        seen = SourceScores(line.name, draw.leave_one_out, draw.scores[~truth.labels])
-        return draw, seen, draw.scores[truth.labels]
+    scores: SourceScores
+    defects: NDArray[np.float64]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lines", type=Path)
+    """Measure every line with either weight, then judge the thresholds of all."""
+    parser = options(__doc__, draws=3)
     parser.add_argument("--peer", type=Path)
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
-    started = time.monotonic()
-    lines, bench = find_lines(arguments.lines), Bench()
-    peer = json.loads(arguments.peer.read_text()) if arguments.peer else {"tool": "peer", "rows": []}
-    table: dict[str, list[list[float]]] = {}
-    draws: dict[str, list[tuple[SourceScores, Scores]]] = {}
-    for line in lines:
-        table[line.name] = []
-        for weight in (no_weight, WEIGHTED):
-            model_zoo.heads.bank.border_weight = weight
-            runs = [bench.draw(line, seed) for seed in SEEDS]
-            table[line.name].append(mean_metrics([draw.row for draw, _, _ in runs]))
-            draws[line.name] = [(seen, defects) for _, seen, defects in runs]
-        table[line.name].append(mean_metrics([row for row in peer["rows"] if row["line"] == line.name]))
-    parts = [metrics_table(table, str(peer["tool"])), thresholds_table(lines, draws)]
-    minutes = (time.monotonic() - started) / 60
-    figures = "\n\n".join([f"{made_today()}, {minutes:.1f} minutes.", *parts])
-    print(figures)
-    if arguments.write:
-        replace_figures(Path(__file__).with_suffix(".md"), figures)
+    study = Study(__file__, parser)
+    seen_by = cached(study.settings)
+    peer = json.loads(study.asked.peer.read_text()) if study.asked.peer else {"tool": "peer", "rows": []}
+    found: Table = {}
+    seen: dict[str, list[Seen]] = {}
+    for line in study.lines:
+        draws = [draw(line, seen_by, seed) for seed in study.draws]
+        columns = []
+        for weight in WEIGHTS:
+            banks = [scored_bank(drawn, seen_by, at_border=weight) for drawn in draws]
+            columns.append(mean(metrics(bank.figures) for bank in banks))
+            seen[line.name] = [  # the last weight's, which is the product's
+                Seen(
+                    SourceScores(line.name, bank.leave_one_out, bank.scores[~drawn.truth.labels]),
+                    bank.scores[drawn.truth.labels],
+                )
+                for bank, drawn in zip(banks, draws, strict=True)
+            ]
+        columns.append(
+            mean(metrics(row) for row in peer["rows"] if row["line"] == line.name) or [math.nan] * len(METRICS)
+        )
+        found[line.name] = columns
+    study.publish(metrics_table(found, str(peer["tool"])), thresholds_table(study.lines, seen))
 
 
-def metrics_table(table: dict[str, list[list[float]]], peer: str) -> str:
-    rows = [f"| line | all cells alike | faded towards the border | {peer} |", "|---|---|---|---|"]
-    rows += [
-        f"| {line} | " + " | ".join(percent(column) for column in columns) + " |" for line, columns in table.items()
-    ]
-    means = [mean_lines(column) for column in zip(*table.values(), strict=True)]
-    return "\n".join([*rows, "| **mean** | " + " | ".join(f"**{percent(mean)}**" for mean in means) + " |"])
+def metrics_table(found: Table, peer: str) -> list[str]:
+    """A line a row, the two weights and the peer."""
+    rows = [[line, *map(percent, columns)] for line, columns in found.items()]
+    means = [f"**{percent(mean(column))}**" for column in zip(*found.values(), strict=True)]
+    return table(("line", "all cells alike", "faded towards the border", peer), [*rows, ["**mean**", *means]])
 
 
-def thresholds_table(lines: list[ProductLine], draws: dict[str, list[tuple[SourceScores, Scores]]]) -> str:
-    rows = [
-        "| rule | asked for | false rejects | median line | worst line | missed defects |",
-        "|---|---|---|---|---|---|",
-    ]
+def thresholds_table(lines: Sequence[ProductLine], seen: Mapping[str, Sequence[Seen]]) -> list[str]:
+    """A rule a row: shares over the lines, each calibrated on the lines of other data sets."""
+    rows = []
     for rate in RATES:
         for rule in RULES:
             false, missed = [], []
             for line in lines:
-                pooled = pool([seen for o in lines if o.data_set != line.data_set for seen, _ in draws[o.name]])
-                judged = [(seen, defects, threshold(rule, rate, seen, pooled)) for seen, defects in draws[line.name]]
-                false.append(np.mean([(seen.good_query >= t).mean() for seen, _, t in judged]))
-                missed.append(np.mean([(defects < t).mean() for _, defects, t in judged]))
+                pooled = pool([own.scores for o in lines if o.data_set != line.data_set for own in seen[o.name]])
+                limits = [threshold(rule, rate, own.scores, pooled) for own in seen[line.name]]
+                judged = list(zip(seen[line.name], limits, strict=True))
+                false.append(np.mean([(own.scores.good_query >= limit).mean() for own, limit in judged]))
+                missed.append(np.mean([(own.defects < limit).mean() for own, limit in judged]))
             figures = (np.mean(false), np.median(false), np.max(false), np.mean(missed))
-            rows.append(f"| {rule} | {rate:.0%} | " + " | ".join(f"{100 * float(v):.1f}" for v in figures) + " |")
-    return "\n".join(rows)
+            rows.append([rule, f"{rate:.0%}", *(f"{100 * float(value):.1f}" for value in figures)])
+    return table(("rule", "asked for", "false rejects", "median line", "worst line", "missed defects"), rows)
 
 
 def threshold(rule: str, rate: float, seen: SourceScores, pooled: PooledCalibration) -> float:
     """The reject threshold of a line by one of RULES; the second is the product's."""
     if rule == RULES[0]:
-        mean, spread = centre(seen.leave_one_out, pooled.spread)
-        return mean + weighted_quantile(*lines_alike(list(pooled.deviations.values())), rate) * spread
+        middle, spread = centre(seen.leave_one_out, pooled.spread)
+        return middle + weighted_quantile(*lines_alike(list(pooled.deviations.values())), rate) * spread
     if rule == RULES[1]:
         return calibrate(seen.leave_one_out, NO_MAPS, target_false_reject_rate=rate, pooled=pooled).reject
     return float(np.quantile(seen.good_query, 1 - rate, method="higher"))

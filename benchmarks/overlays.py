@@ -1,4 +1,4 @@
-"""What the pictures of flagged images cost, drawn by the worker that scored the image or by a thread of their own.
+"""What the pictures of flagged images cost, drawn by the worker that scored the image.
 
     python -m benchmarks.overlays [--images 200] [--rounds 3]
 
@@ -8,39 +8,33 @@ images count as flagged is decided here, not by the model, so that a variant is 
 
 from __future__ import annotations
 
-import argparse
-import queue
-import statistics
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import median
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.bundles.registry import Registry
+from benchmarks.deployments import deployed_line, engine_of
+from benchmarks.study import options
+from benchmarks.tables import table
+from benchmarks.turns import in_turns
+from deploy.bundles.packs import Deployment
 from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import Scores
 from deploy.results.store import ResultStore
 from deploy.scoring.scorer import score_images
 from deploy.scoring.sources.folder import FolderSource
-from deploy.scoring.worker import ScoringWorker
-from flows.adapt import job as adapt
-from flows.adapt.request import AdaptRequest
-from flows.asking.learner_names import LearnerName
 from pipeline.process_tuning import tune_process
-from pipeline.settings import load_settings
-from pipeline.synthetic.lines import write_line
 
-LINE = "overlays"
 SIDE = 1000
+NONE = "none"
+EVERY = {NONE: 0, "every tenth": 10, "all": 1}
 
 
 class FlagSome:
@@ -49,50 +43,13 @@ class FlagSome:
     def __init__(self, engine: ScoringEngine, every: int) -> None:
         self.engine, self.every, self.count = engine, every, 0
 
-    def score(self, name: str, images_BHWC: NDArray[np.uint8], /) -> Scores:
-        scores = self.engine.score(name, images_BHWC)
+    def score_mixed(self, names: Sequence[str], images_BHWC: NDArray[np.uint8], /) -> Scores:
+        """See `deploy.scoring.worker.ImageScorer`."""
+        return Scores(replace(image, score=self._score()) for image in self.engine.score_mixed(names, images_BHWC))
+
+    def _score(self) -> float:
         self.count += 1
-        flagged = self.every > 0 and self.count % self.every == 0
-        return Scores(replace(image, score=1e6 if flagged else -1e6) for image in scores)
-
-
-@contextmanager
-def background() -> Iterator[None]:
-    """Overlays drawn by one thread behind a queue of 32."""
-    inline = ScoringWorker._write_overlay
-    waiting: queue.Queue[tuple[Any, ...] | None] = queue.Queue(32)
-
-    def draw() -> None:
-        while (task := waiting.get()) is not None:
-            inline(*task)
-
-    def put(worker: ScoringWorker, image: Any, anomaly_map: NDArray[np.float32], folder: Path) -> Path:
-        waiting.put((worker, image, anomaly_map, folder))
-        return folder / f"{image.sha256}.jpg"
-
-    thread = threading.Thread(target=draw)
-    thread.start()
-    ScoringWorker._write_overlay = put
-    try:
-        yield
-    finally:
-        ScoringWorker._write_overlay = inline
-        waiting.put(None)
-        thread.join()
-
-
-@contextmanager
-def inline() -> Iterator[None]:
-    yield
-
-
-VARIANTS = {
-    "none flagged": (0, inline),
-    "every tenth, by the worker": (10, inline),
-    "every tenth, by a thread": (10, background),
-    "all, by the worker": (1, inline),
-    "all, by a thread": (1, background),
-}
+        return 1e6 if self.every > 0 and self.count % self.every == 0 else -1e6
 
 
 def write_images(sources: Sequence[Path], folder: Path, count: int) -> None:
@@ -108,45 +65,40 @@ def write_images(sources: Sequence[Path], folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    tune_process()
-    parser = argparse.ArgumentParser()
+    """Adapt a generated line, and time scoring with more and more pictures."""
+    parser = options(__doc__, lines=False, page=False)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    asked = parser.parse_args()
+    tune_process()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        settings = load_settings(root / "home")
-        line = write_line(root, 7, good=5, test_good=2, defects=4)
-        request = AdaptRequest(line=LINE, images=line, learner=LearnerName.MEMORY_BANK, good=4, defects=0)
-        version = adapt.run(request, settings).bundle.manifest.version
-        deployment = Registry(settings.home).deployment(LINE, version)
-        engine = ScoringEngine(deployment.backbone, "cpu", threads=1)
-        engine.add_head(LINE, deployment.bundle.head_path)
-        write_images(sorted((line / "test").rglob("*.png")), root / "images", options.images)
-        seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-        cpu: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-        for number in range(options.rounds):
-            for index, (variant, (every, how)) in enumerate(VARIANTS.items()):
-                with ResultStore(root / f"{number}-{index}.sqlite") as store:
-                    began, used = time.perf_counter(), time.process_time()
-                    with how():
-                        score_images(
-                            deployment.bundle,
-                            FlagSome(engine, every),
-                            FolderSource(root / "images"),
-                            store,
-                            overlays=root / "overlays",
-                        )
-                    seconds[variant].append(time.perf_counter() - began)
-                    cpu[variant].append(time.process_time() - used)
-        workers = available_cpus()
-        print(f"{options.images} JPEGs of {SIDE} x {SIDE}, {workers} workers, median of {options.rounds} rounds")
-        print("| flagged | CPU ms an image | over none | wall over none |\n|---|---|---|---|")
-        base, base_wall = (statistics.median(found["none flagged"]) for found in (cpu, seconds))
-        for variant in VARIANTS:
-            used, took = statistics.median(cpu[variant]), statistics.median(seconds[variant])
-            each = 1000 * used / options.images
-            print(f"| {variant} | {each:.2f} | {used / base:.3f} | {took / base_wall:.3f} |")
+        line = deployed_line(root)
+        write_images(sorted((line.images / "test").rglob("*.png")), root / "images", asked.images)
+        deployment = line.deployment
+        engine = engine_of(deployment)
+        sides = {flagged: partial(score_once, deployment, engine, root, every) for flagged, every in EVERY.items()}
+        taken = in_turns(sides, asked.rounds)
+    print(f"{asked.images} JPEGs of {SIDE} x {SIDE}, {available_cpus()} workers, median of {asked.rounds} rounds")
+    cpu = {flagged: median(found.cpu for found in of) for flagged, of in taken.items()}
+    wall = {flagged: median(found.wall for found in of) for flagged, of in taken.items()}
+    rows = [
+        [
+            flagged,
+            f"{1000 * cpu[flagged] / asked.images:.2f}",
+            f"{cpu[flagged] / cpu[NONE]:.3f}",
+            f"{wall[flagged] / wall[NONE]:.3f}",
+        ]
+        for flagged in EVERY
+    ]
+    print("\n".join(table(("flagged", "CPU ms an image", "over none", "wall over none"), rows)))
+
+
+def score_once(deployment: Deployment, engine: ScoringEngine, root: Path, every: int, number: int) -> None:
+    """The images into a new store, every n-th of them flagged."""
+    with ResultStore(root / f"{every}-{number}.sqlite") as store:
+        source = FolderSource(root / "images")
+        score_images(deployment.bundle, FlagSome(engine, every), source, store, overlays=root / "overlays")
 
 
 if __name__ == "__main__":

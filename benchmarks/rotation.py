@@ -9,41 +9,35 @@ images; at most 20 good and 20 defective test images a line. `--write` puts the 
 
 from __future__ import annotations
 
-import argparse
 import math
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
+from benchmarks.draws import Extraction, cached, draw
 from benchmarks.orientation import GoodPatches, farther_askew, nearer_turned
-from benchmarks.pages import made_today, percent, replace_figures
+from benchmarks.study import Study, options
+from benchmarks.tables import mean, metrics, percent, table, table_row
 from benchmarks.turned_lines import FREE, SURFACES, turn_line
-from flows.open_backbone import OpenBackbone, open_backbone
 from flows.views import ANY_ANGLE
 from model_zoo.heads.invariant_inputs import level_groups
 from model_zoo.learners.auto import AutoConfig, AutoLearner
 from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
-from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
-from pipeline.feature_store import FeatureStore
-from pipeline.head_calibration import calibrate_head
-from pipeline.product_lines.lines import ProductLine, find_lines
-from pipeline.settings import load_settings
-from pipeline.support import SupportConfig, build_query, build_support, sample_images
+from pipeline.evaluation import ranking_figures, score_levels
+from pipeline.product_lines.lines import ProductLine
+from pipeline.support import SupportConfig, build_support
 
-PAGE = Path(__file__).with_suffix(".md")
 SUPPORTS = ((4, 0), (4, 4))
-QUERY, SIZE = 40, 256
+QUERY = 40
 ASKEW = ("rot60", "rot240")
 FARTHER, NEARER = 0.15, 0.03
 """The rule that was tried: rotations where parts are no farther askew than that, and that much nearer turned."""
 ROTATED = ANY_ANGLE.augmentations
-Metrics = tuple[float, float]
-"""Image AUROC and AUPRO."""
+METRICS = ("image_auroc", "aupro")
+Metrics = list[float]
+"""Of METRICS."""
 
 
 class Drawn(NamedTuple):
@@ -68,24 +62,21 @@ class Drawn(NamedTuple):
         return self.rotations if self.rotated else self.flips
 
 
-def measure(line: ProductLine, backbone: OpenBackbone, features: FeatureStore, seed: int) -> Drawn:
+def measure(line: ProductLine, seen: Extraction, seed: int) -> Drawn:
     """Adapt to one draw with either augmentation."""
-    drawn = sample_images(line, good=4, defects=4, query=QUERY, seed=seed, spare_good=False)
-    query, truth = build_query(drawn.query, features, backbone.preprocess()), read_truth(drawn.query, (SIZE, SIZE))
+    drawn, spec = draw(line, seen, seed, defects=4, query=QUERY), seen.backbone.spec
 
     def support_of(names: tuple[str, ...], defects: int = 0) -> SupportSet:
-        config = SupportConfig(augmentations=names)
-        return build_support(drawn.good, drawn.defects[:defects], features, backbone.preprocess(), config, seed=seed)
+        config, preprocess = SupportConfig(augmentations=names), seen.backbone.preprocess()
+        return build_support(drawn.good, drawn.defects[:defects], seen.features, preprocess, config, seed=seed)
 
     found: dict[tuple[str, ...], list[Metrics]] = {FLIPS: [], ROTATED: []}
-    for names, metrics in found.items():
+    for names, of_names in found.items():
         for _, defects in SUPPORTS:
-            support = support_of(names, defects)
-            head = AutoLearner(backbone.spec, AutoConfig()).adapt(support, seed=seed)
-            threshold = calibrate_head(head, support, 0.01, None)
-            row = evaluate_outputs(score_levels(head, query.levels), truth, threshold)
-            metrics.append((row["image_auroc"], row["aupro"]))
-    groups, probed = level_groups(backbone.spec), (*FLIPS, *ASKEW)
+            head = AutoLearner(spec, AutoConfig()).adapt(support_of(names, defects), seed=seed)
+            figures = ranking_figures(score_levels(head, drawn.query.levels), drawn.truth)
+            of_names.append(metrics(figures, METRICS))
+    groups, probed = level_groups(spec), (*FLIPS, *ASKEW)
     patches = GoodPatches(support_of(probed), groups)
     askew = farther_askew(patches, (0, *_views(probed, "rot180")), _views(probed, *ASKEW))
     if askew > FARTHER:
@@ -101,62 +92,45 @@ def _views(augmentations: Sequence[str], *names: str) -> list[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--lines", help="only these, comma-separated")
-    parser.add_argument("--draws", type=int, default=1)
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
-    started, settings = time.monotonic(), load_settings()
-    backbone = open_backbone("tf_efficientnet_lite0", SIZE, settings)
-    features = backbone.cached(settings)
-    wanted = arguments.lines.split(",") if arguments.lines else None
-    lines = [line for line in find_lines(arguments.folder) if wanted is None or line.name in wanted]
+    """Print a line's row as it is found, turned and as taken, then the page."""
+    study = Study(__file__, options(__doc__, draws=1))
+    seen = cached(study.settings)
     turned: dict[str, list[Drawn]] = {}
     taken: dict[str, list[Drawn]] = {}
-    for line in lines:
+    for line in study.lines:
         with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
             kinds = [(taken, line)]
             if line.name.split("/")[-1] in (*FREE, *SURFACES):
                 kinds.append((turned, turn_line(line, Path(scratch))))
-            for table, kind in kinds:
-                draws = range(arguments.draws)
-                table[line.name] = [measure(kind, backbone, features, seed) for seed in draws]
-                print(_row(line.name, table[line.name]), flush=True)
-    minutes = (time.monotonic() - started) / 60
-    head = f"{made_today()}, {arguments.draws} draw(s), {minutes:.1f} minutes."
-    parts = [_table("turned", turned), _table("as taken", taken)]
-    figures = "\n\n".join([head, *("\n".join(part) for part in parts)])
-    print(figures)
-    if arguments.write:
-        replace_figures(PAGE, figures)
+            for found, kind in kinds:
+                found[line.name] = [measure(kind, seen, seed) for seed in study.draws]
+                print(table_row(_row(line.name, found[line.name])), flush=True)
+    study.publish(_table("turned", turned), _table("as taken", taken))
 
 
 def _table(name: str, lines: Mapping[str, Sequence[Drawn]]) -> list[str]:
     names = [f"{good} + {defects}, {views}" for good, defects in SUPPORTS for views in ("flips", "rotations")]
-    rows = [f"| {name} | {' | '.join(names)} | farther askew | nearer turned | rule takes rotations |"]
-    rows += ["|---" * (len(names) + 4) + "|", *(_row(line, draws) for line, draws in lines.items())]
-    means = [percent(np.nanmean([_mean(draws, *cell) for draws in lines.values()], 0).tolist()) for cell in _CELLS]
+    means = [percent(mean(_mean(draws, *cell) for draws in lines.values())) for cell in _CELLS]
     chosen = [
-        percent(np.nanmean([np.mean([draw.chosen[i] for draw in draws], 0) for draws in lines.values()], 0).tolist())
-        for i in range(len(SUPPORTS))
+        percent(mean(mean(draw.chosen[i] for draw in draws) for draws in lines.values())) for i in range(len(SUPPORTS))
     ]
-    return [*rows, f"| **mean** | {' | '.join(means)} | | | by the rule: {', '.join(chosen)} |"]
+    rows = [_row(line, draws) for line, draws in lines.items()]
+    last = ["**mean**", *means, "", "", f"by the rule: {', '.join(chosen)}"]
+    return table([name, *names, "farther askew", "nearer turned", "rule takes rotations"], [*rows, last])
 
 
 _CELLS = tuple((index, rotations) for index in range(len(SUPPORTS)) for rotations in (False, True))
 
 
-def _row(line: str, draws: Sequence[Drawn]) -> str:
+def _row(line: str, draws: Sequence[Drawn]) -> list[str]:
     cells = [percent(_mean(draws, *cell)) for cell in _CELLS]
     askew = ", ".join(f"{draw.askew:.2f}" for draw in draws)
     turned = ", ".join("-" if math.isnan(draw.turned) else f"{draw.turned:.2f}" for draw in draws)
-    return f"| {line} | {' | '.join(cells)} | {askew} | {turned} | {sum(d.rotated for d in draws)} of {len(draws)} |"
+    return [line, *cells, askew, turned, f"{sum(draw.rotated for draw in draws)} of {len(draws)}"]
 
 
 def _mean(draws: Sequence[Drawn], index: int, rotations: bool) -> list[float]:
-    found = [(draw.rotations if rotations else draw.flips)[index] for draw in draws]
-    return [float(value) for value in np.mean(found, 0)]
+    return mean((draw.rotations if rotations else draw.flips)[index] for draw in draws)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ core. `--write` puts the figures into toy_regression.md.
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 
 import torch
 
-from benchmarks.pages import made_today, replace_figures
+from benchmarks.study import Study, options
+from benchmarks.tables import table, table_row
 from tests.model_zoo import sinusoids as toy
 
 STEPS = (1, 5, 10)
@@ -38,6 +37,7 @@ PUBLISHED = {
 
 
 def trained(method: type[toy.Pooled], iterations: int, shots: int, frequencies: tuple[float, float]) -> toy.Pooled:
+    """The method after its outer steps; pooled training with its best inner rate."""
     learner = method(torch.Generator().manual_seed(0))
     learner.meta_train(iterations, shots, frequencies=frequencies)
     if method is toy.Pooled:
@@ -46,46 +46,38 @@ def trained(method: type[toy.Pooled], iterations: int, shots: int, frequencies: 
 
 
 def cell(errors: torch.Tensor) -> str:
+    """Mean and 95 % interval."""
     return f"{errors.mean():.2f} ± {1.96 * errors.std() / len(errors) ** 0.5:.2f}"
 
 
-def measure(label: str, method: type[toy.Pooled], iterations: int, shots: int, frequencies: tuple[float, float]) -> str:
+def measure(
+    label: str, method: type[toy.Pooled], iterations: int, shots: int, frequencies: tuple[float, float]
+) -> list[str]:
+    """Train a method and judge it on unseen tasks: its row."""
     start = time.process_time()
     learner = trained(method, iterations, shots, frequencies)
     seconds = time.process_time() - start
     tasks = toy.unseen_tasks(600, shots, seed=2, frequencies=frequencies)
-    cells = " | ".join(cell(learner.errors(tasks, steps)) for steps in STEPS)
-    published = f" | {PUBLISHED[label, shots]}" if frequencies == LI else ""
-    row = f"| {label} | {shots} | {iterations} | {seconds:.0f} | {cells}{published} |"
-    print(row, flush=True)
+    cells = [cell(learner.errors(tasks, steps)) for steps in STEPS]
+    published = [PUBLISHED[label, shots]] if frequencies == LI else []
+    row = [label, f"{shots}", f"{iterations}", f"{seconds:.0f}", *cells, *published]
+    print(table_row(row), flush=True)
     return row
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
+    """Print a row as it is found, then the page."""
+    study = Study(__file__, options(__doc__, lines=False))
     torch.set_num_threads(1)
     finn = [measure(*row, shots, FINN) for shots in SHOTS for row in METHODS]
     li = [measure(*row, shots, LI) for shots in SHOTS for row in METHODS if row[1] in (toy.Maml, toy.MetaSgd)]
-    columns = "| method | shots | outer steps | CPU s | 1 step | 5 steps | 10 steps |"
-    figures = f"""{made_today()}, {time.process_time() / 60:.1f} CPU minutes.
-
-## Finn et al. 2017, section 5.1: amplitude and phase vary
-
-{columns}
-|{"---|" * 7}
-{chr(10).join(finn)}
-
-## Li et al. 2017, section 4.1: the frequency varies too
-
-{columns} published, 1 step |
-|{"---|" * 8}
-{chr(10).join(li)}
-"""
-    print(figures)
-    if arguments.write:
-        replace_figures(Path(__file__).with_suffix(".md"), figures)
+    columns = ("method", "shots", "outer steps", "CPU s", "1 step", "5 steps", "10 steps")
+    study.publish(
+        "## Finn et al. 2017, section 5.1: amplitude and phase vary",
+        table(columns, finn),
+        "## Li et al. 2017, section 4.1: the frequency varies too",
+        table([*columns, "published, 1 step"], li),
+    )
 
 
 if __name__ == "__main__":

@@ -5,31 +5,26 @@ python -m benchmarks.weak_labels LINES [--draws 3] [--write]
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import cache, partial
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.pages import made_today, percent, replace_figures
-from flows.open_backbone import OpenBackbone, open_backbone
+from benchmarks.draws import JUDGED_AT, Extraction, cached
+from benchmarks.study import Study, options
+from benchmarks.tables import mean, metrics, percent, table
 from flows.views import AdaptedLine, View, adapt_to_best, candidate_sizes, view_of
 from model_zoo.learner_table import make_learner
-from pipeline.evaluation import evaluate_outputs, read_truth, score_levels
-from pipeline.head_calibration import calibrate_head
-from pipeline.product_lines.lines import ImageRecord, ProductLine, find_lines
-from pipeline.settings import Settings, load_settings
+from pipeline.evaluation import ranking_figures, read_truth, score_levels
+from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.support import build_query, sample_images
 
-PAGE = Path(__file__).with_suffix(".md")
-METRICS = ("image_auroc", "pixel_auroc", "aupro")
 GOOD, DEFECTS, QUERY = 4, (1, 4), 80
-Figures = tuple[float, ...]
 Cell = tuple[int, str]
 """Number of defects, and how they are given."""
 
@@ -65,76 +60,61 @@ CELLS: list[Cell] = [(0, "-"), *((defects, given) for defects in DEFECTS for giv
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
-    settings = load_settings()
-    lines = [line for line in find_lines(arguments.folder) if line.has_masks]
-    backbones: dict[int, OpenBackbone] = {}
-    found: dict[str, dict[Cell, list[Figures]]] = defaultdict(lambda: defaultdict(list))
-    for line in lines:
-        for seed in range(arguments.draws):
-            for cell, figures in _of_draw(line, backbones, settings, seed):
-                found[line.name][cell].append(figures)
-        print(line.name, {cell: percent(np.mean(f, axis=0)) for cell, f in found[line.name].items()}, flush=True)
-    page = "\n".join([f"{made_today()}, {len(lines)} lines, {arguments.draws} draws", "", *_table(found)])
-    print(page)
-    if arguments.write:
-        replace_figures(PAGE, page)
+    """Print a line's figures as they are found, then the page."""
+    study = Study(__file__, options(__doc__, draws=3))
+    study.lines = [line for line in study.lines if line.has_masks]
+    by_size = cache(partial(cached, study.settings))
+    means: dict[str, dict[Cell, list[float]]] = {}
+    for line in study.lines:
+        found: dict[Cell, list[list[float]]] = defaultdict(list)
+        for seed in study.draws:
+            for cell, adapted, query in _of_draw(line, by_size, seed):
+                found[cell].append(_figures(adapted, query, by_size))
+        means[line.name] = {cell: mean(of_cell) for cell, of_cell in found.items()}
+        print(line.name, {cell: percent(of_cell) for cell, of_cell in means[line.name].items()}, flush=True)
+    study.publish(_table(means))
 
 
 def _of_draw(
-    line: ProductLine, backbones: dict[int, OpenBackbone], settings: Settings, seed: int
-) -> list[tuple[Cell, Figures]]:
+    line: ProductLine, by_size: Callable[[int], Extraction], seed: int
+) -> Iterator[tuple[Cell, AdaptedLine, Sequence[ImageRecord]]]:
     """Every cell of one draw of a line's images: the same support images and query, given in other ways."""
     drawn = sample_images(line, good=GOOD, defects=max(DEFECTS), query=QUERY, seed=seed, spare_good=False)
-    sizes = candidate_sizes((*drawn.good, *drawn.defects))
-    for size in sizes:
-        backbones.setdefault(size, open_backbone("tf_efficientnet_lite0", size, settings))
-    cells: list[tuple[Cell, Figures]] = []
+    sizes = [by_size(size) for size in candidate_sizes((*drawn.good, *drawn.defects))]
     for defects in (0, *DEFECTS):
         views = [
-            view_of(backbone, drawn.good, drawn.defects[:defects], features=backbone.cached(settings), seed=seed)
-            for backbone in (backbones[size] for size in sizes)
+            view_of(seen.backbone, drawn.good, drawn.defects[:defects], features=seen.features, seed=seed)
+            for seen in sizes
         ]
         for given, change in GIVEN.items() if defects else (("-", _with_masks),):
             learner = make_learner("auto", views[0].backbone.spec, seed=seed)
             adapted = adapt_to_best(learner, [change(view) for view in views], seed=seed)
-            cells.append(((defects, given), _figures(adapted, drawn.query, settings)))
-    return cells
+            yield (defects, given), adapted, drawn.query
 
 
-def _figures(adapted: AdaptedLine, records: Sequence[ImageRecord], settings: Settings) -> Figures:
-    view = adapted.view
-    query = build_query(records, view.backbone.cached(settings), view.preprocess)
-    row = evaluate_outputs(
-        score_levels(adapted.head, query.levels),
-        read_truth(records, (256, 256)),
-        calibrate_head(adapted.head, view.support, 0.01, None),
-    )
-    return tuple(float(row[metric]) for metric in METRICS)
+def _figures(adapted: AdaptedLine, query: Sequence[ImageRecord], by_size: Callable[[int], Extraction]) -> list[float]:
+    preprocess = adapted.view.preprocess
+    levels = build_query(query, by_size(preprocess.height).features, preprocess).levels
+    return metrics(ranking_figures(score_levels(adapted.head, levels), read_truth(query, JUDGED_AT)))
 
 
-def _table(found: dict[str, dict[Cell, list[Figures]]]) -> list[str]:
-    """Means over draws and lines; against masks: the mean difference, and the line that loses most image AUROC."""
-    means = {line: {cell: np.mean(f, axis=0) for cell, f in cells.items()} for line, cells in found.items()}
-    rows = [
-        "| defects | given as | image AUROC / pixel AUROC / AUPRO | against masks | loses most, image AUROC |",
-        "|---|---|---|---|---|",
-    ]
+def _table(means: Mapping[str, Mapping[Cell, Sequence[float]]]) -> list[str]:
+    """Means over the lines; against masks: the mean difference, and the line that loses most image AUROC."""
+    rows = []
     for cell in CELLS:
         defects, given = cell
-        text = percent(np.mean([of_line[cell] for of_line in means.values()], axis=0))
         against, worst = "-", "-"
         if defects and given != "masks":
-            gains = {line: 100 * (of_line[cell] - of_line[defects, "masks"]) for line, of_line in means.items()}
-            against = " / ".join(f"{gain:+.1f}" for gain in np.mean(list(gains.values()), axis=0))
-            loser = min(gains, key=lambda line: float(gains[line][0]))
+            gains = {
+                line: [100 * (own - other) for own, other in zip(of_line[cell], of_line[defects, "masks"], strict=True)]
+                for line, of_line in means.items()
+            }
+            against = " / ".join(f"{gain:+.1f}" for gain in mean(gains.values()))
+            loser = min(gains, key=lambda line: gains[line][0])
             worst = f"{loser} {gains[loser][0]:+.1f}"
-        rows.append(f"| {defects} | {given} | {text} | {against} | {worst} |")
-    return rows
+        rows.append([f"{defects}", given, percent(mean(of_line[cell] for of_line in means.values())), against, worst])
+    columns = ("defects", "given as", "image AUROC / pixel AUROC / AUPRO", "against masks", "loses most, image AUROC")
+    return table(columns, rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pages import BEGIN, END, replace_figures
+from benchmarks.study import BEGIN, END, replace_figures
 from tests.checkout import REPOSITORY
 
 PAGES = sorted(path for path in (REPOSITORY / "benchmarks").glob("*.md") if BEGIN in path.read_text())

@@ -9,7 +9,6 @@ that are not named keep the figures of their last run. `--write` puts the table 
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -17,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import made_today, replace_figures
 from benchmarks.scoring import adaptation, end_to_end, endurance, many_lines, peers
 from benchmarks.scoring.setting import WORKERS, Setting, cpu_ticks, prepare, stolen_share
+from benchmarks.study import made_today, options, replace_figures
+from benchmarks.tables import table
 from pipeline.process_tuning import tune_process
 
 HERE = Path(__file__).resolve().parents[1]
@@ -44,11 +44,11 @@ Point = Callable[[Setting], tuple[dict[str, float], list[str]]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure the points, and make a page of their figures and of those kept."""
+    parser = options(__doc__, lines=False)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--points", default="123456", help="which to measure, e.g. 1,3; the others keep their last run")
     parser.add_argument("--lines", type=Path)
-    parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     tune_process()
     points: dict[str, Point] = {
@@ -96,9 +96,9 @@ def _file(number: str) -> Path:
 
 
 def _page(figures: dict[str, float | None], results: list[dict[str, Any]]) -> str:
-    rows = [f"| {key} | {_cell(figures[key])} | {target} |" for key, target in TARGETS.items()]
+    rows = [[key, _cell(figures[key]), target] for key, target in TARGETS.items()]
     remarks = [f"- {result['made']} {' '.join(result['told'])}" for result in results]
-    return "\n".join(["| figure | measured | target |", "|---|---|---|", *rows, "", *remarks])
+    return "\n".join([*table(("figure", "measured", "target"), rows), "", *remarks])
 
 
 def _cell(value: float | None) -> str:

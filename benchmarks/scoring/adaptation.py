@@ -11,17 +11,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from benchmarks.scoring.setting import Setting, adapt_request, memory_mb
+from benchmarks.deployments import adapt_bank
+from benchmarks.draws import GOOD, uncached
+from benchmarks.scoring.setting import DEFECTS, Setting, memory_mb
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.torch_to_onnx import check_parity, export_head
-from flows.adapt import job as adapt
 from flows.asking.learner_names import LearnerName
-from flows.open_backbone import open_backbone
-from flows.views import view_of
+from flows.views import DEFAULT_SIZE, view_of
 from model_zoo.learner_table import make_learner
 from pipeline.imaging.images import require_image
 from pipeline.product_lines.lines import find_lines
-from pipeline.settings import Settings
+from pipeline.settings import load_settings
 from pipeline.synthetic.lines import write_lines
 
 QUICK_LEARNERS = (LearnerName.MEMORY_BANK, LearnerName.IN_CONTEXT)
@@ -30,14 +30,14 @@ QUICK_LEARNERS = (LearnerName.MEMORY_BANK, LearnerName.IN_CONTEXT)
 def measure_cost(setting: Setting) -> tuple[dict[str, float], list[str]]:
     """Seconds from support images to a verified bundle, 4 good and 4 defective; peak memory of the process."""
     command = [sys.executable, "-m", "benchmarks.scoring.adaptation", str(setting.settings.home), str(setting.images)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     return json.loads(done.stdout), ["memory_bank, k = 4 + 4, 1 Mpx PNG; the second adaptation of a process."]
 
 
 def one_process(home: Path, images: Path) -> None:
     """Adapt twice: a head's graph is traced once a machine, and a process loads torch once."""
-    results = [adapt.run(adapt_request(images), Settings(home=home)) for _ in range(2)]
-    print(json.dumps({"adapt_seconds": results[1].seconds, "adapt_peak_mb": memory_mb("VmHWM")}))
+    _, seconds = [adapt_bank(images, load_settings(home), defects=DEFECTS) for _ in range(2)]
+    print(json.dumps({"adapt_seconds": seconds, "adapt_peak_mb": memory_mb("VmHWM")}))
 
 
 def measure_parity(setting: Setting, lines: Path | None) -> tuple[dict[str, float], list[str]]:
@@ -48,8 +48,8 @@ def measure_parity(setting: Setting, lines: Path | None) -> tuple[dict[str, floa
         write_lines(folder, [21], good=8, test_good=100, defects=100)
     found = find_lines(folder)
     line = found[0]
-    backbone = open_backbone("tf_efficientnet_lite0", 256, setting.settings)
-    view = view_of(backbone, line.train_good[:4], line.defects[:4], seed=0)
+    backbone = uncached(setting.settings, DEFAULT_SIZE).backbone
+    view = view_of(backbone, line.train_good[:GOOD], line.defects[:DEFECTS], seed=0)
     records = [record for each in found for record in (*each.test_good, *each.defects)]
     chosen = [records[i] for i in np.linspace(0, len(records) - 1, min(count, len(records))).astype(int)]
     pixels = np.stack([require_image(record.path, view.preprocess).pixels for record in chosen])

@@ -20,8 +20,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ["TRUST_REMOTE_CODE"] = "1"  # its Torch inferencer loads a pickle
-
 SIZE = 256
 STRIDE = 8  # of blocks.2, whose grid its bank and its queries have
 
@@ -89,6 +87,8 @@ def predictors(paths: dict[str, Path]) -> dict[str, Callable[[Path], object]]:
 
 
 def main() -> None:
+    """Fit, then answer."""
+    os.environ["TRUST_REMOTE_CODE"] = "1"  # its Torch inferencer loads a pickle
     from PIL import Image  # noqa: PLC0415
 
     train, good, defect, images, work, rows = sys.argv[1:]

@@ -19,7 +19,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from benchmarks.scoring.setting import WORKERS, Setting, engine_of, median_ratio, seconds_for, write_images
+from benchmarks.deployments import engine_of
+from benchmarks.scoring.setting import WORKERS, Setting, seconds_for, write_images
+from benchmarks.turns import median_ratio
 from deploy.engine.devices import ResolvedDevice, open_session
 from deploy.engine.runtime import ScoringEngine
 from deploy.results.store import ResultStore
@@ -106,6 +108,7 @@ class BareRun:
         self._levels = [node.name for node in self._head.get_inputs()]
 
     def __call__(self, image_BHWC: NDArray[np.uint8]) -> None:
+        """Run both on one image (1, H, W, 3)."""
         binding = self._backbone.io_binding()
         binding.bind_ortvalue_input("images", ort.OrtValue.ortvalue_from_numpy(image_BHWC))
         for node in self._backbone.get_outputs():

@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.scoring.setting import LINE, WORKERS, Setting, engine_of, memory_mb, write_images
+from benchmarks.deployments import LINE, engine_of
+from benchmarks.scoring.setting import WORKERS, Setting, memory_mb, write_images
 from deploy.bundles.registry import Registry
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult, ImageView
@@ -28,7 +29,7 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     for number in range(count):  # what follows a JPEG's end makes another content of the same pixels
         (folder / f"{number:06d}.jpg").write_bytes(originals[number % DIFFERENT] + number.to_bytes(4, "big"))
     command = [sys.executable, "-m", "benchmarks.scoring.endurance", str(setting.settings.home), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     figures = json.loads(done.stdout)
     return figures, [
         f"{count} images of {SIDE} x {SIDE}; images a CPU second in the last tenth over the second, "
@@ -50,9 +51,8 @@ def one_process(home: Path, folder: Path) -> None:
             marks.append((time.process_time(), memory_mb()))
 
     with ResultStore(folder.parent / "endurance.sqlite") as store:
-        summary = score_images(
-            deployment.bundle, engine_of(deployment), FolderSource(folder), store, workers=WORKERS, on_result=count
-        )
+        engine, source = engine_of(deployment), FolderSource(folder)
+        summary = score_images(deployment.bundle, engine, source, store, workers=WORKERS, on_result=count)
     assert summary.counts.scored == summary.counts.found == 10 * tenth, "every image was scored"
     start, end = marks[1][0] - marks[0][0], marks[9][0] - marks[8][0]
     print(json.dumps({"throughput_end_over_start": start / end, "rss_drift_mb": marks[9][1] - marks[0][1]}))

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.scoring.setting import LINE, WORKERS, Setting, median_ratio, memory_mb, seconds_for, write_images
+from benchmarks.deployments import LINE
+from benchmarks.scoring.setting import WORKERS, Setting, memory_mb, seconds_for, write_images
+from benchmarks.turns import median_ratio
 from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from deploy.engine.runtime import ScoringEngine
@@ -22,7 +24,7 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     images, rounds = (20, 2) if setting.quick else (200, 7)
     write_images(folder, images, "jpg")
     command = [sys.executable, "-m", "benchmarks.scoring.many_lines", str(setting.settings.home), str(folder)]
-    done = subprocess.run([*command, str(rounds)], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, str(rounds)], capture_output=True, text=True, check=True)  # noqa: S603
     seen = json.loads(done.stdout)
     memory, seconds = seen["memory_mb"], seen["seconds"]
     figures = {

@@ -8,8 +8,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from benchmarks.deployments import engine_of
 from benchmarks.scoring.end_to_end import score_once
-from benchmarks.scoring.setting import Setting, engine_of, median_ratio, write_images
+from benchmarks.scoring.setting import Setting, write_images
+from benchmarks.turns import median_ratio
 
 VARIABLE = "LINEWISE_ANOMALIB_PYTHON"
 SIDES = ("torch", "openvino", "onnx")
@@ -39,7 +41,7 @@ def measure(setting: Setting) -> tuple[dict[str, float], list[str]]:
     times: dict[str, list[float]] = {name: [] for name in ("linewise", *SIDES)}
     with (
         (setting.root / "anomalib.log").open("w+") as log,
-        subprocess.Popen(
+        subprocess.Popen(  # noqa: S603
             [python, str(script), *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,15 +1,14 @@
-"""What every point measures with: one adapted line in a home of its own, images of 1 Mpx, and the clocks."""
+"""What every point measures with: one deployed line, images of 1 Mpx, and the clocks."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from statistics import median
 from typing import TypeVar
 
 import cv2
@@ -18,47 +17,46 @@ import simplejpeg
 import tifffile
 from numpy.typing import NDArray
 
+from benchmarks.deployments import DeployedLine, deployed_line
 from deploy.bundles.packs import Deployment
-from deploy.bundles.registry import Registry
 from deploy.engine.limits import available_cpus
-from deploy.engine.runtime import ScoringEngine
-from flows.adapt.request import AdaptRequest
-from flows.asking.learner_names import LearnerName
 from pipeline.settings import Settings
-from pipeline.synthetic.lines import generate_line, write_line
+from pipeline.synthetic.lines import generate_line
 
-LINE = "bench/line"
 SIDE = 1024
 WORKERS = available_cpus()
+DEFECTS = 4
+"""Defective images that the line is adapted to, beside 4 good ones."""
 ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A home with one live line, the folder it was adapted from, and whether to be quick."""
+    """A folder to work in, the line to score, and whether to be quick."""
 
     root: Path
-    settings: Settings
-    images: Path
+    line: DeployedLine
     quick: bool
 
     @property
+    def images(self) -> Path:
+        """The folder that the line was adapted from."""
+        return self.line.images
+
+    @property
+    def settings(self) -> Settings:
+        """Of the line's home."""
+        return self.line.settings
+
+    @property
     def deployment(self) -> Deployment:
-        return Registry(self.settings.home).deployment(LINE)
+        """The line's."""
+        return self.line.deployment
 
 
 def prepare(root: Path, *, quick: bool) -> Setting:
     """Adapt the memory bank, k = 4 + 4, to a generated line of 1 Mpx images."""
-    from flows.adapt import job as adapt  # noqa: PLC0415  # loads torch, whose memory is not scoring's
-
-    images = write_line(root / "lines", seed=7, good=6, test_good=4, defects=6, size=SIDE)
-    settings = Settings(home=root / "home")
-    adapt.run(adapt_request(images), settings)
-    return Setting(root, settings, images, quick)
-
-
-def adapt_request(images: Path) -> AdaptRequest:
-    return AdaptRequest(line=LINE, images=images, learner=LearnerName.MEMORY_BANK, good=4, defects=4, size=256)
+    return Setting(root, deployed_line(root, side=SIDE, defects=DEFECTS), quick)
 
 
 def write_images(folder: Path, count: int, suffix: str, *, side: int = SIDE) -> list[Path]:
@@ -76,6 +74,7 @@ def write_images(folder: Path, count: int, suffix: str, *, side: int = SIDE) -> 
 
 
 def encode(pixels: NDArray[np.uint8], suffix: str) -> bytes:
+    """The file of RGB pixels (H, W, 3)."""
     if suffix == "jpg":
         # Colour at half the resolution, as cameras write it: 4:2:0 is what all colour JPEGs of the real lines have.
         return simplejpeg.encode_jpeg(
@@ -88,23 +87,12 @@ def encode(pixels: NDArray[np.uint8], suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def engine_of(deployment: Deployment) -> ScoringEngine:
-    engine = ScoringEngine(deployment.backbone, "cpu", threads=1)
-    engine.add_head(LINE, deployment.bundle.head_path, deployment.bundle.head_sha256)
-    return engine
-
-
 def seconds_for(function: Callable[[ItemT], object], items: Sequence[ItemT], workers: int = WORKERS) -> float:
     """Wall seconds for all items on a pool of threads, the same number that scoring takes."""
     with ThreadPoolExecutor(workers) as pool:
         began = time.perf_counter()
         list(pool.map(function, items))
         return time.perf_counter() - began
-
-
-def median_ratio(above: Iterable[float], below: Iterable[float]) -> float:
-    """The median over rounds of a ratio of two figures that were measured next to each other."""
-    return median(a / b for a, b in zip(above, below, strict=True))
 
 
 def stolen_share(before: list[int]) -> float:

@@ -153,9 +153,9 @@ class ScoringWorker:
     def _overlay(self, image: Ready, scored: ImageScore, verdict: Verdict) -> Path | None:
         """Draw a flagged image, if pictures are asked for."""
         # Drawn here, not by a thread of its own: all CPUs score anyway, and a row never names a picture that is not
-        # there. With every tenth image flagged, 1-Mpx JPEGs cost 1.04 of the CPU time without pictures, with a thread
-        # 1.08, and both 1.07 of the wall time; a flagged image costs 0.7 of an image more (benchmarks/overlays.py,
-        # medians of 3 interleaved rounds on a busy machine).
+        # there. With every tenth image flagged, 1-Mpx JPEGs cost 1.04 of the CPU time without pictures, and a flagged
+        # image 0.7 of an image more (benchmarks/overlays.py, medians of 3 interleaved rounds on a busy machine); with a
+        # thread, when that was tried, 1.08, and both 1.07 of the wall time.
         if self.overlays is None or not verdict.judged or verdict.decision is Decision.PASS:
             return None
         return self._write_overlay(image, scored.anomaly_map, self.overlays)
