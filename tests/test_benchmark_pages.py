@@ -31,6 +31,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "int8",
         "large_images",
         "learners",
+        "least_area",
         "memory_bank",
         "rotation",
         "scale",
