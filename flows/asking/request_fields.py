@@ -76,8 +76,8 @@ FalseRejectRate = Annotated[
 ScoringDevice = Annotated[
     Device | None,
     Field(
-        description="Where to run; auto, like the default, is what LINEWISE_DEVICE of the machine that scores says. "
-        "What is named and not there is an error, never a fallback."
+        description="Where to run. auto, and the default: what LINEWISE_DEVICE says on the machine that scores, else "
+        "the fastest that works. A device that is named and not there is an error, never a fallback."
     ),
 ]
 JsonFile = Annotated[Path | None, Field(description="JSON file to write; on the command line - is standard output.")]
@@ -111,7 +111,11 @@ class LineSettings(Request):
         "in square millimetres where millimetres per pixel are given (default: every region counts).",
     )
     millimetres_per_pixel: float | None = Field(
-        default=None, gt=0, le=1000, description="Side of a camera's pixel on the part, in millimetres."
+        default=None,
+        gt=0,
+        le=1000,
+        description="Side of a camera's pixel on the part, in millimetres; the least defect area is then in square "
+        "millimetres.",
     )
     backbone: Backbone = DEFAULT_BACKBONE
     size: ChosenSize = None

@@ -79,7 +79,9 @@ class EvaluateRequest(LineSettings):
     defects: Annotated[tuple[DefectCount, ...], Several] = Field(
         default=(0, 4), min_length=1, description="Numbers of defective support images; table rows for each."
     )
-    seeds: int = Field(default=3, ge=1, le=100, description="Seeds to repeat with; the table shows mean and spread.")
+    seeds: int = Field(
+        default=3, ge=1, le=100, description="How many seeds to repeat with; the tables show mean and spread."
+    )
     iterations: Iterations = 400
     seed: Seed = 0
     synthetic_lines: int = Field(

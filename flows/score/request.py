@@ -40,8 +40,8 @@ class ScoringSettings(Request):
 class ScoreRequest(ScoringSettings):
     """Score a line's images: decisions, heat maps, rows in the result store, a report.
 
-    Ends with 1 when some files got no decision; all others are scored and kept. A watched folder and a stream go on
-    until Ctrl-C or SIGTERM, which end them as a folder's last file does: with rows and report.
+    The command ends with 1 when some files got no decision; all others are scored and kept. A watched folder and a
+    stream go on until Ctrl-C or SIGTERM, which end them as a folder's last file does: with rows and report.
     """
 
     line: LineName
@@ -93,9 +93,9 @@ class ScoreRequest(ScoringSettings):
 class ScorePlantRequest(ScoringSettings):
     """Score all lines of a plant in one process: FOLDER/LINE/**, each line with its live bundle; rows in the store.
 
-    A bundle that is registered or promoted meanwhile is taken up between two images. Ends with 1 when some files got no
-    decision, or a promoted bundle could not be used; all others are scored and kept. A watched folder goes on until
-    Ctrl-C or SIGTERM.
+    A bundle that is registered or promoted meanwhile is taken up between two images. The command ends with 1 when some
+    files got no decision, or a promoted bundle could not be used; all others are scored and kept. A watched folder goes
+    on until Ctrl-C or SIGTERM.
     """
 
     images: Annotated[
