@@ -46,7 +46,8 @@ def command_of(model: type[Request], run: Callable[[dict[str, Any]], None], *, s
     call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # typer reads it
         sorted(parameters, key=lambda parameter: parameter.default is not inspect.Parameter.empty)
     )
-    call.__doc__ = model.__doc__
+    paragraphs = (model.__doc__ or "").split("\n\n")
+    call.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)  # the terminal breaks the lines
     return call
 
 
