@@ -52,12 +52,14 @@ def list_versions(
     if not records:
         out().print(f"No line is registered in {escape(str(registry.home))}: run linewise adapt LINE FOLDER")
         return
-    listing = table("Registry", "line", "version", "live", "learner", "created", "problem")
+    problems = ["problem"] if any(record.problem for _, record in records) else []  # the room is short on 80 columns
+    listing = table("Registry", "line", "version", "live", "learner", "created", *problems)
+    listing.columns[1].no_wrap = True  # it is copied into `promote`
     for name, record in records:
         learner = record.manifest.learner.name if record.manifest else "–"
         created = record.created_at.strftime("%Y-%m-%d %H:%M")
         cells = (name, record.version, "live" if record.live else "", learner, created, record.problem or "")
-        listing.add_row(*map(escape, cells))
+        listing.add_row(*map(escape, cells[: len(listing.columns)]))
     out().print(listing)
 
 
