@@ -41,6 +41,7 @@ class GalleryItem:
         worst_patch: the surroundings of the cell with the map's highest value, or None.
         good_patch: the good patch it was compared with, or None.
         good_label: which good image that is.
+        reason: what a person should know of the decision; None where the score says all.
     """
 
     name: str
@@ -51,6 +52,7 @@ class GalleryItem:
     worst_patch: bytes | None = None
     good_patch: bytes | None = None
     good_label: str = ""
+    reason: str | None = None
 
 
 def build_item(
@@ -58,6 +60,7 @@ def build_item(
     name: str,
     score: float,
     decision: Decision,
+    reason: str | None = None,
     pixels: RGB,
     anomaly_map: NDArray[np.float32],
     pixel_threshold: float,
@@ -70,9 +73,10 @@ def build_item(
     """A gallery item from what scoring one image gives.
 
     Args:
-        name: see `GalleryItem`, like `score` and `decision`.
+        name: see `GalleryItem`, like `score`, `decision` and `reason`.
         score: the image score.
         decision: on it.
+        reason: of it.
         pixels: uint8 RGB (H, W, 3) at model size; the patches are cut from it, as the model saw them.
         anomaly_map: (h, w).
         pixel_threshold: where the contour runs.
@@ -104,6 +108,7 @@ def build_item(
         worst_patch=worst_patch,
         good_patch=good_patch,
         good_label=good_label,
+        reason=reason,
     )
 
 

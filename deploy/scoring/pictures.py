@@ -44,6 +44,7 @@ class Pictures:
                 name=name,
                 score=score,
                 decision=decision,
+                reason=result.reason,
                 pixels=view.pixels,
                 anomaly_map=view.anomaly_map,
                 pixel_threshold=self._manifest.threshold.pixel,

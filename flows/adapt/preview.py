@@ -53,6 +53,7 @@ def preview(deployment: Deployment, images: Path) -> list[Preview]:
                 name=str(record.path.relative_to(line.root)),
                 score=scored.score,
                 decision=verdict.decision,
+                reason=verdict.reason,
                 pixels=image.pixels,
                 anomaly_map=scored.anomaly_map,
                 pixel_threshold=manifest.threshold.pixel,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from flows.asking.flags import Flag
 from flows.asking.request import Request
+from pipeline.errors import ConfigError
 from pipeline.features import DEFAULT_BACKBONE
 from pipeline.settings import Device
 
@@ -119,3 +120,13 @@ class LineSettings(Request):
     )
     backbone: Backbone = DEFAULT_BACKBONE
     size: ChosenSize = None
+
+    @model_validator(mode="after")
+    def _millimetres_are_of_an_area(self) -> Self:
+        if self.millimetres_per_pixel is not None and self.least_defect_area is None:
+            raise ConfigError(
+                "a least defect area, which millimetres per pixel are the unit of",
+                "none",
+                "state it, or leave both out",
+            )
+        return self

@@ -59,9 +59,10 @@ def heat_map_gallery(items: Sequence[GalleryItem], notes: Mapping[str, str] | No
     for item in items[:MAX_PICTURES]:
         note = (notes or {}).get(item.name)
         name = (f"*{plain(note)}* " if note else "") + plain(item.name)
+        why = f" ({plain(item.reason)})" if item.reason else ""
         lines.append(
             f"| {picture(item.image, item.name)} | {picture(item.overlay, 'heat map of ' + item.name)} "
-            f"| {item.score:.3f} | **{item.decision.value}** | {name} |"
+            f"| {item.score:.3f} | **{item.decision.value}**{why} | {name} |"
         )
     return "\n".join(lines)
 

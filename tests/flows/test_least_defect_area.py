@@ -37,7 +37,9 @@ def test_small_regions_no_longer_reject(line: Path, home: Path) -> None:
     assert result.summary.counts.decisions[Decision.PASS] == flagged.found
     reasons = {row["reason"] for row in json.loads(result.json_path.read_text())["rows"]}
     assert "no marked region covers 90.000% of the image" in reasons
-    assert "90.000% of the image; a smaller region does not count" in result.report.read_text()
+    page = result.report.read_text()
+    assert "90.000% of the image; a smaller region does not count" in page
+    assert "no marked region covers 90.000% of the image" in page
     assert "90.000% of the image" in bundle.card_path.read_text()
 
 
@@ -45,6 +47,11 @@ def test_an_area_in_square_millimetres(line: Path, home: Path) -> None:
     asked = request(line, least_defect_area=4.0, millimetres_per_pixel=0.25)
     threshold = adapt.run(asked, load_settings()).threshold
     assert threshold.least_area == pytest.approx(64 / 96**2)
+
+
+def test_millimetres_without_an_area_are_refused(line: Path) -> None:
+    with pytest.raises(ConfigError, match="a least defect area, which millimetres per pixel are the unit of"):
+        request(line, millimetres_per_pixel=0.25)
 
 
 def test_an_area_as_large_as_the_image_is_refused(line: Path, home: Path) -> None:
