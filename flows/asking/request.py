@@ -49,9 +49,14 @@ class Request(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0]) if first["loc"] else "request"
-            wanted = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             option = option_name(name)
-            raise ConfigError(f"{option} to be {wanted}", repr(first["input"]), f"change {option}") from error
+            raise ConfigError(f"{option} to {_rule(first['msg'])}", repr(first["input"]), f"change {option}") from error
+
+
+def _rule(said: str) -> str:
+    """What pydantic says of a refused value as what should be: "be greater than 0", "have at least 1 item"."""
+    _, _, rule = said.partition(" should ")
+    return rule.partition(" after validation")[0] or f"be {said.removeprefix('Value error, ')}"
 
 
 def option_name(field: str) -> str:

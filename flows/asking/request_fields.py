@@ -108,12 +108,13 @@ class LineSettings(Request):
     least_defect_area: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="Area below which a marked region does not count as a defect, in pixels of the camera's image, or "
         "in square millimetres where millimetres per pixel are given (default: every region counts).",
     )
     millimetres_per_pixel: float | None = Field(
         default=None,
-        gt=0,
+        ge=1e-6,
         le=1000,
         description="Side of a camera's pixel on the part, in millimetres; the least defect area is then in square "
         "millimetres.",

@@ -27,7 +27,7 @@ from flows.source_lines import QUERY_IMAGES, task_calibration
 from model_zoo.learner_table import make_learner
 from pipeline.calibration import PooledCalibration, SourceScores, pool
 from pipeline.early_stopping import VALIDATION_LOSS
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.learner import OuterStepReport
 from pipeline.meta_model import MetaModel, content_identifier, save_meta_model
 from pipeline.product_lines.lines import ProductLine
@@ -172,8 +172,11 @@ def note_request(folder: Path, request: MetaTrainRequest) -> None:
         StorageError: the folder cannot be written.
     """
     path = folder / "request.json"
-    with storage_errors(path):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"a writable run folder {folder}", error.strerror or str(error), "name another") from error
+    with storage_errors(path):
         if request.resume and path.exists() and not _goes_on(path.read_text(), request):
             raise ConfigError(
                 f"the request that {folder} was started with", "another", "repeat its settings, or name another folder"

@@ -59,6 +59,17 @@ def test_an_area_as_large_as_the_image_is_refused(line: Path, home: Path) -> Non
         adapt.run(request(line, least_defect_area=96 * 96), load_settings())
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{"least_defect_area": value} for value in (0.0, -1.0, float("nan"), float("inf"))]
+    + [{"least_defect_area": 1.0, "millimetres_per_pixel": value} for value in (0.0, 1e-300, float("nan"))],
+    ids=str,
+)
+def test_an_area_that_means_nothing_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"^expected (least-defect-area|millimetres-per-pixel) to be "):
+        request(Path("caps"), **values)
+
+
 def test_the_command_and_the_nightly_flow_have_the_option(linewise: Command, line: Path) -> None:
     flags = ("--learner", "memory_bank", "--size", SIZE, "--least-defect-area", "40")
     code, out, _ = linewise("adapt", "caps", line, *flags)

@@ -23,6 +23,13 @@ def test_requests_refuse_unknown_fields_and_changes():
         request.seed = 3  # type: ignore[misc]
 
 
+def test_a_refusal_is_one_sentence_whatever_pydantic_calls_it():
+    with pytest.raises(ConfigError, match=r"^expected learners to have at least 1 item, got \(\): change learners$"):
+        EvaluateRequest.asked(lines=Path("a"), learners=",")
+    with pytest.raises(ConfigError, match=r"^expected line to have at most 80 characters, got 'a+': change line$"):
+        AdaptRequest.asked(line="a" * 81, images=Path("b"))
+
+
 def test_evaluate_request_knows_its_protocol():
     EvaluateRequest(lines=Path("a"))
     with pytest.raises(ConfigError, match="train_lines and test_lines"):
