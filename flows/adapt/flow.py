@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
 from prefect.client.schemas.objects import State
+from prefect.states import Failed
 
 from deploy.bundles.facts import all_facts
 from deploy.bundles.registry import Registry
 from flows.adapt import job
-from flows.adapt.new_lines import requests_for
+from flows.adapt.new_lines import NewLine, NewLinesResult, incoming_folder, new_lines, request_for
 from flows.adapt.preview import preview
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
 from flows.server.artifacts import (
@@ -24,7 +26,7 @@ from flows.server.artifacts import (
     publish_table,
 )
 from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
-from pipeline.errors import LineError
+from pipeline.errors import ConfigError, LineError
 from pipeline.settings import load_settings
 
 
@@ -40,16 +42,26 @@ def adapt_line(request: AdaptRequest) -> job.AdaptResult:
 
 @flow(name="adapt-new-lines", flow_run_name="adapt new lines")
 @fails_with_a_sentence
-def adapt_new_lines(request: AdaptNewLinesRequest) -> list[str]:
+def adapt_new_lines(request: AdaptNewLinesRequest) -> NewLinesResult:
     """Run adapt-line for every folder of a line that is not registered; one that fails does not stop the others."""
-    wanted = list(requests_for(request, load_settings()))
-    states = {one.line: adapt_line(one, return_state=True) for one in wanted}
+    settings = load_settings()
+    incoming = incoming_folder(request, settings)
+    states = {name: _adapt_new_line(request, incoming / name) for name in new_lines(incoming, settings)}
     show_new_lines(states)
     failed = [line for line, state in states.items() if not state.is_completed()]
     if failed:
         names = ", ".join(failed)
-        raise LineError("every new line to be adapted", f"failures for {names}", "open their runs, mend what they say")
-    return list(states)
+        raise LineError("every new line to be adapted", f"failures for {names}", "mend what the table of this run says")
+    return NewLinesResult(incoming=incoming, lines=tuple(NewLine(name=line, problem=None) for line in states))
+
+
+def _adapt_new_line(request: AdaptNewLinesRequest, images: Path) -> State[Any]:
+    """What became of one new line: the state of its own run, or the failure that it never had one."""
+    try:
+        one = request_for(request, images)
+    except ConfigError as error:
+        return Failed(message=str(error), data=error)
+    return adapt_line(one, return_state=True)
 
 
 @task(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,22 +36,25 @@ def run(request: AdaptNewLinesRequest, settings: Settings, on_progress: OnProgre
     Raises:
         LineError: no such folder.
     """
+    incoming = incoming_folder(request, settings)
     lines = [
-        NewLine(name=one.line, problem=_adapt(one, settings, on_progress)) for one in requests_for(request, settings)
+        NewLine(name=name, problem=_adapt(request, incoming / name, settings, on_progress))
+        for name in new_lines(incoming, settings)
     ]
-    return NewLinesResult(incoming=incoming_folder(request, settings), lines=tuple(lines))
+    return NewLinesResult(incoming=incoming, lines=tuple(lines))
 
 
-def requests_for(request: AdaptNewLinesRequest, settings: Settings) -> Iterator[AdaptRequest]:
-    """An adaptation for each new line, with all that is asked of every one.
+def request_for(request: AdaptNewLinesRequest, images: Path) -> AdaptRequest:
+    """The adaptation to one new line, with all that is asked of every one.
+
+    Args:
+        request: of all new lines.
+        images: the line's folder, under its name.
 
     Raises:
-        LineError: no such folder.
+        ConfigError: no line can have that name.
     """
-    incoming = incoming_folder(request, settings)
-    alike = request.model_dump(exclude={"incoming"})
-    for name in new_lines(incoming, settings):
-        yield AdaptRequest(line=name, images=incoming / name, **alike)
+    return AdaptRequest.asked(line=images.name, images=images, **request.model_dump(exclude={"incoming"}))
 
 
 def incoming_folder(request: AdaptNewLinesRequest, settings: Settings) -> Path:
@@ -73,10 +75,10 @@ def new_lines(incoming: Path, settings: Settings) -> list[str]:
     return [name for name in names if name not in known]
 
 
-def _adapt(request: AdaptRequest, settings: Settings, on_progress: OnProgress) -> str | None:
-    """Why the line could not be adapted to; None where it was."""
+def _adapt(request: AdaptNewLinesRequest, images: Path, settings: Settings, on_progress: OnProgress) -> str | None:
+    """Why the line in a folder could not be adapted to; None where it was."""
     try:
-        job.run(request, settings, on_progress)
+        job.run(request_for(request, images), settings, on_progress)
     except (LinewiseError, OSError) as error:
         sentence = error if isinstance(error, LinewiseError) else plain_storage_error(error)
         if sentence is None:

@@ -101,17 +101,36 @@ def test_export_run_says_what_it_wrote(prefect_api, adapted_home, tmp_path):
     assert (tmp_path / "pack" / "bundle" / "head.onnx").is_file()
 
 
+TOO_LONG = "a" * 81
+"""Of a folder: no line can have such a name."""
+
+
 def test_new_lines_are_adapted_and_a_bad_one_does_not_stop_them(prefect_api, adapted_home, line):
     incoming = adapted_home / "incoming"
     shutil.copytree(line, incoming / "fresh")
     for path in sorted((incoming / "fresh" / "train" / "good").iterdir())[2:]:
         path.unlink()  # with as many as the other tests use, the head's graph is traced once
     (incoming / "empty").mkdir()
+    (incoming / TOO_LONG).mkdir()
     state = flows.adapt.flow.adapt_new_lines(AdaptNewLinesRequest(size=SIZE), return_state=True)
     assert state.is_failed()
-    assert "failures for empty" in str(state.message)
+    assert f"failures for {TOO_LONG}, empty" in str(state.message)
     assert "fresh" in Registry(adapted_home).lines()
-    assert new_lines(incoming, load_settings()) == ["empty"]
+    assert new_lines(incoming, load_settings()) == [TOO_LONG, "empty"]
+    with get_client(sync_client=True) as client:
+        run = state.state_details.flow_run_id
+        (table,) = [a.data for a in client.read_artifacts(limit=200) if a.key == "new-lines" and a.flow_run_id == run]
+    assert "expected line to have at most 80 characters" in str(table)
+
+
+def test_the_command_shows_new_lines_adapted_through_prefect(prefect_api, adapted_home, line, linewise):
+    incoming = adapted_home / "incoming"
+    shutil.copytree(line, incoming / "fresh")
+    for path in sorted((incoming / "fresh" / "train" / "good").iterdir())[2:]:
+        path.unlink()
+    for said in ("fresh: adapted", f"Every line in {incoming} is registered."):
+        code, out, _ = linewise("adapt-new-lines", "--size", SIZE, "--prefect")
+        assert (code, out.strip()) == (0, said)
 
 
 def test_a_mistake_outside_a_run_is_raised_as_it_is(tmp_path):

@@ -1,0 +1,23 @@
+"""New lines in a folder: what stops one of them stops none of the others."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from deploy.bundles.registry import Registry
+from tests.flows.adapted_home import SIZE
+from tests.flows.command import Command
+
+
+def test_a_folder_whose_name_no_line_can_have(linewise: Command, line: Path, home: Path) -> None:
+    incoming, too_long = home / "incoming", "a" * 81
+    shutil.copytree(line, incoming / "fresh")
+    (incoming / too_long).mkdir()
+    (incoming / "a file.txt").touch()
+    flags = ("--learner", "memory_bank", "--size", SIZE, "--good", 2, "--defects", 2)
+    code, out, err = linewise("adapt-new-lines", *flags)
+    assert code == 1
+    assert out.strip() == "fresh: adapted"
+    assert f"{too_long}: expected line to have at most 80 characters" in err
+    assert Registry(home).lines() == ["fresh"]
