@@ -64,6 +64,11 @@ class Threshold:
     expected_false_reject_rate: float
     least_area: float = 0.0
 
+    @property
+    def least_area_in_words(self) -> str:
+        """The least area as people are told it: "0.434% of the image", a pixel of a large image too."""
+        return f"{100 * self.least_area:.3g}% of the image"
+
     def counts(self, anomaly_map_hw: NDArray[np.float32]) -> bool:
         """Whether the map shows a region that is large enough to count: without one an image is PASS at any score."""
         return self.least_area <= 0 or largest_region(anomaly_map_hw, self.pixel) >= self.least_area

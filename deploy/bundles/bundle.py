@@ -88,7 +88,7 @@ class Bundle:
         threshold = self.manifest.threshold
         decision = threshold.decide(scored.score)
         if threshold.least_area and decision is not Decision.PASS and not threshold.counts(scored.anomaly_map):
-            return Verdict(Decision.PASS, f"no marked region covers {threshold.least_area:.3%} of the image")
+            return Verdict(Decision.PASS, f"no marked region covers {threshold.least_area_in_words}")
         return Verdict(decision)
 
     def copy_to(self, folder: Path) -> None:

@@ -59,7 +59,7 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
     yield Fact("review", "REVIEW from", review)
     yield Fact("pixel", "A pixel is outlined from", f"{threshold.pixel:.6g}")
     if threshold.least_area:
-        least = f"{threshold.least_area:.3%} of the image; a smaller region does not count"
+        least = f"{threshold.least_area_in_words}; a smaller region does not count"
         yield Fact("least_area", "Least area of a defect", least, brief=True)
     yield Fact("threshold_method", "Set by", f"{threshold.method}, on {threshold.sample_count:,} scores", brief=True)
     target, expected = threshold.target_false_reject_rate, threshold.expected_false_reject_rate

@@ -78,9 +78,9 @@ class Mapped:
     [
         (5.0, 4, Decision.REJECT, None),
         (1.5, 4, Decision.REVIEW, None),
-        (5.0, 2, Decision.PASS, "no marked region covers 1.000% of the image"),
-        (1.5, 2, Decision.PASS, "no marked region covers 1.000% of the image"),
-        (5.0, 0, Decision.PASS, "no marked region covers 1.000% of the image"),
+        (5.0, 2, Decision.PASS, "no marked region covers 1% of the image"),
+        (1.5, 2, Decision.PASS, "no marked region covers 1% of the image"),
+        (5.0, 0, Decision.PASS, "no marked region covers 1% of the image"),
         (0.5, 4, Decision.PASS, None),
     ],
 )
