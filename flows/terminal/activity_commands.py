@@ -38,7 +38,11 @@ def _command(activity: Activity, flags: dict[str, Any]) -> None:
         del flags["json_path"]
     request = activity.request_class.asked(**flags)
     if activity.flow is not None and (asked or os.environ.get("PREFECT_API_URL")):
-        result = load(activity.flow)(request)
+        try:
+            result = load(activity.flow)(request)
+        except RuntimeError:  # so Prefect says, among others, that no server answers
+            load("flows.doctor.checks:check_prefect")()
+            raise
     else:
         result = run_job(activity, request, load_settings())
     show = load(activity.show)

@@ -263,3 +263,10 @@ def test_interrupt_ends_with_130(tmp_path):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+def test_a_prefect_server_that_does_not_answer_is_one_sentence(linewise, tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    code, _, err = linewise("score", "caps", tmp_path)
+    assert code == 2
+    assert err.startswith("linewise: expected a Prefect API that answers at http://127.0.0.1:9/api, got ")
