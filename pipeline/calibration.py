@@ -70,8 +70,12 @@ class Threshold:
         return f"{100 * self.least_area:.3g}% of the image"
 
     def counts(self, anomaly_map_hw: NDArray[np.float32]) -> bool:
-        """Whether the map shows a region that is large enough to count: without one an image is PASS at any score."""
-        return self.least_area <= 0 or largest_region(anomaly_map_hw, self.pixel) >= self.least_area
+        """Whether the score counts: it does not where all that the map marks is too small to be a defect.
+
+        A map that marks nothing says nothing about size, so that the score alone decides: what is anomalous all over,
+        and nowhere much, does not pass by this.
+        """
+        return self.least_area <= 0 or not 0 < largest_region(anomaly_map_hw, self.pixel) < self.least_area
 
     def decide(self, score: float) -> Decision:
         """The decision for an image score. NaN is REVIEW: a person looks at what the model cannot score."""
