@@ -92,7 +92,6 @@ def test_evaluation_judges_as_the_bundle_does(lines: Path, home: Path) -> None:
     )
     (before,) = evaluate.run(asked, load_settings()).rows
     (after,) = evaluate.run(asked.model_copy(update={"least_defect_area": 0.9 * 96 * 96}), load_settings()).rows
-    assert before["missed_defect_rate"] < 1.0
-    assert after["missed_defect_rate"] == 1.0
-    assert after["false_reject_rate"] == 0.0
+    assert after["missed_defect_rate"] > before["missed_defect_rate"]
+    assert after["false_reject_rate"] <= before["false_reject_rate"]
     assert after["image_auroc"] == before["image_auroc"]
