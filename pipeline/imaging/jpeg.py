@@ -1,34 +1,36 @@
-"""JPEG by libjpeg-turbo (simplejpeg): scaled while decoding, strict about damage, the GIL released."""
+"""JPEG by libjpeg-turbo (simplejpeg): scaled while decoding, strict about damage, the GIL released.
+
+What libjpeg remarks on though no pixel hangs on it is put right first (`jpeg_remarks`).
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TypeVar
 
 import simplejpeg
 
 from pipeline.errors import ImageError
 from pipeline.imaging.encoded import EncodedImage, Pixels, damaged
-from pipeline.imaging.orientation import UPRIGHT, exif_orientation
+from pipeline.imaging.jpeg_remarks import without_remark
+from pipeline.imaging.jpeg_segments import BASELINE, END, read_segments
+
+T = TypeVar("T")
 
 MAGIC = b"\xff\xd8\xff"
-_START_OF_SCAN = 0xDA
-_BASELINE = 0xC0
-_END = b"\xff\xd9"
-_APP1 = 0xE1
-_STANDALONE = {0x01, *range(0xD0, 0xDA)}  # markers without a length: TEM, RST0-7, SOI, EOI
-_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0-15, without DHT, JPG and DAC
+_REMARKS = 4  # so many are put right in one file; a camera makes one or two
 # 1/2, 1/4 and 1/8 have vector code. The scales between cost as much as a full decode and come out less exact.
 _LEAST_SCALE = 2.0
 
 
 def open_jpeg(data: bytes) -> EncodedImage:
     """Read a JPEG's header. Raises `ImageError` for damage, deep samples and print colours."""
-    segments = _segments(data)
+    segments = read_segments(data)
     if segments.precision not in (None, 8):
         got = f"{segments.precision} bits"
         raise ImageError("a JPEG of 8 bits a sample", got, "save the image as a 16-bit PNG or TIFF")
     try:
-        height, width, colour_space, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, colour_space = _strictly(_header, data)
     except ValueError as error:
         raise damaged("JPEG", f"a header that cannot be read ({error})") from error
     if colour_space in ("CMYK", "YCCK"):
@@ -37,14 +39,17 @@ def open_jpeg(data: bytes) -> EncodedImage:
     grey = colour_space == "Gray"
 
     def decode(least_height: int, least_width: int) -> Pixels:
-        try:
-            pixels = simplejpeg.decode_jpeg(
+        def decode_bytes(data: bytes) -> Pixels:
+            return simplejpeg.decode_jpeg(
                 data,
                 colorspace="GRAY" if grey else "RGB",
                 min_height=least_height,
                 min_width=least_width,
                 min_factor=_LEAST_SCALE,
             )
+
+        try:
+            pixels = _strictly(decode_bytes, data)
         except ValueError as error:
             early = "Premature end" in str(error)
             raise damaged("JPEG", "one that ends early" if early else f"damaged data ({error})") from error
@@ -52,8 +57,8 @@ def open_jpeg(data: bytes) -> EncodedImage:
 
     return EncodedImage(
         format="JPEG",
-        height=int(height),
-        width=int(width),
+        height=height,
+        width=width,
         channels=1 if grey else 3,
         bit_depth=8,
         orientation=segments.orientation,
@@ -69,40 +74,25 @@ def is_plain(data: bytes) -> bool:
     beginning. A file that ends early has none. What this does not see: a hole or other contents in the middle of a file
     that has its end.
     """
-    segments = _segments(data)
-    if segments.frames != (_BASELINE,) or data.rfind(_END, segments.scan) < 0:  # usually the last two bytes
+    segments = read_segments(data)
+    if segments.frames != (BASELINE,) or data.rfind(END, segments.scan) < 0:  # usually the last two bytes
         return False
-    return simplejpeg.decode_jpeg_header(data)[2] in ("Gray", "YCbCr")
+    return _strictly(_header, data)[2] in ("Gray", "YCbCr")
 
 
-class _Segments(NamedTuple):
-    """What stands before the first scan: bits a sample, EXIF orientation, markers of frames; and where it begins."""
-
-    precision: int | None
-    orientation: int
-    frames: tuple[int, ...]
-    scan: int
+def _header(data: bytes) -> tuple[int, int, str]:
+    height, width, colour_space, _ = simplejpeg.decode_jpeg_header(data)
+    return int(height), int(width), colour_space
 
 
-def _segments(data: bytes) -> _Segments:
-    precision: int | None = None
-    orientation: int | None = None
-    frames: list[int] = []
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF or marker in _STANDALONE:  # fill bytes, or no length to skip
-            position += 1 if marker == 0xFF else 2
-            continue
-        if marker == _START_OF_SCAN:
-            break
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        body = data[position + 4 : position + 2 + length]
-        if marker in _FRAMES:
-            frames.append(marker)
-            if precision is None and body:
-                precision = body[0]
-        elif marker == _APP1 and orientation is None and body.startswith(b"Exif\x00\x00"):
-            orientation = exif_orientation(body[6:])
-        position += 2 + max(length, 2)
-    return _Segments(precision, orientation or UPRIGHT, tuple(frames), position)
+def _strictly(read: Callable[[bytes], T], data: bytes) -> T:
+    """What `read` makes of the data, without a remark of libjpeg's but harmless ones. Raises its `ValueError`."""
+    for _ in range(_REMARKS):
+        try:
+            return read(data)
+        except ValueError as error:
+            mended = without_remark(data, str(error))
+            if mended is None:
+                raise
+            data = mended
+    return read(data)
