@@ -83,6 +83,8 @@ def show(request: AdaptRequest, result: job.AdaptResult) -> None:
         **{fact.name: fact.value for fact in facts if fact.brief},
         "seconds": result.seconds,
     }
+    if result.remarks:
+        figures["remarks"] = " ".join(result.remarks)
     deployment = Registry(load_settings().home).deployment(request.line, manifest.version)
     seen = preview(deployment, request.images)
     notes = {shown.item.name: "support:" for shown in seen if shown.in_support}

@@ -25,6 +25,7 @@ from pipeline.errors import BundleError, ConfigError
 from pipeline.imaging.white_level import suggest_white_level
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
+from pipeline.product_lines.line_check import mask_remarks
 from pipeline.product_lines.lines import ImageRecord, load_line
 from pipeline.settings import Settings
 
@@ -36,6 +37,8 @@ _STAGE = "adapt"
 class AdaptResult:
     """A registered bundle, whether it is live, how many images it rests on, and how long adaptation took.
 
+    `remarks` are sentences on what is odd about the images, in the words of `linewise lines check`.
+
     `seconds` runs from the first support image read to the verified bundle on disk; opening the backbone, which a
     serving process does once, is `opening_seconds`.
     """
@@ -46,6 +49,7 @@ class AdaptResult:
     defects: int
     threshold: Threshold
     parity: Parity
+    remarks: tuple[str, ...]
     seconds: float
     opening_seconds: float
 
@@ -63,8 +67,9 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     opening = time.perf_counter()
     steps = ("open the backbone", "adapt", "export", "register")
 
-    def tell(done: int) -> None:
-        on_progress(Progress(stage=f"{_STAGE}: {steps[min(done, 3)]}", done=done, total=len(steps)))
+    def tell(done: int, remark: str = "") -> None:
+        stage = f"{_STAGE}: {steps[min(done, 3)]}"
+        on_progress(Progress(stage=stage, done=done, total=len(steps), remark=remark))
 
     tell(0)
     line = load_line(request.images)
@@ -88,7 +93,8 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     ]
     adapted = adapt_to_best(learner, views, seed=request.seed)
     threshold = line_threshold(request, adapted.head, adapted.view, meta.calibration if meta else None)
-    tell(2)
+    remarks = tuple(mask_remarks(line, defects))
+    tell(2, " ".join(remarks))
     bundle, parity = add_bundle(request, settings, adapted, threshold, meta)
     tell(3)
     registry = Registry(settings.home)
@@ -102,6 +108,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         defects=len(defects),
         threshold=threshold,
         parity=parity,
+        remarks=remarks,
         seconds=time.perf_counter() - start,
         opening_seconds=start - opening,
     )

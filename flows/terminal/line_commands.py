@@ -58,7 +58,7 @@ def _report_facts(name: str, report: LineReport) -> dict[str, object]:
         "channels": {str(channels): count for channels, count in report.channels.items()},
         "white_level": report.white_level,
         "masks": {
-            "usable": report.masks.usable,
+            "usable": len(report.masks.usable),
             "missing": len(report.masks.missing),
             "empty": len(report.masks.empty),
             "unusable": len(report.masks.unusable),
@@ -75,7 +75,7 @@ def _show_report(name: str, report: LineReport) -> None:
     more = f" and {len(report.sizes) - 3} more sizes" if len(report.sizes) > 3 else ""
     depths = ", ".join(f"{bits} bit" for bits in sorted(report.bit_depths))
     white = f", white level {report.white_level}" if report.white_level is not None else ""
-    masks = f"{report.masks.usable} usable masks" if report.line.has_masks else "no masks"
+    masks = f"{len(report.masks.usable)} usable masks" if report.line.has_masks else "no masks"
     out().print(f"[bold]{escape(name)}[/bold]  {'fit' if report.ok else '[red]not fit[/red]'}")
     out().print(escape(f"  {counts}; {masks}"))
     out().print(escape(f"  {sizes}{more} pixels, {depths}{white}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from pipeline.imaging.images import (
     ImageLimits,
     UnreadableImage,
     open_image,
-    read_mask,
+    read_size,
 )
 from pipeline.imaging.white_level import brightest_value, white_level_for
 from pipeline.product_lines.line_report import (
@@ -31,15 +32,17 @@ from pipeline.product_lines.line_report import (
     LineReport,
     MaskReport,
     NearDuplicate,
+    mask_sentences,
     place,
 )
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
+from pipeline.product_lines.mask_check import ExaminedMask, examine_mask
 from pipeline.product_lines.near_duplicates import THUMBNAIL_SIDE, find_near_duplicates, thumbnail
 
 
 @dataclass(frozen=True)
 class _Examined:
-    """What one readable image gave. `marked`: its mask marks something, or why not; None without a mask."""
+    """What one readable image gave. `mask`: what its mask gave, or why it cannot be used; None without one."""
 
     record: ImageRecord
     place: str
@@ -49,7 +52,7 @@ class _Examined:
     channels: int
     brightest: int
     thumbnail: Pixels
-    marked: bool | UnreadableImage | None
+    mask: ExaminedMask | UnreadableImage | None
 
 
 def check_line(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS, workers: int | None = None) -> LineReport:
@@ -85,6 +88,18 @@ def check_line(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS, workers: int
     )
 
 
+def mask_remarks(line: ProductLine, records: Iterable[ImageRecord]) -> Iterator[str]:
+    """What `check_line` would say of some records' masks, none of which are refused.
+
+    Raises:
+        ImageError: an image cannot be used.
+    """
+    masks = [
+        examine_mask(record.mask_path, read_size(record.path)) for record in records if record.mask_path is not None
+    ]
+    return mask_sentences(line.root, [mask for mask in masks if isinstance(mask, ExaminedMask)])
+
+
 def _placed(line: ProductLine) -> list[tuple[ImageRecord, str]]:
     """Every record with its place in the report."""
     train = [(record, place(record.kind, in_training=True)) for record in line.train_good]
@@ -109,17 +124,8 @@ def _examine(record: ImageRecord, where: str, limits: ImageLimits) -> _Examined 
         channels=encoded.channels,
         brightest=brightest_value(pixels) if encoded.bit_depth > 8 else 0,
         thumbnail=thumbnail(pixels, encoded),
-        marked=_examine_mask(record.mask_path, encoded.upright_size),
+        mask=None if record.mask_path is None else examine_mask(record.mask_path, encoded.upright_size),
     )
-
-
-def _examine_mask(path: Path | None, size: tuple[int, int]) -> bool | UnreadableImage | None:
-    if path is None:
-        return None
-    try:
-        return bool(read_mask(path, size).any())
-    except ImageError as error:
-        return UnreadableImage(path, None, str(error))
 
 
 def _white_level(examined: list[_Examined]) -> int | None:
@@ -166,9 +172,10 @@ def _thumbnails(images: list[_Examined], white_level: int | None) -> NDArray[np.
 
 def _mask_report(examined: list[_Examined]) -> MaskReport:
     defects = [image for image in examined if image.record.is_defect]
+    masks = [image.mask for image in defects if isinstance(image.mask, ExaminedMask)]
     return MaskReport(
-        usable=sum(image.marked is True for image in defects),
-        missing=tuple(image.record.path for image in defects if image.marked is None),
-        empty=tuple(image.record.mask_path for image in defects if image.marked is False and image.record.mask_path),
-        unusable=tuple(image.marked for image in defects if isinstance(image.marked, UnreadableImage)),
+        usable=tuple(mask for mask in masks if mask.share > 0),
+        missing=tuple(image.record.path for image in defects if image.mask is None),
+        empty=tuple(mask.path for mask in masks if mask.share == 0),
+        unusable=tuple(image.mask for image in defects if isinstance(image.mask, UnreadableImage)),
     )

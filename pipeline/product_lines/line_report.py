@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.imaging.images import UnreadableImage
 from pipeline.product_lines.lines import GOOD, ProductLine
+from pipeline.product_lines.mask_check import ExaminedMask
 
 TRAIN_GOOD = "train good"
 TEST_GOOD = "test good"
@@ -54,13 +55,13 @@ class MaskReport:
     """The masks of a line's readable defects.
 
     Args:
-        usable: how many defects have a mask that fits and marks something.
+        usable: those that fit and mark something.
         missing: defects without a mask.
         empty: masks in which no pixel is marked.
         unusable: masks that cannot be read or are not of their image's size, with the reason.
     """
 
-    usable: int
+    usable: tuple[ExaminedMask, ...]
     missing: tuple[Path, ...]
     empty: tuple[Path, ...]
     unusable: tuple[UnreadableImage, ...]
@@ -141,11 +142,12 @@ class LineReport:
         if self.near_duplicates:
             pairs = [f"{self._name(pair.test)} of {self._name(pair.train)}" for pair in self.near_duplicates]
             yield f"{_count(pairs, 'good test image')} may be a training image saved anew: {_some(pairs)}."
-        masked = self.masks.usable + len(self.masks.empty) + len(self.masks.unusable)
+        masked = len(self.masks.usable) + len(self.masks.empty) + len(self.masks.unusable)
         if self.masks.missing and masked:
             yield f"{_count(self.masks.missing, 'defect')} without a mask: {self._names(self.masks.missing)}."
         if self.masks.empty:
             yield f"{_count(self.masks.empty, 'mask')} without a marked pixel: {self._names(self.masks.empty)}."
+        yield from mask_sentences(self.line.root, self.masks.usable)
         if self.unused:
             yield f"{_count(self.unused, 'image file')} not used in this layout: {self._names(self.unused)}."
 
@@ -157,6 +159,17 @@ class LineReport:
 
     def _reasons(self, images: Iterable[UnreadableImage]) -> str:
         return _some([f"{self._name(image.path)} ({image.reason})" for image in images])
+
+
+def mask_sentences(root: Path, masks: Iterable[ExaminedMask]) -> Iterator[str]:
+    """What is said of masks that can be read, with file names relative to `root`."""
+    nearly_all = [mask.path.relative_to(root).as_posix() for mask in masks if mask.marks_nearly_all]
+    if nearly_all:
+        yield (
+            f"{_count(nearly_all, 'mask')} with nearly all of the image marked, {_some(nearly_all)}: inverted (white "
+            "is sound), a label map or palette whose background is not 0, or a picture with the mask in its alpha "
+            "channel? Save masks that are 0 wherever the part is sound."
+        )
 
 
 def place(kind: str, *, in_training: bool) -> str:

@@ -112,6 +112,16 @@ def test_masks_of_another_size(linewise: Command, line: Path):
     said(code, error, "64", "20")
 
 
+def test_masks_that_mark_nearly_all_of_the_image_are_told_of_and_adapted_to(linewise: Command, line: Path):
+    for mask in line.glob("ground_truth/*/*.png"):
+        cv2.imwrite(str(mask), 255 - cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE))
+    code, _, error = linewise("adapt", "new", line, "--learner", "memory_bank", "--size", "64")
+    assert code == 0
+    assert error.count("masks with nearly all of the image marked") == 1
+    code, checked, _ = linewise("lines", "check", line)
+    assert "masks with nearly all of the image marked" in checked
+
+
 def test_an_unknown_learner_and_an_unknown_backbone(linewise: Command, line: Path):
     said(*linewise("adapt", "new", line, "--learner", "telepathy")[::2], "telepathy")
     said(*linewise("adapt", "new", line, "--learner", "memory_bank", "--backbone", "resnet1800")[::2], "resnet1800")

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import LineError
-from pipeline.product_lines.line_check import check_line
+from pipeline.product_lines.line_check import check_line, mask_remarks
 from pipeline.product_lines.line_report import LineReport, Severity
+from pipeline.product_lines.lines import load_line
+from pipeline.product_lines.mask_check import NEARLY_ALL
 from pipeline.product_lines.near_duplicates import find_near_duplicates
 
 
@@ -58,7 +60,11 @@ def test_a_sound_line(line):
     assert report.bit_depths == {8: 8}
     assert report.channels == {3: 8}
     assert report.white_level is None
-    assert (report.masks.usable, report.masks.missing, report.masks.empty, report.masks.unusable) == (2, (), (), ())
+    assert (report.masks.missing, report.masks.empty, report.masks.unusable) == ((), (), ())
+    assert [(found.path.name, found.share) for found in report.masks.usable] == [
+        ("0_mask.png", 50 / (96 * 128)),
+        ("1_mask.png", 50 / (96 * 128)),
+    ]
     assert (report.unreadable, report.duplicates, report.near_duplicates, report.unused) == ((), (), (), ())
 
 
@@ -101,7 +107,7 @@ def test_masks(line):
     report = check_line(line)
     crack = line / "ground_truth/crack"
     assert not report.ok
-    assert report.masks.usable == 1
+    assert len(report.masks.usable) == 1
     assert report.masks.missing == (line / "test/crack/2.png",)
     assert report.masks.empty == (crack / "1_mask.png",)
     assert [image.path for image in report.masks.unusable] == [crack / "0_mask.png"]
@@ -114,6 +120,28 @@ def test_masks(line):
         ("warning", "1 defect without a mask: test/crack/2.png."),
         ("warning", "1 mask without a marked pixel: ground_truth/crack/1_mask.png."),
     ]
+
+
+INVERTED = 255 - mask()
+PALETTE = np.where(mask()[:, :, None] > 0, (0, 255, 0), (0, 0, 128)).astype(np.uint8)  # a background of another colour
+LABELS = np.where(mask() > 0, 2, 1).astype(np.uint8)
+IN_ALPHA = np.dstack([picture(0), mask()])
+
+
+@pytest.mark.parametrize(
+    "pixels", [INVERTED, PALETTE, LABELS, IN_ALPHA], ids=["inverted", "palette", "labels", "alpha"]
+)
+def test_masks_that_mark_nearly_all_of_the_image(line, pixels):
+    save(line / "ground_truth/crack/0_mask.png", pixels)
+    sentence = (
+        "1 mask with nearly all of the image marked, ground_truth/crack/0_mask.png: inverted (white is sound), a label "
+        "map or palette whose background is not 0, or a picture with the mask in its alpha channel? Save masks that are 0 "
+        "wherever the part is sound."
+    )
+    assert sentences(check_line(line)) == [("warning", sentence)]
+    loaded = load_line(line)
+    assert list(mask_remarks(loaded, loaded.defects)) == [sentence]
+    assert list(mask_remarks(loaded, loaded.defects[1:])) == []
 
 
 def copy(source: Path, target: Path) -> None:
@@ -258,3 +286,4 @@ def test_the_real_lines_have_no_errors(real_lines):
         assert set(report.sizes) >= {(height, width) for height, width, _ in entry["image_size_hw"]}
         assert set(report.channels) == {entry["channels"]}
         assert report.unused == ()
+        assert all(found.share < NEARLY_ALL - 0.1 for found in report.masks.usable)
