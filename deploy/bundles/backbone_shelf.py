@@ -10,6 +10,7 @@ from deploy.engine.backbone_artefact import load_backbone_artefact
 from pipeline.errors import BundleError, ConfigError
 from pipeline.features import BackboneArtefact
 from pipeline.storage import file_lock, new_folder, storage_errors, sweep_partials
+from pipeline.system_files import is_passed_over
 
 LOCK = ".lock"
 
@@ -38,7 +39,7 @@ class BackboneShelf:
         """
         with storage_errors(self._shelf):
             paths = self._shelf.iterdir() if self._shelf.is_dir() else ()
-            return sorted(path.name for path in paths if path.is_dir() and not path.name.startswith("."))
+            return sorted(path.name for path in paths if path.is_dir() and not is_passed_over(path.name))
 
     def backbone(self, fingerprint: str) -> BackboneArtefact:
         """A registered backbone, its hash checked.

@@ -12,6 +12,7 @@ from flows.progress import OnProgress, ignore_progress
 from pipeline.errors import LineError, LinewiseError
 from pipeline.settings import Settings
 from pipeline.storage import plain_storage_error
+from pipeline.system_files import is_passed_over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def new_lines(incoming: Path, settings: Settings) -> list[str]:
     if not incoming.is_dir():
         raise LineError("a folder of new lines", f"no folder {incoming}", "make it, or name another")
     known = set(Registry(settings.home).lines())
-    names = sorted(path.name for path in incoming.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = sorted(path.name for path in incoming.iterdir() if path.is_dir() and not is_passed_over(path.name))
     return [name for name in names if name not in known]
 
 

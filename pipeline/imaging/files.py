@@ -13,6 +13,7 @@ from typing import IO
 
 from pipeline.errors import ImageError, StorageError
 from pipeline.imaging.encoded import COPY_AGAIN
+from pipeline.system_files import is_passed_over
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 """Which files of a folder are taken for images, in lower case. What a file really is, its contents say."""
@@ -22,7 +23,9 @@ SORTED_IN_MEMORY = 100_000
 
 
 def iter_image_files(folder: Path) -> Iterator[Path]:
-    """The image files under a folder, recursively; each folder's entries sorted by name, hidden ones skipped.
+    """The image files under a folder, recursively; each folder's entries sorted by name.
+
+    What is hidden or a system's (`pipeline.system_files`) is passed over, but for the folder itself.
 
     Memory stays flat, however many files there are, in one folder or in all.
 
@@ -66,7 +69,7 @@ def _entries(folder: Path) -> Iterator[_Entry]:
         for entry in listing:
             # isdir, unlike DirEntry.is_dir, answers no for a link that loops or leads where we may not look.
             is_folder = entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))  # noqa: PTH112
-            if entry.name.startswith(".") or not (is_folder or is_image_name(entry.name)):
+            if is_passed_over(entry.name) or not (is_folder or is_image_name(entry.name)):
                 continue
             entries.append((entry.name, is_folder))
             if len(entries) == SORTED_IN_MEMORY:

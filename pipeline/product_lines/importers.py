@@ -23,6 +23,7 @@ from pipeline.imaging.files import iter_image_files, read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, open_image, read_mask
 from pipeline.product_lines.lines import GOOD, ProductLine, load_line, load_named_line
 from pipeline.storage import new_folder
+from pipeline.system_files import is_passed_over
 
 _VISA_COLUMNS = ("object", "split", "label", "image", "mask")
 _VISA_FOLDERS = {
@@ -182,7 +183,8 @@ def _line_folders(source: Path, marker: str, layout: str) -> list[Path]:
     """The source itself, or the folders in it, that have `marker`."""
     if (source / marker).is_dir():
         return [source.resolve()]
-    folders = [folder for folder in sorted(source.iterdir()) if (folder / marker).is_dir()]
+    found = (folder for folder in sorted(source.iterdir()) if not is_passed_over(folder.name))
+    folders = [folder for folder in found if (folder / marker).is_dir()]
     if not folders:
         raise LineError(f"{layout} with <line>/{marker}", f"none in {source}", _CHOOSE)
     return folders

@@ -7,7 +7,7 @@
     ground_truth/<kind>/<stem>_mask.png             <stem>.png or <stem>_mask.png
         (or <stem>.png)
 
-Files that are not images are ignored, and so is everything hidden.
+Files that are not images are ignored, and so is everything hidden or made by a system (`pipeline.system_files`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import LineError, StorageError
 from pipeline.imaging.files import iter_image_files
+from pipeline.system_files import is_passed_over
 
 if TYPE_CHECKING:  # listing a line decodes nothing
     from pipeline.camera_shift import CameraShift
@@ -122,7 +123,7 @@ def load_named_line(path: Path, *, name: str, data_set: str) -> ProductLine:
     """The line in a folder, under a given name. Raises `LineError` as `load_line` does."""
     with _listing():
         _require_folder(path)
-        if not any(path.iterdir()):
+        if all(is_passed_over(entry.name) for entry in path.iterdir()):
             got = f"an empty folder, {path}"
             raise LineError(f"a product line with {_LAYOUTS}", got, "copy the line's images there")
         if (path / "train").is_dir():
@@ -213,7 +214,7 @@ def _sorted(records: list[ImageRecord]) -> tuple[ImageRecord, ...]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not is_passed_over(entry.name))
 
 
 def _looks_like_line(folder: Path) -> bool:

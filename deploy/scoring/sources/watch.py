@@ -17,6 +17,7 @@ from deploy.scoring.sources.folder import own_folder
 from deploy.scoring.sources.source import LiveSource, SourceItem
 from pipeline.errors import StorageError
 from pipeline.imaging.files import is_image_name
+from pipeline.system_files import is_passed_over
 
 _POLL_SECONDS = 0.25
 _RETRY_SECONDS = 60.0  # a taken file that changes within this time was not complete after all, and is taken again
@@ -124,14 +125,14 @@ class WatchedFolder(LiveSource):
         for entry in entries:
             path = entry.path
             if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(path)):  # noqa: PTH112
-                if not entry.name.startswith(".") and not self._is_own(path):
+                if not is_passed_over(entry.name) and not self._is_own(path):
                     self._list(path, poll, now, entered)
             else:
                 self._look_at(entry, poll, now)
 
     def _look_at(self, entry: os.DirEntry[str], poll: _Poll, now: float) -> None:
         path = entry.path
-        is_image = is_image_name(entry.name) and not entry.name.startswith(".")
+        is_image = is_image_name(entry.name) and not is_passed_over(entry.name)
         if is_image and path in self._taken and path not in self._recent:
             poll.names.add(path)  # its name is enough: in a full folder this saves nearly every look at a file
             return

@@ -130,7 +130,8 @@ def test_a_folders_files_are_given_again_on_demand(tmp_path):
 
 def test_files_and_folders_come_and_go(tmp_path):
     watching = Watching(tmp_path, leave_out=tmp_path / "overlays")
-    for name in ("late/deep/2.png", "late/1.png", "overlays/x.png", "gone.png", ".hidden/3.png", "empty.png"):
+    for name in ("late/deep/2.png", "late/1.png", "overlays/x.png", "gone.png", ".hidden/3.png", "empty.png",
+                 "@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", "late/#recycle/1.png", "__MACOSX/._1.png"):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"" if name == "empty.png" else name.encode())
     os.utime(tmp_path / "late/1.png", ns=(0, 2_000))

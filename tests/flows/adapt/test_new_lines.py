@@ -1,4 +1,4 @@
-"""New lines in a folder: what stops one of them stops none of the others."""
+"""New lines in a folder: which they are, and that what stops one of them stops none of the others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 from deploy.bundles.registry import Registry
+from flows.adapt.new_lines import new_lines
+from pipeline.settings import Settings
 from tests.flows.adapted_home import SIZE
 from tests.flows.command import Command
 
@@ -21,3 +23,9 @@ def test_a_folder_whose_name_no_line_can_have(linewise: Command, line: Path, hom
     assert out.strip() == "fresh: adapted"
     assert f"{too_long}: expected line to have at most 80 characters" in err
     assert Registry(home).lines() == ["fresh"]
+
+
+def test_what_systems_leave_is_no_new_line(tmp_path: Path) -> None:
+    for name in ("caps", "@eaDir", "#recycle", "__MACOSX", "System Volume Information", ".Trash-1000", "$RECYCLE.BIN"):
+        (tmp_path / "incoming" / name).mkdir(parents=True)
+    assert new_lines(tmp_path / "incoming", Settings(home=tmp_path / "home")) == ["caps"]

@@ -35,3 +35,55 @@ def test_a_missing_folder_is_named_at_once(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="got a file at"):
         iter_image_files(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg",
+        "#recycle/a.png",
+        "#snapshot/daily/a.png",
+        ".snapshot/hourly/a.png",
+        "~snapshot/hourly/a.png",
+        "@Recycle/a.png",
+        "@Recently-Snapshot/GMT+01_2026/a.png",
+        ".@__thumb/s100a.png",
+        "@__thumb/default_a.png",
+        "__MACOSX/good/a.png",
+        "__MACOSX/good/._a.png",
+        "._a.png",
+        ".AppleDouble/a.png",
+        "Network Trash Folder/a.png",
+        ".Trash-1000/files/a.png",
+        ".Trashes/501/a.png",
+        "$RECYCLE.BIN/S-1-5-21/a.png",
+        "$Recycle.Bin/a.png",
+        "System Volume Information/a.png",
+        "FOUND.000/a.png",
+        "lost+found/#131073/a.png",
+        ".thumbnails/normal/a.png",
+        ".stversions/a~20260101-120000.png",
+        "~syncthing~a.png",
+        "~$a.png",
+        "Thumbs.db",
+        "desktop.ini",
+    ],
+)
+def test_what_systems_leave_is_no_image(tmp_path, name):
+    for file in ("a.png", name, f"deeper/{name}"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert list(iter_image_files(tmp_path)) == [tmp_path / "a.png"]
+
+
+def test_a_system_folder_that_is_asked_for_by_name_is_read(tmp_path):
+    (tmp_path / "#recycle").mkdir()
+    (tmp_path / "#recycle" / "a.png").touch()
+    assert [path.name for path in iter_image_files(tmp_path / "#recycle")] == ["a.png"]
+
+
+def test_folders_that_a_person_named_are_read(tmp_path):
+    for name in ("#1", "@night", "$", "~", "thumbnails", "tmp", "recycled", "found", "snapshot"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    assert len(list(iter_image_files(tmp_path))) == 9

@@ -99,6 +99,16 @@ def test_a_single_mvtec_line(mvtec, tmp_path):
     assert lines[0].defects[0].mask_path == tmp_path / "out/cable/ground_truth/crack/000_mask.png"
 
 
+def test_what_systems_leave_is_not_imported(mvtec, tmp_path):
+    expected = tree(mvtec)
+    image(mvtec / "__MACOSX/train/good/000.png")
+    image(mvtec / "bottle/train/good/@eaDir/000.png/SYNOPHOTO_THUMB_M.jpg")
+    (mvtec / "bottle/train/good/._000.png").touch()
+    (mvtec / "Thumbs.db").touch()
+    import_data_set("mvtec", mvtec, tmp_path / "out")
+    assert tree(tmp_path / "out") == expected
+
+
 def test_mpdd_is_the_mvtec_layout(mvtec, tmp_path):
     assert len(import_data_set("mpdd", mvtec, tmp_path / "out")) == 2
 

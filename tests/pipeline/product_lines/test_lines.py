@@ -213,6 +213,21 @@ def test_a_folder_that_may_not_be_listed_is_not_passed_over(tmp_path, name, expe
     assert str(caught.value) == f"expected {expected}, got Permission denied at {tmp_path}/{at}: {remedy}"
 
 
+def test_what_systems_leave_is_no_line_and_no_image_of_one(tmp_path):
+    touch(tmp_path, "a/good/0.png", "a/good/@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg", "a/defect/1.png")
+    touch(tmp_path, "a/defect/#recycle/2.png", "a/masks/1.png", "a/masks/@eaDir/1.png")
+    touch(tmp_path, "#recycle/a/good/0.png", "@eaDir/good/0.png", "__MACOSX/a/good/._0.png")
+    (line,) = find_lines(tmp_path)
+    assert (line.name, len(line.train_good)) == ("a", 1)
+    assert masks_of(line) == {"defect/1.png": "masks/1.png"}
+    assert [record.kind for record in line.defects] == ["defect"]
+    mvtec = touch(tmp_path / "b", "train/good/0.png", "test/@eaDir/0.png", "test/crack/1.png")
+    assert [record.kind for record in load_line(mvtec).defects] == ["crack"]
+    only_left = touch(tmp_path / "c", ".DS_Store", "Thumbs.db")
+    with pytest.raises(LineError, match="an empty folder"):
+        load_line(only_left)
+
+
 @pytest.mark.lines
 def test_the_real_lines_agree_with_their_index(real_lines):
     index = {entry["line"]: entry for entry in json.loads((real_lines / "INDEX.json").read_text())}
