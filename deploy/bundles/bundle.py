@@ -8,7 +8,8 @@
     support/000.jpg     the good support images at model size
 
 A bundle's id is the sha256 of its manifest, which holds every other hash: equal ids mean equal bundles. Nothing in a
-bundle is pickled, and no byte is used before its hash is checked.
+bundle is pickled, and no byte is used before its hash is checked. Whatever else lies there is refused, but for what
+file managers and storages leave in every folder (`pipeline.system_files`): that is neither read nor copied.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from deploy.bundles.verdict import NOT_JUDGED, Scored, Verdict
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError
 from pipeline.storage import fsync_folder, new_folder, sha256_file, storage_errors, write_durably
+from pipeline.system_files import is_system_name
 
 _MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 
@@ -226,15 +228,17 @@ def _refuse_newer(path: Path, encoded: bytes) -> None:
 
 
 def _files_below(folder: Path) -> list[str]:
-    """Names of everything in the bundle but plain folders. A link counts as a file of a name no manifest allows."""
+    """Names of everything in the bundle but plain folders and what systems leave. A link is refused by any name."""
     names: list[str] = []
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
+        folders[:] = [name for name in folders if (here / name).is_symlink() or not is_system_name(name)]
         for name in [*files, *(name for name in folders if (here / name).is_symlink())]:
             path = here / name
             if path.is_symlink() or not path.is_file():
                 _damaged(path, "plain files only", "a link or a special file")
-            names.append(path.relative_to(folder).as_posix())
+            if not is_system_name(name):
+                names.append(path.relative_to(folder).as_posix())
     return names
 
 

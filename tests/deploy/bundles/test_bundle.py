@@ -21,6 +21,18 @@ from tests.parts.plant import bundle_files, make_draft, make_spec, mounted_tmpfs
 EVERY_FILE = ["manifest.json", "manifest.sha256", "card.md", "head.onnx", "bank_sources.npy", "support/000.jpg"]
 
 
+LEFT_BY_SYSTEMS = [
+    ".DS_Store",
+    "support/.DS_Store",
+    "support/Thumbs.db",
+    "desktop.ini",
+    "._head.onnx",
+    "support/._000.jpg",
+    "@eaDir/SYNOINDEX",
+    ".directory",
+]
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     return write_bundle(tmp_path / "v1", make_draft(), bundle_files())
@@ -119,6 +131,18 @@ def test_an_unexpected_file_is_named(bundle: Bundle, name: str) -> None:
     (bundle.path / name).write_bytes(b"?")
     with pytest.raises(BundleError, match=Path(name).name):
         load_bundle(bundle.path)
+
+
+@pytest.mark.parametrize("name", LEFT_BY_SYSTEMS)
+def test_what_systems_leave_is_ignored_unless_it_is_a_link(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    (bundle.path / name).parent.mkdir(exist_ok=True)
+    (bundle.path / name).write_bytes(b"?")
+    assert load_bundle(bundle.path) == bundle
+    (bundle.path / name).unlink()
+    (bundle.path / name).symlink_to(tmp_path)
+    if "@eaDir" not in name:
+        with pytest.raises(BundleError, match="link"):
+            load_bundle(bundle.path)
 
 
 def test_links_are_refused(bundle: Bundle, tmp_path: Path) -> None:

@@ -44,6 +44,25 @@ def test_a_pack_goes_into_another_registry_byte_for_byte(registry: Registry, tmp
         other.add_packed(pack)
 
 
+def test_what_a_file_manager_leaves_in_a_pack_is_neither_read_nor_copied_on(registry: Registry, tmp_path: Path) -> None:
+    pack = registry.pack(LINE, tmp_path / "pack")
+    clean = tree(pack)
+    for name in (
+        ".DS_Store",
+        "bundle/.DS_Store",
+        "bundle/support/Thumbs.db",
+        "backbone/._backbone.onnx",
+        "desktop.ini",
+    ):
+        (pack / name).write_bytes(b"?")
+    (pack / "bundle" / "@eaDir").mkdir()
+    assert open_packed(pack).bundle.id == registry.live(LINE).id
+    other = Registry(tmp_path / "other")
+    other.add_packed(pack)
+    assert tree(other.pack(LINE, tmp_path / "again", "v1")) == clean
+    assert not [path for path in other.home.rglob("*") if path.name in (".DS_Store", "Thumbs.db", "desktop.ini")]
+
+
 def test_packs_are_not_written_over_anything(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     registry.pack(LINE, tmp_path / "empty")
