@@ -40,6 +40,11 @@ class DuplicateGroup:
     paths: tuple[Path, ...]
     places: tuple[str, ...]
 
+    @property
+    def good_and_defective(self) -> bool:
+        """Whether one of them is called good and another defective."""
+        return bool({TRAIN_GOOD, TEST_GOOD} & set(self.places) and set(self.places) - {TRAIN_GOOD, TEST_GOOD})
+
 
 @dataclass(frozen=True)
 class NearDuplicate:
@@ -116,7 +121,7 @@ class LineReport:
             yield f"The images differ in depth, {depths}: take all of them with one camera setting."
         for group in self.duplicates:
             same = f"are the same file: {self._names(group.paths)}."
-            if {TRAIN_GOOD, TEST_GOOD} & set(group.places) and set(group.places) - {TRAIN_GOOD, TEST_GOOD}:
+            if group.good_and_defective:
                 yield f"A good and a defective image {same}"
             elif group.places == (TEST_GOOD, TRAIN_GOOD):
                 yield f"A training and a test image {same}"
@@ -133,12 +138,7 @@ class LineReport:
         if 1 in self.channels and len(self.channels) > 1:
             colour = sum(self.channels.values()) - self.channels[1]
             yield f"{_count(range(self.channels[1]), 'image')} in grey, but {colour} in colour."
-        for group in self.duplicates:
-            if len(group.places) == 1:
-                images = _count(group.paths, f"{group.places[0]} image")
-                yield f"{images} are the same file: {self._names(group.paths)}."
-            elif not {TRAIN_GOOD, TEST_GOOD} & set(group.places):
-                yield f"Two kinds of defect have the same file: {self._names(group.paths)}."
+        yield from copy_sentences(self.line.root, self.duplicates)
         if self.near_duplicates:
             pairs = [f"{self._name(pair.test)} of {self._name(pair.train)}" for pair in self.near_duplicates]
             yield f"{_count(pairs, 'good test image')} may be a training image saved anew: {_some(pairs)}."
@@ -155,7 +155,7 @@ class LineReport:
         return path.relative_to(self.line.root).as_posix()
 
     def _names(self, paths: Iterable[Path]) -> str:
-        return _some([self._name(path) for path in paths])
+        return named(self.line.root, paths)
 
     def _reasons(self, images: Iterable[UnreadableImage]) -> str:
         return _some([f"{self._name(image.path)} ({image.reason})" for image in images])
@@ -177,6 +177,21 @@ def place(kind: str, *, in_training: bool) -> str:
     if kind != GOOD:
         return kind
     return TRAIN_GOOD if in_training else TEST_GOOD
+
+
+def copy_sentences(root: Path, groups: Iterable[DuplicateGroup]) -> Iterator[str]:
+    """What is said of images that are the same file and lie where they count once."""
+    for group in groups:
+        if len(group.places) == 1:
+            images = _count(group.paths, f"{group.places[0]} image")
+            yield f"{images} are the same file and count once: {named(root, group.paths)}."
+        elif not {TRAIN_GOOD, TEST_GOOD} & set(group.places):
+            yield f"Two kinds of defect have the same file, which counts once: {named(root, group.paths)}."
+
+
+def named(root: Path, paths: Iterable[Path]) -> str:
+    """The first of some files in a line's folder, and how many more there are."""
+    return _some([path.relative_to(root).as_posix() for path in paths])
 
 
 def _some(names: list[str]) -> str:

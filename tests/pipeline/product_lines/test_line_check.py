@@ -168,13 +168,13 @@ def copy(source: Path, target: Path) -> None:
             "train/good/0.png",
             "train/good/7.png",
             "warning",
-            "2 train good images are the same file: train/good/0.png, train/good/7.png.",
+            "2 train good images are the same file and count once: train/good/0.png, train/good/7.png.",
         ),
         (
             "test/crack/0.png",
             "test/dent/7.png",
             "warning",
-            "Two kinds of defect have the same file: test/crack/0.png, test/dent/7.png.",
+            "Two kinds of defect have the same file, which counts once: test/crack/0.png, test/dent/7.png.",
         ),
     ],
 )

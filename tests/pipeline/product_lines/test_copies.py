@@ -1,0 +1,64 @@
+"""Images of a line that are the same file count once in what is learned from."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import LineError
+from pipeline.product_lines.copies import equal_files, find_copies, without_copies
+from pipeline.product_lines.lines import load_line
+
+
+def write(root: Path, **contents: bytes) -> list[Path]:
+    """Files by name ("good__0.png" is good/0.png): finding copies decodes nothing."""
+    paths = []
+    for name, content in contents.items():
+        path = root / f"{name.replace('__', '/')}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        paths.append(path)
+    return paths
+
+
+def test_equal_contents_count_once(tmp_path):
+    write(tmp_path, good__0=b"a", good__1=b"a", good__2=b"b", good__3=b"a")
+    write(tmp_path, defect__crack__0=b"c", defect__crack__1=b"c", defect__dent__2=b"c", defect__dent__3=b"d")
+    write(tmp_path, masks__crack__1=b"a")
+    line = load_line(tmp_path)
+    copies = find_copies(line)
+    assert [[path.name for path in group.paths] for group in copies] == [
+        ["0.png", "1.png", "3.png"],
+        ["0.png", "1.png", "2.png"],
+    ]
+    once = without_copies(line, copies)
+    assert [record.path.name for record in once.train_good] == ["0.png", "2.png"]
+    assert [record.path.relative_to(tmp_path).as_posix() for record in once.defects] == [
+        "defect/crack/1.png",  # the copy with a mask
+        "defect/dent/3.png",
+    ]
+    assert without_copies(line, ()) == line
+
+
+def test_a_good_image_with_a_defects_content_is_refused(tmp_path):
+    write(tmp_path, good__0=b"a", good__1=b"b", defect__5=b"b")
+    line = load_line(tmp_path)
+    with pytest.raises(LineError) as caught:
+        without_copies(line, find_copies(line))
+    assert str(caught.value) == (
+        "expected every image either good or defective, got a good and a defective image that are the same file: "
+        "good/1.png, defect/5.png: remove it where it does not belong"
+    )
+
+
+def test_only_equal_bytes_are_equal(tmp_path):
+    long = bytes(100_000)
+    paths = write(tmp_path, a=long + b"1", b=long + b"2", c=long + b"1", d=long, e=b"", f=b"")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "link.png").symlink_to(paths[3])
+    os.mkfifo(tmp_path / "pipe.png")
+    files = [*paths, *(tmp_path / name for name in ("gone.png", "link.png", "pipe.png"))]
+    assert [tuple(path.name for path in same) for _, same in equal_files(files)] == [
+        ("a.png", "c.png"),
+        ("d.png", "link.png"),
+    ]
