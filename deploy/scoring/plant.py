@@ -56,7 +56,7 @@ def score_plant(
         batch_size: images of mixed lines that an accelerator takes at once; above 1 decoding is apart from scoring.
         overlays: a line's folder for pictures of flagged images; None: no pictures.
         on_progress: called from this thread, at most ten times a second and once at the end; of a watched folder
-            with remarks on what cannot be scored.
+            with remarks on what cannot be scored, of another on what is left out of it.
         on_result: called from this thread for every image, with its line at its bundle and the view where it was
             scored, in the order of the folder.
         total: how many images there are, if the caller knows.
@@ -67,7 +67,8 @@ def score_plant(
         StorageError: the folder cannot be read, or an overlay or a row cannot be written. Committed rows stay.
         KeyboardInterrupt: once the rows of finished images are committed and the runs are marked as cancelled.
     """
-    remarks, plant, began = list[str](), PlantFolder(source), time.monotonic()
+    plant, began = PlantFolder(source), time.monotonic()
+    remarks = plant.remarks
     run = ScoringRun(
         store,
         plant.name,

@@ -27,7 +27,7 @@ def score_folder(request: ScoreRequest) -> job.ScoreResult:
     """Wait for the GPU if one is used, score what is new, show what was found."""
     with tagged(f"line:{request.line}"), queued_for_gpu(expected_device(request.device, load_settings())):
         result = score(request)
-        warn_of_unreadable(result)
+        warn_of_what_is_missing(result)
         show(result)
     return result
 
@@ -41,9 +41,11 @@ def score(request: ScoreRequest) -> job.ScoreResult:
     return job.run(request, load_settings(), ProgressArtifact(artifact_key("progress", request.line)))
 
 
-def warn_of_unreadable(result: job.ScoreResult) -> None:
-    """Name the files that no decision was made on, in the run's log."""
+def warn_of_what_is_missing(result: job.ScoreResult) -> None:
+    """Name the files that no decision was made on, and say what was left out, in the run's log."""
     if in_a_run():
+        for remark in result.remarks:
+            get_run_logger().warning("%s", remark)
         for file in result.summary.unreadable_files[:20]:
             get_run_logger().warning("no decision on %s: %s", file.path, file.reason)
 

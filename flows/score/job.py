@@ -22,7 +22,7 @@ from deploy.scoring.tally import ScoringSummary
 from flows.progress import OnProgress, ignore_progress
 from flows.score.outputs import RunOutputs, run_figures
 from flows.score.request import ScoreRequest
-from flows.score.requested_source import count_images, ended_by_signals, request_source
+from flows.score.requested_source import count_images, ended_by_signals, pictures_left_out, request_source
 from flows.score.scoring_progress import telling
 from pipeline.errors import BundleError
 from pipeline.settings import Settings
@@ -30,7 +30,11 @@ from pipeline.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreResult:
-    """A finished scoring job: the run in numbers, what it wrote, and the images worth looking at."""
+    """A finished scoring job: the run in numbers, what it wrote, and the images worth looking at.
+
+    `remarks` say what a reader should know about the source; `pictures_left_out` are files of it that are pictures by
+    their suffix, which is none that is read.
+    """
 
     line: str
     version: str
@@ -40,10 +44,13 @@ class ScoreResult:
     report: Path
     json_path: Path
     csv_path: Path
+    remarks: tuple[str, ...] = ()
+    pictures_left_out: int = 0
 
     def figures(self) -> dict[str, int | float | str | None]:
         """The run in numbers, for a table, a JSON head or an artifact."""
-        return {"line": self.line, "version": self.version, **run_figures(self.summary, self.device)}
+        figures = run_figures(self.summary, self.device)
+        return {"line": self.line, "version": self.version, **figures, "pictures_left_out": self.pictures_left_out}
 
 
 def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> ScoreResult:
@@ -106,6 +113,8 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             report=outputs.report,
             json_path=outputs.json_path,
             csv_path=outputs.csv_path,
+            remarks=tuple(source.remarks),
+            pictures_left_out=pictures_left_out(source),
         )
         outputs.write_rows(result.figures())
     write_line_page(

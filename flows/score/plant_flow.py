@@ -44,7 +44,7 @@ def warn_of_what_is_missing(result: job.ScorePlantResult) -> None:
     if not in_a_run():
         return
     log, summary = get_run_logger(), result.summary
-    for sentence in [*summary.problems, *list(summary.skipped.values())[:MAX_SENTENCES]]:
+    for sentence in [*result.remarks, *summary.problems, *list(summary.skipped.values())[:MAX_SENTENCES]]:
         log.warning("%s", sentence)
     for line in summary.lines:
         for file in line.tally.unreadable[:MAX_SENTENCES]:
@@ -55,7 +55,7 @@ def show(request: ScorePlantRequest, result: job.ScorePlantResult) -> None:
     """Figures of the whole plant, a table of its lines, and a table of what is flagged, each line's worst first."""
     plant, summary, figures = request.plant, result.summary, result.figures()
     counts = {name: value for name, value in figures.items() if name != "report" and not isinstance(value, list)}
-    sentences = [*figures["problems"], *figures["skipped_folders"][:MAX_SENTENCES]]
+    sentences = [*figures["remarks"], *figures["problems"], *figures["skipped_folders"][:MAX_SENTENCES]]
     said = "\n".join(f"- {plain(sentence)}" for sentence in sentences)
     missing = f"## What was left out\n\n{said}\n\n" if said else ""
     named: dict[str, Cell] = {name.replace("_", " "): value for name, value in counts.items()}

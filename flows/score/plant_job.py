@@ -19,7 +19,7 @@ from deploy.scoring.sources.watch import WatchedFolder
 from flows.progress import OnProgress, ignore_progress
 from flows.score.outputs import RunOutputs, run_figures
 from flows.score.request import ScorePlantRequest
-from flows.score.requested_source import ended_by_signals, keep_maps_apart
+from flows.score.requested_source import ended_by_signals, keep_maps_apart, pictures_left_out
 from flows.score.scoring_progress import telling
 from pipeline.errors import LineError
 from pipeline.settings import Settings
@@ -27,13 +27,18 @@ from pipeline.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class ScorePlantResult:
-    """A finished job: the run in numbers, the device it ran on, the plant's page, and the rows of all lines."""
+    """A finished job: the run in numbers, the device it ran on, the plant's page, and the rows of all lines.
+
+    `remarks` and `pictures_left_out` are of the folder, see `flows.score.job.ScoreResult`.
+    """
 
     summary: PlantSummary
     device: str
     report: Path
     json_path: Path
     csv_path: Path
+    remarks: tuple[str, ...] = ()
+    pictures_left_out: int = 0
 
     def figures(self) -> dict[str, Any]:
         """The run in numbers, with a row for each line and bundle."""
@@ -44,6 +49,8 @@ class ScorePlantResult:
             "lines": [line_figures(line) for line in summary.lines],
             "skipped_folders": list(summary.skipped.values()),
             "skipped_images": summary.skipped_images,
+            "pictures_left_out": self.pictures_left_out,
+            "remarks": list(self.remarks),
             "problems": list(summary.problems),
             "report": str(self.report),
         }
@@ -93,6 +100,8 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
         )
         if summary.counts.found == 0 and not request.watch:
             got = "; ".join(list(summary.skipped.values())[:5]) or f"none in {folder}"
+            if isinstance(source, FolderSource) and source.left_out:
+                got = f"{got}, but {source.left_out}"
             raise LineError(
                 "images in folders that are named as registered lines",
                 got,
@@ -104,6 +113,8 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             report=outputs.report,
             json_path=outputs.json_path,
             csv_path=outputs.csv_path,
+            remarks=tuple(source.remarks),
+            pictures_left_out=pictures_left_out(source),
         )
         outputs.write_rows(result.figures())
     write_pages(

@@ -61,8 +61,16 @@ def count_images(source: ImageSource) -> int | None:
     """
     total = source.total
     if total == 0 and isinstance(source, FolderSource | ListSource):
-        raise LineError("image files", f"none in {source.name}", "name a folder that holds images, or a list of them")
+        left_out = f", but {source.left_out}" if isinstance(source, FolderSource) and source.left_out else ""
+        raise LineError(
+            "image files", f"none in {source.name}{left_out}", "name a folder that holds images, or a list of them"
+        )
     return total
+
+
+def pictures_left_out(source: ImageSource) -> int:
+    """How many files of a folder that was read to its end are pictures by their suffix, and not read."""
+    return source.pictures_left_out if isinstance(source, FolderSource) else 0
 
 
 @contextmanager

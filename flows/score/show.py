@@ -21,13 +21,14 @@ MAX_UNREADABLE = 5
 
 def show(_request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) -> int:
     """Counts, the worst images, what could not be read, where the report is; 1 where some files got no decision."""
+    no_decision = int(bool(result.summary.counts.unreadable or result.pictures_left_out))
     unreadable = result.summary.counts.unreadable
     figures = result.figures()
     if as_json:
         outputs = {"report": str(result.report), "json": str(result.json_path), "csv": str(result.csv_path)}
         sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
         _show_unreadable(result.summary.unreadable_files, unreadable)
-        return int(unreadable > 0)
+        return no_decision
     counts = result.summary.counts.figures()
     listing = table(escape(f"{result.line} {result.version}"), *(name.replace("_", " ") for name in counts))
     listing.add_row(*map(str, counts.values()))
@@ -40,7 +41,7 @@ def show(_request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) 
     _show_unreadable(result.summary.unreadable_files, unreadable)
     out().print(f"{_pace(figures)}, {escape(result.device)}")
     out().print(f"Report: {escape(str(result.report))}")
-    return int(unreadable > 0)
+    return no_decision
 
 
 def _pace(figures: Mapping[str, Any]) -> str:
@@ -85,4 +86,4 @@ def show_plant(_request: ScorePlantRequest, result: ScorePlantResult, *, as_json
         err().print(f"[yellow]{figures['skipped_images']} images in {len(figures['skipped_folders'])} folders skipped")
     for sentence in figures["problems"]:
         err().print(f"[red]{escape(sentence)}")
-    return int(bool(figures["unreadable"] or figures["problems"]))
+    return int(bool(figures["unreadable"] or figures["problems"] or figures["pictures_left_out"]))

@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -22,10 +22,12 @@ SORTED_IN_MEMORY = 100_000
 """So many entries of one folder are sorted in memory, about 15 MB; a larger folder is sorted on disk."""
 
 
-def iter_image_files(folder: Path) -> Iterator[Path]:
+def iter_image_files(folder: Path, on_other: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """The image files under a folder, recursively; each folder's entries sorted by name.
 
     What is hidden or a system's (`pipeline.system_files`) is passed over, but for the folder itself.
+
+    `on_other` is called for every other file that is not passed over; `pipeline.imaging.not_read` counts them.
 
     Memory stays flat, however many files there are, in one folder or in all.
 
@@ -38,22 +40,22 @@ def iter_image_files(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         got = "a file" if folder.exists() else "no such folder"
         raise StorageError("a folder of images", f"{got} at {folder}", "check the path")
-    return _walk(folder, set())
+    return _walk(folder, set(), on_other)
 
 
-def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path]:
+def _walk(folder: Path, entered: set[tuple[int, int]], on_other: Callable[[Path], None] | None) -> Iterator[Path]:
     try:
         status = folder.stat()
         if (status.st_dev, status.st_ino) in entered:
             return
         entered.add((status.st_dev, status.st_ino))
-        entries = _entries(folder)
+        entries = _entries(folder, on_other)
     except OSError as error:
         got = f"{error.strerror or error} at {folder}"
         raise StorageError("a folder that can be listed", got, "grant access to it or move it away") from error
     for name, is_folder in entries:
         if is_folder:
-            yield from _walk(folder / name, entered)
+            yield from _walk(folder / name, entered, on_other)
         else:
             yield folder / name
 
@@ -61,7 +63,7 @@ def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path]:
 _Entry = tuple[str, bool]  # name, whether it is a folder
 
 
-def _entries(folder: Path) -> Iterator[_Entry]:
+def _entries(folder: Path, on_other: Callable[[Path], None] | None) -> Iterator[_Entry]:
     """A folder's folders and image files, by name."""
     spilled: list[IO[str]] = []
     entries: list[_Entry] = []
@@ -69,7 +71,11 @@ def _entries(folder: Path) -> Iterator[_Entry]:
         for entry in listing:
             # isdir, unlike DirEntry.is_dir, answers no for a link that loops or leads where we may not look.
             is_folder = entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))  # noqa: PTH112
-            if is_passed_over(entry.name) or not (is_folder or is_image_name(entry.name)):
+            if is_passed_over(entry.name):
+                continue
+            if not (is_folder or is_image_name(entry.name)):
+                if on_other is not None:
+                    on_other(folder / entry.name)
                 continue
             entries.append((entry.name, is_folder))
             if len(entries) == SORTED_IN_MEMORY:

@@ -82,6 +82,22 @@ def test_a_16_bit_mono_tiff_is_scored_like_its_8_bit_twin(linewise: Command, pla
     assert rows["deep.tiff"]["score"] == pytest.approx(rows["shallow.png"]["score"], abs=1e-3)
 
 
+def test_pictures_of_other_kinds_are_told_of(linewise: Command, plant: Path, tmp_path: Path):
+    for name in ("a.webp", "b.heic", "c.jfif"):
+        (plant / name).write_bytes(b"RIFF0000WEBP")
+    told = "3 files left out, not read as images (1 .heic, 1 .jfif, 1 .webp), such as a.webp"
+    page = tmp_path / "page.html"
+    code, out, err = linewise("score", LINE, plant, "--device", "cpu", "--report", page, "--json", "-")
+    assert code == 1, "as for every file that gets no decision"
+    assert err.count("left out") == 1
+    assert (json.loads(out)["images"], json.loads(out)["pictures_left_out"]) == (2, 3)
+    assert "not read as images" in page.read_text()
+    for path in plant.glob("*.png"):
+        path.unlink()
+    code, _, err = linewise("score", LINE, plant, "--device", "cpu")
+    said(code, err, "expected image files", told)
+
+
 def test_an_empty_folder_to_score(linewise: Command, plant: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     code, _, error = linewise("score", LINE, tmp_path / "empty")

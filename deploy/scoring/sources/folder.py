@@ -8,6 +8,7 @@ from pathlib import Path
 from deploy.results.records import path_text
 from deploy.scoring.sources.source import SourceItem
 from pipeline.imaging.files import iter_image_files
+from pipeline.imaging.not_read import NotRead
 
 
 class FolderSource:
@@ -18,12 +19,26 @@ class FolderSource:
         leave_out: a folder below it that is not searched, where our own pictures go; None: none.
     """
 
-    remarks: Sequence[str] = ()
-
     def __init__(self, folder: Path, leave_out: Path | None = None) -> None:
         self._folder = folder
         self._leave_out = own_folder(folder, leave_out)
         self.name = path_text(folder)
+        self._not_read = NotRead(folder)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What was left out and why, once the folder was listed to its end: by `total`, or by `items`."""
+        return self._not_read.sentences
+
+    @property
+    def left_out(self) -> str:
+        """The same without what to do about it; empty: nothing was."""
+        return self._not_read.found
+
+    @property
+    def pictures_left_out(self) -> int:
+        """How many files are pictures by their suffix and not read, once the folder was listed to its end."""
+        return self._not_read.pictures
 
     @property
     def total(self) -> int:
@@ -40,10 +55,14 @@ class FolderSource:
             yield SourceItem(name=str(path.relative_to(self._folder)), path=path)
 
     def _files(self) -> Iterator[Path]:
-        files = iter_image_files(self._folder)
-        if (own := self._leave_out) is None:
-            return files
-        return (path for path in files if not path.absolute().is_relative_to(own))
+        not_read = NotRead(self._folder)
+        for path in iter_image_files(self._folder, lambda path: None if self._is_own(path) else not_read.see(path)):
+            if not self._is_own(path):
+                yield path
+        self._not_read = not_read
+
+    def _is_own(self, path: Path) -> bool:
+        return self._leave_out is not None and path.absolute().is_relative_to(self._leave_out)
 
 
 def own_folder(folder: Path, leave_out: Path | None) -> Path | None:

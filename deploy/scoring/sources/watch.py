@@ -17,10 +17,14 @@ from deploy.scoring.sources.folder import own_folder
 from deploy.scoring.sources.source import LiveSource, SourceItem
 from pipeline.errors import StorageError
 from pipeline.imaging.files import is_image_name
+from pipeline.imaging.not_read import is_note, remedy
 from pipeline.system_files import is_passed_over
 
 _POLL_SECONDS = 0.25
 _RETRY_SECONDS = 60.0  # a taken file that changes within this time was not complete after all, and is taken again
+
+_STAYS_SECONDS = 60.0  # a file without an image's name for so long is not about to be renamed into one
+_TOLD_SUFFIXES = 8
 
 _State = tuple[int, int]  # size, time of the last write in ns
 
@@ -73,6 +77,7 @@ class WatchedFolder(LiveSource):
         self._last = _Poll()
         self._taken: set[str] = set()
         self._recent: dict[str, tuple[_State, float]] = {}
+        self._told_suffixes: set[str] = set()
         self.name = path_text(folder)
         self.remarks: list[str] = []
 
@@ -148,13 +153,25 @@ class WatchedFolder(LiveSource):
         poll.seen[path] = _Seen(state, since)
         poll.by_inode[inode] = path
         if not is_image:
-            return  # looked at only for the name that it may take
+            if now - since >= _STAYS_SECONDS:
+                self._tell_of_suffix(entry.name)
+            return  # looked at for the name that it may take
         poll.names.add(path)
         if path in self._taken and self._recent[path][0] == state:
             return
         renamed = unchanged and other_name != path
         if status.st_size > 0 and (renamed or now - since >= self._settle_seconds):
             poll.ready.append((status.st_mtime_ns, path, state))
+
+    def _tell_of_suffix(self, name: str) -> None:
+        """Say once of a suffix that its files are left out."""
+        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - of every such file, four times a second
+        if suffix in self._told_suffixes or len(self._told_suffixes) == _TOLD_SUFFIXES:
+            return
+        if not (is_passed_over(name) or is_note(name)):
+            self._told_suffixes.add(suffix)
+            files = f"Files of {suffix}" if suffix else "Files without a suffix"
+            self._remark(f"{files} are left out, not read as images, such as {name}: {remedy([suffix])}.")
 
     def _is_own(self, path: str) -> bool:
         return self._leave_out is not None and Path(path).absolute() == self._leave_out

@@ -36,6 +36,19 @@ def test_a_folder_too_large_to_sort_in_memory_keeps_its_order(tmp_path, monkeypa
     assert FolderSource(tmp_path, leave_out=tmp_path / "inner").total == 53
 
 
+def test_what_a_folder_leaves_out_is_told(plant, tmp_path):
+    write_image(plant.images / "a.png", brightness=30)
+    for name in ("b.webp", "c.heic", "notes.txt", "own/d.webp"):
+        (plant.images / name).parent.mkdir(exist_ok=True)
+        (plant.images / name).write_bytes(b"RIFF0000WEBP")
+    source, told = FolderSource(plant.images, leave_out=plant.images / "own"), []
+    assert source.remarks == ()
+    plant.score_source(source, on_progress=lambda progress: told.extend(progress.remarks))
+    assert set(told) == set(source.remarks)
+    assert source.remarks[0].startswith("2 files left out, not read as images (1 .heic, 1 .webp), such as b.webp: ")
+    assert source.pictures_left_out == 2
+
+
 def test_a_list_is_scored_line_by_line(plant):
     for seed, name in enumerate(["b.png", "a.png", "caf\udce9.png"]):
         write_image(plant.images / "in" / f"{seed}.png", brightness=30, seed=seed).rename(plant.images / "in" / name)
@@ -126,6 +139,21 @@ def test_a_folders_files_are_given_again_on_demand(tmp_path):
     assert watching.poll(90) == []
     watching.source.again({"a"})
     assert watching.poll(1) == ["a/1.png"], "files of other folders, and of those below, stay taken"
+
+
+def test_what_stays_under_no_images_name_is_told_once(tmp_path):
+    watching = Watching(tmp_path)
+    for name in ("a.webp", "b.webp", "c.png.part", "frame", "notes.txt", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"x")
+    watching.poll()
+    watching.poll(50)
+    assert watching.source.remarks == [], "they may still be renamed"
+    (tmp_path / "c.png.part").rename(tmp_path / "c.png")
+    assert watching.poll(15) == ["c.png"]
+    watching.poll(90)
+    first, second = sorted(watching.source.remarks)
+    assert first.startswith("Files of .webp are left out, not read as images, such as ")
+    assert second.startswith("Files without a suffix are left out, not read as images, such as frame: what is read is ")
 
 
 def test_files_and_folders_come_and_go(tmp_path):

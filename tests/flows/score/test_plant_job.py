@@ -36,6 +36,17 @@ def plant(home: Path, tmp_path: Path) -> WholePlant:
     return plant
 
 
+def test_what_is_left_out_is_told(plant: WholePlant, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.webp", "strange/b.heic"):
+        (plant.images / PILL / name).parent.mkdir(exist_ok=True)
+        (plant.images / PILL / name).write_bytes(b"RIFF0000WEBP")
+    done = CliRunner().invoke(app, ["score-plant", str(plant.images), "--device", "cpu", "--workers", "1"])
+    assert done.exit_code == 1
+    assert done.stderr.count("2 files left out, not read as images") == 1
+    (page,) = (plant.registry.home / "plant-reports").glob("*/report.html")
+    assert "2 files left out, not read as images" in page.read_text()
+
+
 def test_the_command(plant: WholePlant, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     write_image(plant.images / "strange" / "1.png", brightness=9)
