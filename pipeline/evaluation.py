@@ -19,7 +19,8 @@ from pipeline.calibration import Threshold
 from pipeline.errors import ConfigError
 from pipeline.learner import AnomalyHead, AnomalyOutput
 from pipeline.metrics import aupro, f1_max, false_reject_rate, image_ap, image_auroc, missed_defect_rate, pixel_auroc
-from pipeline.product_lines.lines import GOOD, ImageRecord, ProductLine
+from pipeline.product_lines.layout_names import GOOD
+from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.support import read_defect_mask
 
 Row = dict[str, Any]

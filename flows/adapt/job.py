@@ -25,8 +25,9 @@ from pipeline.errors import BundleError, ConfigError
 from pipeline.imaging.white_level import suggest_white_level
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
+from pipeline.product_lines.left_out import load_distinct_line
 from pipeline.product_lines.line_check import mask_remarks
-from pipeline.product_lines.lines import ImageRecord, load_line
+from pipeline.product_lines.lines import ImageRecord
 from pipeline.settings import Settings
 
 MAX_SUPPORT = 16
@@ -37,7 +38,7 @@ _STAGE = "adapt"
 class AdaptResult:
     """A registered bundle, whether it is live, how many images it rests on, and how long adaptation took.
 
-    `remarks` are sentences on what is odd about the images, in the words of `linewise lines check`.
+    `remarks` are sentences on what is left out and on what is odd, in the words of `linewise lines check`.
 
     `seconds` runs from the first support image read to the verified bundle on disk; opening the backbone, which a
     serving process does once, is `opening_seconds`.
@@ -72,7 +73,9 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         on_progress(Progress(stage=stage, done=done, total=len(steps), remark=remark))
 
     tell(0)
-    line = load_line(request.images)
+    line, left_out = load_distinct_line(request.images)
+    for remark in left_out:
+        tell(0, remark)
     good = _few(line.train_good, request.good, request.seed)
     defects = _few(line.defects, MAX_SUPPORT if request.defects is None else request.defects, request.seed)
     meta = _meta_model(request)
@@ -93,8 +96,8 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     ]
     adapted = adapt_to_best(learner, views, seed=request.seed)
     threshold = line_threshold(request, adapted.head, adapted.view, meta.calibration if meta else None)
-    remarks = tuple(mask_remarks(line, defects))
-    tell(2, " ".join(remarks))
+    on_masks = tuple(mask_remarks(line, defects))
+    tell(2, " ".join(on_masks))
     bundle, parity = add_bundle(request, settings, adapted, threshold, meta)
     tell(3)
     registry = Registry(settings.home)
@@ -108,7 +111,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         defects=len(defects),
         threshold=threshold,
         parity=parity,
-        remarks=remarks,
+        remarks=(*left_out, *on_masks),
         seconds=time.perf_counter() - start,
         opening_seconds=start - opening,
     )

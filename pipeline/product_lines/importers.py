@@ -21,7 +21,8 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import ConfigError, ImageError, LineError, StorageError
 from pipeline.imaging.files import iter_image_files, read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, open_image, read_mask
-from pipeline.product_lines.lines import GOOD, ProductLine, load_line, load_named_line
+from pipeline.product_lines.layout_names import GOOD
+from pipeline.product_lines.lines import ProductLine, load_line, load_named_line
 from pipeline.storage import new_folder
 from pipeline.system_files import is_passed_over
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ImageError
 from pipeline.imaging.encoded import Pixels
-from pipeline.imaging.files import iter_image_files, read_bytes
+from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import (
     DEFAULT_LIMITS,
     ImageLimits,
@@ -25,6 +25,7 @@ from pipeline.imaging.images import (
     read_size,
 )
 from pipeline.imaging.white_level import brightest_value, white_level_for
+from pipeline.product_lines.left_out import unused_files
 from pipeline.product_lines.line_report import (
     TEST_GOOD,
     TRAIN_GOOD,
@@ -72,7 +73,7 @@ def check_line(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS, workers: int
         outcomes = list(pool.map(lambda item: _examine(item[0], item[1], limits), placed))
     examined = [outcome for outcome in outcomes if isinstance(outcome, _Examined)]
     white_level = _white_level(examined)
-    known = {record.path for record, _ in placed} | {record.mask_path for record, _ in placed}
+    unused, not_read = unused_files(line)
     return LineReport(
         line=line,
         counts=dict(Counter(where for _, where in placed)),
@@ -84,7 +85,8 @@ def check_line(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS, workers: int
         duplicates=_duplicates(examined),
         near_duplicates=_near_duplicates(examined, white_level),
         masks=_mask_report(examined),
-        unused=tuple(file for file in iter_image_files(path) if file not in known),
+        unused=unused,
+        not_read=not_read,
     )
 
 

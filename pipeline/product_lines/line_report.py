@@ -8,12 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.imaging.images import UnreadableImage
-from pipeline.product_lines.lines import GOOD, ProductLine
+from pipeline.imaging.not_read import NotRead
+from pipeline.product_lines.layout_names import DEFECT, GOOD, meant_by
+from pipeline.product_lines.lines import MASK_FOLDERS, ProductLine
 from pipeline.product_lines.mask_check import ExaminedMask
 
 TRAIN_GOOD = "train good"
 TEST_GOOD = "test good"
 _FEW_GOOD_IMAGES = 4
+_READ = (GOOD, DEFECT, *MASK_FOLDERS)
 _NAMED = 3  # files that a sentence names before it only counts
 
 
@@ -88,6 +91,7 @@ class LineReport:
         near_duplicates: good test images that are training images saved anew, each with the closest one.
         masks: the state of the masks.
         unused: image files in the line's folder that are neither an image nor a mask of the line.
+        not_read: files in the line's folder that are no image files.
     """
 
     line: ProductLine
@@ -101,6 +105,7 @@ class LineReport:
     near_duplicates: tuple[NearDuplicate, ...]
     masks: MaskReport
     unused: tuple[Path, ...]
+    not_read: NotRead
 
     @property
     def ok(self) -> bool:
@@ -148,8 +153,8 @@ class LineReport:
         if self.masks.empty:
             yield f"{_count(self.masks.empty, 'mask')} without a marked pixel: {self._names(self.masks.empty)}."
         yield from mask_sentences(self.line.root, self.masks.usable)
-        if self.unused:
-            yield f"{_count(self.unused, 'image file')} not used in this layout: {self._names(self.unused)}."
+        yield from unused_sentences(self.line.root, self.unused)
+        yield from self.not_read.sentences
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.line.root).as_posix()
@@ -187,6 +192,16 @@ def copy_sentences(root: Path, groups: Iterable[DuplicateGroup]) -> Iterator[str
             yield f"{images} are the same file and count once: {named(root, group.paths)}."
         elif not {TRAIN_GOOD, TEST_GOOD} & set(group.places):
             yield f"Two kinds of defect have the same file, which counts once: {named(root, group.paths)}."
+
+
+def unused_sentences(root: Path, unused: tuple[Path, ...]) -> Iterator[str]:
+    """What is said of image files that are no image and no mask of a line, with the names that their folders need."""
+    if unused:
+        folders = dict.fromkeys(path.relative_to(root).parts[0] for path in unused if path.parent != root)
+        meant = [(folder, meant_by(folder)) for folder in folders]
+        hints = [f"rename {folder}/ to {name}/" for folder, name in meant if name and folder not in _READ]
+        hint = f": {' and '.join(hints)}, if that is what it holds" if hints else ""
+        yield f"{_count(unused, 'image file')} not used in this layout: {named(root, unused)}{hint}."
 
 
 def named(root: Path, paths: Iterable[Path]) -> str:

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import LineError, StorageError
 from pipeline.imaging.files import iter_image_files
+from pipeline.product_lines.layout_names import DEFECT, GOOD, MASKS, meant_by
 from pipeline.system_files import is_passed_over
 
 if TYPE_CHECKING:  # listing a line decodes nothing
     from pipeline.camera_shift import CameraShift
 
-GOOD = "good"
-DEFECT = "defect"
+MASK_FOLDERS = (MASKS, "ground_truth")
+"""Where masks lie; in the simple layout the first one wins."""
 _MASK_SUFFIX = "_mask"
 _LAYOUTS = "train/good/ with images (MVTec AD layout), or good/ with images"
 
@@ -159,7 +160,7 @@ def _load_simple(path: Path, name: str, data_set: str) -> ProductLine:
 def _simple_defects(path: Path, name: str) -> tuple[ImageRecord, ...]:
     folder = path / DEFECT
     masks: dict[str, Path] = {}
-    for masks_name in ("masks", "ground_truth"):
+    for masks_name in MASK_FOLDERS:
         masks = _masks_by_key(path / masks_name) | masks
     images = _images(folder)
     stems = Counter(image.stem for image in images)
@@ -183,8 +184,12 @@ def _simple_defects(path: Path, name: str) -> tuple[ImageRecord, ...]:
 def _good_records(folder: Path, name: str, *, required_by: Path | None = None) -> tuple[ImageRecord, ...]:
     records = _sorted([ImageRecord(image, name, GOOD) for image in _images(folder)])
     if required_by is not None and not records:
-        got = f"no good image in {required_by}"
-        raise LineError(f"a product line with {_LAYOUTS}", got, "copy images of good parts there")
+        got, remedy = f"no good image in {required_by}", "copy images of good parts there"
+        beside = _folders(folder.parent) if folder.parent.is_dir() else []
+        for other in beside:
+            if other != folder and meant_by(other.name) == GOOD:
+                got, remedy = f"{got}, but a folder {other.name}/", f"rename {other.name}/ to {GOOD}/"
+        raise LineError(f"a product line with {_LAYOUTS}", got, remedy)
     return records
 
 

@@ -138,6 +138,29 @@ def test_masks_that_mark_nearly_all_of_the_image_are_told_of_and_adapted_to(line
     assert "masks with nearly all of the image marked" in checked
 
 
+def test_what_adaptation_leaves_out_is_told_in_the_words_of_lines_check(linewise: Command, line: Path):
+    for folder in (line / "train" / "good", line / "defects"):
+        folder.mkdir(exist_ok=True)
+        first = next(iter(sorted((line / "train" / "good").iterdir())))
+        shutil.copy(first, folder / "copy.png")
+    (line / "train" / "good" / "a.webp").write_bytes(b"RIFF0000WEBP")
+    code, out, error = linewise("adapt", "new", line, "--learner", "memory_bank", "--size", "64")
+    assert code == 0
+    assert "Good images: 3" in out
+    _, checked, _ = linewise("lines", "check", line)
+    for words in (
+        "2 train good images are the same file and count once: train/good/",
+        "1 image file not used in this layout: defects/copy.png: rename defects/ to defect/, if that is what it holds.",
+        "1 file left out, not read as images (1 .webp), such as train/good/a.webp: what is read is .bmp, ",
+    ):
+        assert error.count(words) == 1
+        assert words in checked
+    defect = next(iter(sorted((line / "test").glob("[!g]*/*.png"))))
+    shutil.copy(first, defect)
+    code, _, error = linewise("adapt", "new", line, "--learner", "memory_bank", "--size", "64")
+    said(code, error, "expected every image either good or defective", "are the same file", defect.name)
+
+
 def test_an_unknown_learner_and_an_unknown_backbone(linewise: Command, line: Path):
     said(*linewise("adapt", "new", line, "--learner", "telepathy")[::2], "telepathy")
     said(*linewise("adapt", "new", line, "--learner", "memory_bank", "--backbone", "resnet1800")[::2], "resnet1800")

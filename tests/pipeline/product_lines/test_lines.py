@@ -157,6 +157,18 @@ def test_what_is_no_line_is_refused(tmp_path):
         assert str(caught.value) == f"expected a product line with {LAYOUTS}, got {got}: {remedy}"
 
 
+@pytest.mark.parametrize("name", ["ok", "OK", "Good", "gut", "normal", "i.O."])
+def test_good_parts_under_another_name_are_refused_with_the_right_one(tmp_path, name):
+    for root, folder in ((tmp_path / "a", name), (tmp_path / "b", f"train/{name}")):
+        touch(root, f"{folder}/0.png", "train/x/0.png" if "train" in folder else "x/0.png")
+        with pytest.raises(LineError) as caught:
+            load_line(root)
+        assert str(caught.value) == (
+            f"expected a product line with {LAYOUTS}, got no good image in {root}, but a folder {name}/: "
+            f"rename {name}/ to good/"
+        )
+
+
 def test_lines_are_found_two_levels_deep(tmp_path, mvtec):
     touch(tmp_path, "INDEX.json", "sets/a/good/0.png", "sets/b/train/good/0.png", ".trash/c/good/0.png")
     touch(tmp_path, "deep/er/still/good/0.png", "notes/readme.md")
