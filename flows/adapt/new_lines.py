@@ -13,6 +13,7 @@ from pipeline.errors import LineError, LinewiseError
 from pipeline.settings import Settings
 from pipeline.storage import plain_storage_error
 from pipeline.system_files import is_passed_over
+from pipeline.unicode_names import composed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +72,9 @@ def new_lines(incoming: Path, settings: Settings) -> list[str]:
     """
     if not incoming.is_dir():
         raise LineError("a folder of new lines", f"no folder {incoming}", "make it, or name another")
-    known = set(Registry(settings.home).lines())
+    known = {composed(line) for line in Registry(settings.home).lines()}
     names = sorted(path.name for path in incoming.iterdir() if path.is_dir() and not is_passed_over(path.name))
-    return [name for name in names if name not in known]
+    return [name for name in names if composed(name) not in known]
 
 
 def _adapt(request: AdaptNewLinesRequest, images: Path, settings: Settings, on_progress: OnProgress) -> str | None:

@@ -23,8 +23,10 @@ from pipeline.imaging.files import iter_image_files, read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, open_image, read_mask
 from pipeline.product_lines.layout_names import GOOD
 from pipeline.product_lines.lines import ProductLine, load_line, load_named_line
+from pipeline.product_lines.mask_pairing import pair_masks
 from pipeline.storage import new_folder
 from pipeline.system_files import is_passed_over
+from pipeline.unicode_names import composed
 
 _VISA_COLUMNS = ("object", "split", "label", "image", "mask")
 _VISA_FOLDERS = {
@@ -103,12 +105,11 @@ def _plan_mvtec(source: Path) -> Plan:
 def _plan_btad(source: Path) -> Plan:
     for folder in _line_folders(source, "train/ok", "the BTAD layout"):
         name = PurePosixPath(folder.name)
-        masks = {path.stem: path for path in _images(folder / "ground_truth" / "ko")}
+        masks = pair_masks(_images(folder / "test/ko"), folder / "test/ko", [folder / "ground_truth/ko"], flat=False)
         for origin, target in (("train/ok", "train/good"), ("test/ok", "test/good"), ("test/ko", "test/ko")):
             for image in _images(folder / origin):
                 yield _PlannedFile(image, name / target / image.name)
-                if origin == "test/ko" and image.stem in masks:
-                    mask = masks[image.stem]
+                if (mask := masks.get(image)) is not None:
                     yield _PlannedFile(mask, name / "ground_truth/ko" / _mask_name(image, mask))
     yield from _notices(source, PurePosixPath())
 
@@ -229,7 +230,7 @@ def _inside(source: Path, relative: str, where: str) -> Path:
 def _refuse_collisions(plan: list[_PlannedFile]) -> None:
     taken: dict[str, Path] = {}
     for planned in plan:
-        key = str(planned.target).casefold()  # the destination's file system may not tell cases apart
+        key = composed(str(planned.target)).casefold()  # what the destination's file system may not tell apart
         if key in taken:
             got = f"{taken[key]} and {planned.source} for {planned.target}"
             raise LineError("one source file for each name", got, "rename one of them")

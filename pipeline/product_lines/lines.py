@@ -12,8 +12,7 @@ Files that are not images are ignored, and so is everything hidden or made by a 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import LineError, StorageError
 from pipeline.imaging.files import iter_image_files
-from pipeline.product_lines.layout_names import DEFECT, GOOD, MASKS, meant_by
+from pipeline.product_lines.layout_names import DEFECT, GOOD, MASKS, meant_by, surely_masks
+from pipeline.product_lines.mask_pairing import pair_masks, refuse_masks_beside
 from pipeline.system_files import is_passed_over
 
 if TYPE_CHECKING:  # listing a line decodes nothing
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # listing a line decodes nothing
 
 MASK_FOLDERS = (MASKS, "ground_truth")
 """Where masks lie; in the simple layout the first one wins."""
-_MASK_SUFFIX = "_mask"
 _LAYOUTS = "train/good/ with images (MVTec AD layout), or good/ with images"
 
 
@@ -134,19 +133,18 @@ def load_named_line(path: Path, *, name: str, data_set: str) -> ProductLine:
 
 def _load_mvtec(path: Path, name: str, data_set: str) -> ProductLine:
     test, truth = path / "test", path / "ground_truth"
-    defects: list[ImageRecord] = []
-    for folder in _folders(test) if test.is_dir() else []:
-        if folder.name != GOOD:
-            masks = _masks_by_key(truth / folder.name)
-            images = _images(folder)
-            defects += [_defect(image, name, folder.name, masks.get(_key(image, folder))) for image in images]
+    kinds = [folder for folder in _folders(test) if folder.name != GOOD] if test.is_dir() else []
+    for kind in kinds:
+        if meant_by(kind.name) == GOOD:
+            raise LineError(f"good test images in test/{GOOD}/", f"{kind}/", f"rename it to {GOOD}")
+    images = [image for kind in kinds for image in _images(kind)]
     return ProductLine(
         name=name,
         data_set=data_set,
         root=path,
         train_good=_good_records(path / "train" / GOOD, name, required_by=path),
         test_good=_good_records(test / GOOD, name),
-        defects=_sorted(defects),
+        defects=_defects(images, test, [truth], name, flat=False),
     )
 
 
@@ -159,25 +157,23 @@ def _load_simple(path: Path, name: str, data_set: str) -> ProductLine:
 
 def _simple_defects(path: Path, name: str) -> tuple[ImageRecord, ...]:
     folder = path / DEFECT
-    masks: dict[str, Path] = {}
-    for masks_name in MASK_FOLDERS:
-        masks = _masks_by_key(path / masks_name) | masks
     images = _images(folder)
-    stems = Counter(image.stem for image in images)
+    for kind in sorted({image.relative_to(folder).parts[0] for image in images if image.parent != folder}):
+        if meant_by(kind) == GOOD:
+            got = f"a kind of defect called {kind!r} in {path}"
+            raise LineError("defects under their own names", got, "move its images to good/ or rename the folder")
+    return _defects(images, folder, [path / masks for masks in MASK_FOLDERS], name, flat=True)
+
+
+def _defects(
+    images: Sequence[Path], folder: Path, mask_folders: Sequence[Path], name: str, *, flat: bool
+) -> tuple[ImageRecord, ...]:
+    masks = pair_masks(images, folder, mask_folders, flat=flat)
     records = []
     for image in images:
         parts = image.relative_to(folder).parts
         kind = parts[0] if len(parts) > 1 else DEFECT
-        if kind == GOOD:
-            got = f"a kind of defect called {GOOD!r} in {path}"
-            raise LineError("defects under their own names", got, "move its images to good/ or rename the folder")
-        mask = masks.get(_key(image, folder))
-        if mask is None and image.stem in masks:
-            if stems[image.stem] > 1:
-                got = f"{masks[image.stem]} for {stems[image.stem]} images called {image.stem!r}"
-                raise LineError("one image for each mask", got, f"move it to {path.name}/masks/<kind>/")
-            mask = masks[image.stem]
-        records.append(_defect(image, name, kind, mask))
+        records.append(ImageRecord(image, name, kind, masks.get(image)))
     return _sorted(records)
 
 
@@ -193,25 +189,15 @@ def _good_records(folder: Path, name: str, *, required_by: Path | None = None) -
     return records
 
 
-def _defect(image: Path, name: str, kind: str, mask: Path | None) -> ImageRecord:
-    return ImageRecord(image, name, kind, mask)
-
-
 def _images(folder: Path) -> list[Path]:
-    return list(iter_image_files(folder)) if folder.is_dir() else []
-
-
-def _masks_by_key(folder: Path) -> dict[str, Path]:
-    """Masks by their image's key; <stem>_mask wins over <stem>."""
-    masks: dict[str, Path] = {}
-    for path in sorted(_images(folder), key=lambda mask: mask.stem.endswith(_MASK_SUFFIX)):
-        masks[_key(path, folder).removesuffix(_MASK_SUFFIX)] = path
-    return masks
-
-
-def _key(path: Path, folder: Path) -> str:
-    """An image's place under its folder, without the suffix: what it shares with its mask."""
-    return path.relative_to(folder).with_suffix("").as_posix()
+    """The images below a folder of parts, where no mask may be among them."""
+    images = list(iter_image_files(folder)) if folder.is_dir() else []
+    for image in images:
+        if any(surely_masks(part) for part in image.relative_to(folder).parts[:-1]):
+            got = f"{image.parent}/ among the images of parts"
+            raise LineError("masks in a folder of their own", got, "move the masks to masks/ or ground_truth/")
+    refuse_masks_beside(images)
+    return images
 
 
 def _sorted(records: list[ImageRecord]) -> tuple[ImageRecord, ...]:

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder
+from pipeline.unicode_names import composed
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class PlantItem:
 class PlantFolder:
     """Images with their lines: `bottling/caps/night/1.png` is of `bottling/caps`. For one thread.
 
+    Names are compared in composed Unicode, whichever form the folders have.
+
     Args:
         source: the folder of line folders, as it is or watched.
     """
@@ -32,6 +35,7 @@ class PlantFolder:
     def __init__(self, source: FolderSource | WatchedFolder) -> None:
         self._source = source
         self._lines: Set[str] = frozenset()
+        self._by_name: dict[str, str] = {}
         self._above: Set[str] = frozenset()
         self.name = source.name
         self.find = lru_cache(maxsize=16_384)(self._find)
@@ -45,7 +49,8 @@ class PlantFolder:
         """Take in the names of the registered lines. Costs nothing while it is the same object."""
         if lines is not self._lines:
             self._lines = lines
-            self._above = {above for line in lines for above in accumulate(line.split("/"), "{}/{}".format)}
+            self._by_name = {composed(line): line for line in lines}
+            self._above = {above for line in self._by_name for above in accumulate(line.split("/"), "{}/{}".format)}
             self.find.cache_clear()
 
     def items(self) -> Iterator[PlantItem | None]:
@@ -72,6 +77,7 @@ class PlantFolder:
         """The line of a folder, of two that fit the longer one; without any, the first folder that leads to none."""
         folders = list(accumulate(PurePath(folder).parts, "{}/{}".format))
         for name in reversed(folders):
-            if name in self._lines:
-                return name, name
-        return None, next((name for name in folders if name not in self._above), folder)
+            line = name if name in self._lines else self._by_name.get(composed(name))
+            if line is not None:
+                return line, name
+        return None, next((name for name in folders if composed(name) not in self._above), folder)

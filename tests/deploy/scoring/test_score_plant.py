@@ -72,6 +72,17 @@ def test_the_longest_line_that_fits_counts(tmp_path: Path) -> None:
     assert [place for _, (_, place) in found] == ["a/b", "a/b", "a", "ab"]
 
 
+def test_a_lines_folder_may_be_written_in_either_form_of_unicode(tmp_path: Path) -> None:
+    composed, decomposed = "K\u00fche/Fl\u00e4che", "Ku\u0308he/Fla\u0308che"
+    for registered, folder in ((composed, decomposed), (decomposed, composed), (decomposed, decomposed)):
+        plant = PlantFolder(FolderSource(tmp_path))
+        plant.know(frozenset({registered, "other"}))
+        assert plant.find(f"{folder}/night") == (registered, folder)
+        assert plant.find(f"{folder}er") == (None, f"{folder}er")
+    plant.know(frozenset({composed, decomposed}))
+    assert [plant.find(name)[0] for name in (composed, decomposed)] == [composed, decomposed]
+
+
 def test_someone_ends_the_run(plant: WholePlant, store: ResultStore) -> None:
     def interrupt(progress: ScoringProgress) -> None:
         if progress.seconds >= 0 and store.runs():

@@ -10,6 +10,15 @@ from flows.adapt.new_lines import new_lines
 from pipeline.settings import Settings
 from tests.flows.adapted_home import SIZE
 from tests.flows.command import Command
+from tests.parts.plant import bundle_files, make_draft
+
+
+def test_a_registered_line_is_not_new_in_another_form_of_unicode(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "home")
+    registry.add(make_draft(line="Fl\u00e4che"), bundle_files())
+    for name in ("Fla\u0308che", "Fla\u0308chen"):
+        (tmp_path / "incoming" / name).mkdir(parents=True)
+    assert new_lines(tmp_path / "incoming", Settings(home=tmp_path / "home")) == ["Fla\u0308chen"]
 
 
 def test_a_folder_whose_name_no_line_can_have(linewise: Command, line: Path, home: Path) -> None:

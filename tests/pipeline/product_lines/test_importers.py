@@ -140,6 +140,17 @@ def test_btad(btad, tmp_path):
     assert line.has_masks
 
 
+def test_names_of_masks_and_files_are_compared_in_one_form_of_unicode(btad, mvtec, tmp_path):
+    image(btad / "01/test/ko/Gef\u00e4\u00df.bmp")
+    image(btad / "01/ground_truth/ko/Gefa\u0308\u00df.png", defect=True)
+    (line,) = import_data_set("btad", btad, tmp_path / "out")
+    assert all(record.mask_path for record in line.defects)
+    for name in ("Fl\u00e4che", "Fla\u0308che"):
+        image(mvtec / "bottle/train/good" / f"{name}.png")
+    with pytest.raises(LineError, match="one source file for each name"):
+        import_data_set("mvtec", mvtec, tmp_path / "again")
+
+
 def test_kolektorsdd_keeps_a_commutators_good_parts_together(kolektorsdd, tmp_path):
     (line,) = import_data_set("kolektorsdd", kolektorsdd, tmp_path / "out")
     assert line.name == "out/commutator"
