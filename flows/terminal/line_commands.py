@@ -85,7 +85,9 @@ def _show_report(name: str, report: LineReport) -> None:
 
 
 def import_lines(
-    data_format: Annotated[str, typer.Argument(metavar="FORMAT", help="mvtec, mpdd, visa, btad or kolektorsdd.")],
+    data_format: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="mvtec, mpdd, mvtec3d, visa, btad or kolektorsdd.")
+    ],
     source: Annotated[Path, typer.Argument(help="The data set as its owner distributes it, unpacked.")],
     destination: Annotated[Path, typer.Argument(help="Data-set folder to make.")],
     link: Annotated[bool, typer.Option("--link", help="Hard-link the files instead of copying them.")] = False,

@@ -5,6 +5,7 @@ destination and renames it, so a destination is either whole or not there.
 
     mvtec        <line>/train/good, test/<kind>, ground_truth/<kind>: checked and copied; also a single line
     mpdd         the same layout
+    mvtec3d      <line>/<split>/<kind>/rgb, and gt/ beside it; no point clouds; validation parts are for training
     visa         split_csv/1cls.csv names the split, label and mask of each image
     btad         <line>/train/ok, test/ok, test/ko, ground_truth/ko
     kolektorsdd  kosNN/PartN.jpg with PartN_label.bmp: one line, "commutator"
@@ -102,6 +103,21 @@ def _plan_mvtec(source: Path) -> Plan:
         yield from _notices(source, PurePosixPath())
 
 
+def _plan_mvtec3d(source: Path) -> Plan:
+    for folder in _line_folders(source, "train/good/rgb", "the MVTec 3D-AD layout"):
+        for split, target in (("train", "train"), ("validation", "train"), ("test", "test")):
+            for rgb in sorted(folder.glob(f"{split}/*/rgb")):
+                kind, images = rgb.parent.name, _images(rgb)
+                masks = pair_masks(images, rgb, [rgb.parent / "gt"], flat=False) if kind != GOOD else {}
+                for image in images:
+                    name = f"validation_{image.name}" if split == "validation" else image.name
+                    yield _PlannedFile(image, PurePosixPath(folder.name, target, kind, name))
+                    if (mask := masks.get(image)) is not None:
+                        truth = PurePosixPath(folder.name, "ground_truth", kind, _mask_name(image, mask))
+                        yield _PlannedFile(mask, truth)
+        yield from _notices(folder, PurePosixPath(folder.name))
+
+
 def _plan_btad(source: Path) -> Plan:
     for folder in _line_folders(source, "train/ok", "the BTAD layout"):
         name = PurePosixPath(folder.name)
@@ -166,6 +182,7 @@ def _plan_kolektorsdd(source: Path) -> Plan:
 IMPORTERS: dict[str, Callable[[Path], Plan]] = {
     "mvtec": _plan_mvtec,
     "mpdd": _plan_mvtec,
+    "mvtec3d": _plan_mvtec3d,
     "visa": _plan_visa,
     "btad": _plan_btad,
     "kolektorsdd": _plan_kolektorsdd,

@@ -132,6 +132,7 @@ def load_named_line(path: Path, *, name: str, data_set: str) -> ProductLine:
 
 
 def _load_mvtec(path: Path, name: str, data_set: str) -> ProductLine:
+    _refuse_3d(path)
     test, truth = path / "test", path / "ground_truth"
     kinds = [folder for folder in _folders(test) if folder.name != GOOD] if test.is_dir() else []
     for kind in kinds:
@@ -206,6 +207,18 @@ def _sorted(records: list[ImageRecord]) -> tuple[ImageRecord, ...]:
 
 def _folders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not is_passed_over(entry.name))
+
+
+def _refuse_3d(path: Path) -> None:
+    """See that a line is not in MVTec 3D-AD's layout, where ground truth and point clouds lie among the images.
+
+    Raises:
+        LineError: it is.
+    """
+    for folder in [path / "train" / GOOD, *(_folders(path / "test") if (path / "test").is_dir() else [])]:
+        if (folder / "rgb").is_dir() and ((folder / "gt").is_dir() or (folder / "xyz").is_dir()):
+            got = f"MVTec 3D-AD's, with rgb/ beside gt/ or xyz/ in {folder}"
+            raise LineError("an MVTec AD layout", got, "bring it over: linewise lines import mvtec3d")
 
 
 def _looks_like_line(folder: Path) -> bool:

@@ -113,6 +113,31 @@ def test_mpdd_is_the_mvtec_layout(mvtec, tmp_path):
     assert len(import_data_set("mpdd", mvtec, tmp_path / "out")) == 2
 
 
+def test_mvtec_3d(tmp_path):
+    root = tmp_path / "3d" / "bagel"
+    for split, kind in (("train", "good"), ("validation", "good"), ("test", "good"), ("test", "cut")):
+        image(root / split / kind / "rgb/000.png", seed=len(split + kind))
+        image(root / split / kind / "xyz/000.tiff")
+        if split == "test":
+            image(root / split / kind / "gt/000.png", defect=kind == "cut")
+    for layout in (root, root.parent):
+        with pytest.raises(LineError) as caught:
+            import_data_set("mvtec", layout, tmp_path / "none")
+        assert str(caught.value) == (
+            f"expected an MVTec AD layout, got MVTec 3D-AD's, with rgb/ beside gt/ or xyz/ in {root}/train/good: "
+            "bring it over: linewise lines import mvtec3d"
+        )
+    (line,) = import_data_set("mvtec3d", root.parent, tmp_path / "out")
+    assert tree(tmp_path / "out") == {
+        "bagel/train/good/000.png",
+        "bagel/train/good/validation_000.png",
+        "bagel/test/good/000.png",
+        "bagel/test/cut/000.png",
+        "bagel/ground_truth/cut/000_mask.png",
+    }
+    assert line.has_masks
+
+
 def test_visa(visa, tmp_path):
     (line,) = import_data_set("visa", visa, tmp_path / "out")
     assert line.name == "out/candle"
@@ -227,7 +252,8 @@ def test_an_unknown_format_names_the_known_ones(mvtec, tmp_path):
     with pytest.raises(ConfigError) as caught:
         import_data_set("mnist", mvtec, tmp_path / "out")
     assert str(caught.value) == (
-        "expected a data set format among btad, kolektorsdd, mpdd, mvtec, visa, got 'mnist': choose one of them"
+        "expected a data set format among btad, kolektorsdd, mpdd, mvtec, mvtec3d, visa, got 'mnist': "
+        "choose one of them"
     )
 
 
@@ -240,6 +266,7 @@ def test_a_source_of_another_layout_is_refused(tmp_path, name):
     layouts = {
         "mvtec": "an MVTec AD layout with <line>/train/good",
         "mpdd": "an MVTec AD layout with <line>/train/good",
+        "mvtec3d": "the MVTec 3D-AD layout with <line>/train/good/rgb",
         "visa": "the VisA layout with split_csv/1cls.csv",
         "btad": "the BTAD layout with <line>/train/ok",
         "kolektorsdd": "the KolektorSDD layout with folders kos01, kos02, ...",

@@ -169,6 +169,17 @@ def test_good_parts_under_another_name_are_refused_with_the_right_one(tmp_path, 
         )
 
 
+@pytest.mark.parametrize("room", ["gt", "xyz"])
+def test_mvtec_3d_is_refused_with_what_to_do(tmp_path, room):
+    root = touch(tmp_path / "cut", "train/good/rgb/000.png", f"train/good/{room}/000.png", "test/cut/rgb/000.png")
+    for load in (load_line, find_lines):
+        with pytest.raises(LineError, match=r"got MVTec 3D-AD's, .*: bring it over: linewise lines import mvtec3d"):
+            load(root)
+    only_test = touch(tmp_path / "test", "train/good/0.png", "test/cut/rgb/000.png", f"test/cut/{room}/000.png")
+    with pytest.raises(LineError, match="MVTec 3D-AD"):
+        load_line(only_test)
+
+
 def test_lines_are_found_two_levels_deep(tmp_path, mvtec):
     touch(tmp_path, "INDEX.json", "sets/a/good/0.png", "sets/b/train/good/0.png", ".trash/c/good/0.png")
     touch(tmp_path, "deep/er/still/good/0.png", "notes/readme.md")
