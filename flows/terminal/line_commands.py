@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from flows.terminal.console import JsonOption, out, table, write_json
+from flows.terminal.console import JsonOption, err, out, table, write_json
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:  # reading images waits until a command needs it
@@ -95,7 +95,10 @@ def import_lines(
     """Bring a public data set into the MVTec AD layout."""
     from pipeline.product_lines.importers import import_data_set  # noqa: PLC0415  # `--help` does not wait for it
 
-    imported = import_data_set(data_format, source, destination, link=link)
+    def tell(remark: str) -> None:
+        err().print(f"[yellow]{escape(remark)}")
+
+    imported = import_data_set(data_format, source, destination, link=link, on_remark=tell)
     out().print(
         f"{len(imported)} lines in {escape(str(destination))}: {escape(', '.join(line.name for line in imported))}"
     )

@@ -22,7 +22,9 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import ConfigError, ImageError, LineError, StorageError
 from pipeline.imaging.files import iter_image_files, read_bytes
 from pipeline.imaging.images import DEFAULT_LIMITS, open_image, read_mask
+from pipeline.imaging.not_read import NotRead
 from pipeline.product_lines.layout_names import GOOD
+from pipeline.product_lines.line_report import unused_sentences
 from pipeline.product_lines.lines import ProductLine, load_line, load_named_line
 from pipeline.product_lines.mask_pairing import pair_masks
 from pipeline.storage import new_folder
@@ -52,7 +54,14 @@ class _PlannedFile:
 Plan = Iterator[_PlannedFile]
 
 
-def import_data_set(format: str, source: Path, destination: Path, *, link: bool = False) -> list[ProductLine]:
+def import_data_set(
+    format: str,
+    source: Path,
+    destination: Path,
+    *,
+    link: bool = False,
+    on_remark: Callable[[str], None] = lambda _: None,
+) -> list[ProductLine]:
     """Bring a data set over and return its lines, named "<destination>/<line>".
 
     Args:
@@ -60,6 +69,7 @@ def import_data_set(format: str, source: Path, destination: Path, *, link: bool 
         source: the data set as its owner distributes it, unpacked.
         destination: a folder that does not exist yet; it becomes the data-set folder.
         link: hard-link the files instead of copying them (same file system only).
+        on_remark: called with a sentence for all that is left out.
 
     Raises:
         ConfigError: an unknown format.
@@ -78,6 +88,8 @@ def import_data_set(format: str, source: Path, destination: Path, *, link: bool 
         got = f"{error.strerror or error} at {error.filename}"
         raise StorageError("a data set that can be listed", got, "grant access to it") from error
     _refuse_collisions(plan)
+    for sentence in _left_out(format, source, plan):
+        on_remark(sentence)
     _carry_out(plan, destination, link=link)
     names = sorted({planned.target.parts[0] for planned in plan if len(planned.target.parts) > 1})
     return [
@@ -187,6 +199,19 @@ IMPORTERS: dict[str, Callable[[Path], Plan]] = {
     "btad": _plan_btad,
     "kolektorsdd": _plan_kolektorsdd,
 }
+
+
+_ALL_IS_USED = ("mvtec", "mpdd", "btad")  # the other formats have images that say nothing more, as masks of good parts
+
+
+def _left_out(format: str, source: Path, plan: list[_PlannedFile]) -> Iterator[str]:
+    """What is said of files in the source that do not come along."""
+    planned = {planned.source.resolve() for planned in plan}
+    not_read = NotRead(source)
+    unused = tuple(file for file in iter_image_files(source, not_read.see) if file.resolve() not in planned)
+    if format in _ALL_IS_USED:
+        yield from unused_sentences(source, unused)
+    yield from not_read.sentences
 
 
 def _is_defective(image: Path, label: Path) -> bool:

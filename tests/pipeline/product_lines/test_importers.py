@@ -109,6 +109,21 @@ def test_what_systems_leave_is_not_imported(mvtec, tmp_path):
     assert tree(tmp_path / "out") == expected
 
 
+def test_what_is_not_imported_is_told(mvtec, tmp_path):
+    said = []
+    import_data_set("mvtec", mvtec, tmp_path / "out", on_remark=said.append)
+    assert said == []
+    image(mvtec / "bottle/defects/0.png")
+    image(mvtec / "cable/ground_truth/crack/7_mask.png")
+    (mvtec / "bottle/test/crack/a.webp").write_bytes(b"RIFF0000WEBP")
+    import_data_set("mvtec", mvtec, tmp_path / "again", on_remark=said.append)
+    assert said == [
+        "2 image files not used in this layout: bottle/defects/0.png, cable/ground_truth/crack/7_mask.png.",
+        "1 file left out, not read as images (1 .webp), such as bottle/test/crack/a.webp: "
+        "what is read is .bmp, .jpeg, .jpg, .png, .tif, .tiff.",
+    ]
+
+
 def test_mpdd_is_the_mvtec_layout(mvtec, tmp_path):
     assert len(import_data_set("mpdd", mvtec, tmp_path / "out")) == 2
 
