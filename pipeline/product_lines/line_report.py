@@ -134,9 +134,11 @@ class LineReport:
             yield f"{_count(self.masks.unusable, 'mask')} cannot be used: {self._reasons(self.masks.unusable)}."
 
     def _warnings(self) -> Iterator[str]:
-        good = self.counts.get(TRAIN_GOOD, 0)
+        copies = sum(len(group.paths) - 1 for group in self.duplicates if group.places == (TRAIN_GOOD,))
+        good = self.counts.get(TRAIN_GOOD, 0) - copies
         if good < _FEW_GOOD_IMAGES:
-            yield f"Only {good} good training images: add some, up to at least {_FEW_GOOD_IMAGES}."
+            different = "different " if copies else ""
+            yield f"Only {good} {different}good training images: add some, up to at least {_FEW_GOOD_IMAGES}."
         if len(self.sizes) > 1:
             smallest, largest = (_size(pick(self.sizes, key=_area)) for pick in (min, max))
             yield f"The images have {len(self.sizes)} sizes, from {smallest} to {largest} pixels."
