@@ -21,16 +21,7 @@ from tests.parts.plant import bundle_files, make_draft, make_spec, mounted_tmpfs
 EVERY_FILE = ["manifest.json", "manifest.sha256", "card.md", "head.onnx", "bank_sources.npy", "support/000.jpg"]
 
 
-LEFT_BY_SYSTEMS = [
-    ".DS_Store",
-    "support/.DS_Store",
-    "support/Thumbs.db",
-    "desktop.ini",
-    "._head.onnx",
-    "support/._000.jpg",
-    "@eaDir/SYNOINDEX",
-    ".directory",
-]
+LEFT_BY_SYSTEMS = [".DS_Store", "support/Thumbs.db", "desktop.ini", "support/._000.jpg", "@eaDir/SYNOINDEX"]
 
 
 @pytest.fixture

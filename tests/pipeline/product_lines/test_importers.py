@@ -1,5 +1,7 @@
 """Importers: each format from its owner's layout into the MVTec AD layout, whole or not at all."""
 
+# Longer than the others: every format's source is made here, by the few functions that all of them share.
+
 import os
 from pathlib import Path
 
