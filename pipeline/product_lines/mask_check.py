@@ -9,8 +9,8 @@ from pipeline.errors import ImageError
 from pipeline.imaging.images import UnreadableImage, read_mask
 
 NEARLY_ALL = 0.7
-"""A mask that marks a larger share of its image is asked about. Of the masks of ten real lines none marks more than 0.58,
-and no line's median is above 0.23: turned inside out, most masks of every one of them would be asked about."""
+"""A mask that marks a larger share of its image is asked about. Of the masks of ten real lines none marks more than
+0.58, and no line's median is above 0.23: turned inside out, most masks of every one of them would be asked about."""
 
 
 @dataclass(frozen=True)

@@ -135,8 +135,8 @@ def test_masks_that_mark_nearly_all_of_the_image(line, pixels):
     save(line / "ground_truth/crack/0_mask.png", pixels)
     sentence = (
         "1 mask with nearly all of the image marked, ground_truth/crack/0_mask.png: inverted (white is sound), a label "
-        "map or palette whose background is not 0, or a picture with the mask in its alpha channel? Save masks that are 0 "
-        "wherever the part is sound."
+        "map or palette whose background is not 0, or a picture with the mask in its alpha channel? Save masks that are "
+        "0 wherever the part is sound."
     )
     assert sentences(check_line(line)) == [("warning", sentence)]
     loaded = load_line(line)
