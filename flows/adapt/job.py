@@ -74,10 +74,14 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 
     tell(0)
     line, left_out = load_distinct_line(request.images)
+    good = _few(line.train_good, request.good, request.seed)
+    defects = _few(line.defects, request.defects, request.seed)
+    if request.good is None and len(good) < len(line.train_good):
+        left_out += (_not_drawn(len(good), len(line.train_good), "good", "--good"),)
+    if request.defects is None and len(defects) < len(line.defects):
+        left_out += (_not_drawn(len(defects), len(line.defects), "defective", "--defects"),)
     for remark in left_out:
         tell(0, remark)
-    good = _few(line.train_good, request.good, request.seed)
-    defects = _few(line.defects, MAX_SUPPORT if request.defects is None else request.defects, request.seed)
     meta = _meta_model(request)
     size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
     backbones = [open_backbone(request.backbone, size, settings)]
@@ -123,6 +127,10 @@ def _few(records: Sequence[ImageRecord], limit: int | None, seed: int) -> list[I
     if len(records) <= limit:
         return list(records)
     return [records[i] for i in sorted(np.random.default_rng(seed).permutation(len(records))[:limit])]
+
+
+def _not_drawn(drawn: int, found: int, kind: str, option: str) -> str:
+    return f"{drawn} of {found} {kind} images are used, drawn by the seed: {option} says how many."
 
 
 def _meta_model(request: AdaptRequest) -> MetaModel | None:
