@@ -6,6 +6,7 @@
     LINEWISE_GPU_MEMORY_MB   most GPU memory of a scoring session's arena          what there is
     LINEWISE_WORKERS         scoring threads                                       one for each CPU it may use
     LINEWISE_JPEG_DECODER    libjpeg, or nvjpeg: scoring decodes JPEGs on a GPU    libjpeg
+    LINEWISE_MAX_PIXELS      larger images are refused, 100 million pixels unless set
     LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
     LINEWISE_TEMPLATE_CACHE  folder of traced graphs that several homes share      <home>/templates
     LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
@@ -24,6 +25,10 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import ConfigError, StorageError
+
+DEFAULT_MAX_PIXELS = 100_000_000
+"""A thread that decodes an image holds 3 bytes for each of its pixels, 6 where they are of 16 bits."""
+_OPENCV_PIXELS = 2**30
 
 
 class Device(StrEnum):
@@ -55,6 +60,9 @@ class Settings(BaseSettings):
     gpu_memory_mb: int | None = Field(default=None, ge=64, description="Most GPU memory of a session's arena.")
     workers: int | None = Field(default=None, ge=1, le=256, description="Scoring threads; empty: one for each CPU.")
     jpeg_decoder: JpegDecoder = Field(default=JpegDecoder.LIBJPEG, description="What decodes JPEGs in scoring.")
+    max_pixels: int = Field(
+        default=DEFAULT_MAX_PIXELS, ge=256, le=_OPENCV_PIXELS, description="Larger images are refused."
+    )
     feature_cache: Path | None = Field(default=None, description="Folder of cached patch features.")
     template_cache: Path | None = Field(default=None, description="Folder of traced graphs that several homes share.")
     stream_credentials: SecretStr | None = Field(default=None, description="user:password of cameras.")

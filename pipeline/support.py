@@ -25,8 +25,7 @@ from pipeline.episodes import Episode, QuerySet, SupportSet
 from pipeline.errors import LineError
 from pipeline.feature_store import FeatureKey, ImageLoader
 from pipeline.features import FeatureExtractor, Levels
-from pipeline.imaging.files import read_bytes
-from pipeline.imaging.images import DEFAULT_LIMITS, PreprocessSpec, open_image, read_mask, require_image
+from pipeline.imaging.images import PreprocessSpec, read_mask, read_size, require_image
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.storage import sha256_file
 from pipeline.synthetic.defects import paint_defect
@@ -201,8 +200,7 @@ def read_defect_mask(record: ImageRecord) -> NDArray[np.bool_] | None:
     """The record's mask (h, w) at its file's own size, None where it has none. Raises `ImageError`."""
     if record.mask_path is None:
         return None
-    size = open_image(read_bytes(record.path, DEFAULT_LIMITS.max_bytes), DEFAULT_LIMITS).upright_size
-    mask = read_mask(record.mask_path, size)
+    mask = read_mask(record.mask_path, read_size(record.path))
     return mask if record.shift is None else record.shift.apply_mask(mask)
 
 

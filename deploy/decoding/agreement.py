@@ -9,7 +9,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from pipeline.errors import ParityError
-from pipeline.imaging.images import DEFAULT_LIMITS, Opener, PreprocessSpec, fit_image, open_image
+from pipeline.imaging.images import Opener, PreprocessSpec, fit_image, image_limits, open_image
 from pipeline.synthetic.lines import generate_line
 
 MOST_MEAN = 1.5
@@ -83,5 +83,5 @@ def _picture(size: int) -> NDArray[np.uint8]:
 
 
 def _difference(data: bytes, opener: Opener) -> NDArray[np.int16]:
-    pixels, reference = (fit_image(opened(data, DEFAULT_LIMITS), _SPEC) for opened in (opener, open_image))
+    pixels, reference = (fit_image(opened(data, image_limits()), _SPEC) for opened in (opener, open_image))
     return np.abs(pixels.astype(np.int16) - reference)

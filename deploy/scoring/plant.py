@@ -26,7 +26,7 @@ from deploy.scoring.sources.plant_folder import PlantFolder, PlantItem
 from deploy.scoring.sources.watch import WatchedFolder
 from deploy.scoring.worker import ScoringWorker
 from pipeline.errors import LinewiseError
-from pipeline.imaging.images import DEFAULT_LIMITS, Opener, open_image
+from pipeline.imaging.images import Opener, image_limits, open_image
 
 _TOLD = 10  # folders that are named while a run goes on; its end names all of them
 
@@ -173,7 +173,7 @@ class _PlantFeeder:
             head=live.head,
             known=self.store if self.store.was_used(bundle) else None,
             overlays=self.overlays(live.line) / bundle.id[:16] if self.overlays is not None else None,
-            limits=DEFAULT_LIMITS,
+            limits=image_limits(),
             opener=self.opener,
         )
         self.current[live.line] = self.run.begin(worker)

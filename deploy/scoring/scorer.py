@@ -19,7 +19,7 @@ from deploy.scoring.run import ScoringRun
 from deploy.scoring.sources.source import ImageSource
 from deploy.scoring.tally import MAX_RECORDS, ScoringSummary
 from deploy.scoring.worker import ImageScorer, ScoringWorker
-from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits, Opener, open_image
+from pipeline.imaging.images import ImageLimits, Opener, image_limits, open_image
 
 OnResult = Callable[[ImageResult, ImageView | None], None]
 
@@ -39,7 +39,7 @@ def score_images(
     on_result: OnResult | None = None,
     total: int | None = None,
     remarks: Callable[[], Iterable[str]] = tuple,
-    limits: ImageLimits = DEFAULT_LIMITS,
+    limits: ImageLimits | None = None,
     opener: Opener = open_image,
 ) -> ScoringSummary:
     """Score every image of a source, and keep one row for each content in the store.
@@ -64,7 +64,7 @@ def score_images(
         on_result: called from this thread for every image, in the source's order, with the view where it was scored.
         total: how many images there are, if the caller knows; only handed on to `on_progress`.
         remarks: asked for what someone should read now, besides what the source says.
-        limits: on the size of images.
+        limits: on the size of images; None: what this machine is set to.
         opener: reads a file's header and says how its pixels are decoded.
 
     Returns:
@@ -86,7 +86,7 @@ def score_images(
             head=head or bundle.manifest.line,
             known=store if store.was_used(bundle) else None,
             overlays=overlays / bundle.id[:16] if overlays is not None else None,
-            limits=limits,
+            limits=limits or image_limits(),
             opener=opener,
         )
         run = ScoringRun(

@@ -18,6 +18,9 @@ from pipeline.system_files import is_passed_over
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 """Which files of a folder are taken for images, in lower case. What a file really is, its contents say."""
 
+RAISE_THE_LIMIT = "set LINEWISE_MAX_PIXELS higher, where memory allows"
+"""What to do about an image, or a file, that is larger than this machine is set to take."""
+
 SORTED_IN_MEMORY = 100_000
 """So many entries of one folder are sorted in memory, about 15 MB; a larger folder is sorted on disk."""
 
@@ -112,7 +115,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
                 raise ImageError("an image file", "a pipe or device", "name a file")
             if status.st_size > max_bytes:
                 got = f"{status.st_size:,} bytes"
-                raise ImageError(f"at most {max_bytes:,} bytes", got, "save a smaller image or raise the limit")
+                raise ImageError(f"at most {max_bytes:,} bytes", got, f"save a smaller image or {RAISE_THE_LIMIT}")
             data = file.read()
     except FileNotFoundError as error:
         raise ImageError("an image file", "no such file", "check the path") from error

@@ -8,9 +8,11 @@ its suffix, and its size is checked before a pixel is decoded. The format module
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -22,9 +24,10 @@ from pipeline.imaging import jpeg as image_jpeg
 from pipeline.imaging import opencv as image_opencv
 from pipeline.imaging import tiff as image_tiff
 from pipeline.imaging.encoded import EncodedImage, Pixels
-from pipeline.imaging.files import read_bytes
+from pipeline.imaging.files import RAISE_THE_LIMIT, read_bytes
 from pipeline.imaging.orientation import turn_upright
 from pipeline.imaging.resizing import OVERSAMPLING, resize
+from pipeline.settings import DEFAULT_MAX_PIXELS, load_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +51,29 @@ class PreprocessSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageLimits:
-    """What is refused before a pixel is decoded."""
+    """What is refused before a pixel is decoded: too many pixels, a file longer than they can be, too short a side."""
 
-    max_pixels: int = 100_000_000
-    max_bytes: int = 512 * 1024 * 1024
+    max_pixels: int = DEFAULT_MAX_PIXELS
     min_side: int = 16
+
+    @property
+    def max_bytes(self) -> int:
+        """Of a file: as many as the pixels take in colour and 16 bits, and no less than half a gibibyte."""
+        return max(512 * 1024 * 1024, 6 * self.max_pixels)
 
 
 Opener = Callable[[bytes, ImageLimits], EncodedImage]
 """Reads and checks a header as `open_image` does; what it returns may decode elsewhere, such as on a GPU."""
 
-DEFAULT_LIMITS = ImageLimits()
-_MASK_LIMITS = ImageLimits(min_side=1)
+
+def image_limits() -> ImageLimits:
+    """The limits that this machine is set to (LINEWISE_MAX_PIXELS), which hold wherever no others are given."""
+    return _limits_of(os.environ.get("LINEWISE_MAX_PIXELS"))
+
+
+@cache
+def _limits_of(_setting: str | None) -> ImageLimits:
+    return ImageLimits(max_pixels=load_settings().max_pixels)
 
 
 @dataclass(frozen=True)
@@ -97,21 +111,21 @@ class ImageFile:
     data: bytes
 
 
-def read_file(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> ImageFile | UnreadableImage:
+def read_file(path: Path, limits: ImageLimits | None = None) -> ImageFile | UnreadableImage:
     """Read a file whole, once. Never raises for a bad file: that comes back as a value."""
     try:
-        data = read_bytes(path, limits.max_bytes)
+        data = read_bytes(path, (limits or image_limits()).max_bytes)
     except ImageError as error:
         return UnreadableImage(path, None, str(error))
     return ImageFile(path, hashlib.sha256(data).hexdigest(), data)
 
 
 def decode_file(
-    file: ImageFile, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS, opener: Opener | None = None
+    file: ImageFile, spec: PreprocessSpec, limits: ImageLimits | None = None, opener: Opener | None = None
 ) -> DecodedImage | UnreadableImage:
     """Decode a file's bytes to the spec. Never raises for a bad file: that comes back as a value."""
     try:
-        encoded = (opener or open_image)(file.data, limits)
+        encoded = (opener or open_image)(file.data, limits or image_limits())
         pixels = fit_image(encoded, spec)
     except ImageError as error:
         return UnreadableImage(file.path, file.sha256, str(error))
@@ -119,26 +133,26 @@ def decode_file(
 
 
 def read_image(
-    path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS, opener: Opener | None = None
+    path: Path, spec: PreprocessSpec, limits: ImageLimits | None = None, opener: Opener | None = None
 ) -> DecodedImage | UnreadableImage:
     """Read a file and decode it to the spec. Never raises for a bad file: that comes back as a value."""
     file = read_file(path, limits)
     return file if isinstance(file, UnreadableImage) else decode_file(file, spec, limits, opener)
 
 
-def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage:
+def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits | None = None) -> DecodedImage:
     """Decode a file to the spec, or raise an `ImageError` that names the file."""
     with naming(path):
-        data = read_bytes(path, limits.max_bytes)
+        data = read_bytes(path, (limits or image_limits()).max_bytes)
         encoded = open_image(data, limits)
         pixels = fit_image(encoded, spec)
     return DecodedImage(path, hashlib.sha256(data).hexdigest(), pixels, encoded.upright_size, encoded.bit_depth)
 
 
-def read_native(path: Path, limits: ImageLimits = DEFAULT_LIMITS, white_level: int | None = None) -> NDArray[np.uint8]:
+def read_native(path: Path, limits: ImageLimits | None = None, white_level: int | None = None) -> NDArray[np.uint8]:
     """The upright image at its own size: uint8 RGB (H, W, 3), for overlays and reports. Raises `ImageError`."""
     with naming(path):
-        encoded = open_image(read_bytes(path, limits.max_bytes), limits)
+        encoded = open_image(read_bytes(path, (limits or image_limits()).max_bytes), limits)
         return to_native(encoded, encoded.decode(0, 0), white_level)
 
 
@@ -158,7 +172,8 @@ def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
         ImageError: the file cannot be used, or its size differs.
     """
     with naming(path):
-        encoded = open_image(read_bytes(path, _MASK_LIMITS.max_bytes), _MASK_LIMITS)
+        limits = replace(image_limits(), min_side=1)
+        encoded = open_image(read_bytes(path, limits.max_bytes), limits)
         if encoded.format == "JPEG":
             raise ImageError("a lossless mask", "a JPEG, whose noise is not zero", "save the mask as PNG")
         if encoded.upright_size != tuple(size):
@@ -168,16 +183,19 @@ def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     return pixels != 0 if pixels.ndim == 2 else (pixels[:, :, :3] != 0).any(axis=2)
 
 
-def open_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> EncodedImage:
-    """Read a header, by the contents' own signature, and check it. Raises `ImageError`; decodes no pixel."""
+def open_image(data: bytes, limits: ImageLimits | None = None) -> EncodedImage:
+    """Read a header, by the contents' own signature, and check it. Raises `ImageError`; decodes no pixel.
+
+    `limits` None: this machine's, as everywhere here.
+    """
     encoded = _sniff(data)
     check_size(encoded.height, encoded.width, limits)
     return encoded
 
 
-def read_size(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
+def read_size(path: Path, limits: ImageLimits | None = None) -> tuple[int, int]:
     """Height and width of a file's image as people see it, turned upright. Raises `ImageError`; decodes no pixel."""
-    return open_image(read_bytes(path, limits.max_bytes), limits).upright_size
+    return open_image(read_bytes(path, (limits or image_limits()).max_bytes), limits).upright_size
 
 
 def fit_image(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.uint8]:
@@ -205,14 +223,15 @@ def fit_frame(frame_HWC: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.
     return fit_image(frame, spec)
 
 
-def check_size(height: int, width: int, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+def check_size(height: int, width: int, limits: ImageLimits | None = None) -> None:
     """Refuse what is too small to score or too large to decode. Raises `ImageError`."""
+    limits = limits or image_limits()
     if min(height, width) < limits.min_side:
         minimum = f"at least {limits.min_side} pixels on each side"
         raise ImageError(minimum, _size_text((height, width)), "use a larger image")
     if height * width > limits.max_pixels:
         got = f"{_size_text((height, width))} = {height * width:,}"
-        raise ImageError(f"at most {limits.max_pixels:,} pixels", got, "save a smaller image or raise the limit")
+        raise ImageError(f"at most {limits.max_pixels:,} pixels", got, f"save a smaller image or {RAISE_THE_LIMIT}")
 
 
 def _sniff(data: bytes) -> EncodedImage:

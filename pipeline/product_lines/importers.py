@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ConfigError, ImageError, LineError, StorageError
 from pipeline.imaging.files import iter_image_files, read_bytes
-from pipeline.imaging.images import DEFAULT_LIMITS, open_image, read_mask
+from pipeline.imaging.images import image_limits, open_image, read_mask
 from pipeline.imaging.not_read import NotRead
 from pipeline.product_lines.layout_names import GOOD
 from pipeline.product_lines.line_report import unused_sentences
@@ -216,7 +216,7 @@ def _left_out(format: str, source: Path, plan: list[_PlannedFile]) -> Iterator[s
 
 def _is_defective(image: Path, label: Path) -> bool:
     try:
-        size = open_image(read_bytes(image, DEFAULT_LIMITS.max_bytes)).upright_size
+        size = open_image(read_bytes(image, image_limits().max_bytes)).upright_size
         return bool(read_mask(label, size).any())
     except ImageError as error:
         got = f"{error.got} (for {image})"

@@ -18,9 +18,9 @@ from pipeline.errors import ImageError
 from pipeline.imaging.encoded import Pixels
 from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import (
-    DEFAULT_LIMITS,
     ImageLimits,
     UnreadableImage,
+    image_limits,
     open_image,
     read_size,
 )
@@ -56,18 +56,18 @@ class _Examined:
     mask: ExaminedMask | UnreadableImage | None
 
 
-def check_line(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS, workers: int | None = None) -> LineReport:
+def check_line(path: Path, *, limits: ImageLimits | None = None, workers: int | None = None) -> LineReport:
     """Read every image and mask of a line and report.
 
     Args:
         path: the line's folder, in either layout of `pipeline.product_lines.lines`.
-        limits: what is refused before decoding.
+        limits: what is refused before decoding; None: what this machine is set to refuse.
         workers: decoding threads; None: one for each processor.
 
     Raises:
         LineError: the folder is no line at all.
     """
-    line = load_line(path)
+    line, limits = load_line(path), limits or image_limits()
     placed = _placed(line)
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         outcomes = list(pool.map(lambda item: _examine(item[0], item[1], limits), placed))

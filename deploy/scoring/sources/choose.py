@@ -13,7 +13,7 @@ from deploy.scoring.sources.stream import LiveStream
 from deploy.scoring.sources.video import VideoFile
 from deploy.scoring.sources.watch import WatchedFolder
 from pipeline.errors import ConfigError, LineError
-from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits
+from pipeline.imaging.images import ImageLimits
 
 _KINDS = "a folder, a list (.txt), a video file, a stream's URL or camera:0"
 
@@ -24,7 +24,7 @@ def open_source(
     watch: bool = False,
     sampling: Sampling | None = None,
     leave_out: Path | None = None,
-    limits: ImageLimits = DEFAULT_LIMITS,
+    limits: ImageLimits | None = None,
 ) -> ImageSource:
     """The source that a path, a URL or "camera:0" names.
 
@@ -33,7 +33,7 @@ def open_source(
         watch: of a folder: go on with new files until stopped.
         sampling: of a video or a stream: which frames; None: all of them.
         leave_out: a folder below a folder that is not searched.
-        limits: on the size of frames.
+        limits: on the size of frames; None: what this machine is set to.
 
     Raises:
         LineError: nothing is there, or it is of another kind.

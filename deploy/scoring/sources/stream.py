@@ -13,7 +13,7 @@ from deploy.scoring.sources.address import STREAM_OPTIONS, StreamAddress
 from deploy.scoring.sources.capture import Sampling, open_capture, retrieve
 from deploy.scoring.sources.source import LiveSource, SourceItem
 from pipeline.errors import DeviceError, LinewiseError, StorageError
-from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits
+from pipeline.imaging.images import ImageLimits, image_limits
 
 _WAITING_FRAMES = 4
 _IDLE_SECONDS = 0.25
@@ -30,7 +30,7 @@ class LiveStream(LiveSource):
     Args:
         address: a URL, or the number of a camera of this machine.
         sampling: which frames.
-        limits: on the size of frames.
+        limits: on the size of frames; None: what this machine is set to.
 
     Raises:
         StorageError: the stream cannot be reached at the start.
@@ -38,9 +38,9 @@ class LiveStream(LiveSource):
         ImageError: its frames are too large or too small.
     """
 
-    def __init__(self, address: StreamAddress | int, sampling: Sampling, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, address: StreamAddress | int, sampling: Sampling, limits: ImageLimits | None = None) -> None:
         super().__init__()
-        self._address, self._sampling, self._limits = address, sampling, limits
+        self._address, self._sampling, self._limits = address, sampling, limits or image_limits()
         self.name = f"camera:{address}" if isinstance(address, int) else address.shown
         self._frames: queue.Queue[SourceItem] = queue.Queue(_WAITING_FRAMES)
         self._failure: Exception | None = None

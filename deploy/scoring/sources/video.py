@@ -12,7 +12,7 @@ from deploy.scoring.sources.address import FILE_OPTIONS
 from deploy.scoring.sources.capture import Sampling, open_capture, retrieve
 from deploy.scoring.sources.source import SourceItem
 from pipeline.errors import ImageError
-from pipeline.imaging.images import DEFAULT_LIMITS, ImageLimits
+from pipeline.imaging.images import ImageLimits, image_limits
 
 _SHORTFALL = 0.02  # of the frames a file promises: some containers know their number only about
 
@@ -26,7 +26,7 @@ class VideoFile:
     Args:
         path: the file.
         sampling: which frames.
-        limits: on the size of frames.
+        limits: on the size of frames; None: what this machine is set to.
 
     Raises:
         ImageError: it is no video of a known kind, or its frames are too large.
@@ -34,8 +34,8 @@ class VideoFile:
 
     remarks: Sequence[str] = ()
 
-    def __init__(self, path: Path, sampling: Sampling, limits: ImageLimits = DEFAULT_LIMITS) -> None:
-        self._path, self._sampling, self._limits = path, sampling, limits
+    def __init__(self, path: Path, sampling: Sampling, limits: ImageLimits | None = None) -> None:
+        self._path, self._sampling, self._limits = path, sampling, limits or image_limits()
         capture = self._open()
         self._frames = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         capture.release()

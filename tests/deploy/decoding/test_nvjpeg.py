@@ -18,11 +18,11 @@ from deploy.decoding.agreement import MOST_MEAN
 from deploy.decoding.nvjpeg import NvJpeg, halved
 from pipeline.errors import DeviceError, ImageError
 from pipeline.imaging.images import (
-    DEFAULT_LIMITS,
     DecodedImage,
     ImageLimits,
     UnreadableImage,
     fit_image,
+    image_limits,
     open_image,
     read_image,
 )
@@ -66,7 +66,7 @@ def test_how_often_is_halved() -> None:
 def test_halving_early_changes_no_pixel(size: tuple[int, int], orientation: int, grey: bool) -> None:
     pixels = picture(*size)
     data = jpeg_with_exif(jpeg(pixels[:, :, 0].copy() if grey else pixels), exif_block(orientation))
-    encoded = NvJpeg("cpu").open_strictly(data, DEFAULT_LIMITS)
+    encoded = NvJpeg("cpu").open_strictly(data, image_limits())
     every = encoded.decode(0, 0)
     assert every.shape == (size if grey else (*size, 3))
     np.testing.assert_allclose(every.astype(int), open_image(data).decode(0, 0), atol=2)
@@ -90,7 +90,7 @@ def test_threads_share_a_decoder() -> None:
     decoder = NvJpeg("cpu")
 
     def fitted(data: bytes) -> np.ndarray:
-        return fit_image(decoder.open_strictly(data, DEFAULT_LIMITS), SPEC)
+        return fit_image(decoder.open_strictly(data, image_limits()), SPEC)
 
     alone = [fitted(data) for data in files]
     with ThreadPoolExecutor(4) as pool:
@@ -99,7 +99,7 @@ def test_threads_share_a_decoder() -> None:
 
 
 def test_other_formats_are_not_its_business() -> None:
-    encoded = NvJpeg("cpu").open(png(picture()), DEFAULT_LIMITS)
+    encoded = NvJpeg("cpu").open(png(picture()), image_limits())
     np.testing.assert_array_equal(encoded.decode(0, 0), open_image(png(picture())).decode(0, 0))
 
 
@@ -131,7 +131,7 @@ def test_what_nvjpeg_does_not_get_is_libjpegs_picture_and_told_once(
     monkeypatch.setattr(nvjpeg, "decode_jpeg", None)  # calling it is a TypeError
     opener = NvJpeg("cpu").open
     for _ in range(2):
-        np.testing.assert_array_equal(fit_image(opener(data, DEFAULT_LIMITS), SPEC), fit_image(open_image(data), SPEC))
+        np.testing.assert_array_equal(fit_image(opener(data, image_limits()), SPEC), fit_image(open_image(data), SPEC))
     assert told(caplog) == ["libjpeg decodes an image, and all others like it: not a baseline JPEG in grey or YCbCr"]
 
 
@@ -191,7 +191,7 @@ def test_without_memory_libjpeg_decodes_and_it_is_told_once(
     monkeypatch.setattr(nvjpeg, "decode_jpeg", failing(error))
     decoder = NvJpeg("cpu")
     for data in (WHOLE, jpeg(GREY)):
-        pixels = fit_image(decoder.open(data, DEFAULT_LIMITS), SPEC)
+        pixels = fit_image(decoder.open(data, image_limits()), SPEC)
         np.testing.assert_array_equal(pixels, fit_image(open_image(data), SPEC))
     assert told(caplog) == [
         "libjpeg decodes an image, and all others like it: nvJPEG failed "
@@ -201,7 +201,7 @@ def test_without_memory_libjpeg_decodes_and_it_is_told_once(
 
 def test_a_picture_of_another_size_is_none(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     monkeypatch.setattr(nvjpeg, "decode_jpeg", lambda *_: torch.zeros(3, 8, 8, dtype=torch.uint8))
-    pixels = fit_image(NvJpeg("cpu").open(WHOLE, DEFAULT_LIMITS), SPEC)
+    pixels = fit_image(NvJpeg("cpu").open(WHOLE, image_limits()), SPEC)
     np.testing.assert_array_equal(pixels, fit_image(open_image(WHOLE), SPEC))
     assert told(caplog) == [
         "libjpeg decodes an image, and all others like it: nvJPEG failed (pixels of shape (3, 8, 8))"
@@ -210,6 +210,6 @@ def test_a_picture_of_another_size_is_none(monkeypatch: pytest.MonkeyPatch, capl
 
 def test_a_gpu_that_is_gone_ends_the_run() -> None:
     """torch's device "meta" cannot be waited for, as a lost GPU cannot."""
-    encoded = NvJpeg("meta").open(without_quantisation(WHOLE), DEFAULT_LIMITS)
+    encoded = NvJpeg("meta").open(without_quantisation(WHOLE), image_limits())
     with pytest.raises(DeviceError, match=r"expected a GPU that decodes JPEGs, got one that failed .*: look into"):
         encoded.decode(64, 96)

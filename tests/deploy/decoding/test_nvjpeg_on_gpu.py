@@ -11,10 +11,10 @@ import torch
 from deploy.decoding.agreement import MOST_MEAN, Agreement
 from deploy.decoding.choice import open_nvjpeg
 from pipeline.imaging.images import (
-    DEFAULT_LIMITS,
     Opener,
     PreprocessSpec,
     fit_image,
+    image_limits,
     open_image,
     read_image,
 )
@@ -40,7 +40,7 @@ def test_a_gpu_decodes_close_to_libjpeg(on_gpu: tuple[Opener, Agreement], caplog
     opener, agreement = on_gpu
     assert agreement.mean < MOST_MEAN
     for data in (WHOLE, jpeg(GREY), jpeg_with_exif(WHOLE, exif_block(6)), jpeg(picture(481, 333))):
-        got, expected = (fit_image(opened(data, DEFAULT_LIMITS), SPEC) for opened in (opener, open_image))
+        got, expected = (fit_image(opened(data, image_limits()), SPEC) for opened in (opener, open_image))
         assert np.abs(got.astype(int) - expected).mean() < MOST_MEAN
     assert told(caplog) == [], "all of them by nvJPEG"
 
@@ -51,7 +51,7 @@ def test_a_gpu_decodes_the_same_for_threads(on_gpu: tuple[Opener, Agreement]) ->
     files = [jpeg(picture(400 + 16 * index, 640, seed=index)) for index in range(8)]
 
     def fitted(data: bytes) -> np.ndarray:
-        return fit_image(on_gpu[0](data, DEFAULT_LIMITS), spec)
+        return fit_image(on_gpu[0](data, image_limits()), spec)
 
     alone = [fitted(data) for data in files]
     with ThreadPoolExecutor(8) as pool:
@@ -72,7 +72,7 @@ def test_a_gpu_without_memory(on_gpu: tuple[Opener, Agreement], caplog: pytest.L
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e-6)
     try:
-        pixels = fit_image(on_gpu[0](data, DEFAULT_LIMITS), SPEC)
+        pixels = fit_image(on_gpu[0](data, image_limits()), SPEC)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     np.testing.assert_array_equal(pixels, fit_image(open_image(data), SPEC))

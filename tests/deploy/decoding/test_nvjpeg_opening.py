@@ -25,9 +25,9 @@ from flows.score.request import ScorePlantRequest, ScoreRequest
 from pipeline.errors import ConfigError, DeviceError, ParityError
 from pipeline.imaging.encoded import EncodedImage
 from pipeline.imaging.images import (
-    DEFAULT_LIMITS,
     ImageLimits,
     Opener,
+    image_limits,
     open_image,
 )
 from pipeline.settings import Device, JpegDecoder, load_settings
@@ -100,7 +100,7 @@ def test_full_decoding_and_halving_is_close_to_libjpegs_scaled_decoding(on_cpu: 
     assert 0 < agreement.mean < MOST_MEAN
     assert 0 < agreement.largest < MOST
     assert f"within {agreement.mean:.2f} grey levels of libjpeg on average" in str(agreement)
-    assert opener(WHOLE, DEFAULT_LIMITS).decode(64, 96).shape == (120, 160, 3)
+    assert opener(WHOLE, image_limits()).decode(64, 96).shape == (120, 160, 3)
 
 
 def test_a_decoder_of_other_pixels_is_refused(on_cpu: None) -> None:

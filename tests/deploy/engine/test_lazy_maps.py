@@ -22,7 +22,7 @@ from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.worker import ScoringWorker
 from pipeline.calibration import Decision
 from pipeline.features import BackboneArtefact
-from pipeline.imaging.images import DEFAULT_LIMITS
+from pipeline.imaging.images import image_limits
 from pipeline.settings import Device
 from tests.deploy.scoring_plant import LINE, Plant
 from tests.parts.gpu import cuda_works
@@ -168,7 +168,7 @@ def test_batches_of_mixed_lines_ask_for_no_map_either(plant: Plant, copies: Coun
             head=LINE,
             known=None,
             overlays=None,
-            limits=DEFAULT_LIMITS,
+            limits=image_limits(),
         )
 
     dispatch = Batched[OneLane](workers=1, batch=4)

@@ -16,7 +16,7 @@ from deploy.scoring.dispatch import Batched, Dispatch, Fused
 from deploy.scoring.image_result import FileStatus
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.worker import ImageScorer, Outcome, ScoringWorker
-from pipeline.imaging.images import DEFAULT_LIMITS
+from pipeline.imaging.images import image_limits
 from tests.deploy.scoring_plant import LINE, CountingEngine, Plant
 from tests.parts.plant import write_image
 
@@ -39,7 +39,7 @@ def dispatch(request: pytest.FixtureRequest) -> Iterator[Dispatch[Lane]]:
 
 def lane_on(plant: Plant, engine: ImageScorer) -> Lane:
     worker = ScoringWorker(
-        bundle=plant.bundle, engine=engine, head=LINE, known=None, overlays=None, limits=DEFAULT_LIMITS
+        bundle=plant.bundle, engine=engine, head=LINE, known=None, overlays=None, limits=image_limits()
     )
     return Lane(worker)
 
