@@ -32,6 +32,7 @@ class EncodedImage:
         channels: 1, 3 or 4, as decoded (a palette counts as the colours it names).
         bit_depth: 8 or 16, of a decoded channel.
         orientation: EXIF orientation, 1..8; 1 is upright. Already 1 when the decoder itself applies it.
+        label: the orientation that the file's EXIF or TIFF tag states, whoever applies it; 1 where there is none.
         bgr: whether colour pixels come as BGR(A) instead of RGB(A).
         decode: gives the pixels; see `Decode`.
     """
@@ -42,8 +43,14 @@ class EncodedImage:
     channels: int
     bit_depth: int
     orientation: int
+    label: int = 1
     bgr: bool
     decode: Decode
+
+    @property
+    def may_be_drawn_on_as_stored(self) -> bool:
+        """Whether a label turns or mirrors the image, and its size does not tell the stored pixels from the upright."""
+        return self.label != 1 and (self.label <= 4 or self.height == self.width)
 
     @property
     def upright_size(self) -> tuple[int, int]:

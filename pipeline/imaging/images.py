@@ -172,15 +172,23 @@ def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
         ImageError: the file cannot be used, or its size differs.
     """
     with naming(path):
-        limits = replace(image_limits(), min_side=1)
-        encoded = open_image(read_bytes(path, limits.max_bytes), limits)
+        encoded = open_mask(path)
         if encoded.format == "JPEG":
             raise ImageError("a lossless mask", "a JPEG, whose noise is not zero", "save the mask as PNG")
         if encoded.upright_size != tuple(size):
             expected, got = _size_text(size), _size_text(encoded.upright_size)
-            raise ImageError(f"a mask of its image's size, {expected}", got, "save the mask at the image's size")
+            remedy = "save the mask at the image's size"
+            if encoded.upright_size == (size[1], size[0]):
+                remedy = "draw the mask on the upright image, as viewers show it: its EXIF may turn the stored pixels"
+            raise ImageError(f"a mask of its image's size, {expected}", got, remedy)
         pixels = turn_upright(encoded.decode(0, 0), encoded.orientation)
     return pixels != 0 if pixels.ndim == 2 else (pixels[:, :, :3] != 0).any(axis=2)
+
+
+def open_mask(path: Path) -> EncodedImage:
+    """Read a mask's header; it may be as small as a pixel. Raises `ImageError` without naming the path."""
+    limits = replace(image_limits(), min_side=1)
+    return open_image(read_bytes(path, limits.max_bytes), limits)
 
 
 def open_image(data: bytes, limits: ImageLimits | None = None) -> EncodedImage:

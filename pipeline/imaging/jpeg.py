@@ -62,6 +62,7 @@ def open_jpeg(data: bytes) -> EncodedImage:
         channels=1 if grey else 3,
         bit_depth=8,
         orientation=segments.orientation,
+        label=segments.orientation,
         bgr=False,
         decode=decode,
     )

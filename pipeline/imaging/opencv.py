@@ -60,6 +60,7 @@ def open_png(data: bytes) -> EncodedImage:
         channels=channels,
         bit_depth=16 if bits == 16 else 8,
         orientation=orientation or UPRIGHT,
+        label=orientation or UPRIGHT,
         bgr=True,
         decode=lambda _height, _width: decode_with_opencv(data, "PNG"),
     )

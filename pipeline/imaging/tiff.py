@@ -75,6 +75,7 @@ def _encoded(data: bytes, contents: BytesIO) -> EncodedImage:
         channels=min(page.samplesperpixel, 4) if page.samplesperpixel > 2 else 1,
         bit_depth=_bits(page),
         orientation=UPRIGHT if compressed else stored,
+        label=stored,
         bgr=compressed,
         decode=decode,
     )

@@ -22,7 +22,6 @@ from pipeline.imaging.images import (
     UnreadableImage,
     image_limits,
     open_image,
-    read_size,
 )
 from pipeline.imaging.white_level import brightest_value, white_level_for
 from pipeline.product_lines.left_out import unused_files
@@ -97,7 +96,9 @@ def mask_remarks(line: ProductLine, records: Iterable[ImageRecord]) -> Iterator[
         ImageError: an image cannot be used.
     """
     masks = [
-        examine_mask(record.mask_path, read_size(record.path)) for record in records if record.mask_path is not None
+        examine_mask(record.mask_path, open_image(read_bytes(record.path, image_limits().max_bytes)))
+        for record in records
+        if record.mask_path is not None
     ]
     return mask_sentences(line.root, [mask for mask in masks if isinstance(mask, ExaminedMask)])
 
@@ -126,7 +127,7 @@ def _examine(record: ImageRecord, where: str, limits: ImageLimits) -> _Examined 
         channels=encoded.channels,
         brightest=brightest_value(pixels) if encoded.bit_depth > 8 else 0,
         thumbnail=thumbnail(pixels, encoded),
-        mask=None if record.mask_path is None else examine_mask(record.mask_path, encoded.upright_size),
+        mask=None if record.mask_path is None else examine_mask(record.mask_path, encoded),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -168,14 +168,21 @@ class LineReport:
         return _some([f"{self._name(image.path)} ({image.reason})" for image in images])
 
 
-def mask_sentences(root: Path, masks: Iterable[ExaminedMask]) -> Iterator[str]:
+def mask_sentences(root: Path, masks: Sequence[ExaminedMask]) -> Iterator[str]:
     """What is said of masks that can be read, with file names relative to `root`."""
     nearly_all = [mask.path.relative_to(root).as_posix() for mask in masks if mask.marks_nearly_all]
+    as_upright = [mask.path.relative_to(root).as_posix() for mask in masks if mask.taken_as_upright]
     if nearly_all:
         yield (
             f"{_count(nearly_all, 'mask')} with nearly all of the image marked, {_some(nearly_all)}: inverted (white "
             "is sound), a label map or palette whose background is not 0, or a picture with the mask in its alpha "
             "channel? Save masks that are 0 wherever the part is sound."
+        )
+    if as_upright:
+        yield (
+            f"{_count(as_upright, 'mask')} of images that EXIF turns or mirrors, taken as drawn on the upright image, "
+            f"as viewers show it: {_some(as_upright)}. Were they drawn on the pixels as stored, save the images "
+            "without their EXIF orientation."
         )
 
 
