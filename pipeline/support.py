@@ -25,7 +25,8 @@ from pipeline.episodes import Episode, QuerySet, SupportSet
 from pipeline.errors import LineError
 from pipeline.feature_store import FeatureKey, ImageLoader
 from pipeline.features import FeatureExtractor, Levels
-from pipeline.imaging.images import PreprocessSpec, read_mask, read_size, require_image
+from pipeline.imaging.images import PreprocessSpec, read_size, require_image
+from pipeline.imaging.masks import read_mask
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.storage import sha256_file
 from pipeline.synthetic.defects import paint_defect

@@ -22,6 +22,8 @@ from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision
 from pipeline.errors import ImageError
 from pipeline.imaging.images import (
+    DecodedImage,
+    ImageFile,
     ImageLimits,
     Opener,
     UnreadableImage,
@@ -31,6 +33,7 @@ from pipeline.imaging.images import (
     read_file,
     read_native,
 )
+from pipeline.imaging.white_level import depth_problem
 from pipeline.storage import replace_file, storage_errors
 
 
@@ -94,14 +97,28 @@ class ScoringWorker:
             return _unreadable(item, None, file.reason)
         if (skipped := self._known(item, file.sha256)) is not None:
             return skipped
-        image = decode_file(file, self.bundle.manifest.preprocess, self.limits, self.opener)
+        image = self._decode(file)
         if isinstance(image, UnreadableImage):
             return _unreadable(item, image.sha256, image.reason)
         return Ready(item, image.sha256, image.pixels)
 
+    def _decode(self, file: ImageFile) -> DecodedImage | UnreadableImage:
+        """The image at the model's size, unless its values mean another brightness than those of the line's support."""
+        image = decode_file(file, self.bundle.manifest.preprocess, self.limits, self.opener)
+        if isinstance(image, UnreadableImage):
+            return image
+        problem = depth_problem(image.bit_depth, image.brightest, self._white_level)
+        return image if problem is None else UnreadableImage(image.path, image.sha256, problem)
+
+    @property
+    def _white_level(self) -> int | None:
+        return self.bundle.manifest.preprocess.white_level
+
     def _prepare_frame(self, item: SourceItem, frame: NDArray[np.uint8]) -> Ready | Outcome:
         # A frame has no file, so what the model sees is its content: equal pixels have equal scores. Hashing the whole
         # frame instead would cost 3 ms of CPU for 1 Mpx, 15 times as much as the pixels at 256 px.
+        if (problem := depth_problem(8, 255, self._white_level)) is not None:
+            return _unreadable(item, None, problem)
         pixels = fit_frame(frame, self.bundle.manifest.preprocess)
         sha256 = hashlib.sha256(pixels.data).hexdigest()
         return self._known(item, sha256) or Ready(item, sha256, pixels)
@@ -174,7 +191,7 @@ class ScoringWorker:
             return np.ascontiguousarray(image.item.frame[:, :, ::-1])
         assert image.item.path is not None
         try:
-            return read_native(image.item.path, self.limits, self.bundle.manifest.preprocess.white_level)
+            return read_native(image.item.path, self.limits, self._white_level)
         except ImageError:
             return image.pixels  # the file has gone since it was scored; the model's own view is left
 

@@ -22,7 +22,7 @@ from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.shipped import SHIPPED, shipped_meta_model
 from pipeline.calibration import Threshold
 from pipeline.errors import BundleError, ConfigError
-from pipeline.imaging.white_level import suggest_white_level
+from pipeline.imaging.white_level import white_level_of
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.product_lines.left_out import load_distinct_line
@@ -92,7 +92,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     start = time.perf_counter()
 
     tell(1)
-    white_level = suggest_white_level(record.path for record in (*good, *defects))
+    white_level = white_level_of((record.path for record in (*good, *defects)), request.white_level)
     config = ANY_ANGLE if request.any_angle else SUPPORT
     views = [
         view_of(backbone, good, defects, config=config, white_level=white_level, seed=request.seed)

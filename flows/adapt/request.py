@@ -26,6 +26,13 @@ class AdaptSettings(LineSettings):
         DefectCount | None, Field(description="Use at most this many defective images (default: up to 16).")
     ] = None
     any_angle: bool = Field(default=False, description="Parts lie at any angle: rotated good images are good too.")
+    white_level: int | None = Field(
+        default=None,
+        ge=255,
+        le=65535,
+        description="Pixel value that the camera calls white, 4095 of 12 bits; of images of more than 8 bits (default: "
+        "the smallest usual one that covers the support's pixels).",
+    )
     seed: Seed = 0
     promote: bool = Field(default=True, description="Make the new version live for its line.")
 

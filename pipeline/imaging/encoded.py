@@ -66,3 +66,13 @@ def damaged(format_name: str, what: str) -> ImageError:
 def as_bytes_array(data: bytes) -> NDArray[np.uint8]:
     """A read-only view of the bytes, as OpenCV wants them."""
     return np.frombuffer(data, np.uint8)
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """A (height, width) as sentences have it."""
+    return f"{size[0]} x {size[1]} pixels"
+
+
+def brightest_value(pixels: Pixels) -> int:
+    """The largest grey or colour value; alpha does not count."""
+    return int(pixels[..., :3].max() if pixels.ndim == 3 else pixels.max())

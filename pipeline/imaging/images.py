@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging import jpeg as image_jpeg
 from pipeline.imaging import opencv as image_opencv
 from pipeline.imaging import tiff as image_tiff
-from pipeline.imaging.encoded import EncodedImage, Pixels
+from pipeline.imaging.encoded import EncodedImage, Pixels, brightest_value, size_text
 from pipeline.imaging.files import RAISE_THE_LIMIT, read_bytes
 from pipeline.imaging.orientation import turn_upright
 from pipeline.imaging.resizing import OVERSAMPLING, resize
@@ -81,6 +81,7 @@ class DecodedImage:
     """A usable image: `pixels` is uint8 RGB (height, width, 3) of the spec.
 
     `source_size` is the (height, width) of the upright image before the resize; `bit_depth` is 8 or 16, as stored.
+    `brightest` is the largest value of the stored pixels where they have 16 bits, else 255.
     """
 
     path: Path
@@ -88,6 +89,7 @@ class DecodedImage:
     pixels: NDArray[np.uint8]
     source_size: tuple[int, int]
     bit_depth: int
+    brightest: int = 255
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,9 @@ def decode_file(
     """Decode a file's bytes to the spec. Never raises for a bad file: that comes back as a value."""
     try:
         encoded = (opener or open_image)(file.data, limits or image_limits())
-        pixels = fit_image(encoded, spec)
+        return _decoded(file, encoded, spec)
     except ImageError as error:
         return UnreadableImage(file.path, file.sha256, str(error))
-    return DecodedImage(file.path, file.sha256, pixels, encoded.upright_size, encoded.bit_depth)
 
 
 def read_image(
@@ -144,9 +145,7 @@ def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits | None =
     """Decode a file to the spec, or raise an `ImageError` that names the file."""
     with naming(path):
         data = read_bytes(path, (limits or image_limits()).max_bytes)
-        encoded = open_image(data, limits)
-        pixels = fit_image(encoded, spec)
-    return DecodedImage(path, hashlib.sha256(data).hexdigest(), pixels, encoded.upright_size, encoded.bit_depth)
+        return _decoded(ImageFile(path, hashlib.sha256(data).hexdigest(), data), open_image(data, limits), spec)
 
 
 def read_native(path: Path, limits: ImageLimits | None = None, white_level: int | None = None) -> NDArray[np.uint8]:
@@ -159,36 +158,6 @@ def read_native(path: Path, limits: ImageLimits | None = None, white_level: int 
 def to_native(encoded: EncodedImage, pixels: Pixels, white_level: int | None = None) -> NDArray[np.uint8]:
     """Decoded pixels as upright uint8 RGB."""
     return turn_upright(_to_rgb(_to_8_bit(pixels, white_level), encoded), encoded.orientation)
-
-
-def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A defect mask (h, w): True where any colour channel is not zero.
-
-    Args:
-        path: a lossless image; JPEG is refused, because its noise around edges is not zero.
-        size: (h, w) of the upright image the mask belongs to.
-
-    Raises:
-        ImageError: the file cannot be used, or its size differs.
-    """
-    with naming(path):
-        encoded = open_mask(path)
-        if encoded.format == "JPEG":
-            raise ImageError("a lossless mask", "a JPEG, whose noise is not zero", "save the mask as PNG")
-        if encoded.upright_size != tuple(size):
-            expected, got = _size_text(size), _size_text(encoded.upright_size)
-            remedy = "save the mask at the image's size"
-            if encoded.upright_size == (size[1], size[0]):
-                remedy = "draw the mask on the upright image, as viewers show it: its EXIF may turn the stored pixels"
-            raise ImageError(f"a mask of its image's size, {expected}", got, remedy)
-        pixels = turn_upright(encoded.decode(0, 0), encoded.orientation)
-    return pixels != 0 if pixels.ndim == 2 else (pixels[:, :, :3] != 0).any(axis=2)
-
-
-def open_mask(path: Path) -> EncodedImage:
-    """Read a mask's header; it may be as small as a pixel. Raises `ImageError` without naming the path."""
-    limits = replace(image_limits(), min_side=1)
-    return open_image(read_bytes(path, limits.max_bytes), limits)
 
 
 def open_image(data: bytes, limits: ImageLimits | None = None) -> EncodedImage:
@@ -208,10 +177,28 @@ def read_size(path: Path, limits: ImageLimits | None = None) -> tuple[int, int]:
 
 def fit_image(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.uint8]:
     """Decode an opened image to the spec: uint8 RGB (height, width, 3). Raises `ImageError` for damaged data."""
-    turned = encoded.orientation >= 5
-    height, width = (spec.width, spec.height) if turned else (spec.height, spec.width)
-    pixels = encoded.decode(OVERSAMPLING * height, OVERSAMPLING * width)
-    pixels = resize(pixels, height, width)
+    return _fit(encoded, _decode_for(encoded, spec), spec)
+
+
+def _decoded(file: ImageFile, encoded: EncodedImage, spec: PreprocessSpec) -> DecodedImage:
+    stored = _decode_for(encoded, spec)
+    brightest = brightest_value(stored) if encoded.bit_depth > 8 else 255
+    pixels = _fit(encoded, stored, spec)
+    return DecodedImage(file.path, file.sha256, pixels, encoded.upright_size, encoded.bit_depth, brightest)
+
+
+def _decode_for(encoded: EncodedImage, spec: PreprocessSpec) -> Pixels:
+    height, width = _stored_size(encoded, spec)
+    return encoded.decode(OVERSAMPLING * height, OVERSAMPLING * width)
+
+
+def _stored_size(encoded: EncodedImage, spec: PreprocessSpec) -> tuple[int, int]:
+    """The spec's height and width in stored axes."""
+    return (spec.width, spec.height) if encoded.orientation >= 5 else (spec.height, spec.width)
+
+
+def _fit(encoded: EncodedImage, stored: Pixels, spec: PreprocessSpec) -> NDArray[np.uint8]:
+    pixels = resize(stored, *_stored_size(encoded, spec))
     return to_native(encoded, pixels, spec.white_level)  # depth, channels, turning: once few pixels are left
 
 
@@ -236,9 +223,9 @@ def check_size(height: int, width: int, limits: ImageLimits | None = None) -> No
     limits = limits or image_limits()
     if min(height, width) < limits.min_side:
         minimum = f"at least {limits.min_side} pixels on each side"
-        raise ImageError(minimum, _size_text((height, width)), "use a larger image")
+        raise ImageError(minimum, size_text((height, width)), "use a larger image")
     if height * width > limits.max_pixels:
-        got = f"{_size_text((height, width))} = {height * width:,}"
+        got = f"{size_text((height, width))} = {height * width:,}"
         raise ImageError(f"at most {limits.max_pixels:,} pixels", got, f"save a smaller image or {RAISE_THE_LIMIT}")
 
 
@@ -280,7 +267,3 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except ImageError as error:
         raise ImageError(error.expected, f"{error.got} in {path}", error.remedy, path) from error
-
-
-def _size_text(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]} pixels"

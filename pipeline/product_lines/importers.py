@@ -21,7 +21,8 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ConfigError, ImageError, LineError, StorageError
 from pipeline.imaging.files import iter_image_files, read_bytes
-from pipeline.imaging.images import image_limits, open_image, read_mask
+from pipeline.imaging.images import image_limits, open_image
+from pipeline.imaging.masks import read_mask
 from pipeline.imaging.not_read import NotRead
 from pipeline.product_lines.layout_names import GOOD
 from pipeline.product_lines.line_report import unused_sentences

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ImageError
-from pipeline.imaging.encoded import Pixels
+from pipeline.imaging.encoded import Pixels, brightest_value
 from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import (
     ImageLimits,
@@ -23,7 +23,7 @@ from pipeline.imaging.images import (
     image_limits,
     open_image,
 )
-from pipeline.imaging.white_level import brightest_value, white_level_for
+from pipeline.imaging.white_level import white_level_for
 from pipeline.product_lines.left_out import unused_files
 from pipeline.product_lines.line_report import (
     TEST_GOOD,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline.errors import ImageError
 from pipeline.imaging.encoded import EncodedImage
-from pipeline.imaging.images import UnreadableImage, open_mask, read_mask
+from pipeline.imaging.images import UnreadableImage
+from pipeline.imaging.masks import open_mask, read_mask
 
 NEARLY_ALL = 0.7
 """A mask that marks a larger share of its image is asked about. Of the masks of ten real lines none marks more than

@@ -72,14 +72,52 @@ def test_an_unreadable_file_is_reported_and_the_others_are_scored(
     assert "expected" in bad["reason"] and ", got " in bad["reason"] and ": " in bad["reason"]
 
 
-def test_a_16_bit_mono_tiff_is_scored_like_its_8_bit_twin(linewise: Command, plant: Path, tmp_path: Path):
+def test_an_image_of_another_depth_than_the_support_gets_no_decision(linewise: Command, plant: Path, tmp_path: Path):
+    """12 bits in a 16-bit file were taken for darkness: grey 127 became 8, and good parts were REJECT."""
     grey = np.full((48, 48), 200, np.uint8)
-    cv2.imwrite(str(plant / "shallow.png"), grey)
-    tifffile.imwrite(plant / "deep.tiff", grey.astype(np.uint16) * 257)
+    tifffile.imwrite(plant / "deep.tiff", grey.astype(np.uint16) * 16)
     code, _, error = linewise("score", LINE, plant, "--json", tmp_path / "result.json")
     rows = {Path(row["path"]).name: row for row in json.loads((tmp_path / "result.json").read_text())["rows"]}
+    assert code == 1
+    assert error.count("no decision on ") == 1
+    assert rows.pop("deep.tiff")["reason"] == (
+        "expected an image of 8 bits, as those that the line was adapted from, got 16 bits: set the camera as it was, "
+        "or adapt the line again"
+    )
+    assert {row["status"] for row in rows.values()} == {"scored"}
+
+
+def twelve_bit_line(folder: Path, *, brightest: int) -> Path:
+    """Three good images of a camera of 12 bits, in 16-bit files."""
+    (folder / "good").mkdir(parents=True)
+    for seed in range(3):
+        deep = np.random.default_rng(seed).integers(0, brightest, (64, 64)).astype(np.uint16)
+        cv2.imwrite(str(folder / "good" / f"{seed}.png"), deep)
+    return folder
+
+
+ADAPT = ("adapt", "deep", "--learner", "memory_bank", "--size", "64")
+
+
+def test_a_white_level_that_dark_images_hide_can_be_stated(linewise: Command, tmp_path: Path):
+    dark = twelve_bit_line(tmp_path / "dark", brightest=900)
+    bright = twelve_bit_line(tmp_path / "bright", brightest=4000)
+    assert linewise(*ADAPT, dark)[0] == 0
+    code, _, error = linewise("score", "deep", bright)
+    assert code == 1
+    assert "expected pixels up to the line's white level, 1023, got " in error
+    assert ": adapt the line again with --white-level 4095" in error
+    assert linewise(*ADAPT, dark, "--white-level", 4095)[0] == 0
+    code, _, error = linewise("score", "deep", bright)
     assert code == 0, error
-    assert rows["deep.tiff"]["score"] == pytest.approx(rows["shallow.png"]["score"], abs=1e-3)
+
+
+def test_white_levels_that_cannot_be(linewise: Command, line: Path, tmp_path: Path):
+    bright = twelve_bit_line(tmp_path / "bright", brightest=4000)
+    said(*linewise(*ADAPT, bright, "--white-level", 1023)[::2], "brightest pixel", "1023", "4095")
+    said(*linewise(*ADAPT, line, "--white-level", 4095)[::2], "more than 8 bits", "leave the white level out")
+    cv2.imwrite(str(bright / "good" / "3.png"), np.full((64, 64), 90, np.uint8))
+    said(*linewise(*ADAPT, bright)[::2], "images of one depth", "1 of 8 bits and 3 of 16 bits")
 
 
 def test_pictures_of_other_kinds_are_told_of(linewise: Command, plant: Path, tmp_path: Path):

@@ -15,11 +15,11 @@ from pipeline.imaging.images import (
     image_limits,
     open_image,
     read_image,
-    read_mask,
     read_native,
     read_size,
     require_image,
 )
+from pipeline.imaging.masks import read_mask
 from pipeline.imaging.white_level import suggest_white_level
 from pipeline.product_lines.line_check import check_line
 from pipeline.product_lines.lines import ImageRecord

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.images import DecodedImage, PreprocessSpec, open_image, read_image, read_native, require_image
-from pipeline.imaging.white_level import suggest_white_level
+from pipeline.imaging.white_level import depth_problem, suggest_white_level
 from pipeline.storage import sha256_file
 from tests.parts.image_files import (
     ALPHA,
@@ -231,6 +231,30 @@ def test_white_level_covers_the_brightest_pixel(save, brightest, level):
     deep[3, 4] = brightest
     paths = [save(png(deep), "a.png"), save(tiff(deep * 0), "b.tiff"), save(png(GREY), "c.png")]
     assert suggest_white_level(paths) == level
+
+
+@pytest.mark.parametrize(
+    ("bit_depth", "brightest", "white_level", "problem"),
+    [
+        (8, 255, None, None),
+        (16, 4095, 4095, None),
+        (16, 900, 4095, None),
+        (16, 65535, None, "expected an image of 8 bits"),
+        (8, 255, 4095, "expected an image of more than 8 bits"),
+        (16, 4096, 4095, "expected pixels up to the line's white level, 4095, got 4096"),
+    ],
+)
+def test_an_image_whose_values_mean_another_brightness(bit_depth, brightest, white_level, problem):
+    told = depth_problem(bit_depth, brightest, white_level)
+    assert told is None if problem is None else str(told).startswith(problem)
+
+
+def test_the_brightest_pixel_is_of_the_file_not_of_what_the_model_sees(save):
+    deep = np.zeros((600, 600), np.uint16)
+    deep[7, 9] = 5000
+    assert require_image(save(png(deep)), SPEC).brightest == 5000
+    assert require_image(save(tiff(deep)), SPEC).brightest == 5000
+    assert require_image(save(png(GREY)), SPEC).brightest == 255
 
 
 def test_8_bit_images_have_no_white_level(save):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ImageError
-from pipeline.imaging.images import read_mask
+from pipeline.imaging.masks import read_mask
 from tests.parts.image_files import GREY, bmp, jpeg, png
 
 
