@@ -93,7 +93,7 @@ def _refuse_unknown(page: TiffPage) -> None:
             "a TIFF without compression, or with LZW, Deflate or PackBits", f"{name} compression", _SAVE_PLAIN
         )
     if page.sampleformat != SAMPLEFORMAT.UINT or page.bitspersample not in (8, 16):
-        kind = getattr(page.sampleformat, "name", str(page.sampleformat))
+        kind = SAMPLEFORMAT(page.sampleformat).name
         raise ImageError("a TIFF of 8 or 16 bits a sample", f"{page.bitspersample} bits ({kind})", _SAVE_PLAIN)
     grey = page.photometric in _GREY and page.samplesperpixel in (1, 2)
     colour = page.photometric == PHOTOMETRIC.RGB and page.samplesperpixel in (3, 4)
