@@ -265,8 +265,12 @@ def test_interrupt_ends_with_130(tmp_path):
     assert "Traceback" not in err
 
 
-def test_a_prefect_server_that_does_not_answer_is_one_sentence(linewise, tmp_path, monkeypatch):
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    code, _, err = linewise("score", "caps", tmp_path)
-    assert code == 2
-    assert err.startswith("linewise: expected a Prefect API that answers at http://127.0.0.1:9/api, got ")
+def test_a_prefect_server_that_does_not_answer_is_one_sentence(tmp_path):
+    """In a process of its own: Prefect's settings are a process's, and other tests of this one have a server."""
+    server = "http://127.0.0.1:9/api"
+    environment = os.environ | {"PREFECT_API_URL": server, "LINEWISE_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-m", "flows.cli", "score", "caps", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"linewise: expected a Prefect API that answers at {server}, got "), done.stderr
+    assert "Traceback" not in done.stderr
