@@ -94,8 +94,8 @@ def test_adapt_line_from_its_form(plant, page, screenshot):
     boxes = page.locator("textarea")
     boxes.nth(0).fill(LINE)
     boxes.nth(1).fill(str(plant.line))
-    page.get_by_text("int", exact=True).first.click()  # a size, instead of leaving it to the line
-    page.locator("input[type=number]").first.fill("96")
+    page.get_by_text("int", exact=True).last.click()  # a size, the form's last field, instead of leaving it to the line
+    page.locator("input[type=number]").last.fill("96")
     screenshot("form", height=1750)
     run = submit(plant, page, deployment.id)
     page.goto("about:blank")  # an open page keeps the processors busy that the run needs
