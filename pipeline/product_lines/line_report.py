@@ -138,7 +138,8 @@ class LineReport:
         good = self.counts.get(TRAIN_GOOD, 0) - copies
         if good < _FEW_GOOD_IMAGES:
             different = "different " if copies else ""
-            yield f"Only {good} {different}good training images: add some, up to at least {_FEW_GOOD_IMAGES}."
+            images = "image" if good == 1 else "images"
+            yield f"Only {good} {different}good training {images}: add some, up to at least {_FEW_GOOD_IMAGES}."
         if len(self.sizes) > 1:
             smallest, largest = (_size(pick(self.sizes, key=_area)) for pick in (min, max))
             yield f"The images have {len(self.sizes)} sizes, from {smallest} to {largest} pixels."
