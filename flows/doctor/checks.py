@@ -15,7 +15,6 @@ from enum import StrEnum
 from http.client import HTTPException
 from importlib.util import find_spec
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from deploy.bundles.registry import Registry
@@ -23,6 +22,7 @@ from deploy.decoding.choice import open_nvjpeg
 from deploy.engine.nvidia import DRIVER_LIBRARY, loads
 from deploy.engine.survey import ort_build
 from deploy.results.database import database_errors, for_writing, open_database, parse_url
+from flows.doctor.prefect_address import in_no_proxy, prefect_address, proxy_variable, without_login
 from pipeline.errors import ConfigError, LinewiseError
 from pipeline.settings import JpegDecoder, Settings
 from pipeline.storage import storage_errors
@@ -148,22 +148,21 @@ def check_prefect() -> Check:
     """Whether the server that PREFECT_API_URL names answers.
 
     Raises:
-        ConfigError: it does not, or the address is none.
+        ConfigError: it does not, a proxy is in the way, or the address is none.
     """
-    url = os.environ.get("PREFECT_API_URL")
-    if not url:
+    url = prefect_address()
+    if url is None:
         says = "PREFECT_API_URL is not set: no server is used, and everything runs without one"
         return Check(name="prefect", verdict=Verdict.SKIPPED, says=says)
-    parts = urlsplit(url)
-    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # a login in it is not for a terminal
-    if parts.scheme not in ("http", "https"):
-        raise ConfigError("an http or https address in PREFECT_API_URL", repr(shown), "correct or unset it")
+    shown = without_login(url)
     answer = _health(url, shown)
     return Check(name="prefect", verdict=Verdict.OK, says=f"{shown} {answer}", facts={"url": shown})
 
 
 def _health(url: str, shown: str) -> str:
     remedy = "start the server, or correct or unset PREFECT_API_URL"
+    if (variable := proxy_variable(url)) is not None:
+        remedy += f"; {variable} sends what is for it to a proxy: {in_no_proxy(url)} where that is wrong"
     expected = f"a Prefect API that answers at {shown}"
     try:
         with urlopen(f"{url.rstrip('/')}/health", timeout=_PATIENCE_SECONDS) as response:  # noqa: S310  # scheme checked

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.doctor.checks import Verdict
+from tests.flows.command import Command
 from tests.parts.checks import found
 from tests.parts.http_server import serving
 
@@ -82,3 +83,59 @@ def test_no_server_and_no_address(home: Path, monkeypatch: pytest.MonkeyPatch) -
     check = found("prefect")
     assert check.verdict is Verdict.PROBLEM
     assert "secret" not in check.says
+
+
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a proxy that reaches nothing, as a plant's cannot reach the PC it is asked by."""
+    for variable in (*PROXIES, "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    with served(b"<html>not allowed", status=403) as url:
+        yield url.removesuffix("/api")
+
+
+@pytest.mark.parametrize("variable", PROXIES)
+def test_a_proxy_before_a_server_of_this_machine_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, proxy: str, variable: str
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+    with served(b"true") as url:
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        check = found("prefect")
+        assert check.verdict is Verdict.PROBLEM
+        assert check.says == (
+            f"expected 127.0.0.1, this machine itself, without a proxy, got one in {variable}: set NO_PROXY=127.0.0.1"
+        )
+        monkeypatch.setenv("no_proxy", "plant.example")
+        assert found("prefect").says.endswith(": add 127.0.0.1 to no_proxy")
+        monkeypatch.setenv("no_proxy", "plant.example, 127.0.0.1")
+        assert found("prefect").verdict is Verdict.OK
+
+
+def test_a_proxy_before_another_machines_server_may_be_right(
+    home: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("PREFECT_API_URL", "http://server.invalid:4200/api")
+    check = found("prefect")
+    assert check.verdict is Verdict.PROBLEM
+    assert ": start the server, or correct or unset PREFECT_API_URL; HTTP_PROXY sends what is for it to" in check.says
+    assert check.says.endswith(": set NO_PROXY=server.invalid where that is wrong")
+
+
+def test_a_command_that_a_proxy_keeps_from_the_server_says_so(
+    linewise: Command, monkeypatch: pytest.MonkeyPatch, proxy: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("prefect", reason="the extra `flows` is not installed")
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with served(b"true") as url:
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        code, _, error = linewise("export", "caps", tmp_path / "pack")
+    assert code == 2
+    assert error == (
+        "linewise: expected 127.0.0.1, this machine itself, without a proxy, got one in HTTP_PROXY: "
+        "set NO_PROXY=127.0.0.1\n"
+    )
