@@ -1,8 +1,8 @@
 """`python -m flows.bootstrap`: make a Prefect server ready for Linewise. Safe to repeat.
 
-It creates the process work pool, the queue before the GPU and the automation that crashes runs whose engine went
-silent (a machine that lost power would hold its slot for ever), then registers the deployments of `prefect.yaml` and
-renews those of an older Linewise. The server is the one that PREFECT_API_URL names.
+It creates the process work pool, the queue before the GPU and the automations that crash runs of a machine that lost
+power (they would hold their slots for ever), then registers the deployments of `prefect.yaml` and renews those of an
+older Linewise. The server is the one that PREFECT_API_URL names; one that has just been started is waited for.
 """
 
 from __future__ import annotations
@@ -11,33 +11,52 @@ import argparse
 import os
 import subprocess
 import sys
-from datetime import timedelta
+import time
 from importlib.resources import as_file, files
 from typing import Any
 
 import httpx
 import yaml
 from prefect import get_client
-from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
-from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import load_flow_from_entrypoint
 
 from flows.activities import DEPLOYMENTS
 from flows.doctor.checks import check_prefect
+from flows.doctor.prefect_address import prefect_address
+from flows.server.automations import create_automations
 from flows.server.runs import GPU_LIMIT
 from pipeline.errors import ConfigError, LinewiseError
 
 WORK_POOL = "linewise"
-SILENT_RUNS = "linewise: crash silent runs"
-SILENCE = timedelta(seconds=90)  # three heartbeats of PREFECT_FLOWS_HEARTBEAT_FREQUENCY in prefect.yaml
+WAIT = 60.0
+_BETWEEN_TRIES = 0.5
+
+
+def wait_for_server(seconds: float) -> None:
+    """Wait until the server answers, and say so on standard error: one that was just started takes up to half a minute.
+
+    Raises:
+        ConfigError: it does not answer in time, or PREFECT_API_URL names none that could.
+    """
+    prefect_address()
+    deadline, told = time.monotonic() + seconds, False
+    while True:
+        try:
+            check_prefect()
+        except ConfigError:
+            if time.monotonic() >= deadline:
+                raise
+            if not told:
+                sys.stderr.write(f"Waiting up to {seconds:.0f} s for the Prefect server to answer.\n")
+                told = True
+            time.sleep(_BETWEEN_TRIES)
+        else:
+            return
 
 
 def create_work_pool(client: SyncPrefectClient) -> None:
@@ -54,29 +73,6 @@ def create_gpu_queue(client: SyncPrefectClient, places: int = 1) -> None:
         client.read_global_concurrency_limit_by_name(GPU_LIMIT)
     except ObjectNotFound:
         client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=places))
-
-
-def create_silent_runs_automation(client: SyncPrefectClient) -> None:
-    """Crash a run whose heartbeats stop: it must exist before the run does."""
-    if client.read_automations_by_name(SILENT_RUNS):
-        return
-    ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
-    message = "No heartbeat for 90 seconds: the engine is gone."
-    automation = Automation(
-        name=SILENT_RUNS,
-        description="A run whose engine sent no heartbeat for 90 seconds is crashed, so that it frees its slot.",
-        trigger=EventTrigger(
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *ended},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=SILENCE,
-        ),
-        actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=message, force=False)],
-    )
-    automation.create()
 
 
 def register_deployments(client: SyncPrefectClient, *, update: bool = False) -> list[str]:
@@ -182,17 +178,24 @@ def main() -> int:
         action="store_true",
         help="register every deployment anew; resets parameters and schedules to the file's",
     )
-    update: bool = parser.parse_args().update
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=WAIT,
+        metavar="SECONDS",
+        help=f"how long to wait for a server that has just been started (default: {WAIT:.0f})",
+    )
+    arguments = parser.parse_args()
     if not os.environ.get("PREFECT_API_URL"):
         sys.stderr.write("expected PREFECT_API_URL, got none: export PREFECT_API_URL=http://127.0.0.1:4200/api\n")
         return 2
     try:
-        check_prefect()
+        wait_for_server(arguments.wait)
         with get_client(sync_client=True) as client:
             create_work_pool(client)
             create_gpu_queue(client)
-            create_silent_runs_automation(client)
-            registered = register_deployments(client, update=update)
+            create_automations(client, WORK_POOL)
+            registered = register_deployments(client, update=arguments.update)
             renewed = renew_deployments(client)
     except LinewiseError as error:
         sys.stderr.write(f"{error}\n")
@@ -205,7 +208,7 @@ def main() -> int:
         )
         return 2
     sys.stdout.write(
-        f"Work pool {WORK_POOL}, queue {GPU_LIMIT} and the automation are there. "
+        f"Work pool {WORK_POOL}, queue {GPU_LIMIT} and the automations are there. "
         f"Deployments registered: {', '.join(registered) or 'none, all were there'}; "
         f"renewed: {', '.join(renewed) or 'none'}.\n"
         f"Start a worker with: prefect worker start --pool {WORK_POOL}\n"

@@ -67,7 +67,8 @@ def test_deployments_are_registered_and_their_schedules_off(plant):
     }
     again = run_bootstrap(plant.home.parent, plant.environment)
     assert "registered: none, all were there; renewed: none." in again
-    assert len(plant.client.read_automations_by_name("linewise: crash silent runs")) == 1
+    for automation in ("linewise: crash silent runs", "linewise: crash runs that never start"):
+        assert len(plant.client.read_automations_by_name(automation)) == 1
 
 
 def test_the_doctor_reaches_the_server(plant, monkeypatch):

@@ -29,33 +29,61 @@ from tests.checkout import REPOSITORY
 from tests.parts.http_server import serving
 
 
-def test_bootstrap_without_a_server_is_one_sentence():
-    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
-    command = [sys.executable, "-m", "flows.bootstrap"]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+def run_bootstrap(api: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PREFECT_API_URL": api, "PREFECT_CLIENT_MAX_RETRIES": "0", **variables}
+    command = [sys.executable, "-m", "flows.bootstrap", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A server that takes nobody's login, and is healthy from its `unhealthy`th answer on."""
+
+    unhealthy = 0
+
+    def do_GET(self) -> None:
+        health = self.path.endswith("/health")
+        if starting := health and type(self).unhealthy > 0:
+            type(self).unhealthy -= 1
+        self.send_response(503 if starting else 200 if health else 401)
+        self.end_headers()
+        self.wfile.write(b"true")
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_bootstrap_without_a_server_waits_and_ends_in_one_sentence():
+    done = run_bootstrap("http://127.0.0.1:9/api", "--wait", "2")
     assert done.returncode == 2
-    assert done.stderr.startswith("expected a Prefect API that answers at http://127.0.0.1:9/api, got '")
-    assert done.stderr.endswith("': start the server, or correct or unset PREFECT_API_URL\n")
-    assert done.stderr.count("\n") == 1
+    waiting, sentence = done.stderr.splitlines()
+    assert waiting == "Waiting up to 2 s for the Prefect server to answer."
+    assert sentence.startswith("expected a Prefect API that answers at http://127.0.0.1:9/api, got '")
+    assert sentence.endswith("': start the server, or correct or unset PREFECT_API_URL")
+
+
+def test_bootstrap_waits_for_a_server_that_has_just_been_started(monkeypatch):
+    monkeypatch.setattr(Refusing, "unhealthy", 3)
+    with serving(Refusing) as address:
+        done = run_bootstrap(f"http://{address}/api")
+    waiting, sentence = done.stderr.splitlines()
+    assert waiting == "Waiting up to 60 s for the Prefect server to answer."
+    assert sentence.startswith("expected a Prefect server that lets Linewise register, got '"), "it went on"
+
+
+def test_bootstrap_does_not_wait_for_what_no_server_can_mend():
+    done = run_bootstrap("http://127.0.0.1:9/api", HTTP_PROXY="http://proxy.invalid:3128")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "expected 127.0.0.1, this machine itself, without a proxy, got one in HTTP_PROXY: set NO_PROXY=127.0.0.1\n"
+    )
 
 
 def test_bootstrap_that_a_server_refuses_is_one_sentence():
-    class Refusing(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path.endswith("/health") else 401)
-            self.end_headers()
-            self.wfile.write(b"true")
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
     with serving(Refusing) as address:
-        environment = {**os.environ, "PREFECT_API_URL": f"http://{address}/api"}
-        command = [sys.executable, "-m", "flows.bootstrap"]
-        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+        done = run_bootstrap(f"http://{address}/api")
     assert done.returncode == 2
     assert done.stderr.startswith("expected a Prefect server that lets Linewise register, got '")
     assert "401" in done.stderr
