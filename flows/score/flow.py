@@ -17,6 +17,7 @@ from flows.server.artifacts import (
     publish_figures,
     publish_table,
 )
+from flows.server.late_runs import skip_late_runs
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 
@@ -25,6 +26,7 @@ from pipeline.settings import load_settings
 @fails_with_a_sentence
 def score_folder(request: ScoreRequest) -> job.ScoreResult:
     """Wait for the GPU if one is used, score what is new, show what was found."""
+    skip_late_runs()
     with tagged(f"line:{request.line}"), queued_for_gpu(expected_device(request.device, load_settings())):
         result = score(request)
         warn_of_what_is_missing(result)
