@@ -8,7 +8,8 @@
     ├── BundleError          a bundle or meta-model is damaged, incomplete or of another version
     ├── ParityError          ONNX and torch disagree by more than the tolerance
     ├── PrecisionError       int8 ranks or decides a line's images otherwise than float32
-    └── StorageError         a folder, file or database cannot be written or read
+    ├── StorageError         a folder, file or database cannot be written or read
+    └── UnfinishedError      a part of what was asked for could not be done; carries the result, which says so
 
 A message is one sentence of three parts: what was expected, what came, what to do. Programming errors are `assert`
 and the built-in exceptions; they are never turned into one of these.
@@ -75,3 +76,14 @@ class PrecisionError(LinewiseError):
 
 class StorageError(LinewiseError):
     """A folder, file or database cannot be read or written (permissions, full disk, not a database)."""
+
+
+class UnfinishedError(LinewiseError):
+    """A part of what was asked for could not be done, though the rest is. `result` says what became of each part."""
+
+    def __init__(self, expected: str, got: str, remedy: str, result: object = None) -> None:
+        super().__init__(expected, got, remedy)
+        self.result = result
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str, object]]:  # type: ignore[override]
+        return type(self), (self.expected, self.got, self.remedy, self.result)

@@ -137,7 +137,7 @@ def _meta_model(request: AdaptRequest) -> MetaModel | None:
     """The one named, else the learner's that ships with Linewise, None where there is none."""
     if request.meta_model is None:
         return shipped_meta_model(request.learner.value)
-    return load_meta_model(request.meta_model.expanduser())
+    return load_meta_model(request.meta_model)
 
 
 def _learner(request: AdaptRequest, meta: MetaModel | None, backbone: OpenBackbone) -> Learner:

@@ -61,7 +61,7 @@ def request_for(request: AdaptNewLinesRequest, images: Path) -> AdaptRequest:
 
 def incoming_folder(request: AdaptNewLinesRequest, settings: Settings) -> Path:
     """The folder asked for, else the home's."""
-    return (request.incoming or settings.home / "incoming").expanduser()
+    return request.incoming or settings.home / "incoming"
 
 
 def new_lines(incoming: Path, settings: Settings) -> list[str]:

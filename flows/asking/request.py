@@ -8,9 +8,11 @@ command reads requests before any heavy import.
 from __future__ import annotations
 
 import inspect
+import os.path
+from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 
@@ -21,6 +23,33 @@ class Request(BaseModel):
     """Base of every request: frozen, and an unknown field is an error rather than a silent default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False)
+
+    @field_validator("*")
+    @classmethod
+    def _home_of_who_runs_it(cls, value: Any) -> Any:
+        """`~` in a path, also where no shell has seen it: in a form, and behind `--maps=`."""
+        return Path(os.path.expanduser(value)) if isinstance(value, Path) else value  # noqa: PTH111  # lets ~nobody be
+
+    def paths(self) -> dict[str, Path]:
+        """What the request names on a disk, by field."""
+        return {name: value for name, value in self if isinstance(value, Path)}
+
+    def absolute(self) -> Self:
+        """The same request for whoever runs it: relative paths are taken from this process's folder."""
+        return self.model_copy(
+            update={name: type(getattr(self, name))(path.absolute()) for name, path in self.paths().items()}
+        )
+
+    def refuse_relative_paths(self) -> None:
+        """See that the request means the same on a worker, whose folder nobody knows who fills in a form.
+
+        Raises:
+            ConfigError: a path is relative.
+        """
+        for name, path in self.paths().items():
+            if not path.is_absolute():
+                remedy = "begin it with /, or with ~/ for the home of the worker's user"
+                raise ConfigError(f"an absolute path for {option_name(name)}", repr(str(path)), remedy)
 
     @classmethod
     def ordered_fields(cls) -> dict[str, FieldInfo]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import os.path
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -87,7 +88,7 @@ CsvFile = Annotated[Path | None, Field(description="CSV file to write.")]
 
 def _source_text(value: object) -> str:
     if isinstance(value, str | os.PathLike) and (text := str(os.fspath(value))):
-        return text
+        return os.path.expanduser(text)  # noqa: PTH111  # a `Path` would change a URL
     raise ValueError("a path or a URL")
 
 

@@ -50,11 +50,9 @@ def run(request: ExportRequest, settings: Settings, on_progress: OnProgress = ig
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         if request.int8 is not None:
             make_int8 = import_module("flows.export.int8_gate").make_int8
-            deployment, comparison, speedup = make_int8(
-                deployment, request.int8.expanduser(), Path(scratch), on_progress
-            )
+            deployment, comparison, speedup = make_int8(deployment, request.int8, Path(scratch), on_progress)
         on_progress(Progress(stage="export", done=0, total=1))
-        folder = write_pack(deployment, request.destination.expanduser().absolute())
+        folder = write_pack(deployment, request.destination.absolute())
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     on_progress(Progress(stage="export", done=1, total=1))
     manifest = deployment.bundle.manifest

@@ -57,7 +57,7 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
     """
     start = time.perf_counter()
     place = training_place(request.device, request.processes)
-    folder = (request.output or settings.runs / f"{request.learner.value}-seed{request.seed}").expanduser().absolute()
+    folder = (request.output or settings.runs / f"{request.learner.value}-seed{request.seed}").absolute()
     note_request(folder, request)
     training = set_up(request, settings)
     if request.processes > len(training.train):
@@ -161,7 +161,8 @@ def _goes_on(noted: str, request: MetaTrainRequest) -> bool:
         before = MetaTrainRequest.model_validate_json(noted)
     except ValueError:
         return False
-    return before.model_copy(update={"device": request.device, "resume": request.resume}) == request
+    same_place = before.model_copy(update={"device": request.device, "resume": request.resume})
+    return same_place.absolute() == request.absolute()  # Prefect is given absolute paths
 
 
 def note_request(folder: Path, request: MetaTrainRequest) -> None:

@@ -39,8 +39,8 @@ class RunOutputs:
         self.started_at = datetime.now(UTC)
         self.report = report_path(request.report, runs, self.started_at)
         stem = "results" if request.report is None else self.report.stem
-        self.json_path = (request.json_path or self.report.with_name(f"{stem}.json")).expanduser().absolute()
-        self.csv_path = (request.csv_path or self.report.with_name(f"{stem}.csv")).expanduser().absolute()
+        self.json_path = (request.json_path or self.report.with_name(f"{stem}.json")).absolute()
+        self.csv_path = (request.csv_path or self.report.with_name(f"{stem}.csv")).absolute()
         for path in (self.json_path, self.csv_path):
             make_folder_of(path)
         self._runs = runs
@@ -102,7 +102,7 @@ def report_path(asked: Path | None, runs: Path, started_at: datetime) -> Path:
         StorageError: it cannot be made.
     """
     own = runs / f"{started_at:%Y%m%d-%H%M%S-%f}" / "report.html"
-    report = own if asked is None else asked.expanduser().absolute()
+    report = own if asked is None else asked.absolute()
     make_folder_of(report)
     return report
 

@@ -70,7 +70,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
         LineError: there is no such folder, or it holds no image of a line that can be scored and is not watched.
         StorageError: something cannot be read or written; what was scored until then is kept.
     """
-    folder, own = request.images.expanduser(), settings.below_home("overlays")
+    folder, own = request.images, settings.below_home("overlays")
     if not folder.is_dir():
         raise LineError("a folder with a folder of images for each line", f"no folder {folder}", "check the path")
     keep_maps_apart(request.maps, folder)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from deploy.scoring.sources.address import StreamAddress, is_url, stream_address
+from deploy.scoring.sources.address import StreamAddress, camera_index, is_url, stream_address
 from flows.asking.flags import Flag
 from flows.asking.request import Request
 from flows.asking.request_fields import CsvFile, JsonFile, LineName, ScoringDevice, Source, Version
@@ -78,6 +78,12 @@ class ScoreRequest(ScoringSettings):
             request._address = address
         return request
 
+    def paths(self) -> dict[str, Path]:
+        """What the request names on a disk, by field; a stream and a camera are not."""
+        if is_url(self.images) or camera_index(self.images) is not None:
+            return super().paths()
+        return super().paths() | {"images": Path(self.images)}
+
     @property
     def source(self) -> str | StreamAddress:
         """What `images` names; a stream with the credentials that its URL had."""
@@ -111,4 +117,4 @@ class ScorePlantRequest(ScoringSettings):
     @property
     def plant(self) -> str:
         """What runs and reports call it: the folder's name."""
-        return self.images.expanduser().absolute().name or "plant"
+        return self.images.absolute().name or "plant"

@@ -18,6 +18,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Failed
 from prefect.tasks import Task
 
+from flows.asking.request import Request
 from pipeline.errors import ConfigError, LinewiseError, StorageError
 from pipeline.settings import Device
 from pipeline.storage import plain_storage_error
@@ -61,6 +62,7 @@ def fails_with_a_sentence(body: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(body)
     def told(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            _refuse_relative_paths(*args, *kwargs.values())
             return body(*args, **kwargs)
         except (LinewiseError, OSError) as error:
             sentence = error if isinstance(error, LinewiseError) else plain_storage_error(error)
@@ -72,6 +74,20 @@ def fails_with_a_sentence(body: Callable[P, R]) -> Callable[P, R]:
     # Prefect builds the form from the signature, and cannot evaluate a wrapped function's string annotations itself.
     vars(told)["__signature__"] = inspect.signature(body, eval_str=True)
     return told
+
+
+def _refuse_relative_paths(*parameters: object) -> None:
+    """A worker's run has another folder than whoever asked for it: see that its request does not depend on it.
+
+    Raises:
+        ConfigError: it does.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
+        return
+    for parameter in parameters:
+        if isinstance(parameter, Request):
+            parameter.refuse_relative_paths()
 
 
 @contextmanager

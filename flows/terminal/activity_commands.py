@@ -11,7 +11,9 @@ import typer
 from flows.activities import ACTIVITIES, Activity, load
 from flows.asking.flags import command_of
 from flows.asking.request import Request
+from flows.doctor.prefect_address import prefect_address, refuse_proxy_to_own_machine
 from flows.terminal.console import progress_bars
+from pipeline.errors import UnfinishedError
 from pipeline.settings import Settings, load_settings
 
 THROUGH_PREFECT = {"prefect": "Run as a Prefect flow (as when PREFECT_API_URL is set)."}
@@ -38,14 +40,23 @@ def _command(activity: Activity, flags: dict[str, Any]) -> None:
         del flags["json_path"]
     request = activity.request_class.asked(**flags)
     if activity.flow is not None and (asked or os.environ.get("PREFECT_API_URL")):
-        try:
-            result = load(activity.flow)(request)
-        except RuntimeError:  # so Prefect says, among others, that no server answers
-            load("flows.doctor.checks:check_prefect")()
-            raise
+        result = _run_flow(activity.flow, request.absolute())
     else:
         result = run_job(activity, request, load_settings())
     show = load(activity.show)
     code = show(request, result, as_json=True) if as_json else show(request, result)
     if code:
         raise typer.Exit(code)
+
+
+def _run_flow(address: str, request: Request) -> Any:
+    """Run the flow at `address` in this process, for the server of PREFECT_API_URL or one that Prefect starts here."""
+    prefect_address()  # a proxy in the way has many answers, and none says so
+    try:
+        return load(address)(request)
+    except UnfinishedError as error:
+        return error.result
+    except RuntimeError:  # so Prefect says, among others, that no server answers
+        refuse_proxy_to_own_machine("http://127.0.0.1")
+        load("flows.doctor.checks:check_prefect")()
+        raise
