@@ -142,6 +142,7 @@ def load_settings(home: Path | None = None) -> Settings:
     try:
         return Settings() if home is None else Settings(home=home)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors(include_url=False)[0]
         variable = "LINEWISE_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(f"a usable {variable}", first["msg"], f"change or unset {variable}") from error
+        got = f"{first['input']!r} ({first['msg']})"  # no secret: any text is a usable one
+        raise ConfigError(f"a usable {variable}", got, f"change or unset {variable}") from error

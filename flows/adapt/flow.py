@@ -26,7 +26,7 @@ from flows.server.artifacts import (
     publish_table,
 )
 from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
-from pipeline.errors import ConfigError, LineError
+from pipeline.errors import ConfigError, UnfinishedError
 from pipeline.settings import load_settings
 
 
@@ -48,11 +48,15 @@ def adapt_new_lines(request: AdaptNewLinesRequest) -> NewLinesResult:
     incoming = incoming_folder(request, settings)
     states = {name: _adapt_new_line(request, incoming / name) for name in new_lines(incoming, settings)}
     show_new_lines(states)
-    failed = [line for line, state in states.items() if not state.is_completed()]
-    if failed:
-        names = ", ".join(failed)
-        raise LineError("every new line to be adapted", f"failures for {names}", "mend what the table of this run says")
-    return NewLinesResult(incoming=incoming, lines=tuple(NewLine(name=line, problem=None) for line in states))
+    lines = [
+        NewLine(name=line, problem=None if state.is_completed() else state.message or state.name or "no reason")
+        for line, state in states.items()
+    ]
+    result = NewLinesResult(incoming=incoming, lines=tuple(lines))
+    if failed := ", ".join(line.name for line in lines if line.problem is not None):
+        remedy = "mend what the table of this run says"
+        raise UnfinishedError("every new line to be adapted", f"failures for {failed}", remedy, result)
+    return result
 
 
 def _adapt_new_line(request: AdaptNewLinesRequest, images: Path) -> State[Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from flows.asking.learner_names import UNTRAINED, LearnerName
+from flows.asking.request import option_name
 from flows.asking.request_fields import (
     CsvFile,
     DefectCount,
@@ -130,21 +131,26 @@ class EvaluateRequest(LineSettings):
     def _lines_fit_the_protocol(self) -> Self:
         if self.scenario is Scenario.INCREMENTAL and (self.lines is None or self.train_lines or self.test_lines):
             raise ConfigError(
-                "lines, and no train_lines or test_lines, for the scenario incremental",
-                "another combination",
+                "--lines, and no --train-lines or --test-lines, for the scenario incremental",
+                self._named_lines(),
                 "name one folder of lines: each of them arrives, is trained on and tested",
             )
         if self.protocol is Protocol.TRAIN_TEST:
             if self.train_lines is None or self.test_lines is None or self.lines is not None:
                 raise ConfigError(
-                    "train_lines and test_lines, and no lines, for train-test",
-                    "another combination",
+                    "--train-lines and --test-lines, and no --lines, for train-test",
+                    self._named_lines(),
                     "name one folder for each",
                 )
         elif self.lines is None or self.train_lines is not None or self.test_lines is not None:
             raise ConfigError(
-                f"lines, and no train_lines or test_lines, for {self.protocol.value}",
-                "another combination",
+                f"--lines, and no --train-lines or --test-lines, for {self.protocol.value}",
+                self._named_lines(),
                 "name one folder of lines",
             )
         return self
+
+    def _named_lines(self) -> str:
+        """The flags that were given, of those that name lines."""
+        names = ("lines", "train_lines", "test_lines")
+        return " and ".join(f"--{option_name(name)}" for name in names if getattr(self, name)) or "none of them"

@@ -6,7 +6,7 @@ from prefect import flow, task
 
 from flows.export import job
 from flows.export.request import ExportRequest
-from flows.server.artifacts import Cell, artifact_key, publish_figures
+from flows.server.artifacts import Cell, ProgressArtifact, artifact_key, publish_figures
 from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 
@@ -27,7 +27,7 @@ def export(request: ExportRequest) -> job.ExportResult:
 )
 def pack(request: ExportRequest) -> job.ExportResult:
     """Write bundle and backbone into the destination."""
-    return job.run(request, load_settings())
+    return job.run(request, load_settings(), ProgressArtifact(artifact_key("progress", request.line)))
 
 
 def show(packed: job.ExportResult) -> None:

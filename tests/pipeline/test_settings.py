@@ -67,7 +67,7 @@ def test_home_becomes_absolute(monkeypatch, tmp_path):
 )
 def test_bad_value_is_one_sentence_naming_the_variable(monkeypatch, name, value):
     monkeypatch.setenv(f"LINEWISE_{name}", value)
-    with pytest.raises(ConfigError, match=f"expected a usable LINEWISE_{name}, got .*: change or unset") as caught:
+    with pytest.raises(ConfigError, match=f"a usable LINEWISE_{name}, got '{value}' .*: change or unset") as caught:
         load_settings()
     assert "\n" not in str(caught.value)
 

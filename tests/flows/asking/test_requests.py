@@ -32,8 +32,10 @@ def test_a_refusal_is_one_sentence_whatever_pydantic_calls_it():
 
 def test_evaluate_request_knows_its_protocol():
     EvaluateRequest(lines=Path("a"))
-    with pytest.raises(ConfigError, match="train_lines and test_lines"):
+    with pytest.raises(ConfigError, match="--train-lines and --test-lines, and no --lines, for train-test"):
         EvaluateRequest(protocol="train-test", train_lines=Path("a"))  # type: ignore[arg-type]
     assert EvaluateRequest(train_lines=Path("a"), test_lines=Path("b")).protocol is Protocol.TRAIN_TEST
-    with pytest.raises(ConfigError, match="one folder of lines"):
+    with pytest.raises(ConfigError, match=r"--lines, and no .* for leave-one-line-out, got none of them: name one"):
+        EvaluateRequest()
+    with pytest.raises(ConfigError, match="got --train-lines and --test-lines: name one folder of lines"):
         EvaluateRequest(protocol="leave-one-line-out", train_lines=Path("a"), test_lines=Path("b"))  # type: ignore[arg-type]

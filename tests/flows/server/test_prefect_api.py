@@ -13,6 +13,7 @@ prefect = pytest.importorskip("prefect", reason="the extra `flows` is not instal
 
 from prefect import flow, task  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
+from prefect.flow_engine import run_flow  # noqa: E402
 
 import flows.adapt.flow  # noqa: E402
 import flows.export.flow  # noqa: E402
@@ -95,9 +96,11 @@ def test_export_run_says_what_it_wrote(prefect_api, adapted_home, tmp_path):
     state = flows.export.flow.export(ExportRequest(line=LINE, destination=tmp_path / "pack"), return_state=True)
     assert state.is_completed()
     with get_client(sync_client=True) as client:
-        (artifact,) = [a for a in client.read_artifacts(limit=200) if a.flow_run_id == state.state_details.flow_run_id]
-    assert artifact.key == "export-line-a-7"
-    assert "pack" in str(artifact.data)
+        run = state.state_details.flow_run_id
+        found = {a.key: a.data for a in client.read_artifacts(limit=200) if a.flow_run_id == run}
+    assert set(found) == {"export-line-a-7", "progress-line-a-7"}
+    assert "pack" in str(found["export-line-a-7"])
+    assert found["progress-line-a-7"] == 100.0
     assert (tmp_path / "pack" / "bundle" / "head.onnx").is_file()
 
 
@@ -131,6 +134,14 @@ def test_the_command_shows_new_lines_adapted_through_prefect(prefect_api, adapte
     for said in ("fresh: adapted", f"Every line in {incoming} is registered."):
         code, out, _ = linewise("adapt-new-lines", "--size", SIZE, "--prefect")
         assert (code, out.strip()) == (0, said)
+
+
+@pytest.mark.parametrize("switches", [(), ("--prefect",)], ids=["here", "through Prefect"])
+def test_the_command_tells_of_new_lines_that_fail_alike(prefect_api, adapted_home, linewise, switches):
+    (adapted_home / "incoming" / "empty").mkdir(parents=True)
+    code, _, error = linewise("adapt-new-lines", "--size", SIZE, *switches)
+    assert code == 1
+    assert error.count("\nempty: expected ") + error.startswith("empty: expected ") == 1
 
 
 def test_a_mistake_outside_a_run_is_raised_as_it_is(tmp_path):
@@ -222,3 +233,27 @@ def test_a_streams_password_reaches_the_run_but_not_the_server(prefect_api, adap
     told = "".join(run.model_dump_json() for run in kept) + "".join(record.getMessage() for record in caplog.records)
     assert "rtsp://127.0.0.1:9/1" in told
     assert "geheim" not in told
+
+
+def test_a_relative_path_that_reaches_a_worker_is_refused(prefect_api, adapted_home, line, monkeypatch):
+    """As a worker's child does it: the run of a deployment, taken up by its id."""
+    monkeypatch.chdir(line)  # where the folder would be found
+    with get_client(sync_client=True) as client:
+        flow_id = client.create_flow_from_name("adapt-line")
+        deployment_id = client.create_deployment(flow_id, "relative", entrypoint="flows.adapt.flow.adapt_line")
+        asked = {"request": {"line": "near", "images": "train", "size": SIZE}}
+        run = client.create_flow_run_from_deployment(deployment_id, parameters=asked)
+        state = run_flow(flows.adapt.flow.adapt_line, flow_run=run, parameters=None, return_type="state")
+        client.delete_deployment(deployment_id)
+    assert isinstance(state, prefect.State)
+    assert state.is_failed()
+    assert str(state.message).startswith("expected an absolute path for images, got 'train': begin it with /, or ")
+
+
+def test_the_command_sends_absolute_paths_through_prefect(prefect_api, adapted_home, linewise, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = linewise("export", LINE, "pack", "--prefect")
+    assert code == 0, error
+    with get_client(sync_client=True) as client:
+        asked = [run.parameters["request"] for run in client.read_flow_runs(limit=200) if run.name == f"export {LINE}"]
+    assert str(tmp_path / "pack") in [request["destination"] for request in asked]
