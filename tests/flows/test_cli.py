@@ -167,7 +167,7 @@ def test_backbones_with_what_is_here_of_their_weights(linewise, home, monkeypatc
         (["meta-train", "nowhere", "--device", "tensorrt"], ["device", "'cuda'", "'tensorrt'"]),
         (["evaluate", "--lines", "x", "--defects", "0,many"], ["defects", "'many'"]),
         (["evaluate", "--lines", "x", "--learners", "transfer,telepathy"], ["learners", "'telepathy'"]),
-        (["evaluate", "--train-lines", "x"], ["test_lines"]),
+        (["evaluate", "--train-lines", "x"], ["--test-lines"]),
         (["evaluate"], ["one folder of lines"]),
         (["evaluate", "--lines", "x", "--scenario", "guess"], ["scenario", "domain-shift", "'guess'"]),
         (["evaluate", "--lines", "x", "--scenario", "incremental"], ["a trunk that other lines train", "memory_bank"]),
