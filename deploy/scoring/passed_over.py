@@ -18,6 +18,7 @@ class PassedOver:
     def __init__(self, source: PlantFolder) -> None:
         self._source = source
         self._by_folder: Counter[str] = Counter()
+        self._gone = 0
         self.images = 0
         """How many images that is."""
 
@@ -35,16 +36,19 @@ class PassedOver:
         found = {folder: self._source.find(folder)[0] for folder in self._by_folder}
         lines = {line for line in found.values() if line is not None and usable(line)}
         folders = {folder for folder, line in found.items() if line in lines}
-        if folders and self._source.again(folders):
-            self.images -= sum(self._by_folder.pop(folder) for folder in folders)
+        if folders and (given := self._source.again(folders)) is not None:
+            self._gone += max(0, sum(self._by_folder.pop(folder) for folder in folders) - given)
+            self.images -= given
 
     def sentences(self, unusable: Mapping[str, str]) -> dict[str, str]:
-        """Why, by the first folder that leads to no usable line.
+        """Why, by the first folder that leads to no usable line; "." for images that are gone.
 
         Args:
             unusable: sentence by line, for those that could not be opened.
         """
         told: dict[str, str] = {}
+        if self._gone:
+            told["."] = f"{self._gone} images were removed or written over before their line had a bundle to score with"
         for folder in self._by_folder:
             line, place = self._source.find(folder)
             if line is None:

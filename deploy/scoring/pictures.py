@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from deploy.bundles.bundle import Bundle
 from deploy.reports.gallery import Gallery, GalleryItem, SupportView, build_item
 from deploy.reports.overlay import encode_jpeg, shrink
+from deploy.scoring.display import native_of
 from deploy.scoring.image_result import ImageResult, ImageView
 from pipeline.augmentations import AUGMENTATIONS
 from pipeline.calibration import Decision
-from pipeline.errors import ImageError
-from pipeline.imaging.images import read_native
 
 EARLIER_SIDE = 448
 
@@ -78,12 +77,9 @@ class Pictures:
 
     def _display(self, result: ImageResult) -> NDArray[np.uint8] | None:
         """The file at its own size, for looking at; None when it changed or went away since it was scored."""
-        if result.path is None:
+        if result.path is None or result.sha256 is None:
             return None
-        try:
-            return read_native(result.path, white_level=self._manifest.preprocess.white_level)
-        except ImageError:
-            return None
+        return native_of(result.path, result.sha256, white_level=self._manifest.preprocess.white_level)
 
 
 def _rgb(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:

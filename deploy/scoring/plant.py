@@ -171,7 +171,7 @@ class _PlantFeeder:
             bundle=bundle,
             engine=live.engine,
             head=live.head,
-            known=self.store if self.store.was_used(bundle) else None,
+            known=self.store if self.source.is_watched or self.store.was_used(bundle) else None,
             overlays=self.overlays(live.line) / bundle.id[:16] if self.overlays is not None else None,
             limits=image_limits(),
             opener=self.opener,

@@ -139,6 +139,8 @@ class ScoringRun:
             self._dispatch.close()
 
     def _count(self, line: LineScoring, outcome: Outcome) -> None:
+        if not outcome.is_news:
+            return
         result = outcome.result
         line.tally.add(result, outcome.stored)
         if result.status is not FileStatus.SKIPPED:

@@ -17,6 +17,7 @@ from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.reporting import OnProgress
 from deploy.scoring.run import ScoringRun
 from deploy.scoring.sources.source import ImageSource
+from deploy.scoring.sources.watch import WatchedFolder
 from deploy.scoring.tally import MAX_RECORDS, ScoringSummary
 from deploy.scoring.worker import ImageScorer, ScoringWorker
 from pipeline.imaging.images import ImageLimits, Opener, image_limits, open_image
@@ -84,7 +85,7 @@ def score_images(
             bundle=bundle,
             engine=engine,
             head=head or bundle.manifest.line,
-            known=store if store.was_used(bundle) else None,
+            known=store if isinstance(source, WatchedFolder) or store.was_used(bundle) else None,
             overlays=overlays / bundle.id[:16] if overlays is not None else None,
             limits=limits or image_limits(),
             opener=opener,

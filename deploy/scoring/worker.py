@@ -17,10 +17,10 @@ from deploy.engine.scores import ImageScore, Scores
 from deploy.reports.overlay import overlay_jpeg
 from deploy.results.records import StoredScore
 from deploy.results.store import ResultStore
+from deploy.scoring.display import native_of
 from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision
-from pipeline.errors import ImageError
 from pipeline.imaging.images import (
     DecodedImage,
     ImageFile,
@@ -31,7 +31,6 @@ from pipeline.imaging.images import (
     fit_frame,
     open_image,
     read_file,
-    read_native,
 )
 from pipeline.imaging.white_level import depth_problem
 from pipeline.storage import replace_file, storage_errors
@@ -47,11 +46,15 @@ class ImageScorer(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """An item's result; its view, when it was scored; the row it was found in, when it was skipped."""
+    """An item's result; its view, when it was scored; the row it was found in, when it was skipped.
+
+    `is_news` is False where a watched file turned out not to have been written since it was read before: nothing came.
+    """
 
     result: ImageResult
     view: ImageView | None = None
     stored: StoredScore | None = None
+    is_news: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,20 +90,31 @@ class ScoringWorker:
 
     def prepare(self, item: SourceItem) -> Ready | Outcome:
         """Decode and resize an item; the outcome at once where it has a score already or cannot be used."""
-        if item.problem is not None or (item.frame is None and item.path is None):
-            return _unreadable(item, None, item.problem or "expected an image, got neither a file nor a frame")
-        if item.frame is not None:
+        if item.frame is not None and item.problem is None:
             return self._prepare_frame(item, item.frame)
-        assert item.path is not None
-        file = read_file(item.path, self.limits)
-        if isinstance(file, UnreadableImage):
-            return _unreadable(item, None, file.reason)
+        if item.problem is not None or item.path is None:
+            return _unreadable(item, None, item.problem or "expected an image, got neither a file nor a frame")
+        file = self._read(item, item.path)
+        if isinstance(file, Outcome):
+            return file
         if (skipped := self._known(item, file.sha256)) is not None:
             return skipped
         image = self._decode(file)
         if isinstance(image, UnreadableImage):
             return _unreadable(item, image.sha256, image.reason)
         return Ready(item, image.sha256, image.pixels)
+
+    def _read(self, item: SourceItem, path: Path) -> ImageFile | Outcome:
+        """The file's bytes; the outcome at once where they cannot be read, or are not what a watched folder took."""
+        file = read_file(path, self.limits)
+        if item.taking is not None and (problem := item.taking.problem(path)) is not None:
+            return _unreadable(item, None, problem)
+        if isinstance(file, UnreadableImage):
+            return _unreadable(item, None, file.reason)
+        if item.taking is not None and not item.taking.is_news(file.sha256):
+            nothing = ImageResult(name=item.name, path=path, sha256=file.sha256, status=FileStatus.SKIPPED)
+            return Outcome(nothing, is_news=False)
+        return file
 
     def _decode(self, file: ImageFile) -> DecodedImage | UnreadableImage:
         """The image at the model's size, unless its values mean another brightness than those of the line's support."""
@@ -190,10 +204,8 @@ class ScoringWorker:
         if image.item.frame is not None:
             return np.ascontiguousarray(image.item.frame[:, :, ::-1])
         assert image.item.path is not None
-        try:
-            return read_native(image.item.path, self.limits, self._white_level)
-        except ImageError:
-            return image.pixels  # the file has gone since it was scored; the model's own view is left
+        native = native_of(image.item.path, image.sha256, self.limits, self._white_level)
+        return image.pixels if native is None else native  # gone since it was scored: the model's own view is left
 
 
 def _unreadable(item: SourceItem, sha256: str | None, reason: str) -> Outcome:

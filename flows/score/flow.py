@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 
 from deploy.engine.devices import expected_device
 from flows.score import job
+from flows.score.flagged_rows import flagged_rows
 from flows.score.request import ScoreRequest
 from flows.server.artifacts import (
     ProgressArtifact,
@@ -61,9 +62,6 @@ def show(result: job.ScoreResult) -> None:
         f"The whole report: {plain(str(result.report))} (on the worker's machine)."
     )
     publish_figures(artifact_key("score", result.line), figures, f"Scores of {result.line} {result.version}", more)
-    flagged = [
-        {"image": image.label, "score": image.score, "decision": image.decision, "reason": image.reason}
-        for image in result.summary.flagged[:200]
-    ]
+    flagged = flagged_rows(result.summary.flagged)
     if flagged:
         publish_table(artifact_key("flagged", result.line), flagged, f"Flagged images of {result.line}, worst first")

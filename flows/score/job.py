@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from deploy.bundles.manifest import HEAD
 from deploy.bundles.packs import Deployment, open_packed
@@ -20,7 +19,7 @@ from deploy.scoring.promotion import PromotionNotice
 from deploy.scoring.scorer import score_images
 from deploy.scoring.tally import ScoringSummary
 from flows.progress import OnProgress, ignore_progress
-from flows.score.outputs import RunOutputs, run_figures
+from flows.score.outputs import RunOutputs, RunResult, run_figures
 from flows.score.request import ScoreRequest
 from flows.score.requested_source import count_images, ended_by_signals, pictures_left_out, request_source
 from flows.score.scoring_progress import telling
@@ -29,26 +28,16 @@ from pipeline.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreResult:
-    """A finished scoring job: the run in numbers, what it wrote, and the images worth looking at.
-
-    `remarks` say what a reader should know about the source; `pictures_left_out` are files of it that are pictures by
-    their suffix, which is none that is read.
-    """
+class ScoreResult(RunResult):
+    """A finished job: the run in numbers, and the images worth looking at."""
 
     line: str
     version: str
-    device: str
     summary: ScoringSummary
     gallery: tuple[GalleryItem, ...]
-    report: Path
-    json_path: Path
-    csv_path: Path
-    remarks: tuple[str, ...] = ()
-    pictures_left_out: int = 0
 
     def figures(self) -> dict[str, int | float | str | None]:
-        """The run in numbers, for a table, a JSON head or an artifact."""
+        """See `RunResult`."""
         figures = run_figures(self.summary, self.device)
         return {"line": self.line, "version": self.version, **figures, "pictures_left_out": self.pictures_left_out}
 
@@ -116,21 +105,23 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             remarks=tuple(source.remarks),
             pictures_left_out=pictures_left_out(source),
         )
-        outputs.write_rows(result.figures())
-    write_line_page(
-        outputs.report,
-        bundle,
-        summary.tally,
-        gallery=result.gallery,
-        source=request.images,
-        started_at=outputs.started_at,
-        seconds=summary.seconds,
-        device=resolved.note,
-        images_per_second=summary.images_per_second,
-        files=outputs.beside_the_page,
-        notes=[*_notes(summary), *source.remarks, *remarks()],
-    )
-    outputs.drop_old(settings.keep_reports)
+        outputs.finish(
+            result,
+            lambda files: write_line_page(
+                outputs.report,
+                bundle,
+                summary.tally,
+                gallery=result.gallery,
+                source=request.images,
+                started_at=outputs.started_at,
+                seconds=summary.seconds,
+                device=resolved.note,
+                images_per_second=summary.images_per_second,
+                files=files,
+                notes=[*_notes(summary), *source.remarks, *remarks()],
+            ),
+            keep=settings.keep_reports,
+        )
     return result
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,26 @@ from pipeline.storage import make_folder_of
 
 RUN_FOLDER = re.compile(r"\d{8}-\d{6}-\d{6}")
 """Names of the folders that this module makes: date, time and microseconds in UTC, so that names sort by age."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult(ABC):
+    """A finished scoring job, of a line or of a plant: the device it ran on, and what it wrote.
+
+    `remarks` say what a reader should know about the source; `pictures_left_out` are files of it that are pictures by
+    their suffix, which is none that is read.
+    """
+
+    device: str
+    report: Path
+    json_path: Path
+    csv_path: Path
+    remarks: tuple[str, ...] = ()
+    pictures_left_out: int = 0
+
+    @abstractmethod
+    def figures(self) -> dict[str, Any]:
+        """The run in numbers, for a table, a JSON head or an artifact."""
 
 
 class RunOutputs:
@@ -64,24 +86,22 @@ class RunOutputs:
         """
         self._rows.add(result, line=line, bundle_version=version)
         if view is not None and self._maps is not None:
-            write_map(map_path(self._maps, result.name), view.anomaly_map)
+            write_map(map_path(self._maps, result.name), view.anomaly_map, result.sha256)
 
-    def write_rows(self, about: Mapping[str, Any]) -> None:
-        """Write all rows; `about` heads the JSON.
+    def finish(self, result: RunResult, write_page: Callable[[Sequence[str]], None], *, keep: int) -> None:
+        """Write all rows, with the result's figures at the JSON's head, then the page; drop old folders of runs.
+
+        Args:
+            result: of the run.
+            write_page: called with the names of the row files that lie in the page's own folder, to point at.
+            keep: see `drop_old_reports`.
 
         Raises:
             StorageError: a file cannot be written.
         """
-        self._rows.write_json(self.json_path, about)
+        self._rows.write_json(self.json_path, result.figures())
         self._rows.write_csv(self.csv_path)
-
-    @property
-    def beside_the_page(self) -> list[str]:
-        """Names of the row files that lie in the page's own folder, so that it can point at them."""
-        return [path.name for path in (self.json_path, self.csv_path) if path.parent == self.report.parent]
-
-    def drop_old(self, keep: int) -> None:
-        """See `drop_old_reports`."""
+        write_page([path.name for path in (self.json_path, self.csv_path) if path.parent == self.report.parent])
         drop_old_reports(self._runs, keep)
 
 

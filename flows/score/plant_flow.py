@@ -7,13 +7,12 @@ from prefect.logging import get_run_logger
 
 from deploy.engine.devices import expected_device
 from flows.score import plant_job as job
+from flows.score.flagged_rows import MAX_FLAGGED, flagged_rows
 from flows.score.request import ScorePlantRequest
 from flows.server.artifacts import Cell, ProgressArtifact, artifact_key, in_a_run, plain, publish_figures, publish_table
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 
-MAX_FLAGGED = 200
-"""How many flagged images a table names, each line's worst."""
 MAX_SENTENCES = 20
 """How many folders are named that no usable line belongs to, and unreadable files of a line."""
 
@@ -64,9 +63,7 @@ def show(request: ScorePlantRequest, result: job.ScorePlantResult) -> None:
     publish_table(artifact_key("plant", plant, "lines"), figures["lines"], "The lines, each at its bundle")
     of_each = max(1, MAX_FLAGGED // max(1, len(summary.lines)))
     flagged: list[dict[str, Cell]] = [
-        {"line": line.line, "image": image.label, "score": image.score, "decision": image.decision}
-        for line in summary.lines
-        for image in line.tally.flagged()[:of_each]
+        {"line": line.line, **row} for line in summary.lines for row in flagged_rows(line.tally.flagged(), of_each)
     ]
     if flagged:
         publish_table(artifact_key("plant", plant, "flagged"), flagged, "Flagged images, each line's worst first")

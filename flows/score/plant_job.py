@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from deploy.bundles.registry import Registry
@@ -17,7 +16,7 @@ from deploy.scoring.plant_summary import PlantSummary
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.progress import OnProgress, ignore_progress
-from flows.score.outputs import RunOutputs, run_figures
+from flows.score.outputs import RunOutputs, RunResult, run_figures
 from flows.score.request import ScorePlantRequest
 from flows.score.requested_source import ended_by_signals, keep_maps_apart, pictures_left_out
 from flows.score.scoring_progress import telling
@@ -26,22 +25,13 @@ from pipeline.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScorePlantResult:
-    """A finished job: the run in numbers, the device it ran on, the plant's page, and the rows of all lines.
-
-    `remarks` and `pictures_left_out` are of the folder, see `flows.score.job.ScoreResult`.
-    """
+class ScorePlantResult(RunResult):
+    """A finished job: the run in numbers."""
 
     summary: PlantSummary
-    device: str
-    report: Path
-    json_path: Path
-    csv_path: Path
-    remarks: tuple[str, ...] = ()
-    pictures_left_out: int = 0
 
     def figures(self) -> dict[str, Any]:
-        """The run in numbers, with a row for each line and bundle."""
+        """See `RunResult`; with a row for each line and bundle."""
         summary = self.summary
         return {
             **run_figures(summary, self.device),
@@ -116,17 +106,19 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             remarks=tuple(source.remarks),
             pictures_left_out=pictures_left_out(source),
         )
-        outputs.write_rows(result.figures())
-    write_pages(
-        outputs.report,
-        summary,
-        name=request.plant,
-        source=str(folder),
-        started_at=outputs.started_at,
-        device=resolved.note,
-        remarks=source.remarks,
-        workers=workers,
-        files=outputs.beside_the_page,
-    )
-    outputs.drop_old(settings.keep_reports)
+        outputs.finish(
+            result,
+            lambda files: write_pages(
+                outputs.report,
+                summary,
+                name=request.plant,
+                source=str(folder),
+                started_at=outputs.started_at,
+                device=resolved.note,
+                remarks=source.remarks,
+                workers=workers,
+                files=files,
+            ),
+            keep=settings.keep_reports,
+        )
     return result

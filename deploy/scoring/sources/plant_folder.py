@@ -66,12 +66,14 @@ class PlantFolder:
             folder = PurePath(item.name).parent.as_posix()
             yield PlantItem(item, folder, self.find(folder)[0])
 
-    def again(self, folders: Set[str]) -> bool:
-        """Have a watched folder give the images of these folders once more; False where the folder is not watched."""
-        if isinstance(self._source, WatchedFolder):
-            self._source.again(folders)
-            return True
-        return False
+    @property
+    def is_watched(self) -> bool:
+        """Whether the folder goes on."""
+        return isinstance(self._source, WatchedFolder)
+
+    def again(self, folders: Set[str]) -> int | None:
+        """Have a watched folder give the images of these folders once more: how many; None where it is not watched."""
+        return self._source.again(folders) if isinstance(self._source, WatchedFolder) else None
 
     def _find(self, folder: str) -> tuple[str | None, str]:
         """The line of a folder, of two that fit the longer one; without any, the first folder that leads to none."""

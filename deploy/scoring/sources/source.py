@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.scoring.sources.taken import Taking
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceItem:
@@ -24,6 +26,8 @@ class SourceItem:
         frame: uint8 BGR (H, W, 3) of a frame; None: `path` is to be read.
         where: said with the reason when a file cannot be used, e.g. "line 17 of parts.txt"; empty: nothing.
         problem: why it cannot be scored, as far as the source knows already; None: it knows nothing against it.
+        taking: of a watched folder's file: to be asked whether what was read is what was taken, and is new; None: of
+            no such file.
     """
 
     name: str
@@ -31,6 +35,7 @@ class SourceItem:
     frame: NDArray[np.uint8] | None = None
     where: str = ""
     problem: str | None = None
+    taking: Taking | None = None
 
 
 class ImageSource(Protocol):

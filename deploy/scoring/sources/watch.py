@@ -1,7 +1,9 @@
 """A folder that is watched: new images as a camera writes them, taken only when they are complete.
 
 By polling: one listing of the folder every quarter of a second (and never more than half of the time), which works on
-network shares too, where the kernel tells nobody of what another machine wrote.
+network shares too, where the kernel tells nobody of what another machine wrote. Names may be used again, as by a ring
+buffer: a file that is written again is given again, whenever that is. Nothing is read here to find that out; whoever
+reads the file says whether its content is new (`Taking`).
 """
 
 from __future__ import annotations
@@ -10,34 +12,44 @@ import os
 import time
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from deploy.results.records import path_text
 from deploy.scoring.sources.folder import own_folder
 from deploy.scoring.sources.source import LiveSource, SourceItem
+from deploy.scoring.sources.taken import CountedNames, Placed, TakenFile, Taking, Written, placed, written
 from pipeline.errors import StorageError
 from pipeline.imaging.files import is_image_name
 from pipeline.imaging.not_read import is_note, remedy
 from pipeline.system_files import is_passed_over
 
 _POLL_SECONDS = 0.25
-_RETRY_SECONDS = 60.0  # a taken file that changes within this time was not complete after all, and is taken again
+
+# Taken files that are looked at in a poll, in turn: a look costs ten times what the name in the listing costs. A name
+# that was just taken is looked at in every poll for a minute, one that was used again for an hour.
+_LOOKS = 5_000
+_OFTEN_SECONDS = 60.0
+_USED_AGAIN_SECONDS = 3600.0
+
+_COARSE_SECONDS = 2.0  # the coarsest clock of a file system, FAT's; its times are whole seconds, as others' hardly are
+_DOUBTS = 8  # files in a poll that are read for a doubt: some shares give all of their files new inodes at times
 
 _STAYS_SECONDS = 60.0  # a file without an image's name for so long is not about to be renamed into one
-_TOLD_SUFFIXES = 8
-
-_State = tuple[int, int]  # size, time of the last write in ns
-
+_RESTLESS_SECONDS = 60.0  # an image that is written to for so long is told
+_TOLD_NAMES = 8
 
 _Inode = tuple[int, int]  # device and number: what a rename keeps
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A file that may still be written to."""
+    """A file that may still be written to, by our own clock: a share's may differ."""
 
-    state: _State
-    since: float  # when this state was first seen, on our own clock: a share's may differ
+    written: Written
+    inode: _Inode
+    since: float  # when it was first seen as it is
+    first: float  # when it was first seen since it was taken last
 
 
 @dataclass
@@ -46,16 +58,19 @@ class _Poll:
 
     seen: dict[str, _Seen] = field(default_factory=dict)
     by_inode: dict[_Inode, str] = field(default_factory=dict)
-    names: set[str] = field(default_factory=set)
-    ready: list[tuple[int, str, _State]] = field(default_factory=list)  # by the time they were written
+    taken: dict[str, TakenFile] = field(default_factory=dict)
+    doubts: dict[str, tuple[Placed, float]] = field(default_factory=dict)  # with the time since when
+    ready: list[tuple[int, str, Written, Placed]] = field(default_factory=list)  # by the time they were written
 
 
 class WatchedFolder(LiveSource):
     """The images of a folder, first those that are there, then new ones, until it is stopped.
 
-    A file is complete when its size and its time of writing have not changed for `settle_seconds`, or when it appears
-    under an image's name by a rename, unchanged since the poll before. It is taken once; one that is written again
-    within a minute (a camera that paused) is taken again. Files and folders may come and go at any time.
+    A file is complete when its size and its time of writing have not changed for `settle_seconds` (for two seconds
+    where times are whole seconds), or when it appears under an image's name by a rename, unchanged since the poll
+    before. It is given once, and once more each time that it was written again or that another took its name; one that
+    may have been, as only its inode or its time of change is another, is given to be compared by its content. Files and
+    folders may come and go at any time, and what is gone is forgotten.
 
     Args:
         folder: watched with its subfolders, also those made later.
@@ -75,11 +90,30 @@ class WatchedFolder(LiveSource):
         self._leave_out = own_folder(folder, leave_out)
         self._settle_seconds = settle_seconds
         self._last = _Poll()
-        self._taken: set[str] = set()
-        self._recent: dict[str, tuple[_State, float]] = {}
+        self._taken: dict[str, TakenFile] = {}
+        self._turn = 0
+        self._told: list[str] = []
         self._told_suffixes: set[str] = set()
+        self._restless: set[str] = set()
+        self._lost = CountedNames()
+        self._repeated = CountedNames()
         self.name = path_text(folder)
-        self.remarks: list[str] = []
+
+    @property
+    def remarks(self) -> list[str]:
+        """See `ImageSource`."""
+        said = list(self._told)
+        if self._lost.count:
+            said.append(
+                "Images that were removed, or gave their name to another file, before they were complete, and that got "
+                f"no decision: {self._lost.count}, such as {self._lost.first}. Let the camera use more names."
+            )
+        if self._repeated.count:
+            said.append(
+                f"Files that were written again with the content that they had, and count again with its decision: "
+                f"{self._repeated.count}, such as {self._repeated.first}. Does the camera still take new images?"
+            )
+        return said
 
     def items(self) -> Iterator[SourceItem | None]:
         """See `ImageSource`. A folder that cannot be listed for a while is waited for."""
@@ -87,32 +121,67 @@ class WatchedFolder(LiveSource):
             began = time.monotonic()
             ready = self._poll(began)
             seconds = time.monotonic() - began
-            for path in ready:
+            for item in ready:
                 if self._stopped.is_set():
                     return
-                yield SourceItem(name=os.path.relpath(path, self._folder), path=Path(path))
+                yield item
             yield None
             self._stopped.wait(max(_POLL_SECONDS, seconds))
 
-    def again(self, folders: Set[str]) -> None:
-        """Give the files that lie directly in these folders, paths below this one, once more as if they were new."""
-        inside = {os.path.join(self._folder, folder) for folder in folders}  # noqa: PTH118 - as scandir writes paths
-        self._taken = {path for path in self._taken if os.path.dirname(path) not in inside}  # noqa: PTH120
+    def again(self, folders: Set[str]) -> int:
+        """Give the files that lie directly in these folders, paths below this one, once more as if they were new.
 
-    def _poll(self, now: float) -> list[str]:
-        """The files that are complete now and were not taken yet, in the order they were written."""
-        poll = _Poll()
-        self._list(str(self._folder), poll, now, set())
-        self._last = poll
-        self._taken &= poll.names  # whoever clears the folder also clears our memory
-        self._recent = {
-            path: (state, until) for path, (state, until) in self._recent.items() if until > now and path in self._taken
+        Returns:
+            How many that are.
+        """
+        inside = {os.path.join(self._folder, folder) for folder in folders}  # noqa: PTH118 - as scandir writes paths
+        before = len(self._taken)
+        self._taken = {
+            path: file
+            for path, file in self._taken.items()
+            if os.path.dirname(path) not in inside  # noqa: PTH120
         }
+        return before - len(self._taken)
+
+    def _poll(self, now: float) -> list[SourceItem]:
+        """The files that are complete now and were not given as they are, in the order they were written."""
+        poll = _Poll()
+        self._turn += 1
+        self._list(str(self._folder), poll, now, set())
+        self._count_lost(poll)
+        self._last, self._taken = poll, poll.taken  # whoever clears the folder also clears our memory
         poll.ready.sort()
-        for _, path, state in poll.ready:
-            self._taken.add(path)
-            self._recent[path] = (state, now + _RETRY_SECONDS)
-        return [path for _, path, _ in poll.ready]
+        items = [self._take(path, as_written, place, now) for _, path, as_written, place in poll.ready]
+        settled = [path for path, (_, since) in poll.doubts.items() if now - since >= self._settle_seconds]
+        return items + [self._doubt(path) for path in settled[:_DOUBTS]]
+
+    def _count_lost(self, poll: _Poll) -> None:
+        """Count the images of the poll before that were not complete, and are nowhere any more."""
+        for path, seen in self._last.seen.items():
+            now = poll.seen.get(path)
+            if (now is None or now.inode != seen.inode) and seen.inode not in poll.by_inode:
+                name = os.path.relpath(path, self._folder)
+                if seen.written[0] > 0 and is_image_name(name) and not is_passed_over(os.path.basename(name)):  # noqa: PTH119
+                    self._lost.add(name)
+
+    def _take(self, path: str, written: Written, placed: Placed, now: float) -> SourceItem:
+        self._last.seen.pop(path)
+        file = self._taken.get(path)
+        if file is None:
+            file = self._taken[path] = TakenFile(written, placed, now + _OFTEN_SECONDS)
+        else:
+            file.written, file.placed, file.often_until = written, placed, now + _USED_AGAIN_SECONDS
+        return self._item(path, file, doubtful=False)
+
+    def _doubt(self, path: str) -> SourceItem:
+        file = self._taken[path]
+        file.placed, _ = self._last.doubts.pop(path)
+        return self._item(path, file, doubtful=True)
+
+    def _item(self, path: str, file: TakenFile, *, doubtful: bool) -> SourceItem:
+        name = os.path.relpath(path, self._folder)
+        taking = Taking(file, file.written, doubtful, partial(self._repeated.add, name))
+        return SourceItem(name=name, path=Path(path), taking=taking)
 
     def _list(self, folder: str, poll: _Poll, now: float, entered: set[tuple[int, int]]) -> None:
         try:
@@ -125,7 +194,7 @@ class WatchedFolder(LiveSource):
         except OSError as error:
             if folder == str(self._folder):
                 self._remark(f"{folder} could not be listed for a while ({error.strerror or error}).")
-                poll.seen, poll.names = self._last.seen, self._taken  # a share that is away has not lost its files
+                poll.seen, poll.taken = self._last.seen, self._taken  # a share that is away has not lost its files
             return  # a folder below it may vanish at any time
         for entry in entries:
             path = entry.path
@@ -138,35 +207,66 @@ class WatchedFolder(LiveSource):
     def _look_at(self, entry: os.DirEntry[str], poll: _Poll, now: float) -> None:
         path = entry.path
         is_image = is_image_name(entry.name) and not is_passed_over(entry.name)
-        if is_image and path in self._taken and path not in self._recent:
-            poll.names.add(path)  # its name is enough: in a full folder this saves nearly every look at a file
-            return
+        taken = self._taken.get(path) if is_image else None
+        if taken is not None:
+            poll.taken[path] = taken
+            if not self._is_due(path, taken, now):
+                return  # its name is enough: in a full folder this saves nearly every look at a file
         try:
             status = entry.stat()
         except OSError:
             return  # gone since the listing, or a link to nothing
-        state, inode = (status.st_size, status.st_mtime_ns), (status.st_dev, status.st_ino)
+        if taken is not None and taken.written == written(status):
+            if taken.placed != placed(status):
+                place, since = self._last.doubts.get(path, (None, now))
+                poll.doubts[path] = placed(status), since if place == placed(status) else now
+            return
+        if self._is_complete(path, status, poll, now, is_image=is_image):
+            poll.ready.append((status.st_mtime_ns, path, written(status), placed(status)))
+
+    def _is_due(self, path: str, taken: TakenFile, now: float) -> bool:
+        rounds = 1 + len(self._taken) // _LOOKS
+        return (
+            hash(path) % rounds == self._turn % rounds
+            or now < taken.often_until
+            or path in self._last.seen
+            or path in self._last.doubts
+        )
+
+    def _is_complete(self, path: str, status: os.stat_result, poll: _Poll, now: float, *, is_image: bool) -> bool:
+        """Whether an image that was not given as it is can be given now; notes what was seen for the next poll."""
+        inode = (status.st_dev, status.st_ino)
         other_name = self._last.by_inode.get(inode, path)
-        before = self._last.seen.get(path) or self._last.seen.get(other_name)
-        unchanged = before is not None and before.state == state
+        own = self._last.seen.get(path)
+        before = self._last.seen.get(other_name) or own
+        unchanged = before is not None and before.written == written(status)
         since = before.since if before is not None and unchanged else now
-        poll.seen[path] = _Seen(state, since)
+        first = own.first if own is not None else now
+        poll.seen[path] = _Seen(written(status), inode, since, first)
         poll.by_inode[inode] = path
         if not is_image:
             if now - since >= _STAYS_SECONDS:
-                self._tell_of_suffix(entry.name)
-            return  # looked at for the name that it may take
-        poll.names.add(path)
-        if path in self._taken and self._recent[path][0] == state:
-            return
+                self._tell_of_suffix(os.path.basename(path))  # noqa: PTH119 - see above
+            return False  # looked at for the name that it may take
+        if now - first >= _RESTLESS_SECONDS and since == now:
+            self._tell_of_restless(os.path.relpath(path, self._folder))
         renamed = unchanged and other_name != path
-        if status.st_size > 0 and (renamed or now - since >= self._settle_seconds):
-            poll.ready.append((status.st_mtime_ns, path, state))
+        is_coarse = status.st_mtime_ns % 1_000_000_000 == 0
+        settle_seconds = max(self._settle_seconds, _COARSE_SECONDS) if is_coarse else self._settle_seconds
+        return status.st_size > 0 and (renamed or now - since >= settle_seconds)
+
+    def _tell_of_restless(self, name: str) -> None:
+        if len(self._restless) < _TOLD_NAMES and name not in self._restless:
+            self._restless.add(name)
+            self._remark(
+                f"{name} was written to for a minute without a pause of {self._settle_seconds:g} s, so that no image "
+                "of it could be taken: let the camera use a new name for each image, or rename what is complete."
+            )
 
     def _tell_of_suffix(self, name: str) -> None:
         """Say once of a suffix that its files are left out."""
         suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - of every such file, four times a second
-        if suffix in self._told_suffixes or len(self._told_suffixes) == _TOLD_SUFFIXES:
+        if suffix in self._told_suffixes or len(self._told_suffixes) == _TOLD_NAMES:
             return
         if not (is_passed_over(name) or is_note(name)):
             self._told_suffixes.add(suffix)
@@ -177,5 +277,5 @@ class WatchedFolder(LiveSource):
         return self._leave_out is not None and Path(path).absolute() == self._leave_out
 
     def _remark(self, text: str) -> None:
-        if text not in self.remarks:
-            self.remarks.append(text)
+        if text not in self._told:
+            self._told.append(text)
