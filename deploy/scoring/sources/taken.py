@@ -91,3 +91,7 @@ class CountedNames:
         with self._lock:
             self.first = self.first or name
             self.count += 1
+
+    def told(self, *, exactly: bool) -> str:
+        """In words, which stay as they are while the count grows, unless `exactly`: a changed remark is shown again."""
+        return f"{self.count:,} in all, first {self.first}" if exactly else f"files such as {self.first}"

@@ -8,6 +8,7 @@ reads the file says whether its content is new (`Taking`).
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Set
@@ -101,17 +102,17 @@ class WatchedFolder(LiveSource):
 
     @property
     def remarks(self) -> list[str]:
-        """See `ImageSource`."""
-        said = list(self._told)
+        """See `ImageSource`. How many files that are is said once the folder was watched to its end."""
+        said, ended = list(self._told), self._stopped.is_set()
         if self._lost.count:
             said.append(
-                "Images that were removed, or gave their name to another file, before they were complete, and that got "
-                f"no decision: {self._lost.count}, such as {self._lost.first}. Let the camera use more names."
+                "Removed or replaced before they were complete, and so without a decision: "
+                f"{self._lost.told(exactly=ended)}. Let the camera use more names."
             )
         if self._repeated.count:
             said.append(
-                f"Files that were written again with the content that they had, and count again with its decision: "
-                f"{self._repeated.count}, such as {self._repeated.first}. Does the camera still take new images?"
+                "Written again with the content that they had, and counted again with its decision: "
+                f"{self._repeated.told(exactly=ended)}. Does the camera still take new images?"
             )
         return said
 
@@ -135,13 +136,11 @@ class WatchedFolder(LiveSource):
             How many that are.
         """
         inside = {os.path.join(self._folder, folder) for folder in folders}  # noqa: PTH118 - as scandir writes paths
-        before = len(self._taken)
-        self._taken = {
-            path: file
-            for path, file in self._taken.items()
-            if os.path.dirname(path) not in inside  # noqa: PTH120
-        }
-        return before - len(self._taken)
+        given = [path for path in self._taken if os.path.dirname(path) in inside]  # noqa: PTH120
+        for path in given:
+            file = self._taken.pop(path)
+            self._last.seen[path] = _Seen(file.written, file.placed[:2], -math.inf, -math.inf)  # complete as it is
+        return len(given)
 
     def _poll(self, now: float) -> list[SourceItem]:
         """The files that are complete now and were not given as they are, in the order they were written."""
@@ -158,11 +157,12 @@ class WatchedFolder(LiveSource):
     def _count_lost(self, poll: _Poll) -> None:
         """Count the images of the poll before that were not complete, and are nowhere any more."""
         for path, seen in self._last.seen.items():
-            now = poll.seen.get(path)
-            if (now is None or now.inode != seen.inode) and seen.inode not in poll.by_inode:
-                name = os.path.relpath(path, self._folder)
-                if seen.written[0] > 0 and is_image_name(name) and not is_passed_over(os.path.basename(name)):  # noqa: PTH119
-                    self._lost.add(name)
+            now, elsewhere = poll.seen.get(path), poll.seen.get(poll.by_inode.get(seen.inode, ""))
+            is_there = now is not None and now.inode == seen.inode
+            is_there |= elsewhere is not None and elsewhere.written == seen.written  # else its inode has a new file
+            is_image = is_image_name(path) and not is_passed_over(os.path.basename(path))  # noqa: PTH119
+            if is_image and not is_there and seen.written[0] > 0:
+                self._lost.add(os.path.relpath(path, self._folder))
 
     def _take(self, path: str, written: Written, placed: Placed, now: float) -> SourceItem:
         self._last.seen.pop(path)

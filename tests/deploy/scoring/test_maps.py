@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from deploy.scoring.maps import map_path
+from deploy.scoring.maps import map_path, write_map
 from flows.score import job as score
 from flows.score.request import ScoreRequest
 from pipeline.errors import ConfigError
@@ -36,6 +37,32 @@ def test_every_scored_image_has_its_map_under_its_own_path(settings: Settings, t
     assert first.shape == (4, 4)
     assert float(second.max()) == pytest.approx(61 / 255, abs=0.02)  # the graph's map: its brightest channel
     assert float(second.max()) > float(first.max())
+
+
+def test_a_name_that_is_used_again_keeps_the_maps_of_all_its_contents(settings: Settings, tmp_path: Path):
+    request = ScoreRequest(line=LINE, images=tmp_path / "images", maps=tmp_path / "maps")
+    reused, contents = tmp_path / "images" / "current.png", []
+    for brightness in (60, 120, 180):
+        write_image(reused, brightness=brightness, seed=brightness)
+        contents.append(sha256(reused.read_bytes()).hexdigest())
+        score.run(request, settings)
+    second, third = contents[1:]
+    names = ["current.png.tiff", f"current.png.{second[:12]}.tiff", f"current.png.{third[:12]}.tiff"]
+    assert sorted(path.name for path in tmp_path.glob("maps/*.tiff")) == sorted(names)
+    brightest = [float(tifffile.imread(tmp_path / "maps" / name).max()) for name in names]
+    assert brightest == pytest.approx([60 / 255, 120 / 255, 180 / 255], abs=0.02)
+
+
+@pytest.mark.parametrize("before", [b"no TIFF", b""])
+def test_what_lies_in_a_maps_place_and_does_not_say_of_what_is_replaced(tmp_path: Path, before: bytes):
+    path = tmp_path / "0.png.tiff"
+    path.write_bytes(before)
+    for _ in range(2):
+        write_map(path, np.ones((2, 2), np.float32), "a" * 64)
+    tifffile.imwrite(path, np.zeros((2, 2), np.float32))  # as before a map said which content it is of
+    write_map(path, np.ones((2, 2), np.float32), "b" * 64)
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png.tiff"]
+    assert tifffile.imread(path).max() == 1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +18,7 @@ from flows.score.requested_source import ended_by_signals
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, DeviceError, LineError, LinewiseError, StorageError
 from pipeline.imaging import files
+from tests.deploy.scoring.watching import Watching
 from tests.parts.plant import write_image
 
 # Folders and lists
@@ -83,18 +83,6 @@ def test_a_line_that_is_no_path_is_named(tmp_path, line, words):
 
 
 # Watching
-
-
-class Watching:
-    """A watched folder whose clock the test turns: `poll` says what is new, `seconds` after the poll before."""
-
-    def __init__(self, folder: Path, **options) -> None:
-        self.source = WatchedFolder(folder, **options)
-        self.now = 100.0
-
-    def poll(self, seconds: float = 0.25) -> list[str]:
-        self.now += seconds
-        return [os.path.relpath(path, self.source._folder) for path in self.source._poll(self.now)]
 
 
 def test_a_file_is_taken_when_it_is_complete(tmp_path):

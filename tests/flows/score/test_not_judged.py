@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from flows.score import job, plant_job
+from flows.score import flow, job, plant_flow, plant_job
 from flows.score.request import ScorePlantRequest, ScoreRequest
+from flows.server.artifacts import Cell
 from pipeline.settings import Device, load_settings
 from tests.parts.html_page import Page
 from tests.parts.plant import SIZE, bundle_files, log_head, make_draft, write_image, write_plant
@@ -65,3 +67,22 @@ def test_so_does_its_page_in_a_plants_report(images: Path) -> None:
     )
     (address,) = {tag["href"] for tag in Page(result.report).all("a") if "_lines/" in (tag["href"] or "")}
     says_what_was_found(Page(result.report.parent / str(address).replace("%25", "%")), f"{LINE}/black.png")
+
+
+@pytest.mark.parametrize("whole_plant", [False, True])
+def test_the_table_of_flagged_images_of_a_flow_says_why(
+    images: Path, monkeypatch: pytest.MonkeyPatch, whole_plant: bool
+) -> None:
+    tables: dict[str, Sequence[Mapping[str, Cell]]] = {}
+    for module in (flow, plant_flow):  # outside a run of Prefect's nothing is published
+        monkeypatch.setattr(module, "publish_table", lambda key, rows, _: tables.update({key: rows}))
+    if whole_plant:
+        plants = ScorePlantRequest(images=images, device=Device.CPU, workers=1)
+        plant_flow.show(plants, plant_job.run(plants, load_settings()))
+    else:
+        lines = ScoreRequest(line=LINE, images=str(images / LINE), device=Device.CPU, workers=1)
+        flow.show(job.run(lines, load_settings()))
+    (rows,) = (table for key, table in tables.items() if "flagged" in key)
+    assert [(row["decision"], row["score"] is None) for row in rows] == [("REVIEW", True), ("REJECT", False)]
+    assert str(rows[0]["reason"]).startswith("the model gave no finite score")
+    assert rows[1]["reason"] is None
