@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from deploy.results.records import path_text
@@ -120,9 +121,9 @@ class WatchedFolder(LiveSource):
         """See `ImageSource`. A folder that cannot be listed for a while is waited for."""
         while not self._stopped.is_set():
             began = time.monotonic()
-            ready = self._poll(began)
+            given = self._poll(began)
             seconds = time.monotonic() - began
-            for item in ready:
+            for item in given:
                 if self._stopped.is_set():
                     return
                 yield item
@@ -142,7 +143,7 @@ class WatchedFolder(LiveSource):
             self._last.seen[path] = _Seen(file.written, file.placed[:2], -math.inf, -math.inf)  # complete as it is
         return len(given)
 
-    def _poll(self, now: float) -> list[SourceItem]:
+    def _poll(self, now: float) -> Iterator[SourceItem]:
         """The files that are complete now and were not given as they are, in the order they were written."""
         poll = _Poll()
         self._turn += 1
@@ -150,9 +151,13 @@ class WatchedFolder(LiveSource):
         self._count_lost(poll)
         self._last, self._taken = poll, poll.taken  # whoever clears the folder also clears our memory
         poll.ready.sort()
-        items = [self._take(path, as_written, place, now) for _, path, as_written, place in poll.ready]
-        settled = [path for path, (_, since) in poll.doubts.items() if now - since >= self._settle_seconds]
-        return items + [self._doubt(path) for path in settled[:_DOUBTS]]
+        for _, path, as_written, place in poll.ready:
+            self._take(path, as_written, place, now)
+        settled = [path for path, (_, since) in poll.doubts.items() if now - since >= self._settle_seconds][:_DOUBTS]
+        for path in settled:
+            self._taken[path].placed, _ = poll.doubts.pop(path)
+        given = chain(((path, False) for _, path, _, _ in poll.ready), ((path, True) for path in settled))
+        return (self._item(path, doubtful=doubtful) for path, doubtful in given)
 
     def _count_lost(self, poll: _Poll) -> None:
         """Count the images of the poll before that were not complete, and are nowhere any more."""
@@ -162,26 +167,23 @@ class WatchedFolder(LiveSource):
             is_there |= elsewhere is not None and elsewhere.written == seen.written  # else its inode has a new file
             is_image = is_image_name(path) and not is_passed_over(os.path.basename(path))  # noqa: PTH119
             if is_image and not is_there and seen.written[0] > 0:
-                self._lost.add(os.path.relpath(path, self._folder))
+                self._lost.add(self._name_of(path))
 
-    def _take(self, path: str, written: Written, placed: Placed, now: float) -> SourceItem:
+    def _take(self, path: str, written: Written, placed: Placed, now: float) -> None:
         self._last.seen.pop(path)
         file = self._taken.get(path)
         if file is None:
-            file = self._taken[path] = TakenFile(written, placed, now + _OFTEN_SECONDS)
+            self._taken[path] = TakenFile(written, placed, now + _OFTEN_SECONDS)
         else:
             file.written, file.placed, file.often_until = written, placed, now + _USED_AGAIN_SECONDS
-        return self._item(path, file, doubtful=False)
 
-    def _doubt(self, path: str) -> SourceItem:
-        file = self._taken[path]
-        file.placed, _ = self._last.doubts.pop(path)
-        return self._item(path, file, doubtful=True)
-
-    def _item(self, path: str, file: TakenFile, *, doubtful: bool) -> SourceItem:
-        name = os.path.relpath(path, self._folder)
+    def _item(self, path: str, *, doubtful: bool) -> SourceItem:
+        name, file = self._name_of(path), self._taken[path]
         taking = Taking(file, file.written, doubtful, partial(self._repeated.add, name))
         return SourceItem(name=name, path=Path(path), taking=taking)
+
+    def _name_of(self, path: str) -> str:
+        return path.removeprefix(os.path.join(self._folder, ""))  # noqa: PTH118 - as scandir writes paths
 
     def _list(self, folder: str, poll: _Poll, now: float, entered: set[tuple[int, int]]) -> None:
         try:
@@ -249,7 +251,7 @@ class WatchedFolder(LiveSource):
                 self._tell_of_suffix(os.path.basename(path))  # noqa: PTH119 - see above
             return False  # looked at for the name that it may take
         if now - first >= _RESTLESS_SECONDS and since == now:
-            self._tell_of_restless(os.path.relpath(path, self._folder))
+            self._tell_of_restless(self._name_of(path))
         renamed = unchanged and other_name != path
         is_coarse = status.st_mtime_ns % 1_000_000_000 == 0
         settle_seconds = max(self._settle_seconds, _COARSE_SECONDS) if is_coarse else self._settle_seconds

@@ -24,7 +24,7 @@ class Watching:
 
     def items(self, seconds: float = 0.25) -> list[SourceItem]:
         self.now += seconds
-        return self.source._poll(self.now)
+        return list(self.source._poll(self.now))
 
 
 class Clock:
@@ -37,3 +37,10 @@ class Clock:
 
     def monotonic(self) -> float:
         return time.monotonic() + self.ahead
+
+
+def by_rename(path: Path, content: bytes) -> None:
+    """Write a file as a careful camera does."""
+    part = path.with_suffix(".part")
+    part.write_bytes(content)
+    part.rename(path)
