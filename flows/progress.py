@@ -48,6 +48,25 @@ def ignore_progress(_: Progress) -> None:
     """Tell nobody."""
 
 
+class KeptRemarks:
+    """An `OnProgress` that hands on what it is told and keeps the remarks, each once, for those who ask afterwards."""
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+        self._kept: dict[str, None] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        """Hand on, and keep the remark."""
+        if progress.remark:
+            self._kept[progress.remark] = None
+        self._on_progress(progress)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """In the order in which they came."""
+        return tuple(self._kept)
+
+
 class Pace:
     """Units a second over the last half minute, so that a run that skips what it knows does not promise too much."""
 

@@ -1,11 +1,15 @@
-"""Source lines as a job uses them: episodes drawn from each, prepared for the outer loop, pooled for calibration."""
+"""Source lines as a job uses them: looked at, episodes drawn from each, prepared for the outer loop, pooled for
+calibration.
+"""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from flows.progress import OnProgress, Progress
 from model_zoo.learning.guard import bank_scores
 from pipeline.calibration import PooledCalibration, SourceScores, pool
 from pipeline.episodes import Episode
@@ -14,13 +18,32 @@ from pipeline.head_calibration import source_scores
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.learner import Learner, MetaLearner
 from pipeline.meta_training import SourceTask
-from pipeline.product_lines.lines import ProductLine
+from pipeline.product_lines.lines import ProductLine, find_lines
+from pipeline.product_lines.usable_lines import usable_line
 from pipeline.support import FeatureSource, SupportConfig, sample_episode
 
 EPISODES_PER_LINE = 4
 CALIBRATION_EPISODES = 2
 QUERY_IMAGES = 16
 CALIBRATION_QUERY = 96  # a 1 % tail needs hundreds of good images in all
+
+
+def usable_lines(folder: Path, on_progress: OnProgress) -> list[ProductLine]:
+    """The lines under a folder, each without what cannot be used, which is remarked on.
+
+    Raises:
+        LineError: no line, or one that cannot be used.
+    """
+    lines: list[ProductLine] = []
+    found = find_lines(folder)
+    for line in found:
+        on_progress(Progress(stage="check lines", done=len(lines), total=len(found)))
+        usable, said = usable_line(line)
+        lines.append(usable)
+        for sentence in said:
+            on_progress(Progress(stage="check lines", done=len(lines), total=len(found), remark=sentence))
+    on_progress(Progress(stage="check lines", done=len(lines), total=len(found)))
+    return lines
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Protocol
@@ -231,13 +231,17 @@ def _painted(
 
 
 def _pixels(record: ImageRecord, preprocess: PreprocessSpec) -> Pixels:
-    image = require_image(record.path, preprocess)
+    image = require_image(record.path, _of_its_camera(record, preprocess))
     return image.pixels if record.shift is None else record.shift.apply(image.pixels, image.sha256)
 
 
 def _key(record: ImageRecord, preprocess: PreprocessSpec, transform: str) -> FeatureKey:
     seen = transform if record.shift is None else f"{record.shift.key} {transform}"
-    return FeatureKey(_hash(record.path), preprocess, seen)
+    return FeatureKey(_hash(record.path), _of_its_camera(record, preprocess), seen)
+
+
+def _of_its_camera(record: ImageRecord, preprocess: PreprocessSpec) -> PreprocessSpec:
+    return preprocess if record.white_level is None else replace(preprocess, white_level=record.white_level)
 
 
 def _masks(records: Sequence[ImageRecord], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:

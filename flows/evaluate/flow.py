@@ -41,6 +41,8 @@ def show(evaluation: Evaluation, result: job.EvaluateResult) -> None:
         "minutes": result.seconds / 60,
         "peak memory, MiB": result.peak_mib,
     }
+    if result.remarks:
+        cost["remarks"] = " ".join(result.remarks)
     publish_markdown("evaluation", f"{markdown(evaluation)}\n\n{figures_table(cost)}", "Learners compared")
     publish_table("evaluation-rows", [_cells(row) for row in result.rows[:MAX_ROWS]], "One row an adaptation")
 

@@ -20,7 +20,7 @@ from flows.evaluate.scenarios import domain_shift, few_shot, incremental, multi_
 from flows.evaluate.scenarios.bench import Bench
 from flows.evaluate.scenarios.fold_rows import FoldRows
 from flows.evaluate.scenarios.folds import protocol_folds
-from flows.progress import OnProgress, Progress, ignore_progress
+from flows.progress import KeptRemarks, OnProgress, Progress, ignore_progress
 from pipeline.evaluation import Fold, Row
 from pipeline.settings import Settings
 
@@ -43,9 +43,13 @@ SCENARIOS = {
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateResult:
-    """The table's rows, and what the run cost: wall-clock seconds and this process's peak memory."""
+    """The table's rows, and what the run cost: wall-clock seconds and this process's peak memory.
+
+    `remarks` are sentences on what is left out of the lines and on what is odd, in the words of `linewise lines check`.
+    """
 
     rows: list[Row]
+    remarks: tuple[str, ...]
     seconds: float
     peak_mib: float
 
@@ -62,7 +66,8 @@ def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = 
     start = time.perf_counter()
     require_writable(request)
     scenario = SCENARIOS[request.scenario]
-    folds = scenario.parts(request, settings, on_progress)
+    kept_remarks = KeptRemarks(on_progress)
+    folds = scenario.parts(request, settings, kept_remarks)
     kept = FoldRows(settings.runs, request)
     todo = [fold for fold in folds if not kept.has(fold.name)]
     processes = min(request.processes, len(todo))
@@ -81,7 +86,8 @@ def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = 
     rows = kept.finish([fold.name for fold in folds])
     write_outputs(request, Evaluation(rows), rows)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
-    return EvaluateResult(rows=rows, seconds=time.perf_counter() - start, peak_mib=peak)
+    seconds = time.perf_counter() - start
+    return EvaluateResult(rows=rows, remarks=kept_remarks.remarks, seconds=seconds, peak_mib=peak)
 
 
 def _start_process(request: EvaluateRequest, settings: Settings) -> None:

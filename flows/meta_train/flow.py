@@ -45,6 +45,8 @@ def show(result: job.MetaTrainResult) -> None:
         "seconds": result.seconds,
         "folder": str(result.folder),
     }
+    if result.remarks:
+        figures["remarks"] = " ".join(result.remarks)
     lines = ", ".join(plain(name) for name in model.lines)
     key, what = artifact_key("meta-model", model.learner), f"Meta-model {model.identifier}"
     publish_figures(key, figures, what, f"Learned from {lines}.")

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from flows.meta_train.outer_loop import (
     outer_loop,
     prepare_tasks,
     set_up,
+    split_lines,
     train_in_one_process,
 )
 from flows.meta_train.processes import in_processes
 from flows.meta_train.request import MetaTrainRequest
 from flows.meta_train.training_device import training_place
-from flows.progress import OnProgress, Progress, ignore_progress
+from flows.progress import KeptRemarks, OnProgress, Progress, ignore_progress
 from flows.source_lines import QUERY_IMAGES, task_calibration
 from model_zoo.learner_table import make_learner
 from pipeline.calibration import PooledCalibration, SourceScores, pool
@@ -37,13 +39,17 @@ from pipeline.storage import replace_file, storage_errors
 
 @dataclass(frozen=True, kw_only=True)
 class MetaTrainResult:
-    """A finished meta-training run: the meta-model, its folder, the losses, the held-out lines' image AUROC."""
+    """A finished meta-training run: the meta-model, its folder, the losses, the held-out lines' image AUROC.
+
+    `remarks` are sentences on what is left out of the lines and on what is odd, in the words of `linewise lines check`.
+    """
 
     model: MetaModel
     folder: Path
     run: Path
     losses: tuple[float, ...]
     held_out: dict[str, float]
+    remarks: tuple[str, ...]
     seconds: float
 
 
@@ -59,7 +65,9 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
     place = training_place(request.device, request.processes)
     folder = (request.output or settings.runs / f"{request.learner.value}-seed{request.seed}").absolute()
     note_request(folder, request)
-    training = set_up(request, settings)
+    kept_remarks = KeptRemarks(on_progress)
+    split = split_lines(request, kept_remarks)
+    training = set_up(request, settings, split)
     if request.processes > len(training.train):
         got = f"{request.processes} processes for {len(training.train)}"
         raise ConfigError("at least one training line for each process", got, "ask for fewer processes")
@@ -77,7 +85,8 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
     if meta is not None:
         trained_on = place.note
         if request.processes > 1:
-            reports = in_processes(train_in_one_process, request, settings, folder, meta, place)
+            one_process = partial(train_in_one_process, split)
+            reports = in_processes(one_process, request, settings, folder, meta, place)
         else:
             tasks = prepare_tasks(training, meta, on_progress)
             reports = outer_loop(training, meta, tasks, folder, place.device(), on_progress)
@@ -109,6 +118,7 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
         run=folder,
         losses=tuple(report.loss for report in reports),
         held_out=held_out_aurocs(training),
+        remarks=kept_remarks.remarks,
         seconds=time.perf_counter() - start,
     )
 

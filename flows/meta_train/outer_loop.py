@@ -14,7 +14,7 @@ from flows.meta_train.request import MetaTrainRequest
 from flows.meta_train.training_device import on_device
 from flows.open_backbone import open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
-from flows.source_lines import QUERY_IMAGES, Sources
+from flows.source_lines import QUERY_IMAGES, Sources, usable_lines
 from model_zoo.learner_table import make_learner
 from pipeline.distributed import rank
 from pipeline.early_stopping import EarlyStopping
@@ -24,7 +24,7 @@ from pipeline.features import BackboneSpec
 from pipeline.learner import Learner, MetaLearner, OuterStepReport
 from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
 from pipeline.metrics import image_auroc
-from pipeline.product_lines.lines import ProductLine, find_lines
+from pipeline.product_lines.lines import ProductLine
 from pipeline.settings import Settings
 
 
@@ -40,18 +40,24 @@ class Training:
     held_out: tuple[ProductLine, ...]
 
 
-def set_up(request: MetaTrainRequest, settings: Settings) -> Training:
-    """Lines, backbone, features and a fresh learner."""
-    train, held_out = _split(request)
+Split = tuple[list[ProductLine], list[ProductLine]]
+"""Lines to train on, and lines to report metrics on."""
+
+
+def set_up(request: MetaTrainRequest, settings: Settings, split: Split) -> Training:
+    """Backbone, features and a fresh learner for the lines."""
+    train, held_out = split
     backbone = open_backbone(request.backbone, request.size, settings)
     sources = Sources(backbone.cached(settings), backbone.preprocess(), (request.good,), request.defects, request.seed)
     learner = make_learner(request.learner.value, backbone.spec, outer_steps=request.iterations, seed=request.seed)
     return Training(request, learner, sources, backbone.spec, tuple(train), tuple(held_out))
 
 
-def train_in_one_process(request: MetaTrainRequest, settings: Settings, folder: Path, device: torch.device) -> None:
+def train_in_one_process(
+    split: Split, request: MetaTrainRequest, settings: Settings, folder: Path, device: torch.device
+) -> None:
     """One process's part of a distributed run; the first leaves its checkpoint in the run folder."""
-    training = set_up(request, settings)
+    training = set_up(request, settings, split)
     learner = training.learner.as_meta()
     assert learner is not None, "only meta-learners are trained in several processes"
     outer_loop(training, learner, prepare_tasks(training, learner, ignore_progress), folder, device, ignore_progress)
@@ -127,9 +133,14 @@ def held_out_aurocs(training: Training) -> dict[str, float]:
     return figures
 
 
-def _split(request: MetaTrainRequest) -> tuple[list[ProductLine], list[ProductLine]]:
-    """Lines to train on and lines to report metrics on: named ones, or one of at least four training lines."""
-    lines = [line for line in find_lines(request.lines) if line.defects or request.learner in UNTRAINED]
+def split_lines(request: MetaTrainRequest, on_progress: OnProgress) -> Split:
+    """The lines to train on, and those to report metrics on: named ones, or one of at least four training lines.
+
+    Raises:
+        LineError: no line to train on, or one that cannot be used.
+    """
+    found = usable_lines(request.lines, on_progress)
+    lines = [line for line in found if line.defects or request.learner in UNTRAINED]
     if not lines:
         raise LineError(
             f"product lines with defective images in {request.lines}",
@@ -137,6 +148,6 @@ def _split(request: MetaTrainRequest) -> tuple[list[ProductLine], list[ProductLi
             "name a folder of lines (MVTec AD layout), or make some with `linewise synthetic`",
         )
     if request.validation_lines is not None:
-        return lines, [line for line in find_lines(request.validation_lines) if line.defects]
+        return lines, [line for line in usable_lines(request.validation_lines, on_progress) if line.defects]
     enough = len(lines) >= 4 and len(lines[-1].defects) > QUERY_IMAGES // 4
     return (lines[:-1], lines[-1:]) if enough else (lines, [])

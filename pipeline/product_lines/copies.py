@@ -32,7 +32,8 @@ def find_copies(line: ProductLine) -> tuple[DuplicateGroup, ...]:
 
 
 def without_copies(line: ProductLine, copies: Iterable[DuplicateGroup]) -> ProductLine:
-    """The line with each content once among its training images, and once among its defects, with a mask where one has.
+    """The line with each content once among its training images, and once among its defects, with a mask where one has;
+    without test images that are among the training images.
 
     Raises:
         LineError: a good image has the content of a defective one.
@@ -40,9 +41,15 @@ def without_copies(line: ProductLine, copies: Iterable[DuplicateGroup]) -> Produ
     content = {path: group.sha256 for group in copies for path in group.paths}
     for group in copies:
         if group.good_and_defective:
-            got = f"a good and a defective image that are the same file: {named(line.root, group.paths)}"
+            got = f"a good and a defective image that are the same file: {named(line.root, group.paths)} in {line.root}"
             raise LineError("every image either good or defective", got, "remove it where it does not belong")
-    return replace(line, train_good=_distinct(line.train_good, content), defects=_distinct(line.defects, content))
+    learned = {content[record.path] for record in line.train_good if record.path in content}
+    return replace(
+        line,
+        train_good=_distinct(line.train_good, content),
+        test_good=tuple(record for record in line.test_good if content.get(record.path) not in learned),
+        defects=_distinct(line.defects, content),
+    )
 
 
 def _distinct(records: tuple[ImageRecord, ...], content: dict[Path, str]) -> tuple[ImageRecord, ...]:

@@ -25,6 +25,7 @@ from pipeline.imaging.images import image_limits, open_image
 from pipeline.imaging.masks import read_mask
 from pipeline.imaging.not_read import NotRead
 from pipeline.product_lines.layout_names import GOOD
+from pipeline.product_lines.line_check import check_line
 from pipeline.product_lines.line_report import unused_sentences
 from pipeline.product_lines.lines import ProductLine, load_line, load_named_line
 from pipeline.product_lines.mask_pairing import pair_masks
@@ -70,7 +71,7 @@ def import_data_set(
         source: the data set as its owner distributes it, unpacked.
         destination: a folder that does not exist yet; it becomes the data-set folder.
         link: hard-link the files instead of copying them (same file system only).
-        on_remark: called with a sentence for all that is left out.
+        on_remark: called with a sentence for all that is left out or, as `linewise lines check` has it, odd.
 
     Raises:
         ConfigError: an unknown format.
@@ -93,10 +94,12 @@ def import_data_set(
         on_remark(sentence)
     _carry_out(plan, destination, link=link)
     names = sorted({planned.target.parts[0] for planned in plan if len(planned.target.parts) > 1})
-    return [
-        load_named_line(destination / name, name=f"{destination.name}/{name}", data_set=destination.name)
-        for name in names
-    ]
+    data_set = destination.name
+    lines = [load_named_line(destination / name, name=f"{data_set}/{name}", data_set=data_set) for name in names]
+    for line in lines:
+        for sentence in check_line(line).told_by_jobs:
+            on_remark(f"{line.name}: {sentence}")
+    return lines
 
 
 def _plan_mvtec(source: Path) -> Plan:
@@ -200,7 +203,6 @@ IMPORTERS: dict[str, Callable[[Path], Plan]] = {
     "btad": _plan_btad,
     "kolektorsdd": _plan_kolektorsdd,
 }
-
 
 _ALL_IS_USED = ("mvtec", "mpdd", "btad")  # the other formats have images that say nothing more, as masks of good parts
 

@@ -55,18 +55,20 @@ class _Examined:
     mask: ExaminedMask | UnreadableImage | None
 
 
-def check_line(path: Path, *, limits: ImageLimits | None = None, workers: int | None = None) -> LineReport:
+def check_line(
+    line: Path | ProductLine, *, limits: ImageLimits | None = None, workers: int | None = None
+) -> LineReport:
     """Read every image and mask of a line and report.
 
     Args:
-        path: the line's folder, in either layout of `pipeline.product_lines.lines`.
+        line: its folder, in either layout of `pipeline.product_lines.lines`, or the line as it was loaded.
         limits: what is refused before decoding; None: what this machine is set to refuse.
         workers: decoding threads; None: one for each processor.
 
     Raises:
         LineError: the folder is no line at all.
     """
-    line, limits = load_line(path), limits or image_limits()
+    line, limits = load_line(line) if isinstance(line, Path) else line, limits or image_limits()
     placed = _placed(line)
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         outcomes = list(pool.map(lambda item: _examine(item[0], item[1], limits), placed))

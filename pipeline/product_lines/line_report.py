@@ -116,7 +116,13 @@ class LineReport:
     def problems(self) -> tuple[Problem, ...]:
         """Every problem, errors first."""
         errors = [Problem(Severity.ERROR, sentence) for sentence in self._errors()]
-        return (*errors, *(Problem(Severity.WARNING, sentence) for sentence in self._warnings()))
+        warnings = (*self._shortages(), *self._repeats(), *self._unmarked(), *self._oddities())
+        return (*errors, *(Problem(Severity.WARNING, sentence) for sentence in warnings))
+
+    @property
+    def told_by_jobs(self) -> tuple[str, ...]:
+        """Those of the sentences that a job which uses all of the line says: what it leaves out, and what is odd."""
+        return (*self._errors(), *self._repeats(), *self._oddities())
 
     def _errors(self) -> Iterator[str]:
         if self.unreadable:
@@ -125,15 +131,15 @@ class LineReport:
             depths = " and ".join(f"{count} of {bits} bits" for bits, count in sorted(self.bit_depths.items()))
             yield f"The images differ in depth, {depths}: take all of them with one camera setting."
         for group in self.duplicates:
-            same = f"are the same file: {self._names(group.paths)}."
+            names = self._names(group.paths)
             if group.good_and_defective:
-                yield f"A good and a defective image {same}"
+                yield f"A good and a defective image are the same file: {names}."
             elif group.places == (TEST_GOOD, TRAIN_GOOD):
-                yield f"A training and a test image {same}"
+                yield f"A training and a test image are the same file, which counts in training only: {names}."
         if self.masks.unusable:
             yield f"{_count(self.masks.unusable, 'mask')} cannot be used: {self._reasons(self.masks.unusable)}."
 
-    def _warnings(self) -> Iterator[str]:
+    def _shortages(self) -> Iterator[str]:
         copies = sum(len(group.paths) - 1 for group in self.duplicates if group.places == (TRAIN_GOOD,))
         good = self.counts.get(TRAIN_GOOD, 0) - copies
         if good < _FEW_GOOD_IMAGES:
@@ -146,15 +152,21 @@ class LineReport:
         if 1 in self.channels and len(self.channels) > 1:
             colour = sum(self.channels.values()) - self.channels[1]
             yield f"{_count(range(self.channels[1]), 'image')} in grey, but {colour} in colour."
+
+    def _repeats(self) -> Iterator[str]:
         yield from copy_sentences(self.line.root, self.duplicates)
         if self.near_duplicates:
             pairs = [f"{self._name(pair.test)} of {self._name(pair.train)}" for pair in self.near_duplicates]
             yield f"{_count(pairs, 'good test image')} may be a training image saved anew: {_some(pairs)}."
+
+    def _unmarked(self) -> Iterator[str]:
         masked = len(self.masks.usable) + len(self.masks.empty) + len(self.masks.unusable)
         if self.masks.missing and masked:
             yield f"{_count(self.masks.missing, 'defect')} without a mask: {self._names(self.masks.missing)}."
         if self.masks.empty:
             yield f"{_count(self.masks.empty, 'mask')} without a marked pixel: {self._names(self.masks.empty)}."
+
+    def _oddities(self) -> Iterator[str]:
         yield from mask_sentences(self.line.root, self.masks.usable)
         yield from unused_sentences(self.line.root, self.unused)
         yield from self.not_read.sentences
@@ -195,11 +207,12 @@ def place(kind: str, *, in_training: bool) -> str:
 
 
 def copy_sentences(root: Path, groups: Iterable[DuplicateGroup]) -> Iterator[str]:
-    """What is said of images that are the same file and lie where they count once."""
+    """What is said of images that are the same file and are neither both good and defective nor learned and tested."""
     for group in groups:
         if len(group.places) == 1:
             images = _count(group.paths, f"{group.places[0]} image")
-            yield f"{images} are the same file and count once: {named(root, group.paths)}."
+            counted = "are judged each" if group.places == (TEST_GOOD,) else "count once"
+            yield f"{images} are the same file and {counted}: {named(root, group.paths)}."
         elif not {TRAIN_GOOD, TEST_GOOD} & set(group.places):
             yield f"Two kinds of defect have the same file, which counts once: {named(root, group.paths)}."
 

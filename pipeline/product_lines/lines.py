@@ -36,7 +36,8 @@ _LAYOUTS = "train/good/ with images (MVTec AD layout), or good/ with images"
 class ImageRecord:
     """One image of a line. `kind` is "good" or the defect's name; `mask_path` only for defects that have one.
 
-    `shift` is the change of camera the image is seen under, see `under`; None: as it was taken.
+    `shift` is the change of camera the image is seen under, see `under`; None: as it was taken. `white_level` is what
+    the line's camera calls white where a job looks at lines of many cameras; None: what its `PreprocessSpec` says.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class ImageRecord:
     kind: str
     mask_path: Path | None = None
     shift: CameraShift | None = None
+    white_level: int | None = None
 
     @property
     def is_defect(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flows.evaluate.request import EvaluateRequest, Protocol
 from flows.evaluate.scenarios.fold_training import GENERATED
 from flows.progress import OnProgress, Progress
+from flows.source_lines import usable_lines
 from pipeline.evaluation import Fold, leave_one_data_set_out, leave_one_line_out
 from pipeline.product_lines.lines import ProductLine, find_lines
 from pipeline.settings import Settings
@@ -21,10 +22,11 @@ def protocol_folds(request: EvaluateRequest, settings: Settings, on_progress: On
     if request.protocol is Protocol.TRAIN_TEST:
         assert request.train_lines is not None
         assert request.test_lines is not None
-        folds = [Fold("test", tuple(find_lines(request.train_lines)), tuple(find_lines(request.test_lines)))]
+        train, test = (usable_lines(folder, on_progress) for folder in (request.train_lines, request.test_lines))
+        folds = [Fold("test", tuple(train), tuple(test))]
     else:
         assert request.lines is not None
-        lines = find_lines(request.lines)
+        lines = usable_lines(request.lines, on_progress)
         by_data_set = request.protocol is Protocol.LEAVE_ONE_DATA_SET_OUT
         folds = leave_one_data_set_out(lines) if by_data_set else leave_one_line_out(lines)
     return [Fold(fold.name, (*fold.train, *generated), fold.test) for fold in folds]

@@ -32,10 +32,11 @@ from flows.evaluate.scenarios.bench import Bench
 from flows.evaluate.scenarios.conditions import Update
 from flows.evaluate.scenarios.folds import generated_lines
 from flows.progress import OnProgress, Progress
+from flows.source_lines import usable_lines
 from pipeline.errors import LineError
 from pipeline.evaluation import Fold, Row
 from pipeline.learner import Learner
-from pipeline.product_lines.lines import ImageRecord, ProductLine, find_lines
+from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings
 
 
@@ -47,7 +48,7 @@ def parts(request: EvaluateRequest, settings: Settings, on_progress: OnProgress)
     """
     generated = generated_lines(request, settings, on_progress)
     assert request.lines is not None
-    lines = find_lines(request.lines)
+    lines = usable_lines(request.lines, on_progress)
     for line in lines:
         halves(line, request.seed)
     order = np.random.default_rng(request.seed).permutation(len(lines))

@@ -47,7 +47,7 @@ def test_a_good_image_with_a_defects_content_is_refused(tmp_path):
         without_copies(line, find_copies(line))
     assert str(caught.value) == (
         "expected every image either good or defective, got a good and a defective image that are the same file: "
-        "good/1.png, defect/5.png: remove it where it does not belong"
+        f"good/1.png, defect/5.png in {tmp_path}: remove it where it does not belong"
     )
 
 

@@ -3,6 +3,7 @@
 # Longer than the others: every format's source is made here, by the few functions that all of them share.
 
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -33,8 +34,8 @@ def mvtec(tmp_path):
     root = tmp_path / "mvtec"
     for name in ("bottle", "cable"):
         image(root / name / "train/good/000.png")
-        image(root / name / "test/good/000.png")
-        image(root / name / "test/crack/000.png")
+        image(root / name / "test/good/000.png", seed=1)
+        image(root / name / "test/crack/000.png", seed=2)
         image(root / name / "ground_truth/crack/000_mask.png", defect=True)
         (root / name / "license.txt").write_text("CC BY-NC-SA 4.0")
     (root / "readme.txt").write_text("see license.txt")
@@ -115,6 +116,7 @@ def test_what_is_not_imported_is_told(mvtec, tmp_path):
     said = []
     import_data_set("mvtec", mvtec, tmp_path / "out", on_remark=said.append)
     assert said == []
+    shutil.copy(mvtec / "bottle/train/good/000.png", mvtec / "bottle/train/good/copy.png")
     image(mvtec / "bottle/defects/0.png")
     image(mvtec / "cable/ground_truth/crack/7_mask.png")
     (mvtec / "bottle/test/crack/a.webp").write_bytes(b"RIFF0000WEBP")
@@ -123,6 +125,7 @@ def test_what_is_not_imported_is_told(mvtec, tmp_path):
         "2 image files not used in this layout: bottle/defects/0.png, cable/ground_truth/crack/7_mask.png.",
         "1 file left out, not read as images (1 .webp), such as bottle/test/crack/a.webp: "
         "what is read is .bmp, .jpeg, .jpg, .png, .tif, .tiff.",
+        "again/bottle: 2 train good images are the same file and count once: train/good/000.png, train/good/copy.png.",
     ]
 
 

@@ -103,7 +103,8 @@ def copy(source: Path, target: Path) -> None:
             "train/good/0.png",
             "test/good/7.png",
             "error",
-            "A training and a test image are the same file: train/good/0.png, test/good/7.png.",
+            "A training and a test image are the same file, which counts in training only: "
+            "train/good/0.png, test/good/7.png.",
         ),
         (
             "train/good/0.png",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,23 @@ def test_the_command_writes_a_scenario_and_shows_its_contrasts(linewise, lines, 
     page = files["html"].read_text(encoding="utf-8")
     assert "the same learner under two conditions" in page
     assert "shift strength" in page
+
+
+def test_what_an_evaluation_leaves_out_is_told_in_the_words_of_lines_check(linewise, lines, tmp_path):
+    for name in ("a", "b"):
+        shutil.copytree(next(iter(sorted((lines / "one").iterdir()))), tmp_path / "lines" / name)
+    line = tmp_path / "lines" / "a"
+    known, *_, broken = sorted((line / "train" / "good").iterdir())
+    shutil.copy(known, line / "test" / "good" / "known.png")
+    broken.write_bytes(b"")
+    options = f"--seeds 1 --size {SIZE} --good 2 --defects 1 --lines"
+    code, _, error = linewise("evaluate", *options.split(), line.parent, "--json", tmp_path / "rows.json")
+    assert code == 0, error
+    _, checked, _ = linewise("lines", "check", line)
+    for words in (
+        f"1 image cannot be used: train/good/{broken.name} (expected an image, got an empty file: copy the file again",
+        f"which counts in training only: train/good/{known.name}, test/good/known.png.",
+    ):
+        assert error.count(words) == 1, error
+        assert words in checked
+    assert all(f"\n{name}" not in error for name in ("b: ", "Traceback"))
