@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from flows.asking.request_fields import LineSettings
@@ -11,6 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.head_calibration import calibrate_head
 from pipeline.imaging.images import read_size
 from pipeline.learner import AnomalyHead
+from pipeline.product_lines.lines import ImageRecord
 from pipeline.regions import share_of_image
 
 
@@ -27,13 +29,19 @@ def line_threshold(asked: LineSettings, head: AnomalyHead, view: View, pooled: P
         ConfigError: the least defect area is as large as the image.
     """
     threshold = calibrate_head(head, view.support, asked.target_false_reject_rate, pooled)
-    return threshold if asked.least_defect_area is None else replace(threshold, least_area=_least_area(asked, view))
+    return replace(threshold, least_area=least_area(asked, (*view.good, *view.defects)))
 
 
-def _least_area(asked: LineSettings, view: View) -> float:
-    """The least defect area as a share of the view's images."""
-    assert asked.least_defect_area is not None
-    sizes = [read_size(record.path) for record in (*view.good, *view.defects)]
+def least_area(asked: LineSettings, records: Sequence[ImageRecord]) -> float:
+    """The least defect area as a share of these images, 0 where none is asked for. Jobs ask before they adapt.
+
+    Raises:
+        ConfigError: it is as large as the image.
+        ImageError: an image cannot be used.
+    """
+    if asked.least_defect_area is None:
+        return 0.0
+    sizes = [read_size(record.path) for record in records]
     per_pixel = asked.millimetres_per_pixel
     share = share_of_image(asked.least_defect_area, sizes, millimetres_per_pixel=per_pixel)
     if share >= 1:

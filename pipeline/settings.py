@@ -17,6 +17,7 @@ Whatever Linewise names itself lies below the home folder; only what a user name
 
 from __future__ import annotations
 
+import hashlib
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -110,11 +111,20 @@ class Settings(BaseSettings):
         """
         path = self.home
         for part in parts:
-            component = re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.")
+            component = _component(part)
             if not component:
                 raise ConfigError("a name with a letter or a digit", repr(part), "choose another name")
             path /= component
         return path
+
+    def line_folder(self, kind: str, line: str) -> Path:
+        """The line's own folder below `<home>/<kind>`: its name where a folder can be called so, else what is left of it
+        and a hash, so that "a/b" is not "a-b".
+        """
+        component = _component(line)
+        if component != line:
+            component = f"{component}-{hashlib.sha256(line.encode()).hexdigest()[:8]}".lstrip("-")
+        return self.home / kind / component
 
     def ensure_home(self) -> Path:
         """Create the home folder, readable by its owner alone.
@@ -131,6 +141,10 @@ class Settings(BaseSettings):
                 "set LINEWISE_HOME to another folder",
             ) from error
         return self.home
+
+
+def _component(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
 
 
 def load_settings(home: Path | None = None) -> Settings:

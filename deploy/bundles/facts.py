@@ -73,6 +73,9 @@ def _support(manifest: BundleDraft) -> Iterator[Fact]:
     lines = ", ".join(lineage.training_lines) or "nothing: this learner is not meta-trained"
     yield Fact("good", "Good images", str(len(support.good)), brief=True)
     yield Fact("defects", "Defective images", defects, brief=True)
+    if support.left_out is not None:
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in support.left_out.items()) or "nothing"
+        yield Fact("left_out", "Left out of the folder", left_out, brief=bool(support.left_out))
     yield Fact("parent", "Replaces version", lineage.parent or "none: the first")
     yield Fact("training_lines", "Meta-trained on", lines)
     yield Fact("seed", "Seed", str(lineage.seed))

@@ -14,7 +14,7 @@ from pipeline.calibration import Threshold
 from pipeline.features import BackboneSpec
 from pipeline.imaging.images import PreprocessSpec
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"
@@ -63,11 +63,15 @@ class BackboneRecord(Record):
 
 
 class SupportRecord(Record):
-    """What the head was adapted from: sha256 of the image files, and how many of the defects had a mask."""
+    """What the head was adapted from: sha256 of the image files, and how many of the defects had a mask.
+
+    `left_out`: how many files of the line's folder were not adapted from, by reason; None: nobody counted them.
+    """
 
     good: tuple[Sha256, ...]
     defects: tuple[Sha256, ...] = ()
     masks: Annotated[int, Field(ge=0)] = 0
+    left_out: dict[str, Annotated[int, Field(ge=1)]] | None = None
 
 
 class ChoiceRecord(Record):

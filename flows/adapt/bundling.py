@@ -43,6 +43,7 @@ def add_bundle(
     adapted: AdaptedLine,
     threshold: Threshold,
     meta: MetaModel | None,
+    left_out: dict[str, int],
 ) -> tuple[Bundle, Parity]:
     """Export the head, prove that the exported graphs score the support as torch does, and register the bundle.
 
@@ -58,7 +59,7 @@ def add_bundle(
         files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(adapted.head.bank_sources.numpy())}
         for index in range(len(view.good)):
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(images[index])
-        return registry.add(_draft(request, registry, adapted, threshold, meta, parity), files), parity
+        return registry.add(_draft(request, registry, adapted, threshold, meta, parity, left_out), files), parity
 
 
 def _export(line: str, adapted: AdaptedLine, images: NDArray[np.uint8], path: Path, templates: Path) -> Parity:
@@ -78,6 +79,7 @@ def _draft(
     threshold: Threshold,
     meta: MetaModel | None,
     parity: Parity,
+    left_out: dict[str, int],
 ) -> BundleDraft:
     """All that the manifest says beside its files."""
     view, learner, backbone = adapted.view, adapted.learner, adapted.view.backbone
@@ -100,6 +102,7 @@ def _draft(
             good=tuple(sha256_file(record.path) for record in view.good),
             defects=tuple(sha256_file(record.path) for record in view.defects),
             masks=sum(record.mask_path is not None for record in view.defects),
+            left_out={reason: count for reason, count in left_out.items() if count},
         ),
         threshold=threshold,
         choices=adapted.choices,

@@ -14,7 +14,7 @@ from deploy.bundles.registry import Registry
 from deploy.engine.parity import Parity
 from flows.adapt.bundling import add_bundle
 from flows.adapt.request import AdaptRequest
-from flows.line_threshold import line_threshold
+from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
 from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_to_best, candidate_sizes, view_of
@@ -76,12 +76,19 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     line, left_out = load_distinct_line(request.images)
     good = _few(line.train_good, request.good, request.seed)
     defects = _few(line.defects, request.defects, request.seed)
+    counts = {
+        **left_out.counts,
+        "good not drawn": len(line.train_good) - len(good),
+        "defective not drawn": len(line.defects) - len(defects),
+    }
+    said = list(left_out.sentences)
     if request.good is None and len(good) < len(line.train_good):
-        left_out += (_not_drawn(len(good), len(line.train_good), "good", "--good"),)
+        said.append(_not_drawn(len(good), len(line.train_good), "good", "--good"))
     if request.defects is None and len(defects) < len(line.defects):
-        left_out += (_not_drawn(len(defects), len(line.defects), "defective", "--defects"),)
-    for remark in left_out:
+        said.append(_not_drawn(len(defects), len(line.defects), "defective", "--defects"))
+    for remark in said:
         tell(0, remark)
+    least_area(request, (*good, *defects))
     meta = _meta_model(request)
     size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
     backbones = [open_backbone(request.backbone, size, settings)]
@@ -102,7 +109,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     threshold = line_threshold(request, adapted.head, adapted.view, meta.calibration if meta else None)
     on_masks = tuple(mask_remarks(line, defects))
     tell(2, " ".join(on_masks))
-    bundle, parity = add_bundle(request, settings, adapted, threshold, meta)
+    bundle, parity = add_bundle(request, settings, adapted, threshold, meta, counts)
     tell(3)
     registry = Registry(settings.home)
     if request.promote:
@@ -115,7 +122,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         defects=len(defects),
         threshold=threshold,
         parity=parity,
-        remarks=(*left_out, *on_masks),
+        remarks=(*said, *on_masks),
         seconds=time.perf_counter() - start,
         opening_seconds=start - opening,
     )

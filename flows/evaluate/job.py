@@ -20,8 +20,11 @@ from flows.evaluate.scenarios import domain_shift, few_shot, incremental, multi_
 from flows.evaluate.scenarios.bench import Bench
 from flows.evaluate.scenarios.fold_rows import FoldRows
 from flows.evaluate.scenarios.folds import protocol_folds
+from flows.line_threshold import least_area
 from flows.progress import KeptRemarks, OnProgress, Progress, ignore_progress
+from pipeline.errors import ConfigError
 from pipeline.evaluation import Fold, Row
+from pipeline.product_lines.lines import ProductLine
 from pipeline.settings import Settings
 
 
@@ -68,6 +71,8 @@ def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = 
     scenario = SCENARIOS[request.scenario]
     kept_remarks = KeptRemarks(on_progress)
     folds = scenario.parts(request, settings, kept_remarks)
+    for line in {line.name: line for fold in folds for line in fold.test}.values():
+        _refuse_large_least_area(request, line)
     kept = FoldRows(settings.runs, request)
     todo = [fold for fold in folds if not kept.has(fold.name)]
     processes = min(request.processes, len(todo))
@@ -88,6 +93,19 @@ def run(request: EvaluateRequest, settings: Settings, on_progress: OnProgress = 
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     seconds = time.perf_counter() - start
     return EvaluateResult(rows=rows, remarks=kept_remarks.remarks, seconds=seconds, peak_mib=peak)
+
+
+def _refuse_large_least_area(request: EvaluateRequest, line: ProductLine) -> None:
+    """See that no support that may be drawn has images as small as the least defect area.
+
+    Raises:
+        ConfigError: one may.
+    """
+    for record in (*line.train_good, *line.defects) if request.least_defect_area else ():
+        try:
+            least_area(request, [record])
+        except ConfigError as error:
+            raise ConfigError(error.expected, f"{error.got} in {record.path}", error.remedy) from error
 
 
 def _start_process(request: EvaluateRequest, settings: Settings) -> None:

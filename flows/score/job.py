@@ -54,7 +54,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     """
     deployment = find_deployment(request, settings)
     bundle = deployment.bundle
-    overlays = settings.below_home("overlays", bundle.manifest.line) if request.overlays else None
+    overlays = settings.line_folder("overlays", bundle.manifest.line) if request.overlays else None
     source = request_source(request, settings, overlays)
     total = count_images(source)
     settings.ensure_home()
@@ -69,7 +69,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     gallery = Gallery()
     pictures = Pictures(gallery, bundle)
     with (
-        RunOutputs(request, settings.below_home("reports", line)) as outputs,
+        RunOutputs(request, settings.line_folder("reports", line)) as outputs,
         ResultStore(settings.database) as store,
         ended_by_signals(source),
     ):

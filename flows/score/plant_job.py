@@ -82,7 +82,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             resolved,
             workers=workers,
             batch_size=resolved.batch_size,
-            overlays=(lambda line: settings.below_home("overlays", line)) if request.overlays else None,
+            overlays=(lambda line: settings.line_folder("overlays", line)) if request.overlays else None,
             on_progress=telling(on_progress, "score the plant"),
             on_result=lambda line, *seen: outputs.take(*seen, line=line.line, version=line.version),
             total=total,

@@ -61,6 +61,11 @@ class NotRead:
             self._example = path
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._by_suffix.total()
+
+    @property
     def pictures(self) -> int:
         """How many of them are pictures by their suffix."""
         return sum(count for suffix, count in self._by_suffix.items() if suffix in PICTURE_SUFFIXES)
@@ -70,12 +75,11 @@ class NotRead:
         """How many files of which suffixes, and one of them; empty: none."""
         if self._example is None:
             return ""
-        total = self._by_suffix.total()
         most_first = sorted(self._by_suffix.items(), key=lambda kind: (-kind[1], not kind[0], kind[0]))
         kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in most_first]
         more = f" and {len(kinds) - _KINDS} more kinds" if len(kinds) > _KINDS else ""
         name = self._example.relative_to(self._folder).as_posix()
-        files = f"{total} file{'' if total == 1 else 's'} left out, not read as images"
+        files = f"{self.count} file{'' if self.count == 1 else 's'} left out, not read as images"
         return f"{files} ({', '.join(kinds[:_KINDS])}{more}), such as {name}"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.imaging.files import iter_image_files
@@ -11,8 +12,16 @@ from pipeline.product_lines.line_report import copy_sentences, unused_sentences
 from pipeline.product_lines.lines import MASK_FOLDERS, ProductLine, load_line
 
 
-def load_distinct_line(path: Path) -> tuple[ProductLine, tuple[str, ...]]:
-    """The line in a folder with each content once, and a sentence for all that is left out of it.
+@dataclass(frozen=True)
+class LeftOut:
+    """Sentences on what a line's folder holds and the line does not rest on, and how many files that is by reason."""
+
+    sentences: tuple[str, ...]
+    counts: dict[str, int]
+
+
+def load_distinct_line(path: Path) -> tuple[ProductLine, LeftOut]:
+    """The line in a folder with each content once, and what is left out of it.
 
     Raises:
         LineError: as `load_line` says, or a good image has the content of a defective one.
@@ -22,7 +31,17 @@ def load_distinct_line(path: Path) -> tuple[ProductLine, tuple[str, ...]]:
     copies = find_copies(line)
     unused, not_read = unused_files(line)
     said = (*copy_sentences(line.root, copies), *unused_sentences(line.root, unused), *not_read.sentences)
-    return without_copies(line, copies), said
+    once = without_copies(line, copies)
+    counts = {
+        "equal to another": _learned_from(line) - _learned_from(once),
+        "not used in this layout": len(unused),
+        "not read": not_read.count,
+    }
+    return once, LeftOut(said, counts)
+
+
+def _learned_from(line: ProductLine) -> int:
+    return len(line.train_good) + len(line.defects)
 
 
 def unused_files(line: ProductLine) -> tuple[tuple[Path, ...], NotRead]:

@@ -194,6 +194,7 @@ def test_what_adaptation_leaves_out_is_told_in_the_words_of_lines_check(linewise
     code, out, error = linewise("adapt", "new", line, "--learner", "memory_bank", "--size", "64")
     assert code == 0
     assert "Good images: 3" in out
+    assert "Left out of the folder: 1 equal to another, 1 not used in this layout, 1 not read" in out
     _, checked, _ = linewise("lines", "check", line)
     for words in (
         "2 train good images are the same file and count once: train/good/",

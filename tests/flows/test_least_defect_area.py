@@ -56,7 +56,7 @@ def test_millimetres_without_an_area_are_refused(line: Path) -> None:
 
 def test_an_area_as_large_as_the_image_is_refused(line: Path, home: Path) -> None:
     with pytest.raises(ConfigError, match="a least defect area smaller than the image, got 9216 pixels, 100% of it"):
-        adapt.run(request(line, least_defect_area=96 * 96), load_settings())
+        adapt.run(request(line, least_defect_area=96 * 96, backbone="not looked for yet"), load_settings())
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,14 @@ def test_the_command_and_the_nightly_flow_have_the_option(linewise: Command, lin
     assert "Least area of a defect: 0.434% of the image" in out
     assert AdaptNewLinesRequest(least_defect_area=40).least_defect_area == 40
     assert linewise("adapt", "caps", line, "--least-defect-area", "0")[0] == 2
+
+
+def test_an_area_as_large_as_the_image_is_refused_before_an_evaluation_begins(lines: Path, home: Path) -> None:
+    asked = EvaluateRequest(
+        train_lines=lines / "one", test_lines=lines / "two", least_defect_area=96 * 96, backbone="not looked for yet"
+    )
+    with pytest.raises(ConfigError, match=rf"got 9216 pixels, 100% of it in {lines}/two/.*png: state a smaller one"):
+        evaluate.run(asked, load_settings())
 
 
 def test_evaluation_judges_as_the_bundle_does(lines: Path, home: Path) -> None:

@@ -87,6 +87,16 @@ def test_names_cannot_leave_the_home_folder(tmp_path, part, component):
     assert settings.below_home("reports", part) == tmp_path / "reports" / component
 
 
+def test_every_line_has_a_folder_of_its_own(tmp_path):
+    settings = Settings(home=tmp_path)
+    names = ("a-b", "a/b", "a b", "a--b", "é", "è", "../a-b", "mvtec/pill")
+    folders = [settings.line_folder("reports", name) for name in names]
+    assert folders[0] == settings.below_home("reports", "a-b"), "a plain name's is what it was"
+    assert len(set(folders)) == len(names)
+    assert {folder.parent for folder in folders} == {tmp_path / "reports"}
+    assert folders[-1].name.startswith("mvtec-pill-")
+
+
 @pytest.mark.parametrize("part", ["", "..", "///", "...", "é"])
 def test_a_name_without_a_usable_character_is_refused(tmp_path, part):
     with pytest.raises(ConfigError, match="a name with a letter or a digit"):

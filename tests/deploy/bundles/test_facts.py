@@ -46,6 +46,18 @@ def test_the_card_tells_every_fact() -> None:
         assert f"| {fact.name} | " in card.replace("\\", ""), fact.key
 
 
+def test_what_was_left_out_of_the_support() -> None:
+    for left_out, told in (
+        (None, None),
+        ({}, ("nothing", False)),
+        ({"equal to another": 3, "good not drawn": 1184}, ("3 equal to another, 1,184 good not drawn", True)),
+    ):
+        support = make_draft().support.model_copy(update={"left_out": left_out})
+        facts = all_facts(make_draft().model_copy(update={"support": support}))
+        found = {fact.key: (fact.value, fact.brief) for fact in facts}.get("left_out")
+        assert found == told
+
+
 def test_a_line_without_a_review_has_none() -> None:
     values = {fact.key: fact.value for fact in all_facts(make_draft(review=2.0))}
     assert values["review"] == "never"

@@ -28,8 +28,9 @@ def test_folders_of_other_names_and_files_that_are_not_read(tmp_path, name):
     assert "archive/ to" not in unused
     found = "3 files left out, not read as images (1 .heic, 1 .json, 1 .webp), such as good/a.webp"
     assert not_read == f"{found}: {READ}."
-    line, said = load_distinct_line(tmp_path)
-    assert said == (unused, not_read), "adapt says the same"
+    line, left_out = load_distinct_line(tmp_path)
+    assert left_out.sentences == (unused, not_read), "adapt says the same"
+    assert left_out.counts == {"equal to another": 0, "not used in this layout": 4, "not read": 3}
     assert (len(line.train_good), line.defects) == (4, ())
 
 
@@ -37,9 +38,11 @@ def test_what_counts_once_is_said_alike(tmp_path):
     for number in range(4):
         save(tmp_path / f"good/{number}.png", picture(number // 2))
     report = check_line(tmp_path)
-    line, said = load_distinct_line(tmp_path)
+    line, left_out = load_distinct_line(tmp_path)
+    said = left_out.sentences
     few, *others = (sentence for _, sentence in sentences(report))
     assert few == "Only 2 different good training images: add some, up to at least 4."
     assert said == tuple(others)
     assert said[0] == "2 train good images are the same file and count once: good/0.png, good/1.png."
     assert [record.path.name for record in line.train_good] == ["0.png", "2.png"]
+    assert left_out.counts["equal to another"] == 2
