@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         return path
 
     def line_folder(self, kind: str, line: str) -> Path:
-        """The line's own folder below `<home>/<kind>`: its name where a folder can be called so, else what is left of it
+        """The line's own folder below `<home>/<kind>`: its name where a folder can be called so, else what is of it
         and a hash, so that "a/b" is not "a-b".
         """
         component = _component(line)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import json
 import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import IO
 
@@ -108,27 +111,47 @@ def is_image_name(name: str) -> bool:
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
     """All bytes of an ordinary file of at most `max_bytes`. Raises `ImageError` without naming the path."""
+    with open_ordinary(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            got = f"{size:,} bytes"
+            raise ImageError(f"at most {max_bytes:,} bytes", got, f"save a smaller image or {RAISE_THE_LIMIT}")
+        data = file.read()
+    if not data:
+        raise ImageError("an image", "an empty file", COPY_AGAIN)
+    return data
+
+
+@contextmanager
+def open_ordinary(path: Path) -> Iterator[FileIO]:
+    """An ordinary file, open for reading; whatever else has the path is neither waited for nor read.
+
+    Raises:
+        ImageError: it is none, or it cannot be read, also in the body. The path is not named.
+    """
     try:
         with open(path, "rb", buffering=0, opener=_open_without_blocking) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError("an image file", "a pipe or device", "name a file")
-            if status.st_size > max_bytes:
-                got = f"{status.st_size:,} bytes"
-                raise ImageError(f"at most {max_bytes:,} bytes", got, f"save a smaller image or {RAISE_THE_LIMIT}")
-            data = file.read()
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _no_file()
+            yield file
     except FileNotFoundError as error:
-        raise ImageError("an image file", "no such file", "check the path") from error
+        got = "a link to no such file" if path.is_symlink() else "no such file"
+        raise ImageError("an image file", got, "check the path") from error
     except IsADirectoryError as error:
         raise ImageError("an image file", "a folder", "name a file") from error
     except PermissionError as error:
         raise ImageError("a readable image file", "permission denied", "grant read access to the file") from error
     except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, which cannot be opened
+            raise _no_file() from error
+        if error.errno == errno.ELOOP:
+            raise ImageError("an image file", "a link that leads to itself", "check the path") from error
         got = error.strerror or str(error)
         raise ImageError("a readable image file", got, "check the disk or network share") from error
-    if not data:
-        raise ImageError("an image", "an empty file", COPY_AGAIN)
-    return data
+
+
+def _no_file() -> ImageError:
+    return ImageError("an image file", "a pipe or device", "name a file")
 
 
 def _open_without_blocking(path: str, flags: int) -> int:

@@ -19,6 +19,9 @@ PICTURE_SUFFIXES = JPEG_ALIASES | {
 }  # fmt: skip
 """Suffixes of pictures that are not read, in lower case: each may be a part that gets no decision."""
 
+BROKEN_LINK = "broken link"
+"""Stands for the suffix of a link that leads nowhere and has no image's."""
+
 _NOTES = frozenset(
     {
         *(".txt", ".md", ".rst", ".rtf", ".pdf", ".doc", ".docx", ".odt", ".htm", ".html", ".ppt", ".pptx"),
@@ -55,7 +58,7 @@ class NotRead:
         """Take in a file that is no image by its name."""
         if is_note(path.name) and not any(path.is_relative_to(folder) for folder in self._masks):
             return
-        suffix = path.suffix.lower()
+        suffix = BROKEN_LINK if path.is_symlink() and not path.exists() else path.suffix.lower()
         self._by_suffix[suffix] += 1
         if self._example is None or path < self._example:
             self._example = path
@@ -67,8 +70,8 @@ class NotRead:
 
     @property
     def pictures(self) -> int:
-        """How many of them are pictures by their suffix."""
-        return sum(count for suffix, count in self._by_suffix.items() if suffix in PICTURE_SUFFIXES)
+        """How many are pictures by their suffix, or links that, for all one knows, led to a folder of pictures."""
+        return sum(count for suffix, count in self._by_suffix.items() if suffix in PICTURE_SUFFIXES | {BROKEN_LINK})
 
     @property
     def found(self) -> str:
@@ -92,4 +95,5 @@ def remedy(suffixes: Collection[str]) -> str:
     """What to do about files of these suffixes that should be read."""
     aliases = sorted(JPEG_ALIASES & set(suffixes))
     rename = f"{' and '.join(aliases)} is JPEG, so rename it to .jpg; " if aliases else ""
-    return f"{rename}what is read is {', '.join(sorted(IMAGE_SUFFIXES))}"
+    mend = "mend or remove what leads nowhere; " if BROKEN_LINK in suffixes else ""
+    return f"{mend}{rename}what is read is {', '.join(sorted(IMAGE_SUFFIXES))}"

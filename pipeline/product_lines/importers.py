@@ -14,9 +14,8 @@ destination and renames it, so a destination is either whole or not there.
 from __future__ import annotations
 
 import csv
-import shutil
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ConfigError, ImageError, LineError, StorageError
@@ -29,9 +28,8 @@ from pipeline.product_lines.line_check import check_line
 from pipeline.product_lines.line_report import unused_sentences
 from pipeline.product_lines.lines import ProductLine, load_line, load_named_line
 from pipeline.product_lines.mask_pairing import pair_masks
-from pipeline.storage import new_folder
+from pipeline.product_lines.planned_files import PlannedFile, carry_out, refuse_collisions, refuse_unreadable
 from pipeline.system_files import is_passed_over
-from pipeline.unicode_names import composed
 
 _VISA_COLUMNS = ("object", "split", "label", "image", "mask")
 _VISA_FOLDERS = {
@@ -45,15 +43,7 @@ _NOTICES = ("license", "licence", "readme")
 _CHOOSE = "choose another format or folder"
 
 
-@dataclass(frozen=True)
-class _PlannedFile:
-    """One file to bring over: `target` is relative to the destination, "<line>/<split>/<kind>/<file>"."""
-
-    source: Path
-    target: PurePosixPath
-
-
-Plan = Iterator[_PlannedFile]
+Plan = Iterator[PlannedFile]
 
 
 def import_data_set(
@@ -89,10 +79,11 @@ def import_data_set(
     except OSError as error:
         got = f"{error.strerror or error} at {error.filename}"
         raise StorageError("a data set that can be listed", got, "grant access to it") from error
-    _refuse_collisions(plan)
+    refuse_collisions(plan)
+    refuse_unreadable(plan)
     for sentence in _left_out(format, source, plan):
         on_remark(sentence)
-    _carry_out(plan, destination, link=link)
+    carry_out(plan, destination, link=link)
     names = sorted({planned.target.parts[0] for planned in plan if len(planned.target.parts) > 1})
     data_set = destination.name
     lines = [load_named_line(destination / name, name=f"{data_set}/{name}", data_set=data_set) for name in names]
@@ -108,12 +99,12 @@ def _plan_mvtec(source: Path) -> Plan:
         line = load_line(folder)
         for record in (*line.train_good, *line.test_good, *line.defects):
             relative = PurePosixPath(record.path.relative_to(folder).as_posix())
-            yield _PlannedFile(record.path, folder.name / relative)
+            yield PlannedFile(record.path, folder.name / relative)
             if record.mask_path is not None:
                 place = relative.relative_to(PurePosixPath("test", record.kind)).with_name(
                     _mask_name(record.path, record.mask_path)
                 )
-                yield _PlannedFile(record.mask_path, PurePosixPath(folder.name, "ground_truth", record.kind, place))
+                yield PlannedFile(record.mask_path, PurePosixPath(folder.name, "ground_truth", record.kind, place))
         yield from _notices(folder, PurePosixPath(folder.name))
     if folders != [source]:
         yield from _notices(source, PurePosixPath())
@@ -127,10 +118,10 @@ def _plan_mvtec3d(source: Path) -> Plan:
                 masks = pair_masks(images, rgb, [rgb.parent / "gt"], flat=False) if kind != GOOD else {}
                 for image in images:
                     name = f"validation_{image.name}" if split == "validation" else image.name
-                    yield _PlannedFile(image, PurePosixPath(folder.name, target, kind, name))
+                    yield PlannedFile(image, PurePosixPath(folder.name, target, kind, name))
                     if (mask := masks.get(image)) is not None:
                         truth = PurePosixPath(folder.name, "ground_truth", kind, _mask_name(image, mask))
-                        yield _PlannedFile(mask, truth)
+                        yield PlannedFile(mask, truth)
         yield from _notices(folder, PurePosixPath(folder.name))
 
 
@@ -140,9 +131,9 @@ def _plan_btad(source: Path) -> Plan:
         masks = pair_masks(_images(folder / "test/ko"), folder / "test/ko", [folder / "ground_truth/ko"], flat=False)
         for origin, target in (("train/ok", "train/good"), ("test/ok", "test/good"), ("test/ko", "test/ko")):
             for image in _images(folder / origin):
-                yield _PlannedFile(image, name / target / image.name)
+                yield PlannedFile(image, name / target / image.name)
                 if (mask := masks.get(image)) is not None:
-                    yield _PlannedFile(mask, name / "ground_truth/ko" / _mask_name(image, mask))
+                    yield PlannedFile(mask, name / "ground_truth/ko" / _mask_name(image, mask))
     yield from _notices(source, PurePosixPath())
 
 
@@ -164,10 +155,10 @@ def _plan_visa(source: Path) -> Plan:
             raise LineError("train normal, test normal or test anomaly", got, "use VisA's 1cls.csv")
         name = _component(row["object"], where)
         image = _inside(source, row["image"], where)
-        yield _PlannedFile(image, PurePosixPath(name, folder, image.name))
+        yield PlannedFile(image, PurePosixPath(name, folder, image.name))
         if row["mask"]:
             mask = _inside(source, row["mask"], where)
-            yield _PlannedFile(mask, PurePosixPath(name, "ground_truth/anomaly", _mask_name(image, mask)))
+            yield PlannedFile(mask, PurePosixPath(name, "ground_truth/anomaly", _mask_name(image, mask)))
     if not rows:
         raise LineError("a table that names images", f"an empty one, {table}", "download the data set again")
     yield from _notices(source, PurePosixPath())
@@ -188,10 +179,10 @@ def _plan_kolektorsdd(source: Path) -> Plan:
             label = image.with_name(f"{image.stem}_label.bmp")
             name = f"{folder.name}_{image.name}"
             if _is_defective(image, label):
-                yield _PlannedFile(image, line / "test/crack" / name)
-                yield _PlannedFile(label, line / "ground_truth/crack" / f"{folder.name}_{image.stem}_mask.bmp")
+                yield PlannedFile(image, line / "test/crack" / name)
+                yield PlannedFile(label, line / "ground_truth/crack" / f"{folder.name}_{image.stem}_mask.bmp")
             else:
-                yield _PlannedFile(image, line / good_folder / name)
+                yield PlannedFile(image, line / good_folder / name)
     yield from _notices(source, PurePosixPath())
 
 
@@ -207,11 +198,11 @@ IMPORTERS: dict[str, Callable[[Path], Plan]] = {
 _ALL_IS_USED = ("mvtec", "mpdd", "btad")  # the other formats have images that say nothing more, as masks of good parts
 
 
-def _left_out(format: str, source: Path, plan: list[_PlannedFile]) -> Iterator[str]:
+def _left_out(format: str, source: Path, plan: list[PlannedFile]) -> Iterator[str]:
     """What is said of files in the source that do not come along."""
-    planned = {planned.source.resolve() for planned in plan}
+    planned = {os.path.realpath(planned.source) for planned in plan}
     not_read = NotRead(source)
-    unused = tuple(file for file in iter_image_files(source, not_read.see) if file.resolve() not in planned)
+    unused = tuple(file for file in iter_image_files(source, not_read.see) if os.path.realpath(file) not in planned)
     if format in _ALL_IS_USED:
         yield from unused_sentences(source, unused)
     yield from not_read.sentences
@@ -245,7 +236,7 @@ def _notices(folder: Path, target: PurePosixPath) -> Plan:
     """Licence and readme files: what they say must travel with the images."""
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.stem.lower() in _NOTICES:
-            yield _PlannedFile(path, target / path.name)
+            yield PlannedFile(path, target / path.name)
 
 
 def _mask_name(image: Path, mask: Path) -> str:
@@ -262,7 +253,7 @@ def _component(name: str, where: str) -> str:
 def _inside(source: Path, relative: str, where: str) -> Path:
     """A file named by a table, which must stay inside the source, also through links."""
     root = source.resolve()
-    path = (root / relative.replace("\0", "")).resolve()
+    path = Path(os.path.realpath(root / relative.replace("\0", "")))  # unlike resolve, it bears links that loop
     if not path.is_relative_to(root):
         raise LineError("a path inside the data set", f"{relative!r} in {where}", "correct the table")
     if not path.is_file():
@@ -270,31 +261,3 @@ def _inside(source: Path, relative: str, where: str) -> Path:
             "a file that the data set has", f"no {relative!r}, named in {where}", "unpack the whole data set"
         )
     return path
-
-
-def _refuse_collisions(plan: list[_PlannedFile]) -> None:
-    taken: dict[str, Path] = {}
-    for planned in plan:
-        key = composed(str(planned.target)).casefold()  # what the destination's file system may not tell apart
-        if key in taken:
-            got = f"{taken[key]} and {planned.source} for {planned.target}"
-            raise LineError("one source file for each name", got, "rename one of them")
-        taken[key] = planned.source
-    for line in {planned.target.parts[0] for planned in plan if len(planned.target.parts) > 1}:
-        if not any(planned.target.is_relative_to(f"{line}/train/{GOOD}") for planned in plan):
-            raise LineError("good training images in every line", f"none for {line!r}", "check the data set")
-
-
-def _carry_out(plan: list[_PlannedFile], destination: Path, *, link: bool) -> None:
-    with new_folder(destination) as partial:
-        try:
-            for planned in plan:
-                target = partial / planned.target
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if link:
-                    target.hardlink_to(planned.source.resolve())
-                else:
-                    shutil.copyfile(planned.source, target)
-        except OSError as error:
-            hint = "import without hard links" if link else "check space and permissions there"
-            raise StorageError(f"to write the data set to {destination}", error.strerror or str(error), hint) from error

@@ -3,6 +3,7 @@
 # Longer than the others: every format's source is made here, by the few functions that all of them share.
 
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -242,10 +243,14 @@ def test_an_existing_destination_is_never_touched(mvtec, tmp_path):
 
 
 def test_a_failed_copy_leaves_nothing(mvtec, tmp_path):
-    unreadable = mvtec / "cable/train/good/001.png"
-    os.mkfifo(unreadable)  # a copy of it fails for every user
-    with pytest.raises(StorageError, match="expected to write the data set to"):
-        import_data_set("mvtec", mvtec, tmp_path / "target" / "out")
+    (mvtec / "cable/train/good/001.png").write_bytes(bytes(100_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # a copy of it fails for every user
+    try:
+        with pytest.raises(StorageError, match="expected to write the data set to"):
+            import_data_set("mvtec", mvtec, tmp_path / "target" / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list((tmp_path / "target").iterdir())
 
 

@@ -1,0 +1,75 @@
+"""The files of a data set that is brought over: which goes where, whether all can be read, and the copying."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import ImageError, LineError, StorageError
+from pipeline.imaging.files import open_ordinary
+from pipeline.product_lines.layout_names import GOOD
+from pipeline.storage import new_folder
+from pipeline.unicode_names import composed
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """One file to bring over: `target` is relative to the destination, "<line>/<split>/<kind>/<file>"."""
+
+    source: Path
+    target: PurePosixPath
+
+
+def refuse_collisions(plan: Sequence[PlannedFile]) -> None:
+    """See that no two files go to one name, and that every line has good training images.
+
+    Raises:
+        LineError: as the sentence says.
+    """
+    taken: dict[str, Path] = {}
+    for planned in plan:
+        key = composed(str(planned.target)).casefold()  # what the destination's file system may not tell apart
+        if key in taken:
+            got = f"{taken[key]} and {planned.source} for {planned.target}"
+            raise LineError("one source file for each name", got, "rename one of them")
+        taken[key] = planned.source
+    for line in {planned.target.parts[0] for planned in plan if len(planned.target.parts) > 1}:
+        if not any(planned.target.is_relative_to(f"{line}/train/{GOOD}") for planned in plan):
+            raise LineError("good training images in every line", f"none for {line!r}", "check the data set")
+
+
+def refuse_unreadable(plan: Sequence[PlannedFile]) -> None:
+    """See that all sources are ordinary files that may be read: a copy of a device would have no end.
+
+    Raises:
+        LineError: one is not.
+    """
+    for planned in plan:
+        try:
+            with open_ordinary(planned.source):
+                pass
+        except ImageError as error:
+            got = f"{error.got} at {planned.source}"
+            raise LineError("a data set whose files can be read", got, error.remedy) from error
+
+
+def carry_out(plan: Sequence[PlannedFile], destination: Path, *, link: bool) -> None:
+    """Copy or hard-link all files into the new folder `destination`, which is whole or not there.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with new_folder(destination) as partial:
+        try:
+            for planned in plan:
+                target = partial / planned.target
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if link:
+                    target.hardlink_to(planned.source.resolve())
+                else:
+                    shutil.copyfile(planned.source, target)
+        except OSError as error:
+            hint = "import without hard links" if link else "check space and permissions there"
+            raise StorageError(f"to write the data set to {destination}", error.strerror or str(error), hint) from error
