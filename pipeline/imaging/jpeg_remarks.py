@@ -3,8 +3,11 @@
     "N extraneous bytes before marker"      in the header; behind the picture, see below     harmless: left out
     "Invalid SOS parameters"                one baseline scan, which has no such parameters  harmless: set right
     "unknown JFIF revision number"          a version that says nothing of the pixels        harmless: set right
-    "N extraneous bytes before marker"      among the picture's data, before RST or a scan   damage
+    "N extraneous bytes before marker"      among the picture's data, before RST or a scan   damage, or no telling
     "premature end", "bad Huffman code", "found marker instead of RST", all others           damage
+
+A USB camera may fill up its restart intervals, and one whose packets got lost leaves bytes over as well: the remark is
+the same, the pixels are right in one and wrong in the other, so both are refused.
 
 libjpeg tells only its first remark. So a harmless one is put right in the bytes, and they are decoded again: what else
 is wrong then comes to light.
