@@ -12,6 +12,7 @@ from flows.own_weights import own_weights
 from model_zoo.backbones.backbone import Backbone, build_backbone
 from pipeline.feature_store import FeatureStore
 from pipeline.features import BackboneArtefact, BackboneSpec
+from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.process_tuning import tune_process
 from pipeline.settings import Settings
@@ -34,9 +35,9 @@ class OpenBackbone:
         """What it computes."""
         return self.artefact.spec
 
-    def preprocess(self, white_level: int | None = None) -> PreprocessSpec:
+    def preprocess(self, white_level: int | None = None, bayer: BayerPattern | None = None) -> PreprocessSpec:
         """How images are brought to its input."""
-        return PreprocessSpec(height=self.spec.height, width=self.spec.width, white_level=white_level)
+        return PreprocessSpec(height=self.spec.height, width=self.spec.width, white_level=white_level, bayer=bayer)
 
     def cached(self, settings: Settings) -> FeatureStore:
         """Its features through the cache on disk."""

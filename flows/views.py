@@ -14,6 +14,7 @@ from deploy.bundles.manifest import ChoiceRecord
 from flows.open_backbone import OpenBackbone
 from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
+from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec, read_size
 from pipeline.learner import AnomalyHead, Choice, Learner
 from pipeline.product_lines.lines import ImageRecord
@@ -63,6 +64,7 @@ def view_of(
     *,
     config: SupportConfig = SUPPORT,
     white_level: int | None = None,
+    bayer: BayerPattern | None = None,
     features: FeatureSource | None = None,
     seed: int,
 ) -> View:
@@ -70,7 +72,7 @@ def view_of(
 
     `features` gives cached ones; None: straight from the backbone, in full precision.
     """
-    preprocess = backbone.preprocess(white_level)
+    preprocess = backbone.preprocess(white_level, bayer)
     features = features or DirectFeatures(backbone.extractor)
     support = build_support(good, defects, features, preprocess, config, seed=seed)
     return View(backbone, preprocess, tuple(good), tuple(defects), config, support)

@@ -115,6 +115,8 @@ class FeatureStore:
     def _name(self, key: FeatureKey) -> str:
         prep = key.preprocess
         parts = (key.image_sha256, key.transform, f"{prep.height}x{prep.width}", str(prep.white_level))
+        if prep.bayer is not None:  # entries of before have no such part
+            parts = (*parts, prep.bayer)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _path(self, name: str) -> Path:

@@ -101,7 +101,7 @@ def _measured(manifest: BundleDraft) -> Iterator[Fact]:
 
 
 def _model(manifest: BundleDraft) -> Iterator[Fact]:
-    spec, learner, white = manifest.spec, manifest.learner, manifest.preprocess.white_level
+    spec, learner, preprocess = manifest.spec, manifest.learner, manifest.preprocess
     yield Fact("learner", "Learner", learner.name, brief=True)
     for choice in manifest.choices:
         name = choice.what[0].upper() + choice.what[1:]
@@ -114,8 +114,9 @@ def _model(manifest: BundleDraft) -> Iterator[Fact]:
     origin = f"weights: {spec.weights_source}, licence {spec.weights_licence}"
     yield Fact("backbone", "Backbone", f"{spec.name} (frozen; {origin})")
     yield Fact("fingerprint", "Backbone fingerprint", spec.fingerprint, code=True)
-    level = f", white level {white}" if white is not None else ""
-    yield Fact("input", "Input", f"{spec.height} × {spec.width} RGB{level}")
+    level = f", white level {preprocess.white_level}" if preprocess.white_level is not None else ""
+    mosaic = f", of Bayer mosaics {preprocess.bayer}" if preprocess.bayer is not None else ""
+    yield Fact("input", "Input", f"{spec.height} × {spec.width} RGB{level}{mosaic}")
     yield Fact("made", "Made", f"{manifest.created_at:%Y-%m-%d %H:%M %Z} by Linewise {manifest.linewise_version}")
 
 

@@ -79,7 +79,7 @@ class Pictures:
         """The file at its own size, for looking at; None when it changed or went away since it was scored."""
         if result.path is None or result.sha256 is None:
             return None
-        return native_of(result.path, result.sha256, white_level=self._manifest.preprocess.white_level)
+        return native_of(result.path, result.sha256, self._manifest.preprocess)
 
 
 def _rgb(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -133,7 +133,10 @@ class ScoringWorker:
         # frame instead would cost 3 ms of CPU for 1 Mpx, 15 times as much as the pixels at 256 px.
         if (problem := depth_problem(8, 255, self._white_level)) is not None:
             return _unreadable(item, None, problem)
-        pixels = fit_frame(frame, self.bundle.manifest.preprocess)
+        try:
+            pixels = fit_frame(frame, self.bundle.manifest.preprocess)
+        except ImageError as error:
+            return _unreadable(item, None, str(error))
         sha256 = hashlib.sha256(pixels.data).hexdigest()
         return self._known(item, sha256) or Ready(item, sha256, pixels)
 
@@ -204,7 +207,7 @@ class ScoringWorker:
         if image.item.frame is not None:
             return np.ascontiguousarray(image.item.frame[:, :, ::-1])
         assert image.item.path is not None
-        native = native_of(image.item.path, image.sha256, self.limits, self._white_level)
+        native = native_of(image.item.path, image.sha256, self.bundle.manifest.preprocess, self.limits)
         return image.pixels if native is None else native  # gone since it was scored: the model's own view is left
 
 

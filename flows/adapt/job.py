@@ -26,7 +26,7 @@ from pipeline.imaging.white_level import white_level_of
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.product_lines.left_out import load_distinct_line
-from pipeline.product_lines.line_check import mask_remarks
+from pipeline.product_lines.line_check import mask_remarks, mosaic_remarks
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.settings import Settings
 
@@ -102,13 +102,21 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     white_level = white_level_of((record.path for record in (*good, *defects)), request.white_level)
     config = ANY_ANGLE if request.any_angle else SUPPORT
     views = [
-        view_of(backbone, good, defects, config=config, white_level=white_level, seed=request.seed)
+        view_of(
+            backbone,
+            good,
+            defects,
+            config=config,
+            white_level=white_level,
+            bayer=request.bayer,
+            seed=request.seed,
+        )
         for backbone in backbones
     ]
     adapted = adapt_to_best(learner, views, seed=request.seed)
     threshold = line_threshold(request, adapted.head, adapted.view, meta.calibration if meta else None)
-    on_masks = tuple(mask_remarks(line, defects))
-    tell(2, " ".join(on_masks))
+    odd = [*mask_remarks(line, defects), *(mosaic_remarks(line, (*good, *defects)) if request.bayer is None else ())]
+    tell(2, " ".join(odd))
     bundle, parity = add_bundle(request, settings, adapted, threshold, meta, counts)
     tell(3)
     registry = Registry(settings.home)
@@ -122,7 +130,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         defects=len(defects),
         threshold=threshold,
         parity=parity,
-        remarks=(*said, *on_masks),
+        remarks=(*said, *odd),
         seconds=time.perf_counter() - start,
         opening_seconds=start - opening,
     )

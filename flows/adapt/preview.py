@@ -57,7 +57,9 @@ def preview(deployment: Deployment, images: Path) -> list[Preview]:
                 pixels=image.pixels,
                 anomaly_map=scored.anomaly_map,
                 pixel_threshold=manifest.threshold.pixel,
-                display=read_native(record.path, white_level=manifest.preprocess.white_level),
+                display=read_native(
+                    record.path, white_level=manifest.preprocess.white_level, bayer=manifest.preprocess.bayer
+                ),
                 max_side=SIDE,
             )
             seen.append(Preview(item, image.sha256 in used))

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from flows.asking.learner_names import LearnerName
 from flows.asking.request_fields import DefectCount, GoodCount, LineName, LineSettings, Seed
+from pipeline.imaging.bayer_pattern import BayerPattern
 
 
 class AdaptSettings(LineSettings):
@@ -32,6 +33,11 @@ class AdaptSettings(LineSettings):
         le=65535,
         description="Pixel value that the camera calls white, 4095 of 12 bits; of images of more than 8 bits (default: "
         "the smallest usual one that covers the support's pixels).",
+    )
+    bayer: BayerPattern | None = Field(
+        default=None,
+        description="Colours of the Bayer mosaics that the line's images of one channel are: the first two pixels of "
+        "the first row, then of the second (default: such images are grey).",
     )
     seed: Seed = 0
     promote: bool = Field(default=True, description="Make the new version live for its line.")

@@ -23,6 +23,8 @@ from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging import jpeg as image_jpeg
 from pipeline.imaging import opencv as image_opencv
 from pipeline.imaging import tiff as image_tiff
+from pipeline.imaging.bayer import demosaiced
+from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.encoded import EncodedImage, Pixels, brightest_value, size_text
 from pipeline.imaging.files import RAISE_THE_LIMIT, read_bytes
 from pipeline.imaging.orientation import turn_upright
@@ -36,11 +38,14 @@ class PreprocessSpec:
 
     `white_level` maps deeper than 8-bit pixels: 0..white_level becomes 0..255 (None: the dtype's full range). It is a
     property of the line's camera, fixed at adaptation, never of one image. Normalisation is in the graph.
+
+    `bayer`: images of one channel are mosaics of this pattern and become colour; None: they are grey.
     """
 
     height: int
     width: int
     white_level: int | None = None
+    bayer: BayerPattern | None = None
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1:
@@ -148,10 +153,15 @@ def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits | None =
         return _decoded(ImageFile(path, hashlib.sha256(data).hexdigest(), data), open_image(data, limits), spec)
 
 
-def read_native(path: Path, limits: ImageLimits | None = None, white_level: int | None = None) -> NDArray[np.uint8]:
+def read_native(
+    path: Path,
+    limits: ImageLimits | None = None,
+    white_level: int | None = None,
+    bayer: BayerPattern | None = None,
+) -> NDArray[np.uint8]:
     """The upright image at its own size: uint8 RGB (H, W, 3), for overlays and reports. Raises `ImageError`."""
     with naming(path):
-        encoded = open_image(read_bytes(path, (limits or image_limits()).max_bytes), limits)
+        encoded = demosaiced(open_image(read_bytes(path, (limits or image_limits()).max_bytes), limits), bayer)
         return to_native(encoded, encoded.decode(0, 0), white_level)
 
 
@@ -177,10 +187,12 @@ def read_size(path: Path, limits: ImageLimits | None = None) -> tuple[int, int]:
 
 def fit_image(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.uint8]:
     """Decode an opened image to the spec: uint8 RGB (height, width, 3). Raises `ImageError` for damaged data."""
+    encoded = demosaiced(encoded, spec.bayer)
     return _fit(encoded, _decode_for(encoded, spec), spec)
 
 
 def _decoded(file: ImageFile, encoded: EncodedImage, spec: PreprocessSpec) -> DecodedImage:
+    encoded = demosaiced(encoded, spec.bayer)
     stored = _decode_for(encoded, spec)
     brightest = brightest_value(stored) if encoded.bit_depth > 8 else 255
     pixels = _fit(encoded, stored, spec)
@@ -203,7 +215,11 @@ def _fit(encoded: EncodedImage, stored: Pixels, spec: PreprocessSpec) -> NDArray
 
 
 def fit_frame(frame_HWC: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
-    """A camera's frame, uint8 BGR (H, W, 3), at the spec: uint8 RGB, resized and turned as a file's pixels are."""
+    """A camera's frame, uint8 BGR (H, W, 3), at the spec: uint8 RGB, resized and turned as a file's pixels are.
+
+    Raises:
+        ImageError: the spec is of mosaics.
+    """
     height, width = frame_HWC.shape[:2]
     frame = EncodedImage(
         format="frame",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ImageError
+from pipeline.imaging.bayer import looks_like_mosaic
 from pipeline.imaging.encoded import Pixels, brightest_value
 from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import (
@@ -33,6 +34,7 @@ from pipeline.product_lines.line_report import (
     MaskReport,
     NearDuplicate,
     mask_sentences,
+    mosaic_sentences,
     place,
 )
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
@@ -53,6 +55,7 @@ class _Examined:
     brightest: int
     thumbnail: Pixels
     mask: ExaminedMask | UnreadableImage | None
+    mosaic: bool
 
 
 def check_line(
@@ -86,6 +89,7 @@ def check_line(
         duplicates=_duplicates(examined),
         near_duplicates=_near_duplicates(examined, white_level),
         masks=_mask_report(examined),
+        mosaics=tuple(image.record.path for image in examined if image.mosaic),
         unused=unused,
         not_read=not_read,
     )
@@ -103,6 +107,18 @@ def mask_remarks(line: ProductLine, records: Iterable[ImageRecord]) -> Iterator[
         if record.mask_path is not None
     ]
     return mask_sentences(line.root, [mask for mask in masks if isinstance(mask, ExaminedMask)])
+
+
+def mosaic_remarks(line: ProductLine, records: Sequence[ImageRecord]) -> Iterator[str]:
+    """What `check_line` would say of some records that look like Bayer mosaics.
+
+    Raises:
+        ImageError: an image cannot be used.
+    """
+    images = [(record.path, open_image(read_bytes(record.path, image_limits().max_bytes))) for record in records]
+    grey = [(path, encoded) for path, encoded in images if encoded.channels == 1]
+    mosaics = [path for path, encoded in grey if looks_like_mosaic(encoded, encoded.decode(0, 0))]
+    return mosaic_sentences(line.root, mosaics, len(grey))
 
 
 def _placed(line: ProductLine) -> list[tuple[ImageRecord, str]]:
@@ -130,6 +146,7 @@ def _examine(record: ImageRecord, where: str, limits: ImageLimits) -> _Examined 
         brightest=brightest_value(pixels) if encoded.bit_depth > 8 else 0,
         thumbnail=thumbnail(pixels, encoded),
         mask=None if record.mask_path is None else examine_mask(record.mask_path, encoded),
+        mosaic=looks_like_mosaic(encoded, pixels),
     )
 
 

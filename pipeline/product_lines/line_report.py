@@ -90,6 +90,7 @@ class LineReport:
         duplicates: byte-identical images.
         near_duplicates: good test images that are training images saved anew, each with the closest one.
         masks: the state of the masks.
+        mosaics: images of one channel that look like Bayer mosaics.
         unused: image files in the line's folder that are neither an image nor a mask of the line.
         not_read: files in the line's folder that are no image files.
     """
@@ -104,6 +105,7 @@ class LineReport:
     duplicates: tuple[DuplicateGroup, ...]
     near_duplicates: tuple[NearDuplicate, ...]
     masks: MaskReport
+    mosaics: tuple[Path, ...]
     unused: tuple[Path, ...]
     not_read: NotRead
 
@@ -167,6 +169,7 @@ class LineReport:
             yield f"{_count(self.masks.empty, 'mask')} without a marked pixel: {self._names(self.masks.empty)}."
 
     def _oddities(self) -> Iterator[str]:
+        yield from mosaic_sentences(self.line.root, self.mosaics, self.channels.get(1, 0))
         yield from mask_sentences(self.line.root, self.masks.usable)
         yield from unused_sentences(self.line.root, self.unused)
         yield from self.not_read.sentences
@@ -196,6 +199,16 @@ def mask_sentences(root: Path, masks: Sequence[ExaminedMask]) -> Iterator[str]:
             f"{_count(as_upright, 'mask')} of images that EXIF turns or mirrors, taken as drawn on the upright image, "
             f"as viewers show it: {_some(as_upright)}. Were they drawn on the pixels as stored, save the images "
             "without their EXIF orientation."
+        )
+
+
+def mosaic_sentences(root: Path, mosaics: Sequence[Path], grey: int) -> Iterator[str]:
+    """What is said where most of a line's `grey` images of one channel look like Bayer mosaics."""
+    if mosaics and 2 * len(mosaics) >= grey:
+        yield (
+            f"{_count(mosaics, 'image')} of one channel with a colour sensor's checker, {named(root, mosaics)}: Bayer "
+            "mosaics? They are read as grey. Where they are and colour matters, let the camera make the colours, or "
+            "adapt with its pattern, such as --bayer RGGB."
         )
 
 

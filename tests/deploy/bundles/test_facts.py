@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from deploy.bundles.card import render_card
 from deploy.bundles.facts import all_facts
 from deploy.bundles.manifest import BundleDraft, ChoiceRecord, Int8Record
+from pipeline.imaging.bayer_pattern import BayerPattern
 from tests.parts.plant import make_draft
 
 
@@ -56,6 +58,12 @@ def test_what_was_left_out_of_the_support() -> None:
         facts = all_facts(make_draft().model_copy(update={"support": support}))
         found = {fact.key: (fact.value, fact.brief) for fact in facts}.get("left_out")
         assert found == told
+
+
+def test_the_pattern_of_mosaics() -> None:
+    preprocess = replace(make_draft().preprocess, bayer=BayerPattern.GRBG)
+    values = {fact.key: fact.value for fact in all_facts(make_draft().model_copy(update={"preprocess": preprocess}))}
+    assert values["input"].endswith("RGB, of Bayer mosaics GRBG")
 
 
 def test_a_line_without_a_review_has_none() -> None:

@@ -28,7 +28,7 @@ ADDED = {
         lineage.training_lines lineage.parent lineage.seed
     """,
     2: "threshold.least_area",
-    3: "support.left_out",
+    3: "support.left_out preprocess.bayer",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

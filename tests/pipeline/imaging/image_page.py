@@ -121,7 +121,7 @@ def _stray() -> bytes:
 _CHANNELS = {1: "mono", 3: "colour", 4: "colour with alpha"}
 _WHITE = "the line's white level becomes white: `adapt --white-level {}`"
 
-_BAYER = "as grey: nothing in the file says that it is one; where colour matters, let the camera make it"
+_BAYER = "as grey, for nothing in the file says that it is one; as colour with `adapt --bayer RGGB`"
 
 KINDS = (
     Kind("JPEG, colour", lambda: jpeg(picture())),
