@@ -1,8 +1,13 @@
 """Progress: the bars of the command, and the pace they are told."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from flows.progress import Pace, Progress
+from flows.meta_train.outer_loop import split_lines
+from flows.meta_train.request import MetaTrainRequest
+from flows.progress import KeptRemarks, Pace, Progress, ignore_progress
 from flows.terminal import console
 
 
@@ -32,3 +37,27 @@ def test_the_pace_is_that_of_the_last_half_minute():
     assert rate == pytest.approx(10)
     assert pace.tell(59.0, 1590) == pytest.approx(10), "the same moment again"
     assert pace.tell(100.0, 1590) == 0
+
+
+def test_remarks_are_handed_on_and_kept_once() -> None:
+    told: list[Progress] = []
+    kept = KeptRemarks(told.append)
+    for remark in ("a", "", "b", "a"):
+        kept(Progress(stage="x", done=0, remark=remark))
+    assert kept.remarks == ("a", "b")
+    assert [progress.remark for progress in told] == ["a", "", "b", "a"]
+
+
+def test_meta_training_leaves_out_and_remarks_on_what_evaluation_does(lines: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(lines / "one", tmp_path / "lines")
+    first, second = sorted(folder.iterdir())
+    broken = next((first / "train" / "good").iterdir())
+    broken.write_bytes(b"")
+    kept = KeptRemarks(ignore_progress)
+    train, held_out = split_lines(MetaTrainRequest(lines=folder, validation_lines=second), kept)
+    assert broken not in [record.path for record in train[0].train_good]
+    assert [line.name for line in held_out] == [second.name]
+    (remark,) = kept.remarks
+    assert remark.startswith(
+        f"{first.name}: 1 image cannot be used: train/good/{broken.name} (expected an image, got an"
+    )

@@ -14,8 +14,9 @@ from flows.evaluate.request import EvaluateRequest
 from pipeline.evaluation import Row
 from pipeline.storage import replace_file, storage_errors
 
-_MEANING = 2
-"""Raised where equal settings come to mean another evaluation. 2: `iterations` are all outer steps, pooled ones too."""
+_MEANING = 3
+"""Raised where equal settings come to mean another evaluation. 2: `iterations` are all outer steps, pooled ones too. 3:
+lines are without what cannot be used."""
 
 
 class FoldRows:
