@@ -21,6 +21,7 @@ from deploy.scoring.display import native_of
 from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision
+from pipeline.errors import ImageError
 from pipeline.imaging.images import (
     DecodedImage,
     ImageFile,
