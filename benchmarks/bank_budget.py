@@ -20,9 +20,9 @@ from benchmarks.turns import in_turns, median_ratio
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.torch_to_onnx import export_head
 from model_zoo.learners.memory_bank import MemoryBankConfig, MemoryBankLearner
+from pipeline.episode_draws import sample_images
 from pipeline.imaging.images import require_image
 from pipeline.product_lines.lines import ProductLine
-from pipeline.support import sample_images
 
 ROUNDS = 40
 

@@ -15,12 +15,13 @@ from model_zoo.heads.bank import AT_BORDER
 from model_zoo.heads.invariant_inputs import level_groups
 from model_zoo.heads.memory_bank_head import MemoryBankHead
 from model_zoo.learners.memory_bank import MemoryBankConfig
+from pipeline.episode_draws import sample_images
 from pipeline.episodes import QuerySet, SupportSet
 from pipeline.evaluation import Row, Truth, ranking_figures, read_truth, score_levels
 from pipeline.features import DEFAULT_BACKBONE
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings
-from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_query, build_support, sample_images
+from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_query, build_support
 
 GOOD = 4
 ALL = 100_000

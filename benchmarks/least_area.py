@@ -19,12 +19,13 @@ from flows.line_threshold import line_threshold
 from flows.views import adapt_to_best, candidate_sizes, view_of
 from model_zoo.learner_table import make_learner
 from pipeline.calibration import Threshold
+from pipeline.episode_draws import sample_images
 from pipeline.evaluation import score_levels
 from pipeline.imaging.images import read_size
 from pipeline.learner import AnomalyOutput
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.regions import largest_region
-from pipeline.support import build_query, read_defect_mask, sample_images
+from pipeline.support import build_query, read_defect_mask
 
 GOOD, DEFECTS, QUERY = 4, 4, 80
 RATES = (0.01, 0.1)

@@ -20,9 +20,10 @@ from benchmarks.study import Study, options
 from benchmarks.tables import mean, metrics, percent, table
 from flows.views import AdaptedLine, View, adapt_to_best, candidate_sizes, view_of
 from model_zoo.learner_table import make_learner
+from pipeline.episode_draws import sample_images
 from pipeline.evaluation import ranking_figures, read_truth, score_levels
 from pipeline.product_lines.lines import ImageRecord, ProductLine
-from pipeline.support import build_query, sample_images
+from pipeline.support import build_query
 
 GOOD, DEFECTS, QUERY = 4, (1, 4), 80
 Cell = tuple[int, str]

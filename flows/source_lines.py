@@ -12,6 +12,7 @@ from pathlib import Path
 from flows.progress import OnProgress, Progress
 from model_zoo.learning.guard import bank_scores
 from pipeline.calibration import PooledCalibration, SourceScores, pool
+from pipeline.episode_draws import sample_episode
 from pipeline.episodes import Episode
 from pipeline.errors import LineError
 from pipeline.head_calibration import source_scores
@@ -20,7 +21,7 @@ from pipeline.learner import Learner, MetaLearner
 from pipeline.meta_training import SourceTask
 from pipeline.product_lines.lines import ProductLine, find_lines
 from pipeline.product_lines.usable_lines import usable_line
-from pipeline.support import FeatureSource, SupportConfig, sample_episode
+from pipeline.support import FeatureSource, SupportConfig
 
 EPISODES_PER_LINE = 4
 CALIBRATION_EPISODES = 2

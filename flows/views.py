@@ -7,16 +7,21 @@ synthetic ones where there are no others, stand out most from its good images?
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from deploy.bundles.manifest import ChoiceRecord
 from flows.open_backbone import OpenBackbone
 from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
+from pipeline.features import BackboneSpec
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec, read_size
 from pipeline.learner import AnomalyHead, Choice, Learner
+from pipeline.patch_samples import HELD, held_first
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_support
 
@@ -29,9 +34,19 @@ LARGER_SIZES = (512, 384)
 """Tried beside the default, the first that enlarges no image of the support."""
 
 
+HELD_BYTES = 160 * 1024**2
+"""Features of the good images that are held in full: 128 at 512 px with the default backbone, fewer of larger ones."""
+LEAST_HELD = 32
+_TRIED = 32  # good images, and defects, by which the input size is chosen: all are read at the chosen one only
+
+
 @dataclass(frozen=True)
 class View:
-    """A line's support images as one backbone at one input size sees them."""
+    """A line's support images as one backbone at one input size sees them.
+
+    `good` has the order of the support's image numbers, those first that it holds in full; `config` is what of it
+    these many images need.
+    """
 
     backbone: OpenBackbone
     preprocess: PreprocessSpec
@@ -67,15 +82,25 @@ def view_of(
     bayer: BayerPattern | None = None,
     features: FeatureSource | None = None,
     seed: int,
+    on_decoded: Callable[[], None] = lambda: None,
 ) -> View:
     """Decode the images to the backbone's size and build their support set.
 
-    `features` gives cached ones; None: straight from the backbone, in full precision.
+    `features` gives cached ones; None: straight from the backbone, in full precision. `on_decoded` is called for each
+    image that is read.
     """
     preprocess = backbone.preprocess(white_level, bayer)
     features = features or DirectFeatures(backbone.extractor)
-    support = build_support(good, defects, features, preprocess, config, seed=seed)
+    held = images_in_full(backbone.spec)
+    good, config = held_first(good, held, seed), config.for_count(len(good))
+    support = build_support(good, defects, features, preprocess, config, seed=seed, held=held, on_decoded=on_decoded)
     return View(backbone, preprocess, tuple(good), tuple(defects), config, support)
+
+
+def images_in_full(spec: BackboneSpec) -> int:
+    """How many good images a support holds in full: their features take a bounded part of the memory."""
+    each = 4 * sum(level.channels * level.height * level.width for level in spec.levels)
+    return min(HELD, max(LEAST_HELD, HELD_BYTES // each))
 
 
 def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> AdaptedLine:
@@ -88,3 +113,62 @@ def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> Adap
         ChoiceRecord(what=choice.what, chosen=choice.chosen, evidence=dict(choice.evidence)) for choice in choices
     )
     return AdaptedLine(view, learner, found.head, tuple(records))
+
+
+def adapt_at_best_size(
+    learner: Learner,
+    backbones: Sequence[OpenBackbone],
+    good: Sequence[ImageRecord],
+    defects: Sequence[ImageRecord],
+    *,
+    config: SupportConfig,
+    white_level: int | None,
+    bayer: BayerPattern | None,
+    seed: int,
+    on_read: Callable[[int, int], None] = lambda _read, _of: None,
+) -> AdaptedLine:
+    """Choose the backbone, of several input sizes, and adapt to all images through it.
+
+    The size is chosen by at most 32 good and 32 defective images; `on_read` is told how many of all images, those read
+    again at another size among them, are read.
+    """
+    few, some = (drawn_evenly(records, _TRIED, seed) for records in (good, defects))
+    on_few = len(backbones) > 1 and len(few) + len(some) < len(good) + len(defects)
+    read, total = 0, len(backbones) * (len(few) + len(some)) if len(backbones) > 1 else 0
+    total += len(good) + len(defects) if on_few or len(backbones) == 1 else 0
+
+    def one_more() -> None:
+        nonlocal read
+        read = min(read + 1, total)
+        on_read(read, total)
+
+    def seen(backbone: OpenBackbone, good: Sequence[ImageRecord], defects: Sequence[ImageRecord]) -> View:
+        return view_of(
+            backbone,
+            good,
+            defects,
+            config=config,
+            white_level=white_level,
+            bayer=bayer,
+            seed=seed,
+            on_decoded=one_more,
+        )
+
+    if not on_few:
+        return adapt_to_best(learner, [seen(backbone, good, defects) for backbone in backbones], seed=seed)
+    tried = adapt_to_best(learner, [seen(backbone, few, some) for backbone in backbones], seed=seed)
+    adapted = adapt_to_best(learner, [seen(tried.view.backbone, good, defects)], seed=seed)
+    size, *_ = tried.choices
+    return replace(adapted, choices=(size, *adapted.choices))
+
+
+def drawn_evenly(records: Sequence[ImageRecord], limit: int, seed: int) -> list[ImageRecord]:
+    """At most `limit` of the records, drawn by the seed and evenly over their kinds; all where they are no more."""
+    if len(records) <= limit:
+        return list(records)
+    seen, turns = Counter[str](), []
+    for index in np.random.default_rng(seed).permutation(len(records)):
+        turns.append((seen[records[index].kind], index))
+        seen[records[index].kind] += 1
+    # The first of every kind, then the second of every kind, and so on.
+    return [records[index] for index in sorted(int(index) for _, index in sorted(turns, key=lambda t: t[0])[:limit])]

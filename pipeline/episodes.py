@@ -17,6 +17,37 @@ TensorLevels = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatchSample:
+    """Patches of views that a support does not hold in full, as many of each view.
+
+    Args:
+        vectors: per level float32 (n, C).
+        sources: per level int64 (n, 4): good image, augmentation (-1: none), grid row, grid column. Images are counted
+            as the support counts them: from K on they are further ones, below it turned views of those in full.
+    """
+
+    vectors: tuple[Tensor, ...]
+    sources: tuple[Tensor, ...]
+
+    @property
+    def views(self) -> int:
+        """How many views the patches come from."""
+        return len(torch.unique(self.sources[0][:, :2], dim=0))
+
+    def without(self, others: Tensor) -> PatchSample:
+        """Those of all images but some of the K in full, the images numbered anew; `others` (K,) bool are kept."""
+        last = max(int(sources[:, 0].max()) for sources in self.sources)
+        kept = torch.cat([others, torch.ones(max(0, last + 1 - len(others)), dtype=torch.bool)])
+        numbers = kept.cumsum(0) - 1
+        rows = [kept[sources[:, 0]] for sources in self.sources]
+        left = [sources[of_level] for sources, of_level in zip(self.sources, rows, strict=True)]
+        return PatchSample(
+            vectors=tuple(vectors[of_level] for vectors, of_level in zip(self.vectors, rows, strict=True)),
+            sources=tuple(torch.cat([numbers[sources[:, :1]], sources[:, 1:]], 1) for sources in left),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SupportSet:
     """What a line gives to adapt from, as frozen features. Learners must not change it.
 
@@ -29,6 +60,7 @@ class SupportSet:
         defects: M real defects, levels (M, C, h, w); M may be 0.
         defect_masks: (M, H, W) defect fraction, 0..1; all zero where `has_mask` is False.
         has_mask: (M,) bool; False: only the image's label is known (weak supervision).
+        further: of more good images than are held in full; None: there are no more.
     """
 
     good: TensorLevels
@@ -39,11 +71,20 @@ class SupportSet:
     defects: TensorLevels
     defect_masks: Tensor
     has_mask: Tensor
+    further: PatchSample | None = None
 
     @property
     def k(self) -> int:
-        """Number of good images."""
+        """Number of good images that are held in full."""
         return self.good[0].shape[0]
+
+    @property
+    def good_images(self) -> int:
+        """Number of all good images, those among them that only left a sample of their patches."""
+        if self.further is None:
+            return self.k
+        images = self.further.sources[0][:, 0]
+        return self.k + len(torch.unique(images[images >= self.k]))
 
     @property
     def m(self) -> int:
@@ -62,6 +103,17 @@ class SupportSet:
             synthetic=tuple(level[kept] for level in self.synthetic),
             synthetic_masks=self.synthetic_masks[kept],
             synthetic_parents=(others.cumsum(0) - 1)[self.synthetic_parents[kept]],
+            further=None if self.further is None else self.further.without(others),
+        )
+
+    def with_defects(self, indices: Sequence[int]) -> SupportSet:
+        """The support with some of its defective images only."""
+        rows = torch.tensor(list(indices), dtype=torch.int64)
+        return replace(
+            self,
+            defects=tuple(level[rows] for level in self.defects),
+            defect_masks=self.defect_masks[rows],
+            has_mask=self.has_mask[rows],
         )
 
 

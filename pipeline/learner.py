@@ -47,7 +47,10 @@ class AnomalyHead(nn.Module):
         raise NotImplementedError
 
     def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
-        """The K good images, each scored without its own patches: what calibration rests on. Not exported."""
+        """The good images, each scored without its own patches: what calibration rests on. Not exported.
+
+        Of the K that the support holds in full at least the first 64, where there are so many.
+        """
         raise NotImplementedError
 
     @property
@@ -106,12 +109,14 @@ class Learner:
         config: its settings, a dataclass.
         chooses_size: whether the evidence of its adaptations tells at which of several input sizes a line is seen best.
         uses_defects: whether defective images of the support, synthetic ones among them, make a difference.
+        most_defects: how many real ones it can take, as its time grows with them; None: as many as there are.
     """
 
     name: str
     config: Any
     chooses_size: bool = False
     uses_defects: bool = True
+    most_defects: int | None = None
 
     def choose(self, support: SupportSet, *, seed: int, prepared: Any = None) -> Adaptation:
         """Adapt to one line. Equal support and seed give equal heads; neither learner nor support is changed.

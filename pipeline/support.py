@@ -1,16 +1,15 @@
-"""From image files to support sets, query sets and episodes.
+"""From image files to support sets and query sets.
 
-Everything random here (which images, which augmentations, which synthetic defects) comes from one seed, and every
+Everything random here (which synthetic defects, which patches of further images) comes from one seed, and every
 feature is asked for under a key that names exactly what was computed, so that a cache can answer.
 """
 
 from __future__ import annotations
 
 import itertools
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -20,14 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augmentations import AUGMENTATIONS, FLIPS
-from pipeline.episodes import Episode, QuerySet, SupportSet
+from pipeline.augmentations import AUGMENTATIONS, FLIPS, ROTATIONS
+from pipeline.episodes import QuerySet, SupportSet, TensorLevels
 from pipeline.errors import LineError
 from pipeline.feature_store import FeatureKey, ImageLoader
 from pipeline.features import FeatureExtractor, Levels
 from pipeline.imaging.images import PreprocessSpec, read_size, require_image
 from pipeline.imaging.masks import read_mask
-from pipeline.product_lines.lines import ImageRecord, ProductLine
+from pipeline.patch_samples import HELD, ViewNumber, batches, sample_patches, turned_views
+from pipeline.product_lines.lines import ImageRecord
 from pipeline.storage import sha256_file
 from pipeline.synthetic.defects import paint_defect
 from pipeline.synthetic.jitter import photometric_jitter
@@ -53,9 +53,17 @@ class DirectFeatures:
 
     def features(self, items: Sequence[Item]) -> Levels:
         """See `FeatureSource`."""
-        parts = [self._extractor.extract(loader()[None]) for _, loader in items]
-        return [np.concatenate(level) for level in zip(*parts, strict=True)]
+        levels: Levels = []
+        for index, (_, loader) in enumerate(items):
+            part = self._extractor.extract(loader()[None])
+            levels = levels or [np.empty((len(items), *level.shape[1:]), level.dtype) for level in part]
+            for level, of_image in zip(levels, part, strict=True):
+                level[index] = of_image[0]
+        return levels
 
+
+_ENOUGH = 12  # good images from which on flips are not needed
+_DECODED = 64  # images that stay decoded for their views and defects
 
 PAINTER_VERSION = 2
 """Part of the cache key of synthetic defects: raise it when `paint_defect` draws differently for equal seeds."""
@@ -68,6 +76,17 @@ class SupportConfig:
     augmentations: tuple[str, ...] = FLIPS
     synthetic: int = 8
 
+    def for_count(self, good: int) -> SupportConfig:
+        """What of it a support of so many good images needs.
+
+        Flips stand in for images that are missing. From 12 on they change nothing (13 real lines, 16 and 60 images,
+        with and without) and cost three quarters of the time; only parts at any angle keep their rotations.
+        """
+        if good < _ENOUGH:
+            return self
+        any_angle = any(name not in FLIPS for name in self.augmentations)
+        return replace(self, augmentations=tuple(n for n in self.augmentations if any_angle and n in ROTATIONS))
+
 
 def build_support(
     good: Sequence[ImageRecord],
@@ -77,8 +96,20 @@ def build_support(
     config: SupportConfig,
     *,
     seed: int,
+    held: int = HELD,
+    on_decoded: Callable[[], None] = lambda: None,
 ) -> SupportSet:
     """The support set of these images.
+
+    Args:
+        good: those to hold in full first, see `held_first`; the others leave a sample of their patches.
+        defects: all of them are held in full.
+        source: of their features.
+        preprocess: how they are decoded.
+        config: of their views; see `SupportConfig.for_count`.
+        seed: of the synthetic defects and of the sample.
+        held: how many good images are held in full, at most.
+        on_decoded: called for each image that is read.
 
     Raises:
         LineError: no good image.
@@ -86,11 +117,14 @@ def build_support(
     """
     if not good:
         raise LineError("at least one good image", "none", "put good parts into the folder's good/ directory")
-    decode = _decoder(preprocess)
-    painted = [_painted(good[i % len(good)], preprocess, seed * 1000 + i, decode) for i in range(config.synthetic)]
+    names = config.for_count(len(good)).augmentations
+    in_full = good[:held]
+    K, A, N = len(in_full), len(names) if len(good) < _ENOUGH else 0, config.synthetic
+    decode = _decoder(preprocess, on_decoded)
+    painted = [_painted(in_full[i % K], preprocess, seed * 1000 + i, decode) for i in range(N)]
     groups: list[list[Item]] = [
-        [_plain(record, preprocess, decode) for record in good],
-        [_augmented(record, preprocess, name, decode) for record in good for name in config.augmentations],
+        [_plain(record, preprocess, decode) for record in in_full],
+        [_augmented(record, preprocess, name, decode) for record in in_full for name in names[:A]],
         [item for item, _ in painted],
         [_plain(record, preprocess, decode) for record in defects],
     ]
@@ -99,7 +133,18 @@ def build_support(
     parts = [tuple(torch.from_numpy(level[start:stop]) for level in levels) for start, stop in itertools.pairwise(ends)]
     grid = (levels[0].shape[-2], levels[0].shape[-1])
     masks, has_mask = _masks(defects, grid)
-    K, A, N = len(good), len(config.augmentations), config.synthetic
+    further = [(image, -1) for image in range(K, len(good))] + ([] if A else turned_views(len(good), len(names)))
+
+    def sampled() -> Iterator[tuple[Sequence[ViewNumber], TensorLevels]]:
+        for numbers in batches(sorted(further)):
+            items = [
+                _plain(good[image], preprocess, decode)
+                if view < 0
+                else _augmented(good[image], preprocess, names[view], decode)
+                for image, view in numbers
+            ]
+            yield numbers, tuple(torch.from_numpy(level) for level in source.features(items))
+
     return SupportSet(
         good=parts[0],
         augmented=tuple(level.reshape(K, A, *level.shape[1:]) for level in parts[1]),
@@ -109,6 +154,7 @@ def build_support(
         defects=parts[3],
         defect_masks=masks,
         has_mask=has_mask,
+        further=sample_patches(sampled(), len(further), seed=seed) if further else None,
     )
 
 
@@ -126,77 +172,6 @@ def build_query(records: Sequence[ImageRecord], source: FeatureSource, preproces
     )
 
 
-@dataclass(frozen=True)
-class EpisodeImages:
-    """Which images an episode uses; the query holds none of the support."""
-
-    good: tuple[ImageRecord, ...]
-    defects: tuple[ImageRecord, ...]
-    query: tuple[ImageRecord, ...]
-
-
-def sample_images(
-    line: ProductLine,
-    *,
-    good: int,
-    defects: int,
-    query: int,
-    seed: int,
-    spare_good: bool = True,
-) -> EpisodeImages:
-    """Draw an episode's images.
-
-    Args:
-        line: to draw from.
-        good: good support images, from `train/good`.
-        defects: defective ones.
-        query: images of the query set, half good and half defective where there are enough.
-        seed: of the draw.
-        spare_good: whether good images that the support left over may join the query's; where there is no `test/good`
-            they do in any case.
-
-    With fewer images than asked for the draw shrinks: at least one defect stays for the query, and good query images
-    come from `test/good`, then from what the support left of `train/good`.
-
-    Raises:
-        LineError: no good image, or none left for the query.
-    """
-    pool = list(line.train_good)
-    random.Random(seed).shuffle(pool)  # noqa: S311 (other tools repeat this draw from the file names)
-    rng = np.random.default_rng(seed)
-    if len(pool) + len(line.test_good) < 2:
-        raise LineError(f"two good images in {line.root}", str(len(pool)), "add good images to make episodes from")
-    keep_one = 1 if not line.test_good else 0
-    support_good = pool[: min(good, len(pool) - keep_one)]
-    defective = [line.defects[i] for i in rng.permutation(len(line.defects))]
-    held = max(0, min(defects, len(defective) - 1))
-    of_test = [line.test_good[i] for i in rng.permutation(len(line.test_good))]
-    spare = pool[len(support_good) :] if spare_good or not of_test else []
-    query_good = (of_test + spare)[: max(1, query // 2)]
-    query_bad = defective[held:][: max(1, query - len(query_good))]
-    return EpisodeImages(tuple(support_good), tuple(defective[:held]), (*query_good, *query_bad))
-
-
-def sample_episode(
-    line: ProductLine,
-    source: FeatureSource,
-    preprocess: PreprocessSpec,
-    config: SupportConfig,
-    *,
-    good: int,
-    defects: int,
-    query: int,
-    seed: int,
-) -> Episode:
-    """Draw one episode and get its features."""
-    images = sample_images(line, good=good, defects=defects, query=query, seed=seed)
-    return Episode(
-        line=line.name,
-        support=build_support(images.good, images.defects, source, preprocess, config, seed=seed),
-        query=build_query(images.query, source, preprocess),
-    )
-
-
 def read_defect_mask(record: ImageRecord) -> NDArray[np.bool_] | None:
     """The record's mask (h, w) at its file's own size, None where it has none. Raises `ImageError`."""
     if record.mask_path is None:
@@ -205,9 +180,16 @@ def read_defect_mask(record: ImageRecord) -> NDArray[np.bool_] | None:
     return mask if record.shift is None else record.shift.apply_mask(mask)
 
 
-def _decoder(preprocess: PreprocessSpec) -> Decode:
+def _decoder(preprocess: PreprocessSpec, on_decoded: Callable[[], None]) -> Decode:
     """Decodes an image when its pixels are first asked for, and keeps them for its augmentations and defects."""
-    return cache(partial(_pixels, preprocess=preprocess))
+
+    @lru_cache(maxsize=_DECODED)
+    def decode(record: ImageRecord) -> Pixels:
+        pixels = _pixels(record, preprocess=preprocess)
+        on_decoded()
+        return pixels
+
+    return decode
 
 
 def _plain(record: ImageRecord, preprocess: PreprocessSpec, decode: Decode) -> Item:

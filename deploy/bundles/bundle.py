@@ -5,7 +5,7 @@
     card.md             the same for people
     head.onnx           the line's anomaly head; the backbone is shared and lies in the registry (or in a pack)
     bank_sources.npy    for each row of the coarsest bank, the support image and cell it came from
-    support/000.jpg     the good support images at model size
+    support/000.jpg     good support images at model size, by the bank's image numbers
 
 A bundle's id is the sha256 of its manifest, which holds every other hash: equal ids mean equal bundles. Nothing in a
 bundle is pickled, and no byte is used before its hash is checked. Whatever else lies there is refused, but for what
@@ -75,8 +75,14 @@ class Bundle:
 
     @property
     def support_paths(self) -> list[Path]:
-        """The good support images at model size, in the order of the bank's image numbers."""
-        return [self.path / name for name in sorted(self.manifest.files) if name.startswith(f"{SUPPORT_FOLDER}/")]
+        """The good support images at model size that the bundle shows, in the order of the bank's image numbers."""
+        return list(self.support_pictures.values())
+
+    @property
+    def support_pictures(self) -> dict[int, Path]:
+        """The same by the bank's image numbers, ascending; of many images it holds those of most of the bank's rows."""
+        paths = [self.path / name for name in self.manifest.files if name.startswith(f"{SUPPORT_FOLDER}/")]
+        return dict(sorted((int(path.stem), path) for path in paths if path.stem.isdecimal()))
 
     def judge(self, scored: Scored) -> Verdict:
         """The decision on an image: the one place where any is made of a score that a bundle's head gave.

@@ -90,12 +90,12 @@ def _support_view(bundle: Bundle) -> SupportView:
     """The good support images as the bank saw them. An augmentation that the bundle does not name cannot be shown."""
     names = bundle.manifest.learner.config.get("augmentations")
     views = [AUGMENTATIONS.get(str(name)) for name in names] if isinstance(names, list) else []
-    paths = bundle.support_paths
+    pictures = bundle.support_pictures
 
     def show(image: int, augmentation: int) -> NDArray[np.uint8] | None:
-        if not 0 <= image < len(paths):
+        if image not in pictures:
             return None
-        stored = cv2.imread(str(paths[image]), cv2.IMREAD_COLOR)
+        stored = cv2.imread(str(pictures[image]), cv2.IMREAD_COLOR)
         if stored is None:
             return None
         pixels = np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB), dtype=np.uint8)

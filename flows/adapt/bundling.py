@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,12 @@ from flows.views import AdaptedLine
 from pipeline.calibration import Threshold
 from pipeline.imaging.images import require_image
 from pipeline.meta_model import MetaModel
+from pipeline.product_lines.lines import ImageRecord
 from pipeline.settings import Settings
 from pipeline.storage import sha256_file
+
+_PROVEN = 32  # images that the exported graphs are compared with torch on
+_PICTURES = 256  # good images in a bundle: those that most rows of the bank are from
 
 
 def add_bundle(
@@ -52,13 +57,15 @@ def add_bundle(
         StorageError: the home cannot be written.
     """
     view, registry = adapted.view, Registry(settings.home)
-    images = np.stack([require_image(record.path, view.preprocess).pixels for record in (*view.good, *view.defects)])
+    proven = _spread((*view.good, *view.defects), _PROVEN)
+    images = np.stack([require_image(record.path, view.preprocess).pixels for record in proven])
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         path = Path(scratch) / HEAD
         parity = _export(request.line, adapted, images, path, settings.templates)
         files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(adapted.head.bank_sources.numpy())}
-        for index in range(len(view.good)):
-            files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(images[index])
+        for index in _pictured(adapted.head.bank_sources):
+            pixels = require_image(view.good[index].path, view.preprocess).pixels
+            files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
         return registry.add(_draft(request, registry, adapted, threshold, meta, parity, left_out), files), parity
 
 
@@ -118,6 +125,20 @@ def _draft(
             seed=request.seed,
         ),
     )
+
+
+def _spread(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
+    """At most `count` of the records, the first and the last among them, evenly over all."""
+    if len(records) <= count:
+        return list(records)
+    return [records[i] for i in np.linspace(0, len(records) - 1, count).astype(int)]
+
+
+def _pictured(bank_sources: torch.Tensor) -> list[int]:
+    """Numbers of the good images to show beside what was compared with them, ascending."""
+    rows = torch.bincount(bank_sources[:, 0])
+    most = rows.argsort(descending=True, stable=True)[:_PICTURES]
+    return sorted(int(index) for index in most if rows[index])
 
 
 def _origin(request: AdaptRequest, meta: MetaModel | None) -> str | None:

@@ -86,6 +86,7 @@ def show(request: AdaptRequest, result: job.AdaptResult) -> None:
         "live": result.live,
         **{fact.name: fact.value for fact in facts if fact.brief},
         "seconds": result.seconds,
+        "peak MiB": result.peak_mib,
     }
     if result.remarks:
         figures["remarks"] = " ".join(result.remarks)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.line_folder import slug
@@ -14,10 +13,11 @@ from deploy.bundles.registry import Registry
 from deploy.engine.parity import Parity
 from flows.adapt.bundling import add_bundle
 from flows.adapt.request import AdaptRequest
+from flows.asking.request_fields import MAX_DEFECTS, MAX_GOOD
 from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
-from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_to_best, candidate_sizes, view_of
+from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_at_best_size, candidate_sizes, drawn_evenly
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.shipped import SHIPPED, shipped_meta_model
 from pipeline.calibration import Threshold
@@ -27,11 +27,10 @@ from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.product_lines.left_out import load_distinct_line
 from pipeline.product_lines.line_check import mask_remarks, mosaic_remarks
-from pipeline.product_lines.lines import ImageRecord
 from pipeline.settings import Settings
 
-MAX_SUPPORT = 16
 _STAGE = "adapt"
+_TELL_EVERY = 10  # images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class AdaptResult:
     `remarks` are sentences on what is left out and on what is odd, in the words of `linewise lines check`.
 
     `seconds` runs from the first support image read to the verified bundle on disk; opening the backbone, which a
-    serving process does once, is `opening_seconds`.
+    serving process does once, is `opening_seconds`. `peak_mib` is the most memory that the process held until then.
     """
 
     bundle: Bundle
@@ -53,6 +52,7 @@ class AdaptResult:
     remarks: tuple[str, ...]
     seconds: float
     opening_seconds: float
+    peak_mib: float = 0.0
 
 
 def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> AdaptResult:
@@ -68,31 +68,36 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     opening = time.perf_counter()
     steps = ("open the backbone", "adapt", "export", "register")
 
-    def tell(done: int, remark: str = "") -> None:
-        stage = f"{_STAGE}: {steps[min(done, 3)]}"
+    def tell(done: int, remark: str = "", detail: str = "") -> None:
+        stage = f"{_STAGE}: {steps[min(done, 3)]}{detail}"
         on_progress(Progress(stage=stage, done=done, total=len(steps), remark=remark))
+
+    def tell_read(read: int, of: int) -> None:
+        if read == of or read % _TELL_EVERY == 0:
+            tell(1, detail=f", {read} of {of} images read")
 
     tell(0)
     line, left_out = load_distinct_line(request.images)
-    good = _few(line.train_good, request.good, request.seed)
-    defects = _few(line.defects, request.defects, request.seed)
+    said = list(left_out.sentences)
+    good = drawn_evenly(line.train_good, request.good or MAX_GOOD, request.seed)
+    if request.good is None and len(good) < len(line.train_good):
+        said.append(_not_drawn(len(good), len(line.train_good), "good", "adapt takes"))
+    meta = _meta_model(request)
+    size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
+    backbones = [open_backbone(request.backbone, size, settings)]
+    learner = _learner(request, meta, backbones[0])
+    most = MAX_DEFECTS if learner.most_defects is None else learner.most_defects
+    defects = drawn_evenly(line.defects, min(most, most if request.defects is None else request.defects), request.seed)
+    if len(defects) < min(len(line.defects), len(line.defects) if request.defects is None else request.defects):
+        said.append(_not_drawn(len(defects), len(line.defects), "defective", f"the learner {learner.name} takes"))
+    for remark in said:
+        tell(0, remark)
+    least_area(request, (*good, *defects))
     counts = {
         **left_out.counts,
         "good not drawn": len(line.train_good) - len(good),
         "defective not drawn": len(line.defects) - len(defects),
     }
-    said = list(left_out.sentences)
-    if request.good is None and len(good) < len(line.train_good):
-        said.append(_not_drawn(len(good), len(line.train_good), "good", "--good"))
-    if request.defects is None and len(defects) < len(line.defects):
-        said.append(_not_drawn(len(defects), len(line.defects), "defective", "--defects"))
-    for remark in said:
-        tell(0, remark)
-    least_area(request, (*good, *defects))
-    meta = _meta_model(request)
-    size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
-    backbones = [open_backbone(request.backbone, size, settings)]
-    learner = _learner(request, meta, backbones[0])
     if learner.chooses_size and request.size is None and meta is None:
         others = (other for other in candidate_sizes([*good, *defects]) if other != size)
         backbones += [open_backbone(request.backbone, other, settings) for other in others]
@@ -101,19 +106,17 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     tell(1)
     white_level = white_level_of((record.path for record in (*good, *defects)), request.white_level)
     config = ANY_ANGLE if request.any_angle else SUPPORT
-    views = [
-        view_of(
-            backbone,
-            good,
-            defects,
-            config=config,
-            white_level=white_level,
-            bayer=request.bayer,
-            seed=request.seed,
-        )
-        for backbone in backbones
-    ]
-    adapted = adapt_to_best(learner, views, seed=request.seed)
+    adapted = adapt_at_best_size(
+        learner,
+        backbones,
+        good,
+        defects,
+        config=config,
+        white_level=white_level,
+        bayer=request.bayer,
+        seed=request.seed,
+        on_read=tell_read,
+    )
     threshold = line_threshold(request, adapted.head, adapted.view, meta.calibration if meta else None)
     odd = [*mask_remarks(line, defects), *(mosaic_remarks(line, (*good, *defects)) if request.bayer is None else ())]
     tell(2, " ".join(odd))
@@ -133,19 +136,18 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         remarks=(*said, *odd),
         seconds=time.perf_counter() - start,
         opening_seconds=start - opening,
+        peak_mib=_peak_mib(),
     )
 
 
-def _few(records: Sequence[ImageRecord], limit: int | None, seed: int) -> list[ImageRecord]:
-    """At most `limit` of the records, drawn by the seed; all of them, in order, where that is enough."""
-    limit = MAX_SUPPORT if limit is None else limit
-    if len(records) <= limit:
-        return list(records)
-    return [records[i] for i in sorted(np.random.default_rng(seed).permutation(len(records))[:limit])]
+def _not_drawn(drawn: int, found: int, kind: str, who: str) -> str:
+    return f"{drawn} of {found} {kind} images are used, drawn by the seed and evenly over their kinds: {who} no more."
 
 
-def _not_drawn(drawn: int, found: int, kind: str, option: str) -> str:
-    return f"{drawn} of {found} {kind} images are used, drawn by the seed: {option} says how many."
+def _peak_mib() -> float:
+    """The most memory that this process has held so far."""
+    unit = 1 if sys.platform == "darwin" else 1024  # of what the system counts in, bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1024**2
 
 
 def _meta_model(request: AdaptRequest) -> MetaModel | None:

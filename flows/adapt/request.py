@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field
 
 from flows.asking.learner_names import LearnerName
-from flows.asking.request_fields import DefectCount, GoodCount, LineName, LineSettings, Seed
+from flows.asking.request_fields import MAX_DEFECTS, MAX_GOOD, LineName, LineSettings, Seed
 from pipeline.imaging.bayer_pattern import BayerPattern
 
 
@@ -20,12 +19,19 @@ class AdaptSettings(LineSettings):
         default=None,
         description="Meta-model folder of a meta-train run; needed by the meta-learners, but one ships for in_context.",
     )
-    good: Annotated[GoodCount | None, Field(description="Use at most this many good images (default: up to 16).")] = (
-        None
+    good: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_GOOD,
+        description=f"Use at most this many good images, drawn by the seed (default: all, up to {MAX_GOOD}).",
     )
-    defects: Annotated[
-        DefectCount | None, Field(description="Use at most this many defective images (default: up to 16).")
-    ] = None
+    defects: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_DEFECTS,
+        description="Use at most this many defective images, drawn by the seed and evenly over their kinds (default: "
+        f"all, up to {MAX_DEFECTS}).",
+    )
     any_angle: bool = Field(default=False, description="Parts lie at any angle: rotated good images are good too.")
     white_level: int | None = Field(
         default=None,

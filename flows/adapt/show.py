@@ -15,7 +15,8 @@ def show(_request: AdaptRequest, result: AdaptResult) -> int:
     """What was registered, in the few facts that matter at once."""
     manifest = result.bundle.manifest
     state = "live" if result.live else "registered, not live"
-    out().print(escape(f"{manifest.line} {manifest.version}: {state}, adapted in {result.seconds:.1f} s"))
+    cost = f"{result.seconds:.1f} s with at most {result.peak_mib:,.0f} MiB"
+    out().print(escape(f"{manifest.line} {manifest.version}: {state}, adapted in {cost}"))
     for fact in all_facts(manifest):
         if fact.brief:
             out().print(escape(f"  {fact.name}: {fact.value}"))

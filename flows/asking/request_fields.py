@@ -67,6 +67,8 @@ Iterations = Annotated[
         "together.",
     ),
 ]
+MAX_GOOD, MAX_DEFECTS = 5000, 500
+"""Images that a line is adapted from, at most; episodes of an evaluation or of meta-training take fewer."""
 GoodCount = Annotated[int, Field(ge=1, le=64)]
 DefectCount = Annotated[int, Field(ge=0, le=64)]
 FalseRejectRate = Annotated[

@@ -153,8 +153,11 @@ def build_banks(
 ) -> tuple[MemoryBank, ...]:
     """One bank per level from a support's good images and their augmentations.
 
+    Views that only left a sample of their patches count like those that are held in full: of the candidates that a
+    coreset looks at, each view has about as many.
+
     Args:
-        support: K good images and A augmentations of each.
+        support: K good images and A augmentations of each, and a sample of further ones.
         groups: per level, its groups' channel ranges.
         budget: most rows per bank; more candidates are thinned to it by `coreset`.
         seed: of the coreset's projection and start.
@@ -163,22 +166,56 @@ def build_banks(
     """
     banks = []
     for level, level_groups in enumerate(groups):
-        good, augmented = support.good[level], support.augmented[level]
-        K, A = augmented.shape[:2]
-        candidates = torch.cat([good[:, None], augmented], 1)  # (K, 1 + A, C, h, w)
-        _, _, C, h, w = candidates.shape
-        vectors = candidates.permute(0, 1, 3, 4, 2).reshape(-1, C)
-        axes = [torch.arange(K), torch.arange(-1, A), torch.arange(h), torch.arange(w)]
-        sources = torch.cartesian_prod(*axes)
+        vectors, sources = _held_patches(support, level)
+        further = support.further
+        if further is not None:
+            rows = torch.arange(len(vectors)), torch.arange(len(further.vectors[level]))
+            if chosen is None:
+                held_views = support.augmented[level].shape[:2]
+                views = held_views[0] * (1 + held_views[1]), further.views
+                rows = _alike((len(rows[0]), len(rows[1])), views, most=_CANDIDATES * budget, seed=seed)
+            vectors = torch.cat([vectors[rows[0]], further.vectors[level][rows[1]]])
+            sources = torch.cat([sources[rows[0]], further.sources[level][rows[1]]])
         if chosen is not None:
-            image, augmentation, row, column = chosen[level].unbind(1)
-            keep = ((image * (1 + A) + augmentation + 1) * h + row) * w + column
+            keep = _places(chosen[level], sources)
             vectors, sources = vectors[keep], sources[keep]
         elif len(vectors) > budget:
             keep = coreset(vectors, budget, seed=seed)
             vectors, sources = vectors[keep], sources[keep]
         banks.append(MemoryBank(vectors.contiguous(), sources, level_groups, at_border=at_border))
     return tuple(banks)
+
+
+def _held_patches(support: SupportSet, level: int) -> tuple[Tensor, Tensor]:
+    """All patches of the views that are held in full (n, C), and their sources (n, 4)."""
+    good, augmented = support.good[level], support.augmented[level]
+    candidates = torch.cat([good[:, None], augmented], 1)  # (K, 1 + A, C, h, w)
+    K, views, C, h, w = candidates.shape
+    vectors = candidates.permute(0, 1, 3, 4, 2).reshape(-1, C)
+    axes = [torch.arange(K), torch.arange(-1, views - 1), torch.arange(h), torch.arange(w)]
+    return vectors, torch.cartesian_prod(*axes)
+
+
+def _alike(patches: tuple[int, int], views: tuple[int, int], *, most: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Random rows of the patches in full and of the sampled ones, at most so many in sum and in the views' ratio."""
+    share = views[1] / sum(views)
+    total = min(most, int(patches[0] / (1 - share)), int(patches[1] / share))
+    of_sample = round(total * share)
+    generator = torch.Generator().manual_seed(seed)
+    held = torch.randperm(patches[0], generator=generator)[: total - of_sample].sort().values
+    return held, torch.randperm(patches[1], generator=generator)[:of_sample].sort().values
+
+
+def _places(wanted_n4: Tensor, sources_N4: Tensor) -> Tensor:
+    """The rows of `sources_N4` that the wanted ones are (n,); every one of them is among them, once."""
+    sides = sources_N4.amax(0) + 2  # an augmentation counts from -1
+
+    def keys(sources: Tensor) -> Tensor:
+        image, augmentation, row, column = sources.unbind(1)
+        return ((image * sides[1] + augmentation + 1) * sides[2] + row) * sides[3] + column
+
+    known, order = keys(sources_N4).sort()
+    return order[torch.searchsorted(known, keys(wanted_n4))]
 
 
 def coreset(vectors_NC: Tensor, size: int, *, seed: int, projection: int = 16) -> Tensor:

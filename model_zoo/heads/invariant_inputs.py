@@ -27,6 +27,7 @@ from pipeline.features import BackboneSpec
 LevelGroups = tuple[tuple[tuple[int, int], ...], ...]
 """Per level, the (start, stop) channel range of each of its groups."""
 
+_PLACES = 16  # good images that a patch is compared with at its own place: each costs time in every scored image
 _CHUNK = 4  # images matched at once: the patch-by-row matrix is what fills memory
 
 
@@ -94,7 +95,7 @@ class InvariantInputs(nn.Module):
         self.grid = (H, W)
         self.banks = nn.ModuleList(build_banks(support, groups, budget=config.bank_budget, seed=seed))
         self.positional = nn.ModuleList(
-            PositionalReference(good, augmented, ranges, window=config.position_window)
+            PositionalReference(good[:_PLACES], augmented[:_PLACES], ranges, window=config.position_window)
             for good, augmented, ranges in zip(support.good, support.augmented, groups, strict=True)
         )
         self._set_scales(support)
@@ -105,8 +106,11 @@ class InvariantInputs(nn.Module):
         return self._inputs(levels, None)
 
     def leave_one_out(self, support: SupportSet) -> HeadInputs:
-        """Inputs of the K good images, each against the others only (K = 1: against its own augmentations)."""
-        return self._chunked(support.good, self._exclude_good(torch.arange(self.k)))
+        """Inputs of the K good images, each against the others only (K = 1: against its own augmentations).
+
+        The support may hold more in full; the first K are seen.
+        """
+        return self._chunked(tuple(level[: self.k] for level in support.good), self._exclude_good(torch.arange(self.k)))
 
     def of_synthetic(self, support: SupportSet) -> HeadInputs:
         """Inputs of the N synthetic defects, each against the banks without the good image it was painted on."""
@@ -196,9 +200,12 @@ class InvariantInputs(nn.Module):
 
     @torch.no_grad()
     def _set_scales(self, support: SupportSet) -> None:
-        without = self._exclude_good(torch.arange(self.k))
-        matches, positions = self._match(support.good, without)
-        distances = [match.distances for match in matches]
+        parts = []
+        for images in torch.arange(self.k).split(_PLACES):
+            found, places = self._match(tuple(level[images] for level in support.good), self._exclude_good(images))
+            parts.append([*(match.distances for match in found), *places])
+        seen = [torch.cat(column) for column in zip(*parts, strict=True)]
+        distances, positions = seen[: len(self.groups)], seen[len(self.groups) :]
         flat = [d.transpose(0, 1).flatten(1) for d in distances]  # per level (G_l, K * P)
         column = (-1, 1, 1)
         self.register_buffer("scale", torch.cat([f.median(1).values for f in flat]).reshape(column))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,8 @@ from model_zoo.heads.task_head import image_score
 from pipeline.calibration import PooledCalibration
 from pipeline.episodes import SupportSet, TensorLevels
 from pipeline.learner import AnomalyHead, AnomalyOutput
+
+_CHUNK = 16  # images of a support matched at once: the patch-by-row matrix is what fills memory
 
 
 class MemoryBankHead(AnomalyHead):
@@ -57,7 +60,7 @@ class MemoryBankHead(AnomalyHead):
         H, W = support.good[0].shape[-2:]
         head = cls(banks, torch.ones(sum(map(len, groups)), 1, 1), k=support.k, grid=(H, W))
         with torch.no_grad():
-            matches = head.match(support.good, torch.arange(support.k))
+            matches = head.match_good(support)
             medians = [match.distances.transpose(0, 1).flatten(1).median(1).values for match in matches]
         head.scale = torch.cat(medians).reshape(-1, 1, 1)
         return head, matches
@@ -74,7 +77,7 @@ class MemoryBankHead(AnomalyHead):
     @torch.no_grad()
     def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
         """The K good images, each scored against the others."""
-        return self._output(self.match(support.good, torch.arange(self.k)))
+        return self._output(self.match_good(support))
 
     def calibration_of(self, pooled: PooledCalibration) -> PooledCalibration:
         """Where a learned head fell back to this one, the memory bank's own."""
@@ -90,9 +93,18 @@ class MemoryBankHead(AnomalyHead):
             for bank, sources, level in zip(self.banks, self._sources(), levels, strict=True)
         ]
 
+    def match_good(self, support: SupportSet) -> list[BankMatch]:
+        """Nearest neighbours of the K good images a level, each without its own rows; a few images at a time."""
+        chunks = torch.arange(self.k).split(_CHUNK)
+        parts = [self.match(tuple(level[images] for level in support.good), images) for images in chunks]
+        return [
+            BankMatch(*(torch.cat([getattr(match, field.name) for match in of_level]) for field in fields(BankMatch)))
+            for of_level in zip(*parts, strict=True)
+        ]
+
     def sources_without(self, images: Sequence[int]) -> list[Tensor]:
         """Per level, the sources (n, 4) of all rows but those of some good images; the others are numbered anew."""
-        others = torch.ones(self.k, dtype=torch.bool)
+        others = torch.ones(1 + max(int(sources[:, 0].max()) for sources in self._sources()), dtype=torch.bool)
         others[list(images)] = False
         numbers = others.cumsum(0) - 1
         kept = [sources[others[sources[:, 0]]] for sources in self._sources()]

@@ -26,18 +26,24 @@ _FLOOR = 1e-4  # of the variance, for support images that are all alike
 class Whitening(nn.Module):
     """Feature levels in, the same with each group of channels decorrelated and of equal variance; exportable.
 
-    Fitted to the patches of the K good images and their augmentations. No mean is taken off: only differences of
-    features are used afterwards.
+    Fitted to the patches of the K good images and their augmentations, and to those of further ones, every view
+    counting alike. No mean is taken off: only differences of features are used afterwards.
     """
 
     def __init__(self, support: SupportSet, groups: LevelGroups) -> None:
         super().__init__()
         for index, (good, augmented, ranges) in enumerate(zip(support.good, support.augmented, groups, strict=True)):
-            channels = good.shape[1]
+            channels, cells = good.shape[1], good.shape[2] * good.shape[3]
             patches = torch.cat([good, augmented.flatten(0, 1)]).transpose(0, 1).flatten(1)  # (C, n)
+            weights = None
+            if support.further is not None:
+                sample = support.further.vectors[index]
+                each = support.further.views * cells / len(sample)  # patches that one of the sample stands for
+                weights = torch.cat([torch.ones(patches.shape[1]), torch.full((len(sample),), each)])
+                patches = torch.cat([patches, sample.t()], 1)
             matrix = torch.zeros(channels, channels)
             for start, stop in ranges:
-                matrix[start:stop, start:stop] = _whitening_matrix(patches[start:stop])
+                matrix[start:stop, start:stop] = _whitening_matrix(patches[start:stop], weights)
             self.register_buffer(f"matrix_{index}", matrix[:, :, None, None])
 
     def forward(self, *levels: Tensor) -> TensorLevels:
@@ -49,17 +55,23 @@ class Whitening(nn.Module):
         """A support set seen through it; masks and parents are the same."""
         K, A = support.augmented[0].shape[:2]
         augmented = self(*(level.flatten(0, 1) for level in support.augmented))
+        further = support.further
+        if further is not None:
+            matrices = (getattr(self, f"matrix_{index}")[:, :, 0, 0] for index in range(len(further.vectors)))
+            seen = (vectors @ matrix.t() for vectors, matrix in zip(further.vectors, matrices, strict=True))
+            further = replace(further, vectors=tuple(seen))
         return replace(
             support,
             good=self(*support.good),
             augmented=tuple(level.unflatten(0, (K, A)) for level in augmented),
             synthetic=self(*support.synthetic),
             defects=self(*support.defects),
+            further=further,
         )
 
 
-def _whitening_matrix(patches_Cn: Tensor) -> Tensor:
-    """The (C, C) matrix whose product with a patch has (nearly) unit covariance over these patches."""
-    values, vectors = torch.linalg.eigh(torch.cov(patches_Cn))
+def _whitening_matrix(patches_Cn: Tensor, weights_n: Tensor | None) -> Tensor:
+    """The (C, C) matrix whose product with a patch has (nearly) unit covariance over these patches; None: alike."""
+    values, vectors = torch.linalg.eigh(torch.cov(patches_Cn, aweights=weights_n))
     values = values.clamp_min(0)
     return (vectors * (values + _SHRINKAGE * values.mean() + _FLOOR).rsqrt()).t()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from model_zoo.heads.bank import BankMatch
 from model_zoo.heads.defect_cells import defective_cells
-from model_zoo.heads.defect_direction import DefectDirection
+from model_zoo.heads.defect_direction import DefectDirection, direction_strength
 from model_zoo.heads.invariant_inputs import LevelGroups, level_groups
 from model_zoo.heads.memory_bank_head import MemoryBankHead, nearest_rows
 from model_zoo.heads.task_head import image_score
@@ -30,6 +30,8 @@ from pipeline.features import BackboneSpec
 from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Learner
 
 _FOLDS = 5  # a support of more good images is left out in fifths: each fold costs a head
+_CHUNK = 16  # defects seen at once, so that hundreds of them take no more memory than their features
+_FOLD_DEFECTS = 64  # a fold's direction is found from at most so many defects, spread over all
 _ALONE, _ALONE_WITH_DEFECTS = 0.5, 6.0  # see `AutoHead.leave_one_out`; the latter times the direction's strength
 
 
@@ -65,7 +67,7 @@ class AutoHead(AnomalyHead):
 
     @torch.no_grad()
     def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
-        """The K good images, each scored by a head fitted without it.
+        """The K good images that are held in full, each scored by a head fitted without it.
 
         Leaving out its patches alone is not enough: whitening and direction are fitted to the good images, too, and an
         image that they know looks too normal. Thresholds set by such scores rejected 44 % of the good parts of six real
@@ -81,10 +83,13 @@ class AutoHead(AnomalyHead):
             higher = _ALONE + _ALONE_WITH_DEFECTS * self.direction.strength
             return AnomalyOutput(score + higher, anomaly_map + higher, nearest)
         outputs: list[AnomalyOutput] = []
+        few = support.with_defects(range(0, support.m, -(-support.m // _FOLD_DEFECTS) or 1))
         folds = [list(range(first, support.k, _FOLDS)) for first in range(min(_FOLDS, support.k))]
         for fold in folds:
             chosen = self.bank.sources_without(fold)  # a coreset of its own would take longer than all the rest
-            head = _fit(support.without_good(fold), self.groups, self.config, seed=0, chosen=chosen).head
+            others = few.without_good(fold)
+            strength = direction_strength(others.good_images, support.m)
+            head = _fit(others, self.groups, self.config, seed=0, chosen=chosen, strength=strength).head
             outputs.append(head(*(level[fold] for level in support.good)))
         order = torch.tensor([index for fold in folds for index in fold]).argsort()
         return AnomalyOutput(*(torch.cat(parts)[order] for parts in zip(*outputs, strict=True)))
@@ -112,20 +117,20 @@ class AutoLearner(Learner):
         each seen without its own patches. The direction is left out: the same defects gave it.
         """
         head, good, real = _fit(support, self._groups, self.config, seed=seed)
-        parts = [real] if real else []
+        of_good, of_defects = image_score(head.bank.anomaly_map(good)), [real] if support.m else []
         if len(support.synthetic_parents):
-            parts.append(head.bank.match(head.whitening(*support.synthetic), support.synthetic_parents))
-        of_good, *of_defects = (image_score(head.bank.anomaly_map(matches)) for matches in (good, *parts))
+            matches = head.bank.match(head.whitening(*support.synthetic), support.synthetic_parents)
+            of_defects.append(image_score(head.bank.anomaly_map(matches)))
         evidence = separation(torch.cat(of_defects), of_good) if of_defects else 0.0
         return Adaptation(head=head, evidence=evidence)
 
 
 class _Fitted(NamedTuple):
-    """A head, and what it was fitted to: the matches of the good images and of the real defects."""
+    """A head, the matches of the good images that it was fitted to, and the real defects' scores by distance alone."""
 
     head: AutoHead
     good: list[BankMatch]
-    real: list[BankMatch]
+    real: Tensor
 
 
 def _fit(
@@ -135,15 +140,30 @@ def _fit(
     *,
     seed: int,
     chosen: Sequence[Tensor] | None = None,
+    strength: float | None = None,
 ) -> _Fitted:
-    """`chosen` names the bank's rows, see `build_banks`."""
+    """`chosen` names the bank's rows, see `build_banks`; `strength` is the direction's (default: by the numbers)."""
     whitening = Whitening(support, groups)
-    seen = whitening.of_support(support)
+    seen = whitening.of_support(support.with_defects(()))
     bank, good = MemoryBankHead.with_matches(seen, groups, budget=config.bank_budget, seed=seed, chosen=chosen)
-    real = bank.match(seen.defects) if support.m else []
-    residuals = [_defect_residuals(support, match) for match in real]
-    direction = DefectDirection(good, residuals or [level[:0, :, 0, 0] for level in support.good], groups)
+    residuals, real = _defects_through(support, whitening, bank)
+    if strength is None:
+        strength = direction_strength(support.good_images, support.m)
+    direction = DefectDirection(good, residuals, groups, strength=strength)
     return _Fitted(AutoHead(whitening, bank, direction, groups, config).eval(), good, real)
+
+
+def _defects_through(support: SupportSet, whitening: Whitening, bank: MemoryBankHead) -> tuple[list[Tensor], Tensor]:
+    """Per level the mean residual of each defect's defective cells (M, C), and the defects' scores (M,)."""
+    residuals = [[level[:0, :, 0, 0]] for level in support.good]
+    scores = [support.good[0][:0, 0, 0, 0]]
+    for start in range(0, support.m, _CHUNK):
+        few = support.with_defects(range(start, min(start + _CHUNK, support.m)))
+        matches = bank.match(whitening(*few.defects))
+        scores.append(image_score(bank.anomaly_map(matches)))
+        for found, match in zip(residuals, matches, strict=True):
+            found.append(_defect_residuals(few, match))
+    return [torch.cat(found) for found in residuals], torch.cat(scores)
 
 
 def _defect_residuals(support: SupportSet, match: BankMatch) -> Tensor:

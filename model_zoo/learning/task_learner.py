@@ -75,6 +75,7 @@ class TaskLearner(nn.Module, MetaLearner):
     """
 
     theta_scale: Tensor
+    most_defects = 64
 
     def __init__(self, spec: BackboneSpec, config: TaskLearnerConfig, *, seed: int) -> None:
         super().__init__()

@@ -12,8 +12,10 @@ from torch import Tensor
 from model_zoo.heads.invariant_inputs import HeadInputs, InvariantConfig, InvariantInputs, LevelGroups, concatenate
 from model_zoo.heads.task_head import Targets
 from pipeline.episodes import Episode, QuerySet, SupportSet
+from pipeline.patch_samples import fewer_in_full
 
 CPU = torch.device("cpu")
+_HELD = 64  # good images that a learner adapts to: its time grows with them, while the bank knows all others, too
 
 
 class TaskInputs(NamedTuple):
@@ -80,7 +82,8 @@ class SupportPreparation:
 
 
 def prepare_support(support: SupportSet, groups: LevelGroups, config: InvariantConfig, *, seed: int) -> PreparedSupport:
-    """Build the inputs from a support set and see the support through them."""
+    """Build the inputs from a support set and see the support, at most 64 good images of it, through them."""
+    support = fewer_in_full(support, _HELD, seed=seed)
     inputs = InvariantInputs(support, groups, config, seed=seed)
     task = support_task(inputs, support)
     real = torch.arange(len(task.targets.labels)) >= support.k + len(support.synthetic_parents)

@@ -14,10 +14,11 @@ import torch
 
 from deploy.exporting.torch_to_onnx import export_head
 from model_zoo.learner_table import LEARNERS, make_learner
-from pipeline.episodes import SupportSet
+from pipeline.episodes import PatchSample, SupportSet
 from pipeline.errors import ConfigError
 from pipeline.learner import Learner, MetaLearner
 from pipeline.metrics import image_auroc, pixel_auroc
+from pipeline.patch_samples import fewer_in_full
 from tests.parts.episodes import SPEC, ToyLine
 
 META = [name for name, entry in LEARNERS.items() if entry.is_meta]
@@ -37,7 +38,10 @@ def tensors(support: SupportSet) -> list[torch.Tensor]:
     flat = []
     for field in dataclasses.fields(support):
         value = getattr(support, field.name)
-        flat += list(value) if isinstance(value, tuple) else [value]
+        if isinstance(value, PatchSample):
+            flat += [*value.vectors, *value.sources]
+        elif value is not None:
+            flat += list(value) if isinstance(value, tuple) else [value]
     return flat
 
 
@@ -70,6 +74,19 @@ def test_equal_seed_and_support_give_equal_heads_and_the_support_is_untouched(le
     assert torch.equal(first.image_score, second.image_score)
     assert torch.equal(first.anomaly_map, second.anomaly_map)
     assert all(torch.equal(a, b) for a, b in zip(before, tensors(support), strict=True))
+
+
+def test_a_support_of_more_images_than_are_held_in_full_gives_a_head_whose_bank_knows_all(learner: Learner):
+    line = ToyLine(2)
+    support = fewer_in_full(line.support(k=140, m=3, a=0), 100, seed=0)
+    before = copy.deepcopy(tensors(support))
+    first, second = (learner.adapt(support, seed=3) for _ in range(2))
+    output, again = (head(*line.query().levels) for head in (first, second))
+    assert torch.equal(output.anomaly_map, again.anomaly_map)
+    assert all(torch.equal(a, b) for a, b in zip(before, tensors(support), strict=True))
+    assert set(first.bank_sources[:, 0].tolist()) == set(range(140))
+    assert len(first.leave_one_out(support).image_score) in (64, 100)
+    assert torch.isfinite(first.leave_one_out(support).image_score).all()
 
 
 def test_adaptation_leaves_global_random_state_alone(learner: Learner):

@@ -13,11 +13,12 @@ import torch
 
 from pipeline import support as support_module
 from pipeline.augmentations import AUGMENTATIONS, ROTATIONS, turned
+from pipeline.episode_draws import sample_episode, sample_images
 from pipeline.errors import ImageError, LineError
 from pipeline.features import Levels
 from pipeline.imaging.images import PreprocessSpec, require_image
 from pipeline.product_lines.lines import ProductLine, load_line
-from pipeline.support import DirectFeatures, SupportConfig, build_query, build_support, sample_episode, sample_images
+from pipeline.support import DirectFeatures, SupportConfig, build_query, build_support
 from pipeline.synthetic.lines import write_line
 from tests.parts.episodes import SPEC
 

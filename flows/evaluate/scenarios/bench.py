@@ -22,12 +22,12 @@ from flows.progress import OnProgress
 from flows.source_lines import Sources
 from flows.views import DEFAULT_SIZE, adapt_to_best, candidate_sizes
 from pipeline.calibration import PooledCalibration
+from pipeline.episode_draws import EpisodeImages, sample_images
 from pipeline.evaluation import Fold, Row, evaluate_outputs, read_truth, seen_and_unseen
 from pipeline.imaging.images import require_image
 from pipeline.learner import Learner
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings
-from pipeline.support import EpisodeImages, sample_images
 
 _TIMED_IMAGES = 8
 

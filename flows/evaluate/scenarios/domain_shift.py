@@ -25,9 +25,10 @@ from flows.evaluate.scenarios.fold_training import POOLED, Trained
 from flows.evaluate.scenarios.support_and_query import AdaptedHead, Query, Support
 from flows.progress import Progress
 from pipeline.camera_shift import CameraShift
+from pipeline.episode_draws import EpisodeImages
 from pipeline.evaluation import Fold, Row
 from pipeline.product_lines.lines import ImageRecord, ProductLine
-from pipeline.support import EpisodeImages, read_defect_mask
+from pipeline.support import read_defect_mask
 
 
 def rows(bench: Bench, fold: Fold) -> Iterator[Row]:

@@ -10,12 +10,13 @@ import torch
 
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.views import View, view_of
+from pipeline.episode_draws import EpisodeImages
 from pipeline.episodes import TensorLevels
 from pipeline.evaluation import Truth, score_levels
 from pipeline.learner import AnomalyHead, AnomalyOutput, Learner, Preparation, SharedInputs
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.settings import Settings
-from pipeline.support import EpisodeImages, build_query
+from pipeline.support import build_query
 
 
 class CachedBackbone:

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.episode_draws import sample_images
 from pipeline.errors import LineError
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.product_lines.line_check import check_line
 from pipeline.product_lines.lines import ProductLine, load_line
 from pipeline.product_lines.usable_lines import usable_line
 from pipeline.storage import sha256_file
-from pipeline.support import build_query, sample_images
+from pipeline.support import build_query
 from tests.parts.line_on_disk import mask, picture, save, sentences, sound_line
 
 

@@ -15,11 +15,12 @@ from flows.evaluate.scenarios import domain_shift
 from flows.open_backbone import open_backbone
 from model_zoo.learner_table import make_learner
 from pipeline.camera_shift import CameraShift
+from pipeline.episode_draws import EpisodeImages, sample_images
 from pipeline.evaluation import Row, read_truth, score_levels
 from pipeline.metrics import image_auroc
 from pipeline.product_lines.lines import ImageRecord, find_lines
 from pipeline.settings import Settings
-from pipeline.support import EpisodeImages, SupportConfig, build_query, build_support, read_defect_mask, sample_images
+from pipeline.support import SupportConfig, build_query, build_support, read_defect_mask
 from pipeline.synthetic.lines import write_lines
 from tests.flows.evaluate.scenarios.evaluated import LEARNERS_HERE, SIZE, figures, request
 

@@ -12,10 +12,10 @@ import pytest
 from flows.asking.learner_names import LearnerName
 from flows.evaluate import job as evaluate
 from flows.evaluate.request import EvaluateRequest, Protocol
+from pipeline.episode_draws import sample_images
 from pipeline.errors import LineError
 from pipeline.evaluation import seen_and_unseen
 from pipeline.product_lines.lines import find_lines
-from pipeline.support import sample_images
 from tests.flows.evaluate.scenarios.evaluated import SIZE
 
 
