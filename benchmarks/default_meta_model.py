@@ -77,7 +77,7 @@ def rows(lines: Iterable[ProductLine], draws: int, most: int, folder: Path | Non
                 view = view_of(seen.backbone, drawn.good, drawn.defects[:defects], features=seen.features, seed=seed)
                 for name, (learner, pooled) in learners.items():
                     found = adapt_to_best(learner, [view], seed=seed)
-                    threshold = calibrate_head(found.head, view.support, 0.01, pooled)
+                    threshold = calibrate_head(found.head, view.support, 0.01, pooled).threshold
                     figures = evaluate_outputs(score_levels(found.head, drawn.query.levels), drawn.truth, threshold)
                     fell_back = any(choice.chosen == BANK for choice in found.choices)
                     keys = {"line": line.name, "draw": seed, "defects": defects, "learner": name}

@@ -77,7 +77,7 @@ def adapted_anew(
     backbone = OpenBackbone(opened.module, int8, OrtExtractor(int8, "cpu", threads=1))
     view = view_of(backbone, good, defects, white_level=manifest.preprocess.white_level, seed=0)
     head = adapt_to_best(make_learner(manifest.learner.name, opened.spec, seed=0), [view], seed=0).head
-    threshold = calibrate_head(head, view.support, manifest.threshold.target_false_reject_rate, None)
+    threshold = calibrate_head(head, view.support, manifest.threshold.target_false_reject_rate, None).threshold
     images = np.stack([require_image(record.path, manifest.preprocess).pixels for record in gate])
     with torch.inference_mode():
         levels = [torch.from_numpy(level) for level in backbone.extractor.extract(images)]

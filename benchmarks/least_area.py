@@ -63,7 +63,7 @@ def _of_draw(line: ProductLine, by_size: Callable[[int], Extraction], seed: int)
     for rate in RATES:
         for area in AREAS:
             asked = LineSettings(target_false_reject_rate=rate, least_defect_area=area or None)
-            threshold = line_threshold(asked, adapted.head, adapted.view, None)
+            threshold = line_threshold(asked, adapted.head, adapted.view, None).threshold
             rejected = _rejected(output, threshold)
             large = defective & (areas >= area)
             yield (rate, area), [_share(rejected[~defective]), _share(~rejected[defective]), _share(~rejected[large])]

@@ -51,7 +51,7 @@ def rejected_and_missed(
     shares: dict[str, list[float]] = {}
     for name in LEARNERS:
         head = make_learner(name, seen.backbone.spec, seed=seed).adapt(view.support, seed=seed)
-        limit = calibrate_head(head, view.support, RATE, None).reject
+        limit = calibrate_head(head, view.support, RATE, None).threshold.reject
         rejected, defective = score_levels(head, drawn.query.levels).image_score.numpy() >= limit, drawn.truth.labels
         shares[name] = [float(rejected[~defective].mean()), float((~rejected[defective]).mean())]
     return shares

@@ -7,16 +7,22 @@ from dataclasses import replace
 
 from flows.asking.request_fields import LineSettings
 from flows.views import View
-from pipeline.calibration import PooledCalibration, Threshold
+from pipeline.calibration import PooledCalibration
 from pipeline.errors import ConfigError
-from pipeline.head_calibration import calibrate_head
+from pipeline.head_calibration import Calibration, calibrate_head
 from pipeline.imaging.images import read_size
-from pipeline.learner import AnomalyHead
+from pipeline.learner import AnomalyHead, AnomalyOutput
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.regions import share_of_image
 
 
-def line_threshold(asked: LineSettings, head: AnomalyHead, view: View, pooled: PooledCalibration | None) -> Threshold:
+def line_threshold(
+    asked: LineSettings,
+    head: AnomalyHead,
+    view: View,
+    pooled: PooledCalibration | None,
+    alone: AnomalyOutput | None = None,
+) -> Calibration:
     """From the deployed head: its leave-one-out scores of the good images, at the size and with the layers chosen.
 
     Args:
@@ -24,12 +30,14 @@ def line_threshold(asked: LineSettings, head: AnomalyHead, view: View, pooled: P
         head: adapted to the view's support.
         view: the line's support images as the head sees them.
         pooled: of its learner on source lines; None: the support alone.
+        alone: the good images' leave-one-out scores, where they are at hand.
 
     Raises:
         ConfigError: the least defect area is as large as the image.
     """
-    threshold = calibrate_head(head, view.support, asked.target_false_reject_rate, pooled)
-    return replace(threshold, least_area=least_area(asked, (*view.good, *view.defects)))
+    found = calibrate_head(head, view.support, asked.target_false_reject_rate, pooled, alone)
+    least = least_area(asked, (*view.good, *view.defects))
+    return found._replace(threshold=replace(found.threshold, least_area=least))
 
 
 def least_area(asked: LineSettings, records: Sequence[ImageRecord]) -> float:

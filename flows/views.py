@@ -20,7 +20,7 @@ from pipeline.episodes import SupportSet
 from pipeline.features import BackboneSpec
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec, read_size
-from pipeline.learner import AnomalyHead, Choice, Learner
+from pipeline.learner import AnomalyHead, AnomalyOutput, Choice, Learner
 from pipeline.patch_samples import HELD, held_first
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_support
@@ -58,12 +58,16 @@ class View:
 
 @dataclass(frozen=True)
 class AdaptedLine:
-    """An adapted head in torch, who adapted it, from which view, and what was chosen on the way."""
+    """An adapted head in torch, who adapted it, from which view, and what was chosen on the way.
+
+    `alone` are the good images' leave-one-out scores where they are at hand.
+    """
 
     view: View
     learner: Learner
     head: AnomalyHead
     choices: tuple[ChoiceRecord, ...]
+    alone: AnomalyOutput | None = None
 
 
 def candidate_sizes(records: Sequence[ImageRecord]) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,11 +16,21 @@ from pipeline.support import FeatureSource, SupportConfig, build_query, build_su
 
 @dataclass(frozen=True)
 class EpisodeImages:
-    """Which images an episode uses; the query holds none of the support."""
+    """Which images an episode uses; no image is in two of its parts.
+
+    `unlabelled` are shown without their labels: good parts and so large a share of defective ones.
+    """
 
     good: tuple[ImageRecord, ...]
     defects: tuple[ImageRecord, ...]
     query: tuple[ImageRecord, ...]
+    unlabelled: tuple[ImageRecord, ...] = ()
+
+    def first_unlabelled(self, count: int, contamination: float) -> EpisodeImages:
+        """The same with the first so many unlabelled images, of which the share `contamination` is defective."""
+        defective = [record for record in self.unlabelled if record.is_defect][: round(contamination * count)]
+        good = [record for record in self.unlabelled if not record.is_defect][: count - len(defective)]
+        return replace(self, unlabelled=(*good, *defective))
 
 
 def sample_images(
@@ -31,6 +41,8 @@ def sample_images(
     query: int,
     seed: int,
     spare_good: bool = True,
+    unlabelled: int = 0,
+    contamination: float = 0.0,
 ) -> EpisodeImages:
     """Draw an episode's images.
 
@@ -42,6 +54,8 @@ def sample_images(
         seed: of the draw.
         spare_good: whether good images that the support left over may join the query's; where there is no `test/good`
             they do in any case.
+        unlabelled: unlabelled images, the good ones from what the support left of `train/good`.
+        contamination: the share of them that is defective, 0..1.
 
     With fewer images than asked for the draw shrinks: at least one defect stays for the query, and good query images
     come from `test/good`, then from what the support left of `train/good`.
@@ -59,10 +73,18 @@ def sample_images(
     defective = [line.defects[i] for i in rng.permutation(len(line.defects))]
     held = max(0, min(defects, len(defective) - 1))
     of_test = [line.test_good[i] for i in rng.permutation(len(line.test_good))]
-    spare = pool[len(support_good) :] if spare_good or not of_test else []
+    bad = min(round(contamination * unlabelled), max(0, len(defective) - held - 1))
+    rest = pool[len(support_good) :]
+    shown = rest[: min(unlabelled - bad, len(rest) - keep_one)]
+    spare = rest[len(shown) :] if spare_good or not of_test else []
     query_good = (of_test + spare)[: max(1, query // 2)]
-    query_bad = defective[held:][: max(1, query - len(query_good))]
-    return EpisodeImages(tuple(support_good), tuple(defective[:held]), (*query_good, *query_bad))
+    query_bad = defective[held + bad :][: max(1, query - len(query_good))]
+    return EpisodeImages(
+        good=tuple(support_good),
+        defects=tuple(defective[:held]),
+        query=(*query_good, *query_bad),
+        unlabelled=(*shown, *defective[held : held + bad]),
+    )
 
 
 def sample_episode(

@@ -34,6 +34,11 @@ class PatchSample:
         """How many views the patches come from."""
         return len(torch.unique(self.sources[0][:, :2], dim=0))
 
+    def behind(self, k: int, more: int) -> PatchSample:
+        """The same when so many images have come to stand behind the K in full: further ones move up."""
+        moved = [torch.cat([s[:, :1] + more * (s[:, :1] >= k), s[:, 1:]], 1) for s in self.sources]
+        return PatchSample(vectors=self.vectors, sources=tuple(moved))
+
     def without(self, others: Tensor) -> PatchSample:
         """Those of all images but some of the K in full, the images numbered anew; `others` (K,) bool are kept."""
         last = max(int(sources[:, 0].max()) for sources in self.sources)
@@ -106,6 +111,23 @@ class SupportSet:
             further=None if self.further is None else self.further.without(others),
         )
 
+    def joined_by(self, unlabelled: UnlabelledSet) -> SupportSet:
+        """The support with more good images, which come behind its own K and before further ones.
+
+        Augmentations stay where both have the same ones; else there are none: with more images they are not needed.
+        """
+        alike = self.augmented[0].shape[1] == unlabelled.augmented[0].shape[1]
+        more = len(unlabelled.levels[0])
+        return replace(
+            self,
+            good=tuple(torch.cat(levels) for levels in zip(self.good, unlabelled.levels, strict=True)),
+            augmented=tuple(
+                torch.cat(levels) if alike else levels[0].new_zeros(self.k + more, 0, *levels[0].shape[2:])
+                for levels in zip(self.augmented, unlabelled.augmented, strict=True)
+            ),
+            further=None if self.further is None else self.further.behind(self.k, more),
+        )
+
     def with_defects(self, indices: Sequence[int]) -> SupportSet:
         """The support with some of its defective images only."""
         rows = torch.tensor(list(indices), dtype=torch.int64)
@@ -114,6 +136,21 @@ class SupportSet:
             defects=tuple(level[rows] for level in self.defects),
             defect_masks=self.defect_masks[rows],
             has_mask=self.has_mask[rows],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlabelledSet:
+    """U images of the line's production, good or not: levels (U, C, h, w), their augmentations (U, A, C, h, w)."""
+
+    levels: TensorLevels
+    augmented: TensorLevels
+
+    def only(self, chosen: Tensor) -> UnlabelledSet:
+        """Some of them; `chosen` (U,) bool."""
+        return UnlabelledSet(
+            levels=tuple(level[chosen] for level in self.levels),
+            augmented=tuple(level[chosen] for level in self.augmented),
         )
 
 

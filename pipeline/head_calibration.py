@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pipeline.calibration import PooledCalibration, SourceScores, Threshold, calibrate
 from pipeline.episodes import QuerySet, SupportSet
 from pipeline.evaluation import score_levels
-from pipeline.learner import AnomalyHead, Learner
+from pipeline.learner import AnomalyHead, AnomalyOutput, Learner
+from pipeline.promise import Promise, promise_of
 
 
-def calibrate_head(head: AnomalyHead, support: SupportSet, rate: float, pooled: PooledCalibration | None) -> Threshold:
+class Calibration(NamedTuple):
+    """A head's threshold, and what it promises."""
+
+    threshold: Threshold
+    promise: Promise
+
+
+def calibrate_head(
+    head: AnomalyHead,
+    support: SupportSet,
+    rate: float,
+    pooled: PooledCalibration | None,
+    alone: AnomalyOutput | None = None,
+) -> Calibration:
     """The threshold of an adapted head, from its leave-one-out scores of the support's good images.
 
     Args:
@@ -16,17 +32,23 @@ def calibrate_head(head: AnomalyHead, support: SupportSet, rate: float, pooled: 
         support: K good images.
         rate: share of good parts that may be rejected, in (0, 0.5].
         pooled: of its learner on source lines; None: the support alone.
+        alone: the good images' leave-one-out scores, where they are at hand.
 
     Raises:
         ConfigError: the rate is out of range.
     """
-    alone = head.leave_one_out(support)
-    return calibrate(
-        alone.image_score.double().numpy(),
+    alone = alone or head.leave_one_out(support)
+    scores = alone.image_score.double().numpy()
+    found = head.leave_one_defect_out(support)
+    known = None if found is None else found.double().numpy()
+    threshold = calibrate(
+        scores,
         alone.anomaly_map.numpy(),
         target_false_reject_rate=rate,
         pooled=None if pooled is None else head.calibration_of(pooled),
+        known_defects=known,
     )
+    return Calibration(threshold, promise_of(threshold, scores, known))
 
 
 def source_scores(learner: Learner, line: str, support: SupportSet, query: QuerySet, *, seed: int) -> SourceScores:

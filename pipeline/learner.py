@@ -53,6 +53,12 @@ class AnomalyHead(nn.Module):
         """
         raise NotImplementedError
 
+    def leave_one_defect_out(self, support: SupportSet) -> Tensor | None:  # noqa: ARG002
+        """Image scores (M,) of the support's defective images, each by a head that does not know it; None: only a new
+        adaptation could tell.
+        """
+        return None
+
     @property
     def shared_inputs(self) -> SharedInputs | None:
         """What it sees images through, where other heads of the support may see them through the same; None: nothing

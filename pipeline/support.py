@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augmentations import AUGMENTATIONS, FLIPS, ROTATIONS
-from pipeline.episodes import QuerySet, SupportSet, TensorLevels
+from pipeline.episodes import QuerySet, SupportSet, TensorLevels, UnlabelledSet
 from pipeline.errors import LineError
 from pipeline.feature_store import FeatureKey, ImageLoader
 from pipeline.features import FeatureExtractor, Levels
@@ -155,6 +155,28 @@ def build_support(
         defect_masks=masks,
         has_mask=has_mask,
         further=sample_patches(sampled(), len(further), seed=seed) if further else None,
+    )
+
+
+def build_unlabelled(
+    records: Sequence[ImageRecord],
+    source: FeatureSource,
+    preprocess: PreprocessSpec,
+    names: Sequence[str],
+) -> UnlabelledSet:
+    """The unlabelled images of a line, with the augmentations `names` of each.
+
+    Raises:
+        ImageError: an image cannot be used.
+    """
+    decode = _decoder(preprocess, lambda: None)
+    levels = source.features([_plain(record, preprocess, decode) for record in records])
+    turned = [_augmented(record, preprocess, name, decode) for record in records for name in names]
+    U, A = len(records), len(names)
+    views = source.features(turned) if turned else [level[:0] for level in levels]
+    return UnlabelledSet(
+        levels=tuple(torch.from_numpy(level) for level in levels),
+        augmented=tuple(torch.from_numpy(level).reshape(U, A, *level.shape[1:]) for level in views),
     )
 
 

@@ -64,6 +64,12 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
     yield Fact("threshold_method", "Set by", f"{threshold.method}, on {threshold.sample_count:,} scores", brief=True)
     target, expected = threshold.target_false_reject_rate, threshold.expected_false_reject_rate
     yield Fact("target_false_reject_rate", "Good parts rejected, asked for", f"{target:.2%}", brief=True)
+    if (promise := manifest.promise) is not None:
+        rates = f"{promise.lowest_rate:.2%} to {promise.highest_rate:.2%}, on nine lines of ten"
+        yield Fact("rate_interval", "Good parts rejected, to expect", rates, brief=True)
+        if promise.known_defects:
+            passed = f"{promise.known_defects_passed} of {promise.known_defects}, each scored as if it were not known"
+            yield Fact("known_defects_passed", "Known defects that would pass", passed, brief=True)
     yield Fact("expected_false_reject_rate", "Good parts rejected, seen when set", f"{expected:.2%}")
 
 
@@ -71,7 +77,12 @@ def _support(manifest: BundleDraft) -> Iterator[Fact]:
     support, lineage = manifest.support, manifest.lineage
     defects = f"{len(support.defects)} ({support.masks} with a mask)" if support.defects else "none"
     lines = ", ".join(lineage.training_lines) or "nothing: this learner is not meta-trained"
-    yield Fact("good", "Good images", str(len(support.good)), brief=True)
+    labelled = len(support.good) - len(support.taken_up)
+    yield Fact("good", "Good images", f"{labelled:,}", brief=True)
+    if support.taken_up or support.not_taken_up:
+        unlabelled = len(support.taken_up) + len(support.not_taken_up)
+        taken = f"{len(support.taken_up):,} of {unlabelled:,} taken up as good; the others look unlike them"
+        yield Fact("unlabelled", "Unlabelled images", taken, brief=True)
     yield Fact("defects", "Defective images", defects, brief=True)
     if support.left_out is not None:
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in support.left_out.items()) or "nothing"

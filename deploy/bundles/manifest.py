@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, mod
 from pipeline.calibration import Threshold
 from pipeline.features import BackboneSpec
 from pipeline.imaging.images import PreprocessSpec
+from pipeline.promise import Promise
 
 FORMAT_VERSION = 3
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
@@ -66,12 +67,15 @@ class SupportRecord(Record):
     """What the head was adapted from: sha256 of the image files, and how many of the defects had a mask.
 
     `left_out`: how many files of the line's folder were not adapted from, by reason; None: nobody counted them.
+    `taken_up`: those of `good` that nobody had labelled; `not_taken_up`: the unlabelled ones that did not look good.
     """
 
     good: tuple[Sha256, ...]
     defects: tuple[Sha256, ...] = ()
     masks: Annotated[int, Field(ge=0)] = 0
     left_out: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    taken_up: tuple[Sha256, ...] = ()
+    not_taken_up: tuple[Sha256, ...] = ()
 
 
 class ChoiceRecord(Record):
@@ -130,6 +134,7 @@ class BundleDraft(Record):
     preprocess: PreprocessSpec
     support: SupportRecord
     threshold: Threshold
+    promise: Promise | None = None
     choices: tuple[ChoiceRecord, ...] = ()
     metrics: dict[str, float] = {}
     parity: ParityRecord

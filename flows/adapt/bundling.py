@@ -30,11 +30,13 @@ from deploy.engine.parity import Parity
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.torch_to_onnx import check_parity, export_head
 from flows.adapt.request import AdaptRequest
+from flows.take_up import TakeUpReport
 from flows.views import AdaptedLine
 from pipeline.calibration import Threshold
 from pipeline.imaging.images import require_image
 from pipeline.meta_model import MetaModel
 from pipeline.product_lines.lines import ImageRecord
+from pipeline.promise import Promise
 from pipeline.settings import Settings
 from pipeline.storage import sha256_file
 
@@ -47,8 +49,10 @@ def add_bundle(
     settings: Settings,
     adapted: AdaptedLine,
     threshold: Threshold,
+    promise: Promise,
     meta: MetaModel | None,
     left_out: dict[str, int],
+    taken_up: TakeUpReport | None,
 ) -> tuple[Bundle, Parity]:
     """Export the head, prove that the exported graphs score the support as torch does, and register the bundle.
 
@@ -66,7 +70,9 @@ def add_bundle(
         for index in _pictured(adapted.head.bank_sources):
             pixels = require_image(view.good[index].path, view.preprocess).pixels
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
-        return registry.add(_draft(request, registry, adapted, threshold, meta, parity, left_out), files), parity
+        return registry.add(
+            _draft(request, registry, adapted, threshold, promise, meta, parity, left_out, taken_up), files
+        ), parity
 
 
 def _export(line: str, adapted: AdaptedLine, images: NDArray[np.uint8], path: Path, templates: Path) -> Parity:
@@ -84,9 +90,11 @@ def _draft(
     registry: Registry,
     adapted: AdaptedLine,
     threshold: Threshold,
+    promise: Promise,
     meta: MetaModel | None,
     parity: Parity,
     left_out: dict[str, int],
+    taken_up: TakeUpReport | None,
 ) -> BundleDraft:
     """All that the manifest says beside its files."""
     view, learner, backbone = adapted.view, adapted.learner, adapted.view.backbone
@@ -110,8 +118,11 @@ def _draft(
             defects=tuple(sha256_file(record.path) for record in view.defects),
             masks=sum(record.mask_path is not None for record in view.defects),
             left_out={reason: count for reason, count in left_out.items() if count},
+            taken_up=tuple(image.sha256 for image in taken_up.taken) if taken_up else (),
+            not_taken_up=tuple(image.sha256 for image in taken_up.left_out) if taken_up else (),
         ),
         threshold=threshold,
+        promise=promise,
         choices=adapted.choices,
         parity=ParityRecord(
             max_score_error=parity.max_score_error,

@@ -12,21 +12,24 @@ from deploy.bundles.line_folder import slug
 from deploy.bundles.registry import Registry
 from deploy.engine.parity import Parity
 from flows.adapt.bundling import add_bundle
+from flows.adapt.line_images import choose_images
 from flows.adapt.request import AdaptRequest
-from flows.asking.request_fields import MAX_DEFECTS, MAX_GOOD
 from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
-from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_at_best_size, candidate_sizes, drawn_evenly
+from flows.take_up import TakeUpReport, Unlabelled, find_unlabelled, take_up_into
+from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_at_best_size, candidate_sizes
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.shipped import SHIPPED, shipped_meta_model
 from pipeline.calibration import Threshold
 from pipeline.errors import BundleError, ConfigError
+from pipeline.imaging.images import PreprocessSpec
 from pipeline.imaging.white_level import white_level_of
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.product_lines.left_out import load_distinct_line
 from pipeline.product_lines.line_check import mask_remarks, mosaic_remarks
+from pipeline.product_lines.lines import ProductLine
 from pipeline.settings import Settings
 
 _STAGE = "adapt"
@@ -36,6 +39,8 @@ _TELL_EVERY = 10  # images
 @dataclass(frozen=True, kw_only=True)
 class AdaptResult:
     """A registered bundle, whether it is live, how many images it rests on, and how long adaptation took.
+
+    `taken_up` says what became of unlabelled images, None: there were none.
 
     `remarks` are sentences on what is left out and on what is odd, in the words of `linewise lines check`.
 
@@ -52,6 +57,7 @@ class AdaptResult:
     remarks: tuple[str, ...]
     seconds: float
     opening_seconds: float
+    taken_up: TakeUpReport | None = None
     peak_mib: float = 0.0
 
 
@@ -78,49 +84,46 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 
     tell(0)
     line, left_out = load_distinct_line(request.images)
-    said = list(left_out.sentences)
-    good = drawn_evenly(line.train_good, request.good or MAX_GOOD, request.seed)
-    if request.good is None and len(good) < len(line.train_good):
-        said.append(_not_drawn(len(good), len(line.train_good), "good", "adapt takes"))
     meta = _meta_model(request)
     size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
     backbones = [open_backbone(request.backbone, size, settings)]
     learner = _learner(request, meta, backbones[0])
-    most = MAX_DEFECTS if learner.most_defects is None else learner.most_defects
-    defects = drawn_evenly(line.defects, min(most, most if request.defects is None else request.defects), request.seed)
-    if len(defects) < min(len(line.defects), len(line.defects) if request.defects is None else request.defects):
-        said.append(_not_drawn(len(defects), len(line.defects), "defective", f"the learner {learner.name} takes"))
+    images = choose_images(request, line, left_out, learner)
+    labelled = (*images.good, *images.defects)
+    least_area(request, labelled)
+    if learner.chooses_size and request.size is None and meta is None:
+        others = (other for other in candidate_sizes(labelled) if other != size)
+        backbones += [open_backbone(request.backbone, other, settings) for other in others]
+    white_level = white_level_of((record.path for record in labelled), request.white_level)
+    unlabelled = _unlabelled(request, line, backbones[0].preprocess(white_level, request.bayer))
+    said = (*images.remarks, *unlabelled.remarks)
     for remark in said:
         tell(0, remark)
-    least_area(request, (*good, *defects))
-    counts = {
-        **left_out.counts,
-        "good not drawn": len(line.train_good) - len(good),
-        "defective not drawn": len(line.defects) - len(defects),
-    }
-    if learner.chooses_size and request.size is None and meta is None:
-        others = (other for other in candidate_sizes([*good, *defects]) if other != size)
-        backbones += [open_backbone(request.backbone, other, settings) for other in others]
     start = time.perf_counter()
 
     tell(1)
-    white_level = white_level_of((record.path for record in (*good, *defects)), request.white_level)
     config = ANY_ANGLE if request.any_angle else SUPPORT
     adapted = adapt_at_best_size(
         learner,
         backbones,
-        good,
-        defects,
+        images.good,
+        images.defects,
         config=config,
         white_level=white_level,
         bayer=request.bayer,
         seed=request.seed,
         on_read=tell_read,
     )
-    threshold = line_threshold(request, adapted.head, adapted.view, meta.calibration if meta else None)
-    odd = [*mask_remarks(line, defects), *(mosaic_remarks(line, (*good, *defects)) if request.bayer is None else ())]
+    taken_up = None
+    if unlabelled.records:
+        tell(1, detail=f", take up {len(unlabelled.records)} unlabelled images")
+        adapted, taken_up = take_up_into(adapted, unlabelled.records, seed=request.seed)
+    # Other lines' calibration is of supports without take-up.
+    pooled = meta.calibration if meta and taken_up is None else None
+    threshold, promise = line_threshold(request, adapted.head, adapted.view, pooled, adapted.alone)
+    odd = [*mask_remarks(line, images.defects), *(mosaic_remarks(line, labelled) if request.bayer is None else ())]
     tell(2, " ".join(odd))
-    bundle, parity = add_bundle(request, settings, adapted, threshold, meta, counts)
+    bundle, parity = add_bundle(request, settings, adapted, threshold, promise, meta, images.left_out, taken_up)
     tell(3)
     registry = Registry(settings.home)
     if request.promote:
@@ -129,19 +132,24 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     return AdaptResult(
         bundle=bundle,
         live=registry.live_version(request.line) == bundle.manifest.version,
-        good=len(good),
-        defects=len(defects),
+        good=len(images.good),
+        defects=len(images.defects),
         threshold=threshold,
         parity=parity,
         remarks=(*said, *odd),
         seconds=time.perf_counter() - start,
         opening_seconds=start - opening,
+        taken_up=taken_up,
         peak_mib=_peak_mib(),
     )
 
 
-def _not_drawn(drawn: int, found: int, kind: str, who: str) -> str:
-    return f"{drawn} of {found} {kind} images are used, drawn by the seed and evenly over their kinds: {who} no more."
+def _unlabelled(request: AdaptRequest, line: ProductLine, preprocess: PreprocessSpec) -> Unlabelled:
+    if request.unlabelled is None:
+        return Unlabelled(records=(), remarks=())
+    known = (*line.train_good, *line.test_good, *line.defects)
+    limit = request.max_unlabelled
+    return find_unlabelled(request.unlabelled, known, preprocess, line=line.name, limit=limit, seed=request.seed)
 
 
 def _peak_mib() -> float:

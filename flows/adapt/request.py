@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from flows.asking.learner_names import LearnerName
-from flows.asking.request_fields import MAX_DEFECTS, MAX_GOOD, LineName, LineSettings, Seed
+from flows.asking.request_fields import MAX_DEFECTS, MAX_GOOD, MAX_UNLABELLED, LineName, LineSettings, Seed
 from pipeline.imaging.bayer_pattern import BayerPattern
 
 
@@ -54,6 +54,17 @@ class AdaptRequest(AdaptSettings):
 
     line: LineName
     images: Path = Field(description="Folder with good/ and defect/ (or the MVTec AD layout) of this line.")
+    unlabelled: Path | None = Field(
+        default=None,
+        description="Folder with images of this line's production that nobody has labelled, most of them good: those "
+        "that look good are learned from, too.",
+    )
+    max_unlabelled: int = Field(
+        default=MAX_UNLABELLED,
+        ge=1,
+        le=MAX_UNLABELLED,
+        description="Use at most this many unlabelled images, drawn by the seed.",
+    )
 
 
 class AdaptNewLinesRequest(AdaptSettings):

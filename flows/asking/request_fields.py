@@ -69,8 +69,11 @@ Iterations = Annotated[
 ]
 MAX_GOOD, MAX_DEFECTS = 5000, 500
 """Images that a line is adapted from, at most; episodes of an evaluation or of meta-training take fewer."""
+MAX_UNLABELLED = 256
+"""Images of one take-up: their features are held in full."""
 GoodCount = Annotated[int, Field(ge=1, le=64)]
 DefectCount = Annotated[int, Field(ge=0, le=64)]
+UnlabelledCount = Annotated[int, Field(ge=0, le=MAX_UNLABELLED)]
 FalseRejectRate = Annotated[
     float,
     Field(

@@ -19,6 +19,7 @@ from flows.asking.request_fields import (
     LineSettings,
     Seed,
     Several,
+    UnlabelledCount,
 )
 from pipeline.errors import ConfigError
 
@@ -79,6 +80,14 @@ class EvaluateRequest(LineSettings):
     )
     defects: Annotated[tuple[DefectCount, ...], Several] = Field(
         default=(0, 4), min_length=1, description="Numbers of defective support images; table rows for each."
+    )
+    unlabelled: Annotated[tuple[UnlabelledCount, ...], Several] = Field(
+        default=(0,),
+        min_length=1,
+        description="few-shot: numbers of unlabelled images, taken up as `adapt` does; table rows for each.",
+    )
+    contamination: float = Field(
+        default=0.05, ge=0, le=0.5, description="few-shot: share of the unlabelled images that is defective."
     )
     seeds: int = Field(
         default=3, ge=1, le=100, description="How many seeds to repeat with; the tables show mean and spread."

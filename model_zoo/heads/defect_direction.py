@@ -22,10 +22,7 @@ from model_zoo.heads.invariant_inputs import LevelGroups
 _SHRINKAGE = 0.5  # of the covariance of good residuals towards a multiple of the identity
 _ORDINARY, _ENOUGH = 1.0, 10.0  # standard deviations from which a residual counts, and up to which
 _STRENGTH, _HALFWAY = 0.125, 1.5  # weight with many defects, and the number of defects that gives half of it
-_FEW_GOOD, _HALFWAY_GOOD = (
-    4,
-    20,
-)  # good images up to which that is the weight, and how many more give half as much again
+_FEW_GOOD, _HALFWAY_GOOD = 4, 20  # good images up to which that is the weight; so many more give half of it on top
 
 
 def direction_strength(good: int, defects: int) -> float:

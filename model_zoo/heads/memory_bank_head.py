@@ -14,6 +14,7 @@ from model_zoo.heads.invariant_inputs import InvariantInputs, LevelGroups
 from model_zoo.heads.task_head import image_score
 from pipeline.calibration import PooledCalibration
 from pipeline.episodes import SupportSet, TensorLevels
+from pipeline.evaluation import score_levels
 from pipeline.learner import AnomalyHead, AnomalyOutput
 
 _CHUNK = 16  # images of a support matched at once: the patch-by-row matrix is what fills memory
@@ -78,6 +79,11 @@ class MemoryBankHead(AnomalyHead):
     def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
         """The K good images, each scored against the others."""
         return self._output(self.match_good(support))
+
+    @torch.no_grad()
+    def leave_one_defect_out(self, support: SupportSet) -> Tensor:
+        """The M defective images; it knows none of them."""
+        return score_levels(self, support.defects).image_score
 
     def calibration_of(self, pooled: PooledCalibration) -> PooledCalibration:
         """Where a learned head fell back to this one, the memory bank's own."""

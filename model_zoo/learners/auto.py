@@ -26,12 +26,15 @@ from model_zoo.heads.task_head import image_score
 from model_zoo.heads.whitening import Whitening
 from model_zoo.learning.separation import separation
 from pipeline.episodes import SupportSet
+from pipeline.evaluation import score_levels
 from pipeline.features import BackboneSpec
 from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Learner
 
 _FOLDS = 5  # a support of more good images is left out in fifths: each fold costs a head
 _CHUNK = 16  # defects seen at once, so that hundreds of them take no more memory than their features
 _FOLD_DEFECTS = 64  # a fold's direction is found from at most so many defects, spread over all
+_FOLD_GOOD = 64  # good images that tell ordinary residuals where defects are left out
+_DEFECT_FOLDS = 8
 _ALONE, _ALONE_WITH_DEFECTS = 0.5, 6.0  # see `AutoHead.leave_one_out`; the latter times the direction's strength
 
 
@@ -93,6 +96,25 @@ class AutoHead(AnomalyHead):
             outputs.append(head(*(level[fold] for level in support.good)))
         order = torch.tensor([index for fold in folds for index in fold]).argsort()
         return AnomalyOutput(*(torch.cat(parts)[order] for parts in zip(*outputs, strict=True)))
+
+    @torch.no_grad()
+    def leave_one_defect_out(self, support: SupportSet) -> Tensor:
+        """The M defective images, each by a head whose direction the others gave; of many, an eighth at a time.
+
+        Whitening and bank know the good images only.
+        """
+        few = [level[:_FOLD_GOOD] for level in support.good]
+        good = self.bank.match(self.whitening(*few), torch.arange(len(few[0])))
+        residuals, _ = _defects_through(support, self.whitening, self.bank)
+        scores, known = support.defects[0].new_zeros(support.m), torch.arange(support.m)
+        for fold in range(min(_DEFECT_FOLDS, support.m)):
+            mine = known % _DEFECT_FOLDS == fold
+            others = [of_level[~mine] for of_level in residuals]
+            strength = direction_strength(support.good_images, len(others[0]))
+            direction = DefectDirection(good, others, self.groups, strength=strength)
+            head = AutoHead(self.whitening, self.bank, direction, self.groups, self.config)
+            scores[mine] = score_levels(head, support.with_defects(known[mine].tolist()).defects).image_score
+        return scores
 
     def _output(self, matches: list[BankMatch]) -> AnomalyOutput:
         anomaly_map = self.bank.anomaly_map(matches) + self.direction(matches, self.bank.grid)

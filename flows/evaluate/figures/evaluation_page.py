@@ -164,6 +164,7 @@ def _records(evaluation: Evaluation) -> list[dict[str, Any]]:
             "learner": row.learner,
             "good": row.setting.good,
             "defects": row.setting.defects,
+            "unlabelled": row.setting.unlabelled,
             "seed": row.seed,
             "scenario": row.scenario or None,
             "condition": row.setting.condition or None,

@@ -28,6 +28,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("aupro", "AUPRO"),
     Metric("false_reject_rate", "False rejects", lower_is_better=True),
     Metric("missed_defect_rate", "Missed defects", lower_is_better=True),
+    Metric("known_defects_passed", "Known defects passed", lower_is_better=True),
     Metric("meta_train_seconds", "Meta-train, s", "s", lower_is_better=True),
     Metric("adapt_seconds", "Adapt, s", "s", lower_is_better=True),
     Metric("score_ms", "Score, ms", "ms", lower_is_better=True),
@@ -42,12 +43,14 @@ class Setting(NamedTuple):
     defects: int
     condition: str = ""
     adaptation: str = ""
+    unlabelled: int = 0
 
     @property
     def label(self) -> str:
-        """In words: "4 good, 2 defects, light, stale"."""
+        """In words: "4 good, 2 defects, 30 unlabelled, light, stale"."""
         given = f"{self.good} good, {self.defects} defect{'' if self.defects == 1 else 's'}"
-        return ", ".join(part for part in (given, self.condition, self.adaptation) if part)
+        unlabelled = f"{self.unlabelled} unlabelled" if self.unlabelled else ""
+        return ", ".join(part for part in (given, unlabelled, self.condition, self.adaptation) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +78,9 @@ def parse_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[EvaluationRow, ...]:
     """Check and type the rows of an evaluation.
 
     Args:
-        rows: with line, learner, good, defects and seed; any of `METRICS` (absent or None: nan), scenario, condition,
-            strength, adaptation, stage, arrived, note, data_set (absent: what stands before the line's first slash).
+        rows: with line, learner, good, defects and seed; any of `METRICS` (absent or None: nan), unlabelled, scenario,
+            condition, strength, adaptation, stage, arrived, note, data_set (absent: what stands before the line's first
+            slash).
 
     Raises:
         ValueError: a key is missing, a metric is infinite, or two rows are the same adaptation.
@@ -94,7 +98,11 @@ def parse_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[EvaluationRow, ...]:
             data_set=str(row.get("data_set") or line.partition("/")[0]),
             learner=str(row["learner"]),
             setting=Setting(
-                int(row["good"]), int(row["defects"]), str(row.get("condition") or ""), str(row.get("adaptation") or "")
+                int(row["good"]),
+                int(row["defects"]),
+                str(row.get("condition") or ""),
+                str(row.get("adaptation") or ""),
+                int(row.get("unlabelled") or 0),
             ),
             seed=int(row["seed"]),
             values=values,

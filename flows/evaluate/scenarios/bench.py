@@ -20,7 +20,8 @@ from flows.evaluate.scenarios.support_and_query import AdaptedHead, CachedBackbo
 from flows.line_threshold import line_threshold
 from flows.progress import OnProgress
 from flows.source_lines import Sources
-from flows.views import DEFAULT_SIZE, adapt_to_best, candidate_sizes
+from flows.take_up import take_up_into
+from flows.views import DEFAULT_SIZE, AdaptedLine, adapt_to_best, candidate_sizes
 from pipeline.calibration import PooledCalibration
 from pipeline.episode_draws import EpisodeImages, sample_images
 from pipeline.evaluation import Fold, Row, evaluate_outputs, read_truth, seen_and_unseen
@@ -71,32 +72,61 @@ class Bench:
         """The largest support asked for, and the query that is the same for all smaller ones."""
         limit = self.request.max_test_images or 2 * (len(line.test_good) + len(line.train_good) + len(line.defects))
         good, defects = max(self.request.good), max(self.request.defects)
-        return sample_images(line, good=good, defects=defects, query=limit, seed=seed, spare_good=False)
+        return sample_images(
+            line,
+            good=good,
+            defects=defects,
+            query=limit,
+            seed=seed,
+            spare_good=False,
+            unlabelled=max(self.request.unlabelled),
+            contamination=self.request.contamination,
+        )
 
     def numbers(self) -> list[tuple[int, int]]:
         """The numbers of good and defective support images asked for, ascending."""
         return list(itertools.product(sorted(set(self.request.good)), sorted(set(self.request.defects))))
+
+    def unlabelled(self) -> list[int]:
+        """The numbers of unlabelled images asked for, ascending."""
+        return sorted(set(self.request.unlabelled))
 
     def query(self, records: Sequence[ImageRecord]) -> Query:
         """Open a query."""
         preprocess = self.backbone().preprocess
         return Query(records, read_truth(records, (preprocess.height, preprocess.width)))
 
-    def support(self, drawn: EpisodeImages, good: int, defects: int, seed: int) -> Support:
+    def support(self, drawn: EpisodeImages, good: int, defects: int, seed: int, unlabelled: int = 0) -> Support:
         """Open a support: the first so many images of a draw."""
         images = replace(drawn, good=drawn.good[:good], defects=drawn.defects[:defects])
+        images = images.first_unlabelled(unlabelled, self.request.contamination)
         return Support(self.backbone(), images, good=good, defects=defects, seed=seed)
 
     # --- heads ------------------------------------------------------------------------------------------------------
 
     def adapt(self, name: str, learner: Learner, support: Support) -> AdaptedHead:
-        """Adapt to a support. A learner that looks at good images only serves the next number of defects as well."""
+        """Adapt to a support, and to its unlabelled images where it has some.
+
+        A learner that looks at good images only serves the next number of defects as well, but for take-up, which known
+        defects guard.
+        """
+        if support.images.unlabelled:
+            return self._with_unlabelled(learner, support)
         if learner.uses_defects:
             return self._adapt(learner, support)
         last = self._good_only.get(name)
         if last is None or last[:2] != (support.images.good, support.seed):
             last = self._good_only[name] = support.images.good, support.seed, self._adapt(learner, support)
         return last[2]
+
+    def _with_unlabelled(self, learner: Learner, support: Support) -> AdaptedHead:
+        labelled = self._adapt(learner, support)
+        start = time.perf_counter()
+        line = AdaptedLine(labelled.view, learner, labelled.head, ())
+        features = labelled.backbone.features
+        found, _ = take_up_into(line, support.images.unlabelled, features=features, seed=support.seed)
+        seconds = labelled.seconds + time.perf_counter() - start
+        return AdaptedHead(found.head, support, found.view, labelled.backbone, seconds, alone=found.alone)
 
     def _adapt(self, learner: Learner, support: Support) -> AdaptedHead:
         if learner.chooses_size:
@@ -141,15 +171,16 @@ class Bench:
             keys: further keys of the scenario.
 
         Returns:
-            line, data_set, learner, good, defects (as asked for), seed, scenario, the scenario's keys, the figures of
-            `evaluate_outputs` and `seen_and_unseen`, adapt_seconds, score_ms (once for a line, learner and numbers of
-            images), note.
+            line, data_set, learner, good, defects (as asked for), unlabelled, contamination, seed, scenario, the
+            scenario's keys, the figures of `evaluate_outputs` and `seen_and_unseen`, known_defects_passed (a share),
+            lowest_rate and highest_rate (the promise's), adapt_seconds, score_ms (once for a line, learner and numbers
+            of images), note.
         """
         output = adapted.output(query)
-        threshold = line_threshold(self.request, adapted.head, adapted.view, calibration)
+        threshold, promise = line_threshold(self.request, adapted.head, adapted.view, calibration, adapted.alone)
         figures = evaluate_outputs(output, query.truth, threshold)
         seen = {record.kind for record in support.images.defects}
-        cell = (line.name, name, support.good, support.defects)
+        cell = (line.name, name, support.good, support.defects)  # what is taken up leaves the bank as large
         if cell not in self._speed:
             self._speed[cell] = self._score_ms(adapted, query)
         return {
@@ -158,10 +189,15 @@ class Bench:
             "learner": name,
             "good": support.good,
             "defects": support.defects,
+            "unlabelled": len(support.images.unlabelled),
+            "contamination": self.request.contamination if support.images.unlabelled else 0.0,
             "seed": support.seed,
             "scenario": self.request.scenario.value,
             **keys,
             **figures,
+            "known_defects_passed": promise.share_passed,
+            "lowest_rate": promise.lowest_rate,
+            "highest_rate": promise.highest_rate,
             **seen_and_unseen(output.image_score.double().numpy(), [record.kind for record in query.records], seen),
             "adapt_seconds": adapted.seconds,
             "score_ms": self._speed[cell],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flows.evaluate.request import EvaluateRequest
 from flows.progress import OnProgress, Progress
 from flows.source_lines import Sources, task_calibration
 from model_zoo.learner_table import make_learner
-from pipeline.calibration import PooledCalibration, SourceScores, pool
+from pipeline.calibration import PooledCalibration
 from pipeline.errors import LineError
 from pipeline.evaluation import Fold
 from pipeline.features import BackboneSpec
@@ -68,7 +68,6 @@ class FoldTrainer:
         self._sources = sources
         self._on_progress = on_progress
         self._tasks: dict[tuple[Preparation | None, str], list[SourceTask]] = {}
-        self._scores: dict[tuple[str, str], list[SourceScores]] = {}
 
     def train(
         self, fold: Fold, learners: Iterable[str], *, calibrate: bool = True, calibrate_starts: bool = False
@@ -131,23 +130,16 @@ class FoldTrainer:
         return Trained(learner, self._calibration(POOLED, learner, lines) if calibrate else None, seconds)
 
     def _calibration(self, name: str, learner: Learner, lines: Sequence[ProductLine]) -> PooledCalibration | None:
-        """From the prepared episodes for a meta-learner; the others do not change from fold to fold. None: no lines."""
+        """From the prepared episodes for a meta-learner; None: no lines, or it learns nothing from them.
+
+        `adapt` sets the threshold of a learner that is not meta-trained by the line's own images alone, so the
+        evaluation does.
+        """
         judges = [line for line in lines if line.data_set != GENERATED] or lines
-        if not judges:
+        if not judges or (meta := learner.as_meta()) is None:
             return None
         self._on_progress(Progress(stage=f"calibrate {name}", done=0))
-        if (meta := learner.as_meta()) is not None:
-            return task_calibration(meta, [task for line in judges for task in self._episodes(meta, line)])
-        pooled = self._unchanging(name, learner, judges)
-        if learner.fallback is None:
-            return pooled
-        return replace(pooled, fallback=self._unchanging(learner.fallback, self._fresh(learner.fallback), judges))
-
-    def _unchanging(self, name: str, learner: Learner, lines: Sequence[ProductLine]) -> PooledCalibration:
-        for line in lines:
-            if (name, line.name) not in self._scores:
-                self._scores[name, line.name] = self._sources.scores(learner, line)
-        return pool([scores for line in lines for scores in self._scores[name, line.name]])
+        return task_calibration(meta, [task for line in judges for task in self._episodes(meta, line)])
 
     def _episodes(self, learner: MetaLearner, line: ProductLine) -> list[SourceTask]:
         """The line's episodes, prepared once for all learners that prepare alike."""

@@ -92,9 +92,15 @@ class AdaptedHead:
     """
 
     def __init__(
-        self, head: AnomalyHead, support: Support, view: View, backbone: CachedBackbone, seconds: float
+        self,
+        head: AnomalyHead,
+        support: Support,
+        view: View,
+        backbone: CachedBackbone,
+        seconds: float,
+        alone: AnomalyOutput | None = None,
     ) -> None:
-        self.head, self.view, self.backbone, self.seconds = head, view, backbone, seconds
+        self.head, self.view, self.backbone, self.seconds, self.alone = head, view, backbone, seconds, alone
         self._support = support
         self._last: tuple[Query, AnomalyOutput] | None = None
 
