@@ -30,7 +30,7 @@ from deploy.engine.parity import Parity
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.torch_to_onnx import check_parity, export_head
 from flows.adapt.request import AdaptRequest
-from flows.take_up import TakeUpReport
+from flows.unlabelled import TakeUpReport
 from flows.views import AdaptedLine
 from pipeline.calibration import Threshold
 from pipeline.imaging.images import require_image

@@ -17,7 +17,7 @@ from flows.adapt.request import AdaptRequest
 from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
-from flows.take_up import TakeUpReport, Unlabelled, find_unlabelled, take_up_into
+from flows.unlabelled import TakeUpReport, Unlabelled, find_unlabelled, take_up_into
 from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_at_best_size, candidate_sizes
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.shipped import SHIPPED, shipped_meta_model

@@ -31,7 +31,7 @@ from pipeline.storage import replace_file
 
 FORMAT_VERSION = 1
 _KEYS = (
-    *("data_set", "line", "learner", "good", "defects", "seed"),
+    *("data_set", "line", "learner", "good", "defects", "unlabelled", "seed"),
     *("scenario", "condition", "strength", "adaptation", "stage", "arrived"),
 )
 PLOTTED = ("image_auroc", "pixel_auroc", "aupro")

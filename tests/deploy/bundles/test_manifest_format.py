@@ -29,6 +29,10 @@ ADDED = {
     """,
     2: "threshold.least_area",
     3: "support.left_out preprocess.bayer",
+    4: """
+        support.taken_up support.not_taken_up
+        promise.lowest_rate promise.highest_rate promise.known_defects promise.known_defects_passed
+    """,
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 
