@@ -39,7 +39,7 @@ class DefectDirection(nn.Module):
     """Residuals in, how much each cell looks like the support's defects; nothing where it has none. Exportable.
 
     Args:
-        good: matches of the K good images, leave-one-out.
+        good: matches of good images, leave-one-out.
         defects: per level (M, C), the mean residual of each defect's defective cells; M may be 0.
         groups: channel ranges of each level's groups.
         strength: its weight, see `direction_strength`.

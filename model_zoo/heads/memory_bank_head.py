@@ -17,6 +17,7 @@ from pipeline.episodes import SupportSet, TensorLevels
 from pipeline.evaluation import score_levels
 from pipeline.learner import AnomalyHead, AnomalyOutput
 
+_MEASURED = 32  # good images that give the scales: of 512 px they have 131,000 patches a level
 _CHUNK = 16  # images of a support matched at once: the patch-by-row matrix is what fills memory
 
 
@@ -51,7 +52,7 @@ class MemoryBankHead(AnomalyHead):
         chosen: Sequence[Tensor] | None = None,
         at_border: float = AT_BORDER,
     ) -> tuple[MemoryBankHead, list[BankMatch]]:
-        """`of_support`, and the matches of its K good images, leave-one-out, which gave the scales.
+        """`of_support`, and the leave-one-out matches that gave the scales: of its good images, at most 32 of them.
 
         `chosen` names each level's rows by their sources, see `build_banks`.
         """
@@ -61,7 +62,7 @@ class MemoryBankHead(AnomalyHead):
         H, W = support.good[0].shape[-2:]
         head = cls(banks, torch.ones(sum(map(len, groups)), 1, 1), k=support.k, grid=(H, W))
         with torch.no_grad():
-            matches = head.match_good(support)
+            matches = head.match_good(support, torch.arange(0, support.k, -(-support.k // _MEASURED)))
             medians = [match.distances.transpose(0, 1).flatten(1).median(1).values for match in matches]
         head.scale = torch.cat(medians).reshape(-1, 1, 1)
         return head, matches
@@ -78,7 +79,7 @@ class MemoryBankHead(AnomalyHead):
     @torch.no_grad()
     def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
         """The K good images, each scored against the others."""
-        return self._output(self.match_good(support))
+        return self._output(self.match_good(support, torch.arange(self.k)))
 
     @torch.no_grad()
     def leave_one_defect_out(self, support: SupportSet) -> Tensor:
@@ -99,10 +100,12 @@ class MemoryBankHead(AnomalyHead):
             for bank, sources, level in zip(self.banks, self._sources(), levels, strict=True)
         ]
 
-    def match_good(self, support: SupportSet) -> list[BankMatch]:
-        """Nearest neighbours of the K good images a level, each without its own rows; a few images at a time."""
-        chunks = torch.arange(self.k).split(_CHUNK)
-        parts = [self.match(tuple(level[images] for level in support.good), images) for images in chunks]
+    def match_good(self, support: SupportSet, images: Tensor) -> list[BankMatch]:
+        """Nearest neighbours of some good images a level, each without its own rows; a few images at a time."""
+        chunks = images.split(_CHUNK)
+        parts = [self.match(tuple(level[few] for level in support.good), few) for few in chunks]
+        if len(parts) == 1:
+            return parts[0]  # a copy of it would be laid out in another way, and sums over it rounded in another
         return [
             BankMatch(*(torch.cat([getattr(match, field.name) for match in of_level]) for field in fields(BankMatch)))
             for of_level in zip(*parts, strict=True)

@@ -32,7 +32,7 @@ from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Learner
 
 _FOLDS = 5  # a support of more good images is left out in fifths: each fold costs a head
 _CHUNK = 16  # defects seen at once, so that hundreds of them take no more memory than their features
-_FOLD_DEFECTS = 64  # a fold's direction is found from at most so many defects, spread over all
+_FOLD_DEFECTS = 32  # a fold's direction is found from at most so many defects, spread over all
 _FOLD_GOOD = 64  # good images that tell ordinary residuals where defects are left out
 _DEFECT_FOLDS = 8
 _ALONE, _ALONE_WITH_DEFECTS = 0.5, 6.0  # see `AutoHead.leave_one_out`; the latter times the direction's strength
@@ -148,7 +148,7 @@ class AutoLearner(Learner):
 
 
 class _Fitted(NamedTuple):
-    """A head, the matches of the good images that it was fitted to, and the real defects' scores by distance alone."""
+    """A head, matches of the good images that it was fitted to, and the real defects' scores by distance alone."""
 
     head: AutoHead
     good: list[BankMatch]

@@ -81,7 +81,8 @@ def test_a_support_of_more_images_than_are_held_in_full_gives_a_head_whose_bank_
     support = fewer_in_full(line.support(k=140, m=3, a=0), 100, seed=0)
     before = copy.deepcopy(tensors(support))
     first, second = (learner.adapt(support, seed=3) for _ in range(2))
-    output, again = (head(*line.query().levels) for head in (first, second))
+    query = line.query().levels
+    output, again = (head(*query) for head in (first, second))
     assert torch.equal(output.anomaly_map, again.anomaly_map)
     assert all(torch.equal(a, b) for a, b in zip(before, tensors(support), strict=True))
     assert set(first.bank_sources[:, 0].tolist()) == set(range(140))
