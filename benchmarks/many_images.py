@@ -39,9 +39,12 @@ LINE = "many"
 
 
 class Measured(NamedTuple):
-    """One adaptation; `mebibytes` of the bundle's files, `milliseconds` an image's scoring without decoding."""
+    """One adaptation, all threads' CPU seconds included; `mebibytes` of the bundle's files, `milliseconds` an image's
+    scoring without decoding.
+    """
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     mebibytes: float
     milliseconds: float
@@ -66,9 +69,18 @@ def main() -> None:
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
             found = Measured(*json.loads(done.stdout))
             print(number, found, flush=True)
-            cells = (f"{found.seconds:.0f}", f"{found.peak_mib:,.0f}", f"{found.mebibytes:.1f}")
+            times = f"{found.seconds:.0f}", f"{found.cpu_seconds:.0f}"
+            cells = (*times, f"{found.peak_mib:,.0f}", f"{found.mebibytes:.1f}")
             rows.append([str(number), f"{found.size} px", *cells, f"{found.milliseconds:.1f}"])
-    heads = ["good images", "chosen size", "adaptation, s", "peak, MiB", "bundle, MiB", "a scored image, ms"]
+    heads = [
+        "good images",
+        "chosen size",
+        "adaptation, s",
+        "its CPU, s",
+        "peak, MiB",
+        "bundle, MiB",
+        "a scored image, ms",
+    ]
     study.publish(table(heads, rows))
 
 
@@ -91,7 +103,9 @@ def write_images(folder: Path, good: int, side: int) -> None:
 def one(settings: Settings, images: Path, good: int, learner: str) -> Measured:
     """Adapt to so many of the images, and score some of them one by one."""
     tune_process()
+    start = time.process_time()
     result = job.run(AdaptRequest(line=LINE, images=images, good=good, learner=LearnerName(learner)), settings)
+    cpu_seconds = time.process_time() - start
     manifest = result.bundle.manifest
     mebibytes = sum(path.stat().st_size for path in result.bundle.path.rglob("*") if path.is_file()) / 1024**2
     engine = engine_of(Registry(settings.home).deployment(LINE, manifest.version))
@@ -102,7 +116,7 @@ def one(settings: Settings, images: Path, good: int, learner: str) -> Measured:
     for image in pixels:
         engine.score(LINE, image)
     milliseconds = 1e3 * (time.perf_counter() - start) / len(pixels)
-    return Measured(result.seconds, result.peak_mib, mebibytes, milliseconds, manifest.preprocess.height)
+    return Measured(result.seconds, cpu_seconds, result.peak_mib, mebibytes, milliseconds, manifest.preprocess.height)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "large_images",
         "learners",
         "least_area",
+        "many_images",
         "memory_bank",
         "rotation",
         "scale",

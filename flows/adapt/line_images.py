@@ -49,4 +49,5 @@ def choose_images(request: AdaptRequest, line: ProductLine, left_out: LeftOut, l
 
 
 def _not_drawn(drawn: int, found: int, kind: str, who: str) -> str:
-    return f"{drawn} of {found} {kind} images are used, drawn by the seed and evenly over their kinds: {who} no more."
+    how = "drawn by the seed" if kind == "good" else "drawn by the seed and evenly over their kinds"
+    return f"{drawn} of {found} {kind} images are used, {how}: {who} no more."

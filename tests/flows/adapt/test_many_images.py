@@ -166,6 +166,7 @@ def test_the_size_is_chosen_by_a_few_images_and_all_are_read_at_the_chosen_one(m
         line.defects,
         config=SupportConfig(),
         white_level=None,
+        bayer=None,
         seed=0,
         on_read=lambda read, of: told.append((read, of)),
     )
