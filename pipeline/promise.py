@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.calibration import DEFAULT_SPREAD, PRIOR_COUNT, Threshold, centre, straying
+from pipeline.calibration import PRIOR_COUNT, Threshold, bulk, straying
 
 _DRAWS = 4000
 COVERAGE = 0.9
@@ -56,7 +56,7 @@ def promise_of(
     from scipy.special import ndtr  # noqa: PLC0415 (scoring at the plant does not need scipy)
 
     n = len(leave_one_out)
-    mean, spread = centre(leave_one_out, DEFAULT_SPREAD)
+    mean, spread = bulk(leave_one_out)
     rng, freedom = np.random.default_rng(0), n - 1 + PRIOR_COUNT
     spreads = spread * np.sqrt(freedom / rng.chisquare(freedom, _DRAWS))
     means = mean + spreads / np.sqrt(n) * rng.standard_normal(_DRAWS)
