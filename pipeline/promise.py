@@ -55,15 +55,14 @@ def promise_of(
     """
     from scipy.special import ndtr  # noqa: PLC0415 (scoring at the plant does not need scipy)
 
-    n = len(leave_one_out)
+    n, known = len(leave_one_out), np.empty(0) if known_defects is None else known_defects
     mean, spread = bulk(leave_one_out)
     rng, freedom = np.random.default_rng(0), n - 1 + PRIOR_COUNT
     spreads = spread * np.sqrt(freedom / rng.chisquare(freedom, _DRAWS))
     means = mean + spreads / np.sqrt(n) * rng.standard_normal(_DRAWS)
-    widths = spreads * rng.uniform(1.0, straying(n), _DRAWS)
+    widths = spreads * rng.uniform(1.0, straying(n, len(known)), _DRAWS)
     rates = 1.0 - ndtr((threshold.reject - means) / widths)
     lowest, highest = np.quantile(rates, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    known = np.empty(0) if known_defects is None else known_defects
     return Promise(
         lowest_rate=float(lowest),
         highest_rate=float(highest),

@@ -6,7 +6,7 @@ taken up on its score alone, twice: first only the lowest three fifths by the he
 held no defect on eleven of thirteen real lines with a fifth of the images defective and all of one kind; then, by the
 head that these gave, all that score as the bulk does. Location and width of the bulk are read off its lower part
 (the 10th, 40th and 60th percentile), which defects do not reach however high they score. What scores as high as half of
-the line's known defects is never taken up, however frequent it is. Figures: `benchmarks/learning_curve.md`.
+the line's known defects is never taken up, however frequent it is. Figures: `benchmarks/take_up.md`.
 
 Source: ours; filtering by score is what SoftPatch (Xi et al., NeurIPS 2022) does with patches and InReaCh (McIntosh &
 Albu, ICCV 2023) with channels of them.
