@@ -44,6 +44,7 @@ from deploy.bundles.manifest import (
 from deploy.bundles.verdict import NOT_JUDGED, Scored, Verdict
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError
+from pipeline.likeness import Seen
 from pipeline.storage import fsync_folder, new_folder, sha256_file, storage_errors, write_durably
 from pipeline.system_files import is_system_name
 
@@ -84,16 +85,18 @@ class Bundle:
         paths = [self.path / name for name in self.manifest.files if name.startswith(f"{SUPPORT_FOLDER}/")]
         return dict(sorted((int(path.stem), path) for path in paths if path.stem.isdecimal()))
 
-    def judge(self, scored: Scored) -> Verdict:
+    def judge(self, scored: Scored, seen: Seen) -> Verdict:
         """The decision on an image: the one place where any is made of a score that a bundle's head gave.
 
         `Threshold.decide` is its arithmetic, for a finite score alone. Whoever has no bundle yet (calibration,
         evaluation) uses that; whoever has one asks here. Asked for every image by the threads that score: it reads the
-        map only where the decision hangs on it.
+        map only where the decision hangs on it. What is unlike the line is a person's to look at, whatever its score.
         """
         if not scored.finite:  # a part that the model cannot judge never passes
             return Verdict(Decision.REJECT if scored.score == math.inf else Decision.REVIEW, NOT_JUDGED, judged=False)
-        threshold = self.manifest.threshold
+        threshold, likeness = self.manifest.threshold, self.manifest.likeness
+        if likeness is not None and (problem := likeness.problem(seen, scored.distance)) is not None:
+            return Verdict(Decision.REVIEW, problem)
         decision = threshold.decide(scored.score)
         if threshold.least_area and decision is not Decision.PASS and not threshold.counts(scored.anomaly_map):
             return Verdict(Decision.PASS, f"no marked region covers {threshold.least_area_in_words}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from deploy.bundles.manifest import BundleDraft, ChoiceRecord, Int8Record
+from pipeline.likeness import Likeness
 
 
 class Section(StrEnum):
@@ -61,6 +62,7 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
     if threshold.least_area:
         least = f"{threshold.least_area_in_words}; a smaller region does not count"
         yield Fact("least_area", "Least area of a defect", least, brief=True)
+    yield Fact("unlike", "REVIEW as unlike the line", _unlike_text(manifest.likeness))
     yield Fact("threshold_method", "Set by", f"{threshold.method}, on {threshold.sample_count:,} scores", brief=True)
     target, expected = threshold.target_false_reject_rate, threshold.expected_false_reject_rate
     yield Fact("target_false_reject_rate", "Good parts rejected, asked for", f"{target:.2%}", brief=True)
@@ -135,6 +137,20 @@ def _evidence_text(choice: ChoiceRecord) -> str:
     """What was chosen and over what: `512 px (evidence 4.21; 256 px 3.07)`."""
     others = "".join(f"; {name} {value:.2f}" for name, value in choice.evidence.items() if name != choice.chosen)
     return f"{choice.chosen}, chosen from the support (evidence {choice.evidence[choice.chosen]:.2f}{others})"
+
+
+def _unlike_text(likeness: Likeness | None) -> str:
+    """When an image is held to be none of the line's."""
+    if likeness is None:
+        return "never: this version was made before there was such a check"
+    if (aspects := likeness.aspects) is None:
+        proportions = "proportions do not count"
+    else:
+        proportions = f"a width of less than {aspects[0]:.2f} or more than {aspects[1]:.2f} times the height"
+    return (
+        f"features further than {likeness.distance:.2f} from the support's; more than {likeness.black:.0%} black, "
+        f"{likeness.white:.0%} white or {likeness.even:.0%} of one value; another colour cast; {proportions}"
+    )
 
 
 def _int8_text(int8: Int8Record) -> str:

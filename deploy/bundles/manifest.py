@@ -13,9 +13,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, mod
 from pipeline.calibration import Threshold
 from pipeline.features import BackboneSpec
 from pipeline.imaging.images import PreprocessSpec
+from pipeline.likeness import Likeness
 from pipeline.promise import Promise
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"
@@ -135,6 +136,7 @@ class BundleDraft(Record):
     support: SupportRecord
     threshold: Threshold
     promise: Promise | None = None
+    likeness: Likeness | None = None
     choices: tuple[ChoiceRecord, ...] = ()
     metrics: dict[str, float] = {}
     parity: ParityRecord

@@ -26,6 +26,11 @@ class Scored(Protocol):
         ...
 
     @property
+    def distance(self) -> float | None:
+        """Of the image as a whole to the line's support; None: the head does not say."""
+        ...
+
+    @property
     def finite(self) -> bool:
         """Whether score and map are."""
         ...

@@ -22,7 +22,15 @@ from deploy.engine.backbone_artefact import read_checked
 from deploy.engine.batches import bind_rows, is_out_of_memory, padded, row_window
 from deploy.engine.devices import ResolvedDevice, open_session
 from deploy.engine.extractor import OrtExtractor
-from deploy.engine.scores import HEAD_OUTPUTS, SCORE_COVERS_MAP, HeadRun, LeftInPlace, Scores, in_order
+from deploy.engine.scores import (
+    HEAD_OUTPUTS,
+    SCORE_COVERS_MAP,
+    SUPPORT_DISTANCE,
+    HeadRun,
+    LeftInPlace,
+    Scores,
+    in_order,
+)
 from pipeline.errors import BundleError, DeviceError
 from pipeline.features import BackboneArtefact, BackboneSpec
 from pipeline.settings import Device
@@ -39,7 +47,7 @@ class _HeadFile:
 class _LoadedHead:
     """An open head session. `last_used` is written without a lock: a lost update only ages a head a little."""
 
-    __slots__ = ("_covers_map", "_inputs", "_memory", "_session", "last_used")
+    __slots__ = ("_covers_map", "_has_distance", "_inputs", "_memory", "_session", "last_used")
 
     def __init__(self, session: ort.InferenceSession, device: ResolvedDevice) -> None:
         self._session = session
@@ -47,6 +55,7 @@ class _LoadedHead:
         self._inputs = [(node.name, int(node.name.removeprefix("level_"))) for node in session.get_inputs()]
         promised = SCORE_COVERS_MAP in session.get_modelmeta().custom_metadata_map
         self._covers_map = promised and device.device is not Device.TENSORRT
+        self._has_distance = any(node.name == SUPPORT_DISTANCE for node in session.get_outputs())
         self.last_used = 0
 
     def run(self, levels: Sequence[ort.OrtValue], start: int, count: int) -> HeadRun:
@@ -59,15 +68,18 @@ class _LoadedHead:
         binding.bind_output(score, "cpu")
         for name in others:  # unnamed memory of the arena, which gives it out again: after a few batches none is new
             binding.bind_output(name, self._memory)
+        if self._has_distance:
+            binding.bind_output(SUPPORT_DISTANCE, "cpu")
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()
         rows = slice(start - first, start - first + count)
-        scores, anomaly_map, nearest = binding.get_outputs()
+        scores, anomaly_map, nearest, *distances = binding.get_outputs()
         return HeadRun(
             cast("NDArray[np.float32]", scores.numpy())[rows],
             LeftInPlace(anomaly_map, rows),
             LeftInPlace(nearest, rows),
             self._covers_map,
+            cast("NDArray[np.float32]", distances[0].numpy())[rows] if distances else None,
         )
 
 

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 
 HEAD_OUTPUTS = ("image_score", "anomaly_map", "nearest")
 
+SUPPORT_DISTANCE = "support_distance"
+"""The output of a head that says how far an image as a whole lies from the line's support (B,), float32. Heads made by
+hand, or before there was any, have none."""
+
 SCORE_COVERS_MAP = "linewise.score_covers_map"
 """Set in a head graph's metadata where its score is not finite as soon as one cell of its map is not: then the score
 says alone whether the head could judge the image. `deploy.exporting.score_cover` makes it so. Of a head without it
@@ -62,12 +66,13 @@ class LeftInPlace:
 
 @dataclass(frozen=True)
 class HeadRun:
-    """What one head said of its rows of a batch; `covers_map` as in `SCORE_COVERS_MAP`."""
+    """What one head said of its rows of a batch; `covers_map` as in `SCORE_COVERS_MAP`, `distance` (B,) or None."""
 
     image_score: NDArray[np.float32]
     anomaly_map: LeftInPlace
     nearest: LeftInPlace
     covers_map: bool
+    distance: NDArray[np.float32] | None = None
 
     def images(self) -> Iterator[ImageScore]:
         """Each row."""
@@ -95,6 +100,11 @@ class ImageScore:
     def nearest(self) -> NDArray[np.int64]:
         """(h, w)."""
         return cast("NDArray[np.int64]", self.run.nearest.numpy()[self.row])
+
+    @property
+    def distance(self) -> float | None:
+        """Of the image as a whole to the line's support; None: the head does not say."""
+        return None if self.run.distance is None else float(self.run.distance[self.row])
 
     @property
     def finite(self) -> bool:

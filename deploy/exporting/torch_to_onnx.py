@@ -1,7 +1,7 @@
 """Torch modules become ONNX files, and each file proves against its module that it computes the same.
 
-This, its helpers (`onnx_graphs`, `head_templates`, `score_cover`) and `int8` are the only modules of `deploy` that
-import torch or onnx.
+This, its helpers (`onnx_graphs`, `head_templates`, `score_cover`, `distance_graph`) and `int8` are the only modules
+of `deploy` that import torch or onnx.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from deploy.engine.limits import available_cpus
 from deploy.engine.parity import TOLERANCE, Parity, compare_outputs, disagreement, relative_error
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import HEAD_OUTPUTS
+from deploy.exporting.distance_graph import with_distance
 from deploy.exporting.head_templates import head_tensors, template_key
 from deploy.exporting.onnx_graphs import OPSET, export_graph, fill_template
 from deploy.exporting.score_cover import cover_map
@@ -100,6 +101,7 @@ def export_head(
     example_levels: Sequence[Tensor],
     path: Path,
     *,
+    references: Sequence[Tensor] | None = None,
     template_folder: Path | None = None,
     tolerance: float = TOLERANCE,
 ) -> HeadExport:
@@ -109,6 +111,8 @@ def export_head(
         head: from a learner; is put in evaluation mode.
         example_levels: real features, (B, C, h, w) a level with B of at least 2, as the head will see them.
         path: the file to write.
+        references: pooled features of the line's support, see `pipeline.support_distance`, for a graph that also says
+            how far an image lies from them; None: it does not.
         template_folder: where graphs are kept for heads of equal structure, whose export then takes milliseconds
             instead of seconds; None exports anew.
         tolerance: see `Parity`.
@@ -141,6 +145,8 @@ def export_head(
             make_folder_of(cached)
             replace_file(cached, _sealed(graph.model.SerializeToString()))
     content, parity = proven
+    if references is not None:
+        content = with_distance(content, levels, references)
     make_folder_of(path)
     replace_file(path, content)
     return HeadExport(path=path, sha256=hashlib.sha256(content).hexdigest(), from_template=from_template, parity=parity)

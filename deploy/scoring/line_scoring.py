@@ -23,6 +23,8 @@ class LineScoring:
     tally: ScoringTally = field(default_factory=ScoringTally)
     began: float = field(default_factory=time.monotonic)
     seconds: float | None = None
+    remarks: dict[str, None] = field(default_factory=dict)
+    """What someone should know of its images, each sentence once, in the order they came."""
 
     @property
     def bundle(self) -> Bundle:

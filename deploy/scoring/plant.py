@@ -99,6 +99,7 @@ def score_plant(
         problems=tuple(feeder.lines.problems),
         backbones=feeder.lines.engines,
         seconds=time.monotonic() - began,
+        remarks=run.remarks,
     )
 
 

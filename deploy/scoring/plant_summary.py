@@ -19,6 +19,7 @@ class PlantSummary:
         problems: promoted bundles that could not be used, in sentences; the line went on with the one before.
         backbones: how many backbone sessions served all lines.
         seconds: the run took.
+        remarks: what someone should know of the images.
     """
 
     lines: tuple[LineScoring, ...]
@@ -27,6 +28,7 @@ class PlantSummary:
     problems: tuple[str, ...]
     backbones: int
     seconds: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def counts(self) -> Counts:

@@ -36,7 +36,7 @@ class ScoringRun:
         on_progress: called from this thread, at most ten times a second and once at the end.
         on_result: called from this thread for every image, in the order they were put.
         total: how many images there are, if the caller knows; it may change.
-        remarks: asked for what someone should read now.
+        remarks: asked for what someone should read now, besides what images of a line are told of.
 
     Raises:
         ConfigError: `workers` or `batch_size` is below one.
@@ -69,10 +69,15 @@ class ScoringRun:
         self._counts: Counter[str] = Counter()
         self._rows = 0
         self._sink = ResultSink(store)
-        self._progress = CommittedProgress(self._sink, on_progress, total, remarks)
+        self._progress = CommittedProgress(self._sink, on_progress, total, lambda: [*remarks(), *self.remarks])
         self._dispatch: Dispatch[LineScoring] = (
             Fused(self._workers) if batch_size == 1 else Batched(self._workers, batch_size)
         )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What someone should know of the lines' images so far."""
+        return tuple(dict.fromkeys(remark for line in self.lines for remark in line.remarks))
 
     @property
     def duplicates(self) -> FoundDuplicates:
@@ -143,6 +148,8 @@ class ScoringRun:
             return
         result = outcome.result
         line.tally.add(result, outcome.stored)
+        if outcome.remark is not None:
+            line.remarks[f"{line.line}: {outcome.remark}"] = None
         if result.status is not FileStatus.SKIPPED:
             self._sink.put(line.row(result))
             self._rows += 1

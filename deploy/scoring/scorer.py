@@ -127,4 +127,5 @@ def _summary(run: ScoringRun) -> ScoringSummary:
         duplicates=tuple([*tally.moved, *duplicates.named][:MAX_RECORDS]),
         duplicate_count=tally.moved_count + duplicates.count,
         seconds=line.seconds or 0.0,
+        remarks=run.remarks,
     )

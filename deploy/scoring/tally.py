@@ -124,6 +124,7 @@ class ScoringSummary:
             the path that was met first; each of the files is counted, and named among the flagged, by itself.
         duplicate_count: how many those are.
         seconds: the run took.
+        remarks: what someone should know of the images.
     """
 
     run_id: int
@@ -133,6 +134,7 @@ class ScoringSummary:
     duplicates: Sequence[Duplicate]
     duplicate_count: int
     seconds: float
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def counts(self) -> Counts:

@@ -34,6 +34,7 @@ from pipeline.imaging.images import (
     read_file,
 )
 from pipeline.imaging.white_level import depth_problem
+from pipeline.likeness import Seen
 from pipeline.storage import replace_file, storage_errors
 
 
@@ -50,21 +51,28 @@ class Outcome:
     """An item's result; its view, when it was scored; the row it was found in, when it was skipped.
 
     `is_news` is False where a watched file turned out not to have been written since it was read before: nothing came.
+    `remark`: what someone should know of the image, equal for all of its kind; told once a run.
     """
 
     result: ImageResult
     view: ImageView | None = None
     stored: StoredScore | None = None
     is_news: bool = True
+    remark: str | None = None
 
 
 @dataclass(frozen=True)
 class Ready:
-    """An item that can be scored: uint8 RGB pixels (H, W, 3) at model size."""
+    """An item that can be scored."""
 
     item: SourceItem
     sha256: str
-    pixels: NDArray[np.uint8]
+    seen: Seen
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """uint8 RGB (H, W, 3) at model size."""
+        return self.seen.pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +111,7 @@ class ScoringWorker:
         image = self._decode(file)
         if isinstance(image, UnreadableImage):
             return _unreadable(item, image.sha256, image.reason)
-        return Ready(item, image.sha256, image.pixels)
+        return Ready(item, image.sha256, Seen(image.pixels, image.source_size, image.colour))
 
     def _read(self, item: SourceItem, path: Path) -> ImageFile | Outcome:
         """The file's bytes; the outcome at once where they cannot be read, or are not what a watched folder took."""
@@ -139,7 +147,7 @@ class ScoringWorker:
         except ImageError as error:
             return _unreadable(item, None, str(error))
         sha256 = hashlib.sha256(pixels.data).hexdigest()
-        return self._known(item, sha256) or Ready(item, sha256, pixels)
+        return self._known(item, sha256) or Ready(item, sha256, Seen(pixels, (frame.shape[0], frame.shape[1])))
 
     def _known(self, item: SourceItem, sha256: str) -> Outcome | None:
         stored = self.known.find(self.bundle, sha256) if self.known is not None else None
@@ -172,7 +180,7 @@ class ScoringWorker:
         Raises:
             StorageError: the overlay cannot be written.
         """
-        verdict = self.bundle.judge(scored)
+        verdict = self.bundle.judge(scored, image.seen)
         result = ImageResult(
             name=image.item.name,
             path=image.item.path,
@@ -183,7 +191,12 @@ class ScoringWorker:
             reason=verdict.reason,
             overlay_path=self._overlay(image, scored, verdict),
         )
-        return Outcome(result, ImageView(image.pixels, scored, image.item.frame) if verdict.judged else None)
+        likeness = self.bundle.manifest.likeness
+        return Outcome(
+            result,
+            ImageView(image.pixels, scored, image.item.frame) if verdict.judged else None,
+            remark=None if likeness is None else likeness.remark(image.seen),
+        )
 
     def _overlay(self, image: Ready, scored: ImageScore, verdict: Verdict) -> Path | None:
         """Draw a flagged image, if pictures are asked for."""

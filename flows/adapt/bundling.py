@@ -31,14 +31,17 @@ from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.torch_to_onnx import check_parity, export_head
 from flows.adapt.request import AdaptRequest
 from flows.unlabelled import TakeUpReport
-from flows.views import AdaptedLine
+from flows.views import AdaptedLine, View, drawn_evenly
 from pipeline.calibration import Threshold
-from pipeline.imaging.images import require_image
+from pipeline.imaging.images import read_size, require_image
+from pipeline.likeness import Likeness, likeness_of
 from pipeline.meta_model import MetaModel
+from pipeline.patch_samples import HELD
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.promise import Promise
 from pipeline.settings import Settings
 from pipeline.storage import sha256_file
+from pipeline.support_distance import distance_bound, references_of
 
 _PROVEN = 32  # images that the exported graphs are compared with torch on
 _PICTURES = 256  # good images in a bundle: those that most rows of the bank are from
@@ -63,6 +66,7 @@ def add_bundle(
     view, registry = adapted.view, Registry(settings.home)
     proven = _spread((*view.good, *view.defects), _PROVEN)
     images = np.stack([require_image(record.path, view.preprocess).pixels for record in proven])
+    likeness = _likeness(view, request.seed)
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         path = Path(scratch) / HEAD
         parity = _export(request.line, adapted, images, path, settings.templates)
@@ -71,7 +75,7 @@ def add_bundle(
             pixels = require_image(view.good[index].path, view.preprocess).pixels
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
         return registry.add(
-            _draft(request, registry, adapted, threshold, promise, meta, parity, left_out, taken_up), files
+            _draft(request, registry, adapted, threshold, promise, likeness, meta, parity, left_out, taken_up), files
         ), parity
 
 
@@ -79,7 +83,9 @@ def _export(line: str, adapted: AdaptedLine, images: NDArray[np.uint8], path: Pa
     """The head as an ONNX graph at `path`, and how near its scores of the support's images are to torch's."""
     backbone = adapted.view.backbone
     examples = [torch.from_numpy(level) for level in backbone.extractor.extract(np.stack([images[0], images[-1]]))]
-    exported = export_head(adapted.head, examples, path, template_folder=templates)
+    exported = export_head(
+        adapted.head, examples, path, references=references_of(adapted.view.support), template_folder=templates
+    )
     engine = ScoringEngine(backbone.artefact, "cpu", threads=available_cpus())
     engine.add_head(line, path, exported.sha256)
     return check_parity(backbone.module, adapted.head, engine, line, images)
@@ -91,6 +97,7 @@ def _draft(
     adapted: AdaptedLine,
     threshold: Threshold,
     promise: Promise,
+    likeness: Likeness,
     meta: MetaModel | None,
     parity: Parity,
     left_out: dict[str, int],
@@ -123,6 +130,7 @@ def _draft(
         ),
         threshold=threshold,
         promise=promise,
+        likeness=likeness,
         choices=adapted.choices,
         parity=ParityRecord(
             max_score_error=parity.max_score_error,
@@ -135,6 +143,17 @@ def _draft(
             parent=registry.live_version(request.line) if request.line in registry.lines() else None,
             seed=request.seed,
         ),
+    )
+
+
+def _likeness(view: View, seed: int) -> Likeness:
+    """What the line's images look like: the good ones that are held in full, as many defective ones, all sizes."""
+    records = (*view.good, *view.defects)
+    looked_at = (*view.good[: view.support.k], *drawn_evenly(view.defects, HELD, seed))
+    return likeness_of(
+        [require_image(record.path, view.preprocess) for record in looked_at],
+        [read_size(record.path) for record in records],
+        distance_bound(view.support),
     )
 
 

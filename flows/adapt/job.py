@@ -124,7 +124,9 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     odd = [*mask_remarks(line, images.defects), *(mosaic_remarks(line, labelled) if request.bayer is None else ())]
     tell(2, " ".join(odd))
     bundle, parity = add_bundle(request, settings, adapted, threshold, promise, meta, images.left_out, taken_up)
-    tell(3)
+    likeness = bundle.manifest.likeness
+    on_images = tuple(likeness.support_remarks()) if likeness is not None else ()
+    tell(3, " ".join(on_images))
     registry = Registry(settings.home)
     if request.promote:
         registry.promote(request.line, bundle.manifest.version)
@@ -136,7 +138,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         defects=len(images.defects),
         threshold=threshold,
         parity=parity,
-        remarks=(*said, *odd),
+        remarks=(*said, *odd, *on_images),
         seconds=time.perf_counter() - start,
         opening_seconds=start - opening,
         taken_up=taken_up,

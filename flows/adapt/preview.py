@@ -12,6 +12,7 @@ from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from deploy.reports.gallery import GalleryItem, build_item
 from pipeline.imaging.images import UnreadableImage, read_image, read_native
+from pipeline.likeness import Seen
 from pipeline.product_lines.lines import ImageRecord, load_line
 from pipeline.settings import Device
 
@@ -46,7 +47,7 @@ def preview(deployment: Deployment, images: Path) -> list[Preview]:
             if isinstance(image, UnreadableImage):
                 continue
             (scored,) = engine.score(manifest.line, image.pixels[None])
-            verdict = deployment.bundle.judge(scored)
+            verdict = deployment.bundle.judge(scored, Seen(image.pixels, image.source_size, image.colour))
             if not verdict.judged:
                 continue
             item = build_item(

@@ -27,6 +27,7 @@ from flows.progress import OnProgress, Progress, ignore_progress
 from pipeline.errors import ConfigError, LineError
 from pipeline.features import BackboneArtefact
 from pipeline.imaging.images import UnreadableImage, read_image
+from pipeline.likeness import Seen
 from pipeline.precision_gate import Comparison, compare
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
 from pipeline.settings import Device
@@ -135,7 +136,8 @@ def judge(
                 pair.extend(engine.score(bundle.manifest.line, image.pixels[None]))
                 times.append(time.perf_counter())
             scores.append([scored.score for scored in pair])
-            changed += len({bundle.judge(scored).decision for scored in pair}) > 1
+            seen = Seen(image.pixels, image.source_size, image.colour)
+            changed += len({bundle.judge(scored, seen).decision for scored in pair}) > 1
             ratios.append((times[1] - times[0]) / (times[2] - times[1]))
             defective.append(record.is_defect)
         on_progress(Progress(stage=_STAGE, done=done + 1, total=len(records)))

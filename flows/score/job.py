@@ -102,7 +102,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             report=outputs.report,
             json_path=outputs.json_path,
             csv_path=outputs.csv_path,
-            remarks=tuple(source.remarks),
+            remarks=(*source.remarks, *summary.remarks),
             pictures_left_out=pictures_left_out(source),
         )
         outputs.finish(
@@ -118,7 +118,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
                 device=resolved.note,
                 images_per_second=summary.images_per_second,
                 files=files,
-                notes=[*_notes(summary), *source.remarks, *remarks()],
+                notes=[*_notes(summary), *result.remarks, *remarks()],
             ),
             keep=settings.keep_reports,
         )

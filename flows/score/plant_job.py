@@ -103,7 +103,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             report=outputs.report,
             json_path=outputs.json_path,
             csv_path=outputs.csv_path,
-            remarks=tuple(source.remarks),
+            remarks=(*source.remarks, *summary.remarks),
             pictures_left_out=pictures_left_out(source),
         )
         outputs.finish(
@@ -115,7 +115,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
                 source=str(folder),
                 started_at=outputs.started_at,
                 device=resolved.note,
-                remarks=source.remarks,
+                remarks=result.remarks,
                 workers=workers,
                 files=files,
             ),

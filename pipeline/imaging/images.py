@@ -86,7 +86,8 @@ class DecodedImage:
     """A usable image: `pixels` is uint8 RGB (height, width, 3) of the spec.
 
     `source_size` is the (height, width) of the upright image before the resize; `bit_depth` is 8 or 16, as stored.
-    `brightest` is the largest value of the stored pixels where they have 16 bits, else 255.
+    `brightest` is the largest value of the stored pixels where they have 16 bits, else 255. `colour`: whether it is
+    stored in colour.
     """
 
     path: Path
@@ -95,6 +96,7 @@ class DecodedImage:
     source_size: tuple[int, int]
     bit_depth: int
     brightest: int = 255
+    colour: bool = True
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,8 @@ def _decoded(file: ImageFile, encoded: EncodedImage, spec: PreprocessSpec) -> De
     stored = _decode_for(encoded, spec)
     brightest = brightest_value(stored) if encoded.bit_depth > 8 else 255
     pixels = _fit(encoded, stored, spec)
-    return DecodedImage(file.path, file.sha256, pixels, encoded.upright_size, encoded.bit_depth, brightest)
+    size, colour = encoded.upright_size, encoded.channels > 1
+    return DecodedImage(file.path, file.sha256, pixels, size, encoded.bit_depth, brightest, colour)
 
 
 def _decode_for(encoded: EncodedImage, spec: PreprocessSpec) -> Pixels:

@@ -33,6 +33,10 @@ ADDED = {
         support.taken_up support.not_taken_up
         promise.lowest_rate promise.highest_rate promise.known_defects promise.known_defects_passed
     """,
+    5: """
+        likeness.distance likeness.black likeness.white likeness.even likeness.cast_low likeness.cast_high
+        likeness.sizes likeness.colours likeness.images
+    """,
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

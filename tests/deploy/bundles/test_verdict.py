@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deploy.bundles.bundle import Bundle, write_bundle
+from deploy.bundles.bundle import Bundle, load_bundle, write_bundle
 from deploy.bundles.verdict import Verdict
 from pipeline.calibration import Decision
+from pipeline.likeness import Likeness, Seen
 from tests.checkout import module_name, source_files
 from tests.parts.plant import bundle_files, make_draft
+
+SEEN = Seen(np.full((32, 32, 3), 90, np.uint8), (64, 48))
 
 
 @pytest.fixture
@@ -30,6 +33,7 @@ class FarAway:
 
     score: float
     finite: bool = True
+    distance: float | None = None
 
     @property
     def anomaly_map(self) -> NDArray[np.float32]:
@@ -41,7 +45,7 @@ class FarAway:
     [(0.99, Decision.PASS), (1.0, Decision.REVIEW), (1.99, Decision.REVIEW), (2.0, Decision.REJECT)],
 )
 def test_a_finite_score_is_held_against_the_threshold(bundle: Bundle, score: float, decision: Decision) -> None:
-    assert bundle.judge(FarAway(score)) == Verdict(decision, None, judged=True)
+    assert bundle.judge(FarAway(score), SEEN) == Verdict(decision, None, judged=True)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ def test_a_finite_score_is_held_against_the_threshold(bundle: Bundle, score: flo
     ],
 )
 def test_what_is_not_finite_never_passes_and_says_why(bundle: Bundle, score: float, decision: Decision) -> None:
-    verdict = bundle.judge(FarAway(score, finite=False))
+    verdict = bundle.judge(FarAway(score, finite=False), SEEN)
     assert verdict == Verdict(decision, "the model gave no finite score", judged=False)
 
 
@@ -65,6 +69,7 @@ class Mapped:
     score: float
     side: int
     finite: bool = True
+    distance: float | None = None
 
     @property
     def anomaly_map(self) -> NDArray[np.float32]:
@@ -90,16 +95,16 @@ def test_regions_below_the_least_area_do_not_count(
     draft = make_draft()
     threshold = replace(draft.threshold, least_area=0.01)
     bundle = write_bundle(tmp_path / "v1", draft.model_copy(update={"threshold": threshold}), bundle_files())
-    assert bundle.judge(Mapped(score, side)) == Verdict(decision, reason)
+    assert bundle.judge(Mapped(score, side), SEEN) == Verdict(decision, reason)
 
 
 def test_the_map_is_read_only_where_the_decision_hangs_on_it(tmp_path: Path) -> None:
     draft = make_draft()
     threshold = replace(draft.threshold, least_area=0.01)
     bundle = write_bundle(tmp_path / "v1", draft.model_copy(update={"threshold": threshold}), bundle_files())
-    assert bundle.judge(FarAway(0.5)) == Verdict(Decision.PASS)
+    assert bundle.judge(FarAway(0.5), SEEN) == Verdict(Decision.PASS)
     with pytest.raises(AssertionError, match="nothing hangs on the map"):
-        bundle.judge(FarAway(5.0))
+        bundle.judge(FarAway(5.0), SEEN)
 
 
 def test_nobody_else_decides() -> None:
@@ -130,3 +135,69 @@ def test_limits_are_compared_where_they_are_drawn_and_measured_only() -> None:
         "deploy.bundles.facts",  # whether there is a REVIEW at all
         "deploy.reports.histogram",  # a bar's side of the line
     }
+
+
+LIKENESS = Likeness(
+    distance=0.5,
+    black=0.4,
+    white=0.4,
+    even=0.5,
+    cast_low=(-0.3, -0.3, -0.3),
+    cast_high=(0.3, 0.3, 0.3),
+    sizes=((96, 128),),
+    colours=(True,),
+    images=4,
+)
+
+
+def noise(low: int = 80, high: int = 120) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(low, high, (32, 32, 3), dtype=np.uint8)
+
+
+def half(value: int) -> NDArray[np.uint8]:
+    image = noise()
+    image[12:] = value
+    return image
+
+
+def without_red() -> NDArray[np.uint8]:
+    image = noise()
+    image[..., 0] = 0
+    return image
+
+
+@pytest.mark.parametrize("score", [0.5, 1.5, 5.0])
+@pytest.mark.parametrize(
+    ("seen", "distance", "reason"),
+    [
+        (Seen(noise(0, 6), (96, 128)), 0.1, "unlike the line: 100% of the image is black, and no more than 40% should"),
+        (Seen(noise(251, 255), (96, 128)), 0.1, "unlike the line: 100% of the image is white, and no more than 40% "),
+        (Seen(half(128), (96, 128)), 0.1, "unlike the line: 62% of the image is of one value, and no more than 50% "),
+        (Seen(without_red(), (96, 128)), 0.1, "unlike the line: too little red"),
+        (Seen(noise(), (128, 96)), 0.1, "unlike the line: 128 x 96 pixels have other proportions than 96 x 128 pixels"),
+        (Seen(noise(), (96, 128)), 0.6, "unlike the line: another product, or the camera is moved, defocused or"),
+        (Seen(noise(), (96, 128)), math.nan, "unlike the line: another product, or the camera is moved, defocused or"),
+    ],
+)
+def test_what_is_unlike_the_line_is_looked_at_whatever_its_score(
+    tmp_path: Path, seen: Seen, distance: float, reason: str, score: float
+) -> None:
+    draft = make_draft().model_copy(update={"likeness": LIKENESS})
+    bundle = write_bundle(tmp_path / "v1", draft, bundle_files())
+    verdict = bundle.judge(FarAway(score, distance=distance), seen)
+    assert (verdict.decision, verdict.judged) == (Decision.REVIEW, True)
+    assert verdict.reason is not None
+    assert verdict.reason.startswith(reason)
+    assert load_bundle(tmp_path / "v1").manifest.likeness == LIKENESS
+
+
+def test_what_is_like_the_line_is_judged_by_its_score(tmp_path: Path) -> None:
+    draft = make_draft().model_copy(update={"likeness": LIKENESS})
+    bundle = write_bundle(tmp_path / "v1", draft, bundle_files())
+    for distance in (0.5, None):
+        assert bundle.judge(FarAway(0.5, distance=distance), Seen(noise(), (192, 256))) == Verdict(Decision.PASS)
+        assert bundle.judge(FarAway(2.5, distance=distance), Seen(noise(), (96, 128))) == Verdict(Decision.REJECT)
+
+
+def test_a_bundle_of_before_takes_every_image_for_one_of_its_line(bundle: Bundle) -> None:
+    assert bundle.judge(FarAway(0.5), Seen(noise(0, 1), (16, 900))) == Verdict(Decision.PASS)

@@ -1,0 +1,177 @@
+"""Whether an image is of its line at all: another product, a camera that fails, another camera setting.
+
+A score says how anomalous a part is. An image without the part (a cap on the lens, half a frame, another product) has
+none to judge, and need not even score high. So an image is first held against what all images of the support show:
+how much of it is black, white or of one value, its colour cast, the sides' ratio, and how far its pooled features lie
+from the support's (`pipeline.support_distance`). The margins are wide: a defect changes a part of the image, what is
+meant here nearly all of it (`benchmarks/unlike.md`). Torch-free: this is asked for every image that is scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.imaging.encoded import size_text
+from pipeline.imaging.images import DecodedImage
+
+_BLACK, _WHITE = 8, 250
+_EVEN = 2  # grey levels between the darkest and the brightest pixel of a row of one value
+_MORE_BLACK, _MORE_WHITE, _MORE_EVEN = 0.3, 0.3, 0.4
+_MORE_CAST = 0.25
+_ASPECTS = 1.05  # 4:3 and 5:4 differ by 1.07
+
+_PREFIX = "unlike the line"
+
+
+class Seen(NamedTuple):
+    """An image as scoring sees it.
+
+    pixels: uint8 RGB (H, W, 3) at model size. size: (height, width) of the upright image. colour: whether it is stored
+    in colour.
+    """
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+    colour: bool = True
+
+
+class Look(NamedTuple):
+    """What an image looks like, as a whole.
+
+    black, white: shares of its pixels. even: the share of rows, or of columns, of one value. cast: each colour's mean
+    above the mean of all three, in units of that mean.
+    """
+
+    black: float
+    white: float
+    even: float
+    cast: tuple[float, float, float]
+
+
+def look_of(pixels: NDArray[np.uint8]) -> Look:
+    """The look of uint8 RGB pixels (H, W, 3): 0.1 ms for 256 x 256."""
+    count = pixels.shape[0] * pixels.shape[1]
+    black = cv2.countNonZero(cv2.inRange(pixels, (0, 0, 0), (_BLACK,) * 3)) / count
+    white = cv2.countNonZero(cv2.inRange(pixels, (_WHITE,) * 3, (255, 255, 255))) / count
+    means = np.array(cv2.mean(pixels)[:3])
+    cast = (means - means.mean()) / (means.mean() + 12)  # a dark image's colours are noise
+    return Look(black, white, max(_even(pixels, 1), _even(pixels, 0)), (float(cast[0]), float(cast[1]), float(cast[2])))
+
+
+def _even(pixels: NDArray[np.uint8], axis: int) -> float:
+    """The share of rows (axis 1) or columns (0) whose values differ by less than noise does."""
+    lines = cv2.subtract(cv2.reduce(pixels, axis, cv2.REDUCE_MAX), cv2.reduce(pixels, axis, cv2.REDUCE_MIN))
+    return float((lines.reshape(-1, 3).max(1) <= _EVEN).mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likeness:
+    """Bounds on what an image of a line looks like.
+
+    Args:
+        distance: largest distance of pooled features to the nearest of the support's.
+        black: largest share of black pixels, like `white` and `even` with a margin above the support's; see `Look`.
+        white: likewise.
+        even: likewise.
+        cast_low: smallest colour cast, with a margin; of red, green and blue.
+        cast_high: largest.
+        sizes: (height, width) of the support's images, each once.
+        colours: whether they are stored in colour, each answer once.
+        images: of the support.
+    """
+
+    distance: float
+    black: float
+    white: float
+    even: float
+    cast_low: tuple[float, float, float]
+    cast_high: tuple[float, float, float]
+    sizes: tuple[tuple[int, int], ...]
+    colours: tuple[bool, ...]
+    images: int
+
+    @property
+    def aspects(self) -> tuple[float, float] | None:
+        """Smallest and largest ratio of width to height that fit the line's.
+
+        None: there is no such thing, as the support's images are cut to several, or a single one does not tell.
+        """
+        ratios = [width / height for height, width in self.sizes]
+        if self.images < 2 or max(ratios) > _ASPECTS * min(ratios):
+            return None
+        return min(ratios) / _ASPECTS, max(ratios) * _ASPECTS
+
+    def problem(self, seen: Seen, distance: float | None) -> str | None:
+        """Why an image is none of the line's; None where it may be.
+
+        Args:
+            seen: the image.
+            distance: of its pooled features to the support's; None: its head does not say.
+        """
+        height, width = seen.size
+        if (aspects := self.aspects) is not None and not aspects[0] <= width / height <= aspects[1]:
+            known = " and ".join(size_text(size) for size in self.sizes[:2])
+            return f"{_PREFIX}: {size_text(seen.size)} have other proportions than {known}, and are squashed otherwise"
+        look = look_of(seen.pixels)
+        for share, bound, what in (
+            (look.black, self.black, "black"),
+            (look.white, self.white, "white"),
+            (look.even, self.even, "of one value"),
+        ):
+            if share > bound:
+                return f"{_PREFIX}: {share:.0%} of the image is {what}, and no more than {bound:.0%} should be"
+        for name, value, low, high in zip(
+            ("red", "green", "blue"), look.cast, self.cast_low, self.cast_high, strict=True
+        ):
+            if not low <= value <= high:
+                return f"{_PREFIX}: too {'little' if value < low else 'much'} {name}"
+        if distance is not None and not distance <= self.distance:
+            return f"{_PREFIX}: another product, or the camera is moved, defocused or disturbed"
+        return None
+
+    def remark(self, seen: Seen) -> str | None:
+        """What someone should know of an image that may well be of the line; equal for all images of its kind."""
+        if seen.colour not in self.colours:
+            got, known = ("colour", "mono") if seen.colour else ("mono", "colour")
+            return f"Some images are {got}, and the line was adapted from {known} ones: set the camera as it was."
+        if len(self.sizes) == 1 and seen.size not in self.sizes:
+            known = f"{size_text(self.sizes[0])} that the line was adapted from"
+            return f"Some images have another size than the {known}: fine detail looks otherwise in them."
+        return None
+
+    def support_remarks(self) -> list[str]:
+        """What is odd about the support itself, in sentences."""
+        told = []
+        if len(self.colours) > 1:
+            told.append("Some images are mono and some in colour: take all of them with one camera setting.")
+        ratios = [width / height for height, width in self.sizes]
+        if max(ratios) > _ASPECTS * min(ratios):
+            told.append(
+                f"The images are {min(ratios):.2f} to {max(ratios):.2f} times as wide as high, each is squashed to a "
+                "square: none will be told apart by its proportions."
+            )
+        return told
+
+
+def likeness_of(images: Sequence[DecodedImage], distance: float) -> Likeness:
+    """The bounds that a support's images, good and defective, set; `distance` as in `Likeness`."""
+    looks = [look_of(image.pixels) for image in images]
+    casts = np.array([look.cast for look in looks])
+    low, high = casts.min(0) - _MORE_CAST, casts.max(0) + _MORE_CAST
+    return Likeness(
+        distance=distance,
+        black=max(look.black for look in looks) + _MORE_BLACK,
+        white=max(look.white for look in looks) + _MORE_WHITE,
+        even=max(look.even for look in looks) + _MORE_EVEN,
+        cast_low=(float(low[0]), float(low[1]), float(low[2])),
+        cast_high=(float(high[0]), float(high[1]), float(high[2])),
+        sizes=tuple(dict.fromkeys(image.source_size for image in images)),
+        colours=tuple(dict.fromkeys(image.colour for image in images)),
+        images=len(images),
+    )
