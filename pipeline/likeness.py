@@ -2,8 +2,8 @@
 
 A score says how anomalous a part is. An image without the part (a cap on the lens, half a frame, another product) has
 none to judge, and need not even score high. So an image is first held against what all images of the support show:
-how much of it is black, white or of one value, its colour cast, the sides' ratio, and how far its pooled features lie
-from the support's (`pipeline.support_distance`). The margins are wide: a defect changes a part of the image, what is
+how much of it is black, white or of one value, its colour cast, the sides' ratio, and how far its features, as a whole,
+lie from the support's (`pipeline.support_distance`). The margins are wide: a defect changes a part of the image, what is
 meant here nearly all of it (`benchmarks/unlike.md`). Torch-free: this is asked for every image that is scored.
 """
 
@@ -75,7 +75,7 @@ class Likeness:
     """Bounds on what an image of a line looks like.
 
     Args:
-        distance: largest distance of pooled features to the nearest of the support's.
+        distance: largest distance of its features, as a whole, to the support's.
         black: largest share of black pixels, like `white` and `even` with a margin above the support's; see `Look`.
         white: likewise.
         even: likewise.
@@ -112,7 +112,7 @@ class Likeness:
 
         Args:
             seen: the image.
-            distance: of its pooled features to the support's; None: its head does not say.
+            distance: of its features, as a whole, to the support's; None: its head does not say.
         """
         height, width = seen.size
         if (aspects := self.aspects) is not None and not aspects[0] <= width / height <= aspects[1]:

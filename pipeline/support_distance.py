@@ -1,16 +1,20 @@
-"""How far an image as a whole lies from a support: the angle between pooled features.
+"""How far an image as a whole lies from a support: what of its pooled features the support's do not span.
 
-A level's features are averaged over the image and brought to length 1; the distance of two images is the root of the
-mean, over levels, of the squared distance of these vectors: 0 for equal ones, 1.4 where they have nothing in common.
-Patches that are all near some patch of the bank may still make up another image (a black board is all background);
-their mean tells. The bound follows the spread of the support itself, as `pipeline.calibration` does for scores:
+A level's features are averaged over the image and brought to length 1, and so are those of the support's good images,
+of the views made of them and of a 4 x 4 grid of each. The few directions that hold 97 % of the latter are the line's:
+an image with more of this and less of that lies between them, another product or a blurred image beside them. The
+distance is the root of the mean, over levels, of the square of what is left, from 0 to 1. Nearest patches do not tell
+that: a black board is all background, and each of its patches is known.
 
-    bound = 2.3 * sqrt(1 + 3/K) * spread,    spread^2 = ((K - 1) * LOO^2 + n0 * prior^2) / (K - 1 + n0)
+The bound follows the spread of the support itself, as `pipeline.calibration` does for scores:
 
-with LOO the root mean square of the K good images' distances to the nearest other one, n0 = 4 the weight of the prior
-0.2. The constants are of thirteen real lines (`benchmarks/unlike.md`), seen by EfficientNet-Lite0.
+    bound = 2.6 * spread,    spread^2 = ((K - 1) * LOO^2 + n0 * prior^2) / (K - 1 + n0),    prior = 0.17 * sqrt(1 + 2/K)
 
-Shape letters: B images, R references, K good images, C channels of a level.
+with LOO the root mean square of the good images' distances, each from the others, and n0 = 4 the weight of the prior;
+and none of the support's own defects lies beyond it. The constants are of thirteen real lines seen by
+EfficientNet-Lite0 (`benchmarks/unlike.md`).
+
+Shape letters: B images, K good images, A augmentations, C channels of a level, R directions.
 """
 
 from __future__ import annotations
@@ -24,36 +28,42 @@ from torch import Tensor
 
 from pipeline.episodes import SupportSet, TensorLevels
 
-_FACTOR, _FEW = 2.3, 3.0
-_PRIOR, _PRIOR_COUNT = 0.2, 4
+_GRID, _HELD, _MOST_DIRECTIONS = 4, 0.97, 8
+_FACTOR = 2.6
+_PRIOR, _FEW, _PRIOR_COUNT = 0.17, 2.0, 4
 
 
-def pooled_features(levels: TensorLevels) -> list[Tensor]:
-    """Each level's mean over the image, of length 1 (B, C)."""
-    return [F.normalize(level.mean((2, 3)), dim=1) for level in levels]
+def directions_of(support: SupportSet) -> list[Tensor]:
+    """The directions (C, R) of each level, orthonormal."""
+    levels = zip(support.good, support.augmented, strict=True)
+    return [_directions(torch.cat([good, augmented.flatten(0, 1)])) for good, augmented in levels]
 
 
-def references_of(support: SupportSet) -> list[Tensor]:
-    """Pooled features (R, C) a level of all that is known to be of the line: good images, their views, real defects."""
-    return pooled_features(
-        tuple(
-            torch.cat([good, augmented.flatten(0, 1), defects])
-            for good, augmented, defects in zip(support.good, support.augmented, support.defects, strict=True)
-        )
-    )
+def _directions(level: Tensor) -> Tensor:
+    cells = F.adaptive_avg_pool2d(level, _GRID).permute(0, 2, 3, 1).reshape(-1, level.shape[1])
+    seen = F.normalize(torch.cat([cells, level.mean((2, 3))]), dim=1).double()
+    strength, vectors = torch.linalg.eigh(seen.T @ seen)  # ascending
+    held = strength.flip(0).cumsum(0) / strength.sum()
+    count = min(_MOST_DIRECTIONS, int((held < _HELD).sum()) + 1)
+    return vectors.flip(1)[:, :count].to(level.dtype)
 
 
-def distances(pooled: Sequence[Tensor], references: Sequence[Tensor]) -> Tensor:
-    """Of B images to R references (B, R)."""
-    cosines = [one @ other.T for one, other in zip(pooled, references, strict=True)]
-    return (2 - 2 * torch.stack(cosines).mean(0)).clamp_min(0).sqrt()
+def distances(levels: TensorLevels, directions: Sequence[Tensor]) -> Tensor:
+    """Of B images (B,)."""
+    pooled = [F.normalize(level.mean((2, 3)), dim=1) for level in levels]
+    known = [(one @ axes).square().sum(1) for one, axes in zip(pooled, directions, strict=True)]
+    return (1 - torch.stack(known).mean(0)).clamp_min(0).sqrt()
 
 
 def distance_bound(support: SupportSet) -> float:
-    """How far an image of the line may lie from the nearest reference."""
-    good, k = pooled_features(support.good), support.k
-    spread = _PRIOR**2
+    """How far an image of the line may lie from the support."""
+    k = support.k
+    square = (_PRIOR**2) * (1 + _FEW / k)
     if k > 1:
-        nearest = distances(good, good).fill_diagonal_(math.inf).amin(1)
-        spread = ((k - 1) * float(nearest.square().mean()) + _PRIOR_COUNT * spread) / (k - 1 + _PRIOR_COUNT)
-    return _FACTOR * math.sqrt(1 + _FEW / k) * math.sqrt(spread)
+        alone = [
+            distances(tuple(level[i : i + 1] for level in support.good), directions_of(support.without_good([i])))
+            for i in range(k)
+        ]
+        square = ((k - 1) * float(torch.cat(alone).square().mean()) + _PRIOR_COUNT * square) / (k - 1 + _PRIOR_COUNT)
+    of_defects = distances(support.defects, directions_of(support)).tolist()
+    return max(_FACTOR * math.sqrt(square), *of_defects, 0.0)

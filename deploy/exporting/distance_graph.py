@@ -14,13 +14,13 @@ from deploy.engine.scores import SUPPORT_DISTANCE
 _PREFIX = "support_distance_"
 
 
-def with_distance(content: bytes, levels: Sequence[Tensor], references: Sequence[Tensor]) -> bytes:
-    """A head's graph with the output `SUPPORT_DISTANCE` (B,): to the nearest reference.
+def with_distance(content: bytes, levels: Sequence[Tensor], directions: Sequence[Tensor]) -> bytes:
+    """A head's graph with the output `SUPPORT_DISTANCE` (B,).
 
     Args:
         content: the graph, whose inputs `level_0` ... are feature levels (B, C, h, w).
         levels: examples of all levels; one that the head does not look at becomes an input.
-        references: pooled features of the support (R, C) a level.
+        directions: of the support (C, R) a level.
     """
     model = onnx.load_model_from_string(content)
     graph = model.graph
@@ -40,9 +40,9 @@ def with_distance(content: bytes, levels: Sequence[Tensor], references: Sequence
         return output
 
     plane, channels = constant("plane", np.array([2, 3], np.int64)), constant("channels", np.array([1], np.int64))
-    least, two, none = (constant(f"scalar_{value}", np.array(value, np.float32)) for value in (1e-12, 2.0, 0.0))
-    cosines = []
-    for index, (level, reference) in enumerate(zip(levels, references, strict=True)):
+    least, one, none = (constant(f"scalar_{value}", np.array(value, np.float32)) for value in (1e-12, 1.0, 0.0))
+    shares: list[str] = []
+    for index, (level, axes) in enumerate(zip(levels, directions, strict=True)):
         name = f"level_{index}"
         if name not in known:
             shape = [batch, *level.shape[1:]]
@@ -50,12 +50,11 @@ def with_distance(content: bytes, levels: Sequence[Tensor], references: Sequence
         mean = node("ReduceMean", [name, plane], f"{_PREFIX}mean_{index}", keepdims=0)
         length = node("ReduceL2", [mean, channels], f"{_PREFIX}length_{index}", keepdims=1)
         unit = node("Div", [mean, node("Max", [length, least], f"{_PREFIX}divisor_{index}")], f"{_PREFIX}unit_{index}")
-        weights = constant(f"references_{index}", np.ascontiguousarray(reference.T.numpy() / len(levels), np.float32))
-        cosines.append(node("MatMul", [unit, weights], f"{_PREFIX}cosine_{index}"))
-    cosine = node("ReduceMax", [node("Sum", cosines, f"{_PREFIX}sum"), channels], f"{_PREFIX}nearest", keepdims=0)
-    double = node("Mul", [cosine, two], f"{_PREFIX}double")
-    square = node("Max", [node("Sub", [two, double], f"{_PREFIX}difference"), none], f"{_PREFIX}square")
-    node("Sqrt", [square], SUPPORT_DISTANCE)
+        weights = constant(f"directions_{index}", np.ascontiguousarray(axes.numpy(), np.float32))
+        along = node("MatMul", [unit, weights], f"{_PREFIX}along_{index}")
+        shares.append(node("ReduceSumSquare", [along, channels], f"{_PREFIX}share_{index}", keepdims=0))
+    left = node("Sub", [one, node("Mean", shares, f"{_PREFIX}shares")], f"{_PREFIX}left")
+    node("Sqrt", [node("Max", [left, none], f"{_PREFIX}square")], SUPPORT_DISTANCE)
     graph.node.extend(nodes)
     graph.output.append(helper.make_tensor_value_info(SUPPORT_DISTANCE, TensorProto.FLOAT, [batch]))
     onnx.checker.check_model(model)

@@ -101,7 +101,7 @@ def export_head(
     example_levels: Sequence[Tensor],
     path: Path,
     *,
-    references: Sequence[Tensor] | None = None,
+    directions: Sequence[Tensor] | None = None,
     template_folder: Path | None = None,
     tolerance: float = TOLERANCE,
 ) -> HeadExport:
@@ -111,8 +111,8 @@ def export_head(
         head: from a learner; is put in evaluation mode.
         example_levels: real features, (B, C, h, w) a level with B of at least 2, as the head will see them.
         path: the file to write.
-        references: pooled features of the line's support, see `pipeline.support_distance`, for a graph that also says
-            how far an image lies from them; None: it does not.
+        directions: of the line's support, see `pipeline.support_distance`, for a graph that also says how far an image
+            lies from it; None: it does not.
         template_folder: where graphs are kept for heads of equal structure, whose export then takes milliseconds
             instead of seconds; None exports anew.
         tolerance: see `Parity`.
@@ -145,8 +145,8 @@ def export_head(
             make_folder_of(cached)
             replace_file(cached, _sealed(graph.model.SerializeToString()))
     content, parity = proven
-    if references is not None:
-        content = with_distance(content, levels, references)
+    if directions is not None:
+        content = with_distance(content, levels, directions)
     make_folder_of(path)
     replace_file(path, content)
     return HeadExport(path=path, sha256=hashlib.sha256(content).hexdigest(), from_template=from_template, parity=parity)

@@ -41,7 +41,7 @@ from pipeline.product_lines.lines import ImageRecord
 from pipeline.promise import Promise
 from pipeline.settings import Settings
 from pipeline.storage import sha256_file
-from pipeline.support_distance import distance_bound, references_of
+from pipeline.support_distance import directions_of, distance_bound
 
 _PROVEN = 32  # images that the exported graphs are compared with torch on
 _PICTURES = 256  # good images in a bundle: those that most rows of the bank are from
@@ -84,7 +84,7 @@ def _export(line: str, adapted: AdaptedLine, images: NDArray[np.uint8], path: Pa
     backbone = adapted.view.backbone
     examples = [torch.from_numpy(level) for level in backbone.extractor.extract(np.stack([images[0], images[-1]]))]
     exported = export_head(
-        adapted.head, examples, path, references=references_of(adapted.view.support), template_folder=templates
+        adapted.head, examples, path, directions=directions_of(adapted.view.support), template_folder=templates
     )
     engine = ScoringEngine(backbone.artefact, "cpu", threads=available_cpus())
     engine.add_head(line, path, exported.sha256)

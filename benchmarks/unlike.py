@@ -1,0 +1,209 @@
+"""Which images a line tells apart as unlike it: other lines' products and camera failures, and how many of its own.
+
+python -m benchmarks.unlike LINES [--lines NAME,...] [--draws 3] [--size 256] [--write]
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.draws import Extraction, cached
+from benchmarks.study import Study, chosen_lines, options
+from benchmarks.tables import percent, table
+from flows.views import DEFAULT_SIZE
+from pipeline.episodes import TensorLevels
+from pipeline.imaging.images import require_image
+from pipeline.likeness import Seen, likeness_of
+from pipeline.product_lines.lines import ImageRecord, ProductLine
+from pipeline.support import SupportConfig, build_support, sample_images
+from pipeline.support_distance import directions_of, distance_bound, distances
+
+GOODS = (1, 2, 4, 16)
+OWN, OF_ANOTHER, FAILING = 30, 8, 8
+"""Good and defective images of a line that are judged by it, images that another line shows it, and failing ones."""
+
+Pixels = NDArray[np.uint8]
+GOOD, DEFECTIVE, OTHERS = "good", "defective", "other lines"
+
+
+def _blurred(image: NDArray[np.float32], _: np.random.Generator) -> NDArray[np.float32]:
+    return cv2.GaussianBlur(image, (0, 0), 0.03 * image.shape[0]).astype(np.float32)
+
+
+def _quarter(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    top, left = (int(rng.integers(2)) * side for side in (height, width))
+    shown = image[top : top + height, left : left + width]
+    return cv2.resize(shown, image.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
+
+
+def _one_colour_stuck(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    stuck = image.copy()
+    stuck[..., rng.integers(3)] = 0
+    return stuck
+
+
+def _upper_half(image: NDArray[np.float32], _: np.random.Generator) -> NDArray[np.float32]:
+    half = image.copy()
+    half[image.shape[0] // 2 :] = 128
+    return half
+
+
+FAILURES: dict[str, Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]] = {
+    "black": lambda image, _: 0 * image,
+    "lens cap": lambda image, rng: rng.normal(6, 3, image.shape).astype(np.float32),
+    "overexposed": lambda image, _: 4 * image + 60,
+    "defocused": _blurred,
+    "moved": _quarter,
+    "one colour stuck": _one_colour_stuck,
+    "half a frame": _upper_half,
+    "noise": lambda image, rng: image + rng.normal(0, 50, image.shape).astype(np.float32),
+}
+
+
+class Shown(NamedTuple):
+    """Images of one kind, and their features, averaged over the image: (B, C, 1, 1) a level."""
+
+    kind: str
+    pixels: list[Pixels]
+    pooled: TensorLevels
+
+
+class Told(NamedTuple):
+    """How many of the images of a kind a line, adapted to `good` images, told apart."""
+
+    line: str
+    good: int
+    draw: int
+    kind: str
+    images: int
+    unlike: int
+
+
+def main() -> None:
+    """Print a line's shares as they are found, then the page; every count goes to the table beside it."""
+    parser = options(__doc__, draws=3)
+    parser.add_argument("--size", type=int, default=DEFAULT_SIZE, help="side of the backbone's input")
+    study = Study(__file__, parser)
+    seen = cached(study.settings, study.asked.size)
+    others = {line.name: _shown_to_others(line, seen) for line in chosen_lines(study.asked.folder, "")}
+    found: list[Told] = []
+    for line in study.lines:
+        of_line = list(
+            _of_line(line, seen, study.draws, [shown for name, shown in others.items() if name != line.name])
+        )
+        found += of_line
+        told = (f"{k}: {percent([_share(of_line, k, GOOD), _share(of_line, k, OTHERS)])}" for k in GOODS)
+        print(line.name, *told, flush=True)
+    if study.asked.write:
+        with study.page.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(Told._fields)
+            writer.writerows(found)
+    study.publish(_by_kind(found), _by_line(found, [line.name for line in study.lines]))
+
+
+def _shown_to_others(line: ProductLine, seen: Extraction) -> Shown:
+    return _shown(OTHERS, _some([*line.test_good, *line.defects], OF_ANOTHER), seen)
+
+
+def _of_line(line: ProductLine, seen: Extraction, draws: range, others: Sequence[Shown]) -> Iterator[Told]:
+    """Count what each draw of a support tells apart. The images judged are the same for all draws, and in none."""
+    pools = [sample_images(line, good=max(GOODS), defects=0, query=2, seed=seed, spare_good=False) for seed in draws]
+    used = {record.path for images in pools for record in images.good}
+    own = list(line.test_good) or [record for record in line.train_good if record.path not in used]
+    good, rng = _shown(GOOD, _some(own, OWN), seen), np.random.default_rng(0)
+    failing = [
+        _seen(kind, [_failed(fail, image, rng) for image in good.pixels[:FAILING]], seen)
+        for kind, fail in FAILURES.items()
+    ]
+    judged = [good, _shown(DEFECTIVE, _some(line.defects, OWN), seen), *failing, *others]
+    for draw, images in zip(draws, pools, strict=True):
+        for k in GOODS:
+            yield from _told(line.name, draw, images.good[:k], judged, seen)
+
+
+def _told(
+    line: str, draw: int, good: Sequence[ImageRecord], judged: Sequence[Shown], seen: Extraction
+) -> Iterator[Told]:
+    preprocess = seen.backbone.preprocess()
+    support = build_support(good, (), seen.features, preprocess, SupportConfig(synthetic=0), seed=draw)
+    likeness = likeness_of([require_image(record.path, preprocess) for record in good], distance_bound(support))
+    directions, size = directions_of(support), likeness.sizes[0]  # all are shown at the line's size
+    for shown in judged:
+        nearest = distances(shown.pooled, directions).tolist()
+        problems = [
+            likeness.problem(Seen(image, size), distance) for image, distance in zip(shown.pixels, nearest, strict=True)
+        ]
+        told = sum(problem is not None for problem in problems)
+        yield Told(line, len(good), draw, shown.kind, len(problems), told)
+
+
+def _failed(
+    fail: Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]],
+    image: Pixels,
+    rng: np.random.Generator,
+) -> Pixels:
+    return np.clip(fail(image.astype(np.float32), rng), 0, 255).astype(np.uint8)
+
+
+def _shown(kind: str, records: Sequence[ImageRecord], seen: Extraction) -> Shown:
+    preprocess = seen.backbone.preprocess()
+    return _seen(kind, [require_image(record.path, preprocess).pixels for record in records], seen)
+
+
+def _seen(kind: str, images: list[Pixels], seen: Extraction) -> Shown:
+    pooled = [
+        [torch.from_numpy(level).mean((2, 3), keepdim=True) for level in seen.backbone.extractor.extract(image[None])]
+        for image in images
+    ]
+    return Shown(kind, images, tuple(torch.cat(level) for level in zip(*pooled, strict=True)))
+
+
+def _some(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
+    """At most so many, drawn."""
+    return [records[i] for i in np.random.default_rng(1).permutation(len(records))[:count]]
+
+
+def _share(found: Sequence[Told], good: int, kind: str) -> float:
+    """Of the images of a kind: nan where there are none."""
+    counted = [told for told in found if told.good == good and told.kind == kind]
+    images = sum(told.images for told in counted)
+    return sum(told.unlike for told in counted) / images if images else float("nan")
+
+
+def _foreign(found: Sequence[Told], good: int) -> float:
+    """Of the images of other lines and of failures, together."""
+    counted = [told for told in found if told.good == good and told.kind not in (GOOD, DEFECTIVE)]
+    return sum(told.unlike for told in counted) / sum(told.images for told in counted)
+
+
+def _by_kind(found: Sequence[Told]) -> list[str]:
+    """Shares over all lines' images, a row a kind."""
+    columns = ["images, % told apart as unlike", *(f"{k} good image{'' if k == 1 else 's'}" for k in GOODS)]
+    kinds = (GOOD, DEFECTIVE, OTHERS, *FAILURES)
+    rows = [[kind, *(percent([_share(found, k, kind)]) for k in GOODS)] for kind in kinds]
+    rows.insert(2, ["**all that are none of the line's**", *(percent([_foreign(found, k)]) for k in GOODS)])
+    return table(columns, rows)
+
+
+def _by_line(found: Sequence[Told], lines: Sequence[str]) -> list[str]:
+    """Shares of a line adapted to 4 good images."""
+    rows = []
+    for line in lines:
+        own = [told for told in found if told.line == line]
+        failing = [told for told in own if told.kind in FAILURES and told.good == 4]
+        share = sum(told.unlike for told in failing) / sum(told.images for told in failing)
+        rows.append([line, *(percent([_share(own, 4, kind)]) for kind in (GOOD, DEFECTIVE, OTHERS)), percent([share])])
+    return table(["line, 4 good images", GOOD, DEFECTIVE, OTHERS, "failures"], rows)
+
+
+if __name__ == "__main__":
+    main()
