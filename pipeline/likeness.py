@@ -2,16 +2,16 @@
 
 A score says how anomalous a part is. An image without the part (a cap on the lens, half a frame, another product) has
 none to judge, and need not even score high. So an image is first held against what all images of the support show:
-how much of it is black, white or of one value, its colour cast, the sides' ratio, and how far its features, as a whole,
-lie from the support's (`pipeline.support_distance`). The margins are wide: a defect changes a part of the image, what is
-meant here nearly all of it (`benchmarks/unlike.md`). Torch-free: this is asked for every image that is scored.
+how much of it is black, white or grey without noise, its colour cast, the sides' ratio, and how far its features, as a
+whole, lie from the support's (`pipeline.support_distance`). The margins are wide: a defect changes a part of the image,
+what is meant here nearly all of it (`benchmarks/unlike.md`). Torch-free: this is asked for every image that is scored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -44,8 +44,8 @@ class Seen(NamedTuple):
 class Look(NamedTuple):
     """What an image looks like, as a whole.
 
-    black, white: shares of its pixels. even: the share of rows, or of columns, of one value. cast: each colour's mean
-    above the mean of all three, in units of that mean.
+    black, white: shares of its pixels. even: the share of rows, or of columns, of one value between them. cast:
+    each colour's mean above the mean of all three, in units of that mean.
     """
 
     black: float
@@ -55,19 +55,25 @@ class Look(NamedTuple):
 
 
 def look_of(pixels: NDArray[np.uint8]) -> Look:
-    """The look of uint8 RGB pixels (H, W, 3): 0.1 ms for 256 x 256."""
-    count = pixels.shape[0] * pixels.shape[1]
-    black = cv2.countNonZero(cv2.inRange(pixels, (0, 0, 0), (_BLACK,) * 3)) / count
-    white = cv2.countNonZero(cv2.inRange(pixels, (_WHITE,) * 3, (255, 255, 255))) / count
+    """The look of uint8 RGB pixels (H, W, 3): a hundredth of the time that scoring them takes."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     means = np.array(cv2.mean(pixels)[:3])
     cast = (means - means.mean()) / (means.mean() + 12)  # a dark image's colours are noise
-    return Look(black, white, max(_even(pixels, 1), _even(pixels, 0)), (float(cast[0]), float(cast[1]), float(cast[2])))
+    return Look(
+        black=np.count_nonzero(grey <= _BLACK) / grey.size,
+        white=np.count_nonzero(grey >= _WHITE) / grey.size,
+        even=max(_even(grey, 1), _even(grey, 0)),
+        cast=(float(cast[0]), float(cast[1]), float(cast[2])),
+    )
 
 
-def _even(pixels: NDArray[np.uint8], axis: int) -> float:
-    """The share of rows (axis 1) or columns (0) whose values differ by less than noise does."""
-    lines = cv2.subtract(cv2.reduce(pixels, axis, cv2.REDUCE_MAX), cv2.reduce(pixels, axis, cv2.REDUCE_MIN))
-    return float((lines.reshape(-1, 3).max(1) <= _EVEN).mean())
+def _even(grey: NDArray[Any], axis: int) -> float:
+    """The share of rows (axis 1) or columns (0) whose values differ by less than noise does: no camera saw them.
+
+    Neither black nor white ones count: a background may well be without noise there.
+    """
+    highest, lowest = grey.max(axis), grey.min(axis)
+    return float(((highest - lowest <= _EVEN) & (highest > _BLACK) & (lowest < _WHITE)).mean())
 
 
 @dataclass(frozen=True, kw_only=True)

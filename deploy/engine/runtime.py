@@ -252,7 +252,8 @@ class ScoringEngine:
                     got=f"{node.name} {node.shape[1:]} in {file.path.name}",
                     remedy="use the backbone that the head was adapted with",
                 )
-        if (found := tuple(node.name for node in session.get_outputs())) != HEAD_OUTPUTS:
+        found = tuple(node.name for node in session.get_outputs())
+        if found not in (HEAD_OUTPUTS, (*HEAD_OUTPUTS, SUPPORT_DISTANCE)):
             raise BundleError(
                 expected=f"a head with outputs {HEAD_OUTPUTS}",
                 got=f"{found} in {file.path.name}",
