@@ -8,7 +8,8 @@ that: a black board is all background, and each of its patches is known.
 
 The bound follows the spread of the support itself, as `pipeline.calibration` does for scores:
 
-    bound = 2.4 * spread,    spread^2 = ((K - 1) * LOO^2 + n0 * prior^2) / (K - 1 + n0),    prior = 0.17 * sqrt(1 + 2/K)
+    bound = 2.8 * spread,    spread^2 = ((K - 1) * LOO^2 + n0 * prior^2) / (K - 1 + n0)
+    prior = 0.17 * sqrt(1 + 1.6/K)
 
 with LOO the root mean square of the good images' distances, each from the others, and n0 = 4 the weight of the prior;
 and none of the support's own defects lies beyond it. The constants are of thirteen real lines seen by
@@ -29,8 +30,8 @@ from torch import Tensor
 from pipeline.episodes import SupportSet, TensorLevels
 
 _GRID, _HELD, _MOST_DIRECTIONS = 4, 0.97, 8
-_FACTOR = 2.4
-_PRIOR, _FEW, _PRIOR_COUNT = 0.17, 2.0, 4
+_FACTOR = 2.8
+_PRIOR, _FEW, _PRIOR_COUNT = 0.17, 1.6, 4
 
 
 def directions_of(support: SupportSet) -> list[Tensor]:
