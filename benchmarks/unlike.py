@@ -6,7 +6,7 @@ python -m benchmarks.unlike LINES [--lines NAME,...] [--draws 3] [--size 256] [-
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -77,11 +77,10 @@ class Shown(NamedTuple):
 
 
 class Told(NamedTuple):
-    """How many of the images of a kind a line, adapted to `good` images, told apart."""
+    """How many of the images of a kind a line, adapted to `good` images, told apart; in the end over all its draws."""
 
     line: str
     good: int
-    draw: int
     kind: str
     images: int
     unlike: int
@@ -96,7 +95,7 @@ def main() -> None:
     others = {line.name: _shown_to_others(line, seen) for line in chosen_lines(study.asked.folder, "")}
     found: list[Told] = []
     for line in study.lines:
-        of_line = list(
+        of_line = _summed(
             _of_line(line, seen, study.draws, [shown for name, shown in others.items() if name != line.name])
         )
         found += of_line
@@ -143,7 +142,16 @@ def _told(
             likeness.problem(Seen(image, size), distance) for image, distance in zip(shown.pixels, nearest, strict=True)
         ]
         told = sum(problem is not None for problem in problems)
-        yield Told(line, len(good), draw, shown.kind, len(problems), told)
+        yield Told(line, len(good), shown.kind, len(problems), told)
+
+
+def _summed(found: Iterable[Told]) -> list[Told]:
+    counts: dict[tuple[str, int, str], list[int]] = {}
+    for told in found:
+        total = counts.setdefault((told.line, told.good, told.kind), [0, 0])
+        total[0] += told.images
+        total[1] += told.unlike
+    return [Told(*of, *total) for of, total in counts.items()]
 
 
 def _failed(

@@ -22,8 +22,7 @@ from pipeline.imaging.images import DecodedImage
 
 _BLACK, _WHITE = 8, 250
 _EVEN = 2  # grey levels between the darkest and the brightest pixel of a row of one value
-_MORE_BLACK, _MORE_WHITE, _MORE_EVEN = 0.3, 0.3, 0.4
-_MORE_CAST = 0.25
+_MORE, _MORE_CAST = 0.4, 0.25  # the most above the support that good images of real lines had: 0.36, and 0.11
 _ASPECTS = 1.05  # 4:3 and 5:4 differ by 1.07
 
 _PREFIX = "unlike the line"
@@ -60,8 +59,8 @@ def look_of(pixels: NDArray[np.uint8]) -> Look:
     means = np.array(cv2.mean(pixels)[:3])
     cast = (means - means.mean()) / (means.mean() + 12)  # a dark image's colours are noise
     return Look(
-        black=np.count_nonzero(grey <= _BLACK) / grey.size,
-        white=np.count_nonzero(grey >= _WHITE) / grey.size,
+        black=float(np.count_nonzero(grey <= _BLACK) / grey.size),
+        white=float(np.count_nonzero(grey >= _WHITE) / grey.size),
         even=max(_even(grey, 1), _even(grey, 0)),
         cast=(float(cast[0]), float(cast[1]), float(cast[2])),
     )
@@ -172,9 +171,9 @@ def likeness_of(images: Sequence[DecodedImage], distance: float) -> Likeness:
     low, high = casts.min(0) - _MORE_CAST, casts.max(0) + _MORE_CAST
     return Likeness(
         distance=distance,
-        black=max(look.black for look in looks) + _MORE_BLACK,
-        white=max(look.white for look in looks) + _MORE_WHITE,
-        even=max(look.even for look in looks) + _MORE_EVEN,
+        black=max(look.black for look in looks) + _MORE,
+        white=max(look.white for look in looks) + _MORE,
+        even=max(look.even for look in looks) + _MORE,
         cast_low=(float(low[0]), float(low[1]), float(low[2])),
         cast_high=(float(high[0]), float(high[1]), float(high[2])),
         sizes=tuple(dict.fromkeys(image.source_size for image in images)),
