@@ -18,11 +18,12 @@ from benchmarks.draws import Extraction, cached
 from benchmarks.study import Study, chosen_lines, options
 from benchmarks.tables import percent, table
 from flows.views import DEFAULT_SIZE
+from pipeline.episode_draws import sample_images
 from pipeline.episodes import TensorLevels
 from pipeline.imaging.images import require_image
 from pipeline.likeness import Seen, likeness_of
 from pipeline.product_lines.lines import ImageRecord, ProductLine
-from pipeline.support import SupportConfig, build_support, sample_images
+from pipeline.support import SupportConfig, build_support
 from pipeline.support_distance import directions_of, distance_bound, distances
 
 GOODS = (1, 2, 4, 16)

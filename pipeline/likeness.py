@@ -25,6 +25,8 @@ _EVEN = 2  # grey levels between the darkest and the brightest pixel of a row of
 _MORE, _MORE_CAST = 0.4, 0.25  # the most above the support that good images of real lines had: 0.36, and 0.11
 _ASPECTS = 1.05  # 4:3 and 5:4 differ by 1.07
 
+_SIZES = 8  # that a bundle tells of
+
 _PREFIX = "unlike the line"
 
 
@@ -32,12 +34,12 @@ class Seen(NamedTuple):
     """An image as scoring sees it.
 
     pixels: uint8 RGB (H, W, 3) at model size. size: (height, width) of the upright image. colour: whether it is stored
-    in colour.
+    in colour; None: a stream's frame does not tell.
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
-    colour: bool = True
+    colour: bool | None = None
 
 
 class Look(NamedTuple):
@@ -86,7 +88,7 @@ class Likeness:
         even: likewise.
         cast_low: smallest colour cast, with a margin; of red, green and blue.
         cast_high: largest.
-        sizes: (height, width) of the support's images, each once.
+        sizes: (height, width) of the support's images, each once; of many the narrowest and the widest.
         colours: whether they are stored in colour, each answer once.
         images: of the support.
     """
@@ -142,7 +144,7 @@ class Likeness:
 
     def remark(self, seen: Seen) -> str | None:
         """What someone should know of an image that may well be of the line; equal for all images of its kind."""
-        if seen.colour not in self.colours:
+        if seen.colour is not None and seen.colour not in self.colours:
             got, known = ("colour", "mono") if seen.colour else ("mono", "colour")
             return f"Some images are {got}, and the line was adapted from {known} ones: set the camera as it was."
         if len(self.sizes) == 1 and seen.size not in self.sizes:
@@ -164,8 +166,18 @@ class Likeness:
         return told
 
 
-def likeness_of(images: Sequence[DecodedImage], distance: float) -> Likeness:
-    """The bounds that a support's images, good and defective, set; `distance` as in `Likeness`."""
+def likeness_of(
+    images: Sequence[DecodedImage], distance: float, sizes: Sequence[tuple[int, int]] | None = None
+) -> Likeness:
+    """The bounds that a support's images, good and defective, set.
+
+    Args:
+        images: all of them, or as many as say what they look like.
+        distance: as in `Likeness`.
+        sizes: (height, width) of every image of the support; None: of `images`.
+    """
+    sizes = sizes or [image.source_size for image in images]
+    each = sorted(dict.fromkeys(sizes), key=lambda size: size[1] / size[0])
     looks = [look_of(image.pixels) for image in images]
     casts = np.array([look.cast for look in looks])
     low, high = casts.min(0) - _MORE_CAST, casts.max(0) + _MORE_CAST
@@ -176,7 +188,7 @@ def likeness_of(images: Sequence[DecodedImage], distance: float) -> Likeness:
         even=max(look.even for look in looks) + _MORE,
         cast_low=(float(low[0]), float(low[1]), float(low[2])),
         cast_high=(float(high[0]), float(high[1]), float(high[2])),
-        sizes=tuple(dict.fromkeys(image.source_size for image in images)),
+        sizes=tuple(each if len(each) <= _SIZES else (each[0], each[-1])),
         colours=tuple(dict.fromkeys(image.colour for image in images)),
-        images=len(images),
+        images=len(sizes),
     )

@@ -15,7 +15,10 @@ with LOO the root mean square of the good images' distances, each from the other
 and none of the support's own defects lies beyond it. The constants are of thirteen real lines seen by
 EfficientNet-Lite0 (`benchmarks/unlike.md`).
 
-Shape letters: B images, K good images, A augmentations, C channels of a level, R directions.
+Good images are those that the support holds in full, unlabelled ones that it took up among them: single patches of
+further ones say nothing of an image as a whole.
+
+Shape letters: B images, K good images, n averages of an image and its views, C channels of a level, R directions.
 """
 
 from __future__ import annotations
@@ -36,17 +39,32 @@ _PRIOR, _FEW, _PRIOR_COUNT = 0.17, 1.6, 4
 
 def directions_of(support: SupportSet) -> list[Tensor]:
     """The directions (C, R) of each level, orthonormal."""
-    levels = zip(support.good, support.augmented, strict=True)
-    return [_directions(torch.cat([good, augmented.flatten(0, 1)])) for good, augmented in levels]
+    return [_directions(_gram(seen.flatten(0, 1))).to(seen.dtype) for seen in _seen(support)]
 
 
-def _directions(level: Tensor) -> Tensor:
-    cells = F.adaptive_avg_pool2d(level, _GRID).permute(0, 2, 3, 1).reshape(-1, level.shape[1])
-    seen = F.normalize(torch.cat([cells, level.mean((2, 3))]), dim=1).double()
-    strength, vectors = torch.linalg.eigh(seen.T @ seen)  # ascending
+def _seen(support: SupportSet) -> list[Tensor]:
+    """Of each level and good image, averages over itself, its views and their cells, of length 1: (K, n, C)."""
+    return [
+        torch.cat([_averages(good), _averages(augmented.flatten(0, 1)).reshape(len(good), -1, good.shape[1])], 1)
+        for good, augmented in zip(support.good, support.augmented, strict=True)
+    ]
+
+
+def _averages(level: Tensor) -> Tensor:
+    """(B, C, h, w) to (B, n, C)."""
+    cells = F.adaptive_avg_pool2d(level, _GRID).flatten(2).transpose(1, 2)
+    return F.normalize(torch.cat([cells, level.mean((2, 3))[:, None]], 1), dim=2)
+
+
+def _gram(seen: Tensor) -> Tensor:
+    return seen.double().T @ seen.double()
+
+
+def _directions(gram: Tensor) -> Tensor:
+    strength, vectors = torch.linalg.eigh(gram)  # ascending
     held = strength.flip(0).cumsum(0) / strength.sum()
     count = min(_MOST_DIRECTIONS, int((held < _HELD).sum()) + 1)
-    return vectors.flip(1)[:, :count].to(level.dtype)
+    return vectors.flip(1)[:, :count]
 
 
 def distances(levels: TensorLevels, directions: Sequence[Tensor]) -> Tensor:
@@ -61,10 +79,18 @@ def distance_bound(support: SupportSet) -> float:
     k = support.k
     square = (_PRIOR**2) * (1 + _FEW / k)
     if k > 1:
-        alone = [
-            distances(tuple(level[i : i + 1] for level in support.good), directions_of(support.without_good([i])))
-            for i in range(k)
-        ]
-        square = ((k - 1) * float(torch.cat(alone).square().mean()) + _PRIOR_COUNT * square) / (k - 1 + _PRIOR_COUNT)
+        square = ((k - 1) * float(_alone(support).square().mean()) + _PRIOR_COUNT * square) / (k - 1 + _PRIOR_COUNT)
     of_defects = distances(support.defects, directions_of(support)).tolist()
     return max(_FACTOR * math.sqrt(square), *of_defects, 0.0)
+
+
+def _alone(support: SupportSet) -> Tensor:
+    """Of each good image from all others (K,)."""
+    seen = _seen(support)
+    grams = [_gram(level.flatten(0, 1)) for level in seen]
+    found = []
+    for i in range(support.k):
+        levels = tuple(level[i : i + 1] for level in support.good)
+        others = [_directions(gram - _gram(level[i])).to(level.dtype) for gram, level in zip(grams, seen, strict=True)]
+        found.append(distances(levels, others))
+    return torch.cat(found)

@@ -15,6 +15,7 @@ WITH_TORCH = {
     "deploy.exporting.head_templates",
     "deploy.exporting.int8",
     "deploy.exporting.onnx_graphs",
+    "deploy.exporting.distance_graph",
     "deploy.exporting.score_cover",
 }
 

@@ -152,8 +152,8 @@ def _likeness(view: View, seed: int) -> Likeness:
     looked_at = (*view.good[: view.support.k], *drawn_evenly(view.defects, HELD, seed))
     return likeness_of(
         [require_image(record.path, view.preprocess) for record in looked_at],
-        [read_size(record.path) for record in records],
         distance_bound(view.support),
+        [read_size(record.path) for record in records],
     )
 
 

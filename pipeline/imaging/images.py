@@ -86,8 +86,7 @@ class DecodedImage:
     """A usable image: `pixels` is uint8 RGB (height, width, 3) of the spec.
 
     `source_size` is the (height, width) of the upright image before the resize; `bit_depth` is 8 or 16, as stored.
-    `brightest` is the largest value of the stored pixels where they have 16 bits, else 255. `colour`: whether it is
-    stored in colour.
+    `brightest` is the largest value of the stored pixels where they have 16 bits, else 255. `colour`: not mono.
     """
 
     path: Path
@@ -197,8 +196,7 @@ def _decoded(file: ImageFile, encoded: EncodedImage, spec: PreprocessSpec) -> De
     encoded = demosaiced(encoded, spec.bayer)
     stored = _decode_for(encoded, spec)
     brightest = brightest_value(stored) if encoded.bit_depth > 8 else 255
-    pixels = _fit(encoded, stored, spec)
-    size, colour = encoded.upright_size, encoded.channels > 1
+    pixels, size, colour = _fit(encoded, stored, spec), encoded.upright_size, encoded.channels > 1
     return DecodedImage(file.path, file.sha256, pixels, size, encoded.bit_depth, brightest, colour)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from deploy.engine.scores import HEAD_OUTPUTS, SUPPORT_DISTANCE
 from deploy.exporting.distance_graph import with_distance
 from deploy.exporting.torch_to_onnx import export_head
 from model_zoo.learner_table import make_learner
-from pipeline.episodes import SupportSet
+from pipeline.episodes import PatchSample, SupportSet, UnlabelledSet
 from pipeline.support_distance import directions_of, distance_bound, distances
 from tests.parts.episodes import SPEC, ToyLine
 from tests.parts.plant import head_graph
@@ -101,3 +102,31 @@ def test_a_level_that_the_head_does_not_look_at_becomes_an_input() -> None:
     session = ort.InferenceSession(with_distance(head_graph(), levels, directions), providers=["CPUExecutionProvider"])
     (distance,) = session.run([SUPPORT_DISTANCE], {f"level_{i}": level.numpy() for i, level in enumerate(levels)})
     np.testing.assert_allclose(distance, distances(tuple(levels), directions), atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_each_good_image_lies_from_the_others_as_from_a_support_without_it(k: int) -> None:
+    support = support_of(images(k, 0, 1))
+    alone = [
+        distances(tuple(level[i : i + 1] for level in support.good), directions_of(support.without_good([i])))
+        for i in range(k)
+    ]
+    square = ((k - 1) * torch.cat(alone).square().mean() + 4 * 0.17**2 * (1 + 1.6 / k)) / (k + 3)
+    assert distance_bound(support) == pytest.approx(2.8 * float(square.sqrt()), rel=1e-4)
+
+
+def test_unlabelled_images_that_were_taken_up_count_as_good_ones() -> None:
+    support, more = support_of(images(2, 0, 1)), images(6, 0, 2)
+    taken_up = support.joined_by(UnlabelledSet(levels=more, augmented=tuple(level.flip(-1)[:, None] for level in more)))
+    alike = support_of(tuple(torch.cat(levels) for levels in zip(support.good, more, strict=True)))
+    assert distance_bound(taken_up) == distance_bound(alike)
+    of_both = (distances(images(9, 3, 2), directions_of(one)) for one in (taken_up, alike))
+    torch.testing.assert_close(*of_both)
+
+
+def test_patches_of_further_images_leave_the_bound_as_it_is() -> None:
+    support = support_of(images(4, 0, 1))
+    sources = torch.tensor([[4, -1, 0, 0], [5, -1, 1, 1]])
+    patches = PatchSample(vectors=(torch.randn(2, CHANNELS),) * 2, sources=(sources, sources))
+    many = replace(support, further=patches)
+    assert distance_bound(many) == distance_bound(support)
