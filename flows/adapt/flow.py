@@ -10,12 +10,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from deploy.bundles.facts import all_facts
+from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from flows.adapt import job
 from flows.adapt.new_lines import NewLine, NewLinesResult, incoming_folder, new_lines, request_for
-from flows.adapt.preview import preview
+from flows.adapt.preview import preview, preview_files
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
 from flows.server.artifacts import (
+    MAX_PICTURES,
     Cell,
     ProgressArtifact,
     artifact_key,
@@ -97,9 +99,27 @@ def show(request: AdaptRequest, result: job.AdaptResult) -> None:
         "## What it sees\n\n"
         f"{heat_map_gallery([shown.item for shown in seen], notes)}\n\n"
         "Images of the support, which it was adapted from, prove little: score new ones before you rely on it.\n\n"
+        f"{_left_out(request, result, deployment)}"
         f"## What else is known of it\n\n{figures_table({fact.name: fact.value for fact in facts if not fact.brief})}"
     )
     publish_figures(artifact_key("adapt", request.line), figures, f"{request.line} {manifest.version}", more)
+
+
+def _left_out(request: AdaptRequest, result: job.AdaptResult, deployment: Deployment) -> str:
+    """A section on the unlabelled images that were not taken up; empty where there are none."""
+    report = result.taken_up
+    if request.unlabelled is None or report is None or not report.left_out:
+        return ""
+    taken, left_out = len(report.taken), len(report.left_out)
+    paths = [image.path for image in report.left_out[:MAX_PICTURES]]
+    pictured = preview_files(deployment, paths, request.unlabelled)
+    fewer = f" The {len(pictured)} with the highest scores:" if len(pictured) < left_out else ""
+    return (
+        "## Unlabelled images left out\n\n"
+        f"{taken:,} of {taken + left_out:,} unlabelled images are taken up as good. {left_out:,} "
+        f"{'is' if left_out == 1 else 'are'} not, as {report.reason}: look for defects among them.{fewer}\n\n"
+        f"{heat_map_gallery(pictured)}\n\n"
+    )
 
 
 def show_new_lines(states: dict[str, State[Any]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,42 +34,55 @@ def preview(deployment: Deployment, images: Path) -> list[Preview]:
 
     An unreadable image is left out, as adaptation has named it; so is one without a finite score, which has no picture.
     """
-    line = load_line(images)
+    line, look = load_line(images), _looking_through(deployment)
+
+    def seen(records: Sequence[ImageRecord], limit: int) -> list[Preview]:
+        found = [shown for record in records if (shown := look(record.path, line.root)) is not None]
+        return sorted(found, key=lambda shown: shown.in_support)[:limit]
+
+    # A few more than are shown, so that some outside the support are among them.
+    defects = seen(_spread(line.defects, 3 * MAX_DEFECTS), MAX_DEFECTS)
+    good = seen(_spread((*line.test_good, *line.train_good), 6 * MAX_GOOD), MAX_GOOD)
+    return [*defects, *good]
+
+
+def preview_files(deployment: Deployment, paths: Sequence[Path], folder: Path) -> list[GalleryItem]:
+    """Files below a folder as the bundle sees them, in their order; those without a picture are left out."""
+    look = _looking_through(deployment)
+    seen = [look(path, folder) for path in paths]
+    return [shown.item for shown in seen if shown is not None]
+
+
+def _looking_through(deployment: Deployment) -> Callable[[Path, Path], Preview | None]:
+    """What shows an image, named by its path below a folder, as the bundle sees it; None: it cannot."""
     manifest = deployment.bundle.manifest
+    preprocess = manifest.preprocess
     engine = ScoringEngine(deployment.backbone, Device.CPU, threads=available_cpus())
     engine.add_head(manifest.line, deployment.bundle.head_path, manifest.files[HEAD])
     used = {*manifest.support.good, *manifest.support.defects}
 
-    def look(records: Sequence[ImageRecord], limit: int) -> list[Preview]:
-        seen = []
-        for record in records:
-            image = read_image(record.path, manifest.preprocess)
-            if isinstance(image, UnreadableImage):
-                continue
-            (scored,) = engine.score(manifest.line, image.pixels[None])
-            verdict = deployment.bundle.judge(scored, Seen(image.pixels, image.source_size, image.colour))
-            if not verdict.judged:
-                continue
-            item = build_item(
-                name=str(record.path.relative_to(line.root)),
-                score=scored.score,
-                decision=verdict.decision,
-                reason=verdict.reason,
-                pixels=image.pixels,
-                anomaly_map=scored.anomaly_map,
-                pixel_threshold=manifest.threshold.pixel,
-                display=read_native(
-                    record.path, white_level=manifest.preprocess.white_level, bayer=manifest.preprocess.bayer
-                ),
-                max_side=SIDE,
-            )
-            seen.append(Preview(item, image.sha256 in used))
-        return sorted(seen, key=lambda shown: shown.in_support)[:limit]
+    def look(path: Path, folder: Path) -> Preview | None:
+        image = read_image(path, preprocess)
+        if isinstance(image, UnreadableImage):
+            return None
+        (scored,) = engine.score(manifest.line, image.pixels[None])
+        verdict = deployment.bundle.judge(scored, Seen(image.pixels, image.source_size, image.colour))
+        if not verdict.judged:
+            return None
+        item = build_item(
+            name=str(path.relative_to(folder)),
+            score=scored.score,
+            decision=verdict.decision,
+            reason=verdict.reason,
+            pixels=image.pixels,
+            anomaly_map=scored.anomaly_map,
+            pixel_threshold=manifest.threshold.pixel,
+            display=read_native(path, white_level=preprocess.white_level, bayer=preprocess.bayer),
+            max_side=SIDE,
+        )
+        return Preview(item, image.sha256 in used)
 
-    # A few more than are shown, so that some outside the support are among them.
-    defects = look(_spread(line.defects, 3 * MAX_DEFECTS), MAX_DEFECTS)
-    good = look(_spread((*line.test_good, *line.train_good), 6 * MAX_GOOD), MAX_GOOD)
-    return [*defects, *good]
+    return look
 
 
 def _spread(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:

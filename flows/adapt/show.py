@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from rich.markup import escape
 
 from deploy.bundles.facts import all_facts
@@ -9,10 +12,13 @@ from flows.adapt.job import AdaptResult
 from flows.adapt.new_lines import NewLinesResult
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
 from flows.terminal.console import err, out
+from flows.unlabelled import TakeUpReport
+
+_LEFT_OUT = 5  # unlabelled images that are named
 
 
-def show(_request: AdaptRequest, result: AdaptResult) -> int:
-    """What was registered, in the few facts that matter at once."""
+def show(request: AdaptRequest, result: AdaptResult) -> int:
+    """What was registered, in the few facts that matter at once, and which unlabelled images to look at."""
     manifest = result.bundle.manifest
     state = "live" if result.live else "registered, not live"
     cost = f"{result.seconds:.1f} s with at most {result.peak_mib:,.0f} MiB"
@@ -20,7 +26,19 @@ def show(_request: AdaptRequest, result: AdaptResult) -> int:
     for fact in all_facts(manifest):
         if fact.brief:
             out().print(escape(f"  {fact.name}: {fact.value}"))
+    if request.unlabelled is not None and result.taken_up is not None and result.taken_up.left_out:
+        for told in _left_out(request.unlabelled, result.taken_up):
+            out().print(escape(f"  {told}"))
     return 0
+
+
+def _left_out(folder: Path, report: TakeUpReport) -> Iterator[str]:
+    images = report.left_out
+    yield f"Unlabelled images left out: {len(images):,}, as {report.reason}"
+    for image in images[:_LEFT_OUT]:
+        yield f"  {image.path.relative_to(folder)}: {image.score:.4g}"
+    if len(images) > _LEFT_OUT:
+        yield f"  and {len(images) - _LEFT_OUT:,} more"
 
 
 def show_new_lines(_request: AdaptNewLinesRequest, result: NewLinesResult) -> int:
