@@ -72,7 +72,7 @@ def take_up(
     found = _adapt(learner, support, unlabelled, taken, seed=seed)
     limit, guarded = _limit(found, support)
     more = found.scores <= limit
-    if (more != taken).any() and more.any():
+    if (more != taken).any():
         taken, found = more, _adapt(learner, support, unlabelled, more, seed=seed)
     return TakeUp(
         adaptation=found.adaptation,
@@ -98,7 +98,7 @@ class _Adapted:
 def _adapt(
     learner: Learner, support: SupportSet, unlabelled: UnlabelledSet, taken: NDArray[np.bool_], *, seed: int
 ) -> _Adapted:
-    joined = support.joined_by(unlabelled.only(torch.from_numpy(taken)))
+    joined = support.joined_by(unlabelled.only(torch.from_numpy(taken))) if taken.any() else support
     adaptation = learner.choose(joined, seed=seed)
     alone = adaptation.head.leave_one_out(joined)
     others = unlabelled.only(torch.from_numpy(~taken)).levels

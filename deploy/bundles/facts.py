@@ -83,7 +83,8 @@ def _support(manifest: BundleDraft) -> Iterator[Fact]:
     yield Fact("good", "Good images", f"{labelled:,}", brief=True)
     if support.taken_up or support.not_taken_up:
         unlabelled = len(support.taken_up) + len(support.not_taken_up)
-        taken = f"{len(support.taken_up):,} of {unlabelled:,} taken up as good; the others look unlike them"
+        others = "; the others look unlike them" if support.not_taken_up else ""
+        taken = f"{len(support.taken_up):,} of {unlabelled:,} taken up as good{others}"
         yield Fact("unlabelled", "Unlabelled images", taken, brief=True)
     yield Fact("defects", "Defective images", defects, brief=True)
     if support.left_out is not None:
