@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.calibration import Decision, PooledCalibration, SourceScores, Threshold, calibrate, pool
+from pipeline.calibration import (
+    DEFAULT_SPREAD,
+    Decision,
+    PooledCalibration,
+    SourceScores,
+    Threshold,
+    bulk,
+    calibrate,
+    centre,
+    pool,
+    straying,
+)
 from pipeline.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -84,6 +95,58 @@ def test_a_line_that_strays_wholesale_is_left_out():
 def test_single_good_image_still_gets_a_threshold_above_its_score():
     threshold = calibrate(np.array([0.4]), MAPS[:1], target_false_reject_rate=0.01, pooled=None)
     assert threshold.reject > threshold.review > 0.4
+
+
+def test_one_good_part_far_from_all_others_does_not_widen_the_bulk():
+    scores = np.random.default_rng(1).normal(0.5, 0.2, 30)
+    outlier = np.append(scores[:-1], 8.0)
+    (middle, spread), (with_it, spread_with_it) = bulk(scores), bulk(outlier)
+    assert with_it == pytest.approx(middle, abs=0.05)
+    assert spread_with_it == pytest.approx(spread, rel=0.25)
+    assert centre(outlier, DEFAULT_SPREAD)[1] > 4 * spread_with_it
+    maps = np.zeros((30, 2, 2), np.float32)
+    rejects = [calibrate(s, maps, target_false_reject_rate=0.01, pooled=None).reject for s in (scores, outlier)]
+    assert rejects[1] == pytest.approx(rejects[0], abs=0.25)
+
+
+def test_of_many_normal_scores_the_bulk_is_their_mean_and_standard_deviation():
+    assert bulk(np.random.default_rng(0).normal(0.5, 0.3, 4000)) == pytest.approx((0.5, 0.3), abs=0.02)
+
+
+@pytest.mark.parametrize("n", [1, 4, 11])
+def test_below_twelve_scores_the_bulk_is_all_of_them(n: int):
+    scores = np.random.default_rng(n).normal(0, 0.5, n)
+    assert bulk(scores) == centre(scores, DEFAULT_SPREAD)
+
+
+def test_twelve_scores_are_a_bulk():
+    scores = np.append(np.zeros(11), 5.0)
+    assert bulk(scores)[1] < centre(scores, DEFAULT_SPREAD)[1]
+
+
+def test_good_parts_stray_the_further_the_more_scores_there_are_up_to_a_bound():
+    assert [straying(n) for n in (1, 3, 4)] == [1.0, 1.0, 1.0]
+    rising = [straying(n) for n in (4, 5, 8, 16, 30, 1000)]
+    assert rising == sorted(set(rising))
+    assert straying(30) == pytest.approx(2.3)
+    assert straying(10**9) == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("pooled", [None, pool(sources(20))], ids=["alone", "pooled"])
+def test_known_defects_raise_the_threshold_by_half_of_the_gap_and_never_lower_it(pooled: PooledCalibration | None):
+    loo = sources(1)[0].leave_one_out
+
+    def found(*known: float) -> Threshold:
+        scores = np.array(known)
+        return calibrate(loo, MAPS, target_false_reject_rate=0.01, pooled=pooled, known_defects=scores)
+
+    before = calibrate(loo, MAPS, target_false_reject_rate=0.01, pooled=pooled)
+    assert found() == before
+    raised = found(before.reject + 3.0, before.reject + 1.0)
+    assert raised.reject == pytest.approx(before.reject + 0.5), "the weakest of them tells"
+    assert raised.review == before.review
+    for weakest in (before.reject, before.reject - 0.1, -50.0):
+        assert found(before.reject + 3.0, weakest) == before
 
 
 def test_decisions_at_the_borders():

@@ -30,3 +30,11 @@ def test_a_bank_fades_its_distances_as_it_is_told():
         assert torch.equal(low.rows, high.rows)
         assert torch.equal(low.distances, high.distances * border_weight(h, w))
         assert torch.equal(low.residuals, high.residuals * border_weight(h, w))
+
+
+def test_a_bank_knows_no_defect_so_that_each_scores_as_it_does_at_the_plant():
+    support = ToyLine(1).support(m=3)
+    bank = head()
+    scores = bank.leave_one_defect_out(support)
+    assert torch.equal(scores, bank(*support.defects).image_score)
+    assert bank.leave_one_defect_out(support.with_defects(())).shape == (0,)

@@ -138,6 +138,44 @@ def test_a_good_image_is_scored_by_a_head_that_never_saw_it(k: int, left_out: li
     assert torch.allclose(output.anomaly_map[left_out], expected.anomaly_map, atol=1e-5)
 
 
+def test_a_defect_that_is_left_out_scores_as_by_a_head_of_the_others():
+    support, learner = ToyLine(5, shift=0.6).support(k=6, m=3), AutoLearner(SPEC, AutoConfig())
+    head = learner.adapt(support, seed=0)
+    alone = head.leave_one_defect_out(support)
+    assert alone is not None
+    known = head(*support.defects).image_score
+    assert (alone < known).all(), "a defect that is known stands out more"
+    for index in range(3):
+        others = [other for other in range(3) if other != index]
+        expected = learner.adapt(support.with_defects(others), seed=0)(*support.with_defects([index]).defects)
+        assert float(alone[index]) == pytest.approx(float(expected.image_score), abs=1e-4)
+
+
+def test_the_only_defect_scores_by_distance_alone():
+    support, learner = ToyLine(5).support(k=6, m=1), AutoLearner(SPEC, AutoConfig())
+    alone = learner.adapt(support, seed=0).leave_one_defect_out(support)
+    without = learner.adapt(support.with_defects(()), seed=0)(*support.defects).image_score
+    assert alone is not None
+    assert torch.allclose(alone, without, atol=1e-4)
+    nothing = support.with_defects(())
+    none = learner.adapt(nothing, seed=0).leave_one_defect_out(nothing)
+    assert none is not None
+    assert none.shape == (0,)
+
+
+def test_of_twenty_defects_each_is_left_out_with_others_and_scored_once():
+    support, learner = ToyLine(5, shift=0.6).support(k=6, m=20), AutoLearner(SPEC, AutoConfig())
+    head = learner.adapt(support, seed=0)
+    alone = head.leave_one_defect_out(support)
+    assert alone is not None
+    assert alone.shape == (20,)
+    assert (alone < head(*support.defects).image_score).all()
+    fold = [3, 11, 19]
+    kept = support.with_defects([index for index in range(20) if index not in fold])
+    expected = learner.adapt(kept, seed=0)(*support.with_defects(fold).defects).image_score
+    assert torch.allclose(alone[fold], expected, atol=1e-4)
+
+
 @pytest.mark.parametrize(("m", "higher"), [(0, 0.5), (1, 0.8), (4, 0.5 + 6 * 0.125 * 4 / 5.5)])
 def test_the_only_good_image_is_scored_as_new_ones_are(m: int, higher: float):
     """It cannot be left out, so what new images score more is added."""
