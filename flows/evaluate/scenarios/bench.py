@@ -100,7 +100,7 @@ class Bench:
         """Open a support: the first so many images of a draw."""
         images = replace(drawn, good=drawn.good[:good], defects=drawn.defects[:defects])
         images = images.first_unlabelled(unlabelled, self.request.contamination)
-        return Support(self.backbone(), images, good=good, defects=defects, seed=seed)
+        return Support(self.backbone(), images, good=good, defects=defects, unlabelled=unlabelled, seed=seed)
 
     # --- heads ------------------------------------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class Bench:
             keys: further keys of the scenario.
 
         Returns:
-            line, data_set, learner, good, defects (as asked for), unlabelled, contamination, seed, scenario, the
+            line, data_set, learner, good, defects, unlabelled, contamination (as asked for), seed, scenario, the
             scenario's keys, the figures of `evaluate_outputs` and `seen_and_unseen`, known_defects_passed (a share),
             lowest_rate and highest_rate (the promise's), adapt_seconds, score_ms (once for a line, learner and numbers
             of images), note.
@@ -189,8 +189,8 @@ class Bench:
             "learner": name,
             "good": support.good,
             "defects": support.defects,
-            "unlabelled": len(support.images.unlabelled),
-            "contamination": self.request.contamination if support.images.unlabelled else 0.0,
+            "unlabelled": support.unlabelled,
+            "contamination": self.request.contamination if support.unlabelled else 0.0,
             "seed": support.seed,
             "scenario": self.request.scenario.value,
             **keys,
@@ -226,6 +226,9 @@ def _note(line: ProductLine, support: Support) -> str:
         notes.append(f"{len(support.images.good)} of {support.good} good images")
     if len(support.images.defects) < support.defects:
         notes.append(f"{len(support.images.defects)} of {support.defects} defective images")
+    if len(unlabelled := support.images.unlabelled) < support.unlabelled:
+        defective = sum(record.is_defect for record in unlabelled)
+        notes.append(f"{len(unlabelled)} of {support.unlabelled} unlabelled images, {defective} of them defective")
     if not line.has_masks:
         notes.append("no masks")
     return ", ".join(notes)

@@ -47,15 +47,25 @@ class Support:
 
     Attributes:
         images: the records; those of its query beside them.
-        good, defects: how many were asked for.
+        good, defects, unlabelled: how many were asked for.
         seed: of the draw and of the adaptations.
         view: the support through the default backbone.
         seconds: what it took to open, from cached features on.
     """
 
-    def __init__(self, backbone: CachedBackbone, images: EpisodeImages, *, good: int, defects: int, seed: int) -> None:
+    def __init__(
+        self,
+        backbone: CachedBackbone,
+        images: EpisodeImages,
+        *,
+        good: int,
+        defects: int,
+        unlabelled: int = 0,
+        seed: int,
+    ) -> None:
         start = time.perf_counter()
-        self.images, self.good, self.defects, self.seed = images, good, defects, seed
+        self.images, self.seed = images, seed
+        self.good, self.defects, self.unlabelled = good, defects, unlabelled
         self._backbone = backbone
         self.view = self.through(backbone)
         self.seconds = time.perf_counter() - start
