@@ -1,0 +1,104 @@
+"""A folder of unlabelled images: which of them are used, and what is said of the others."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flows.unlabelled import SeenUnlabelled, TakeUpReport, Unlabelled, find_unlabelled
+from pipeline.errors import LineError
+from pipeline.imaging.images import PreprocessSpec
+from pipeline.product_lines.lines import ImageRecord
+from tests.parts.line_on_disk import picture, save
+
+PREPROCESS = PreprocessSpec(height=64, width=64)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six different images, two of them in folders."""
+    for number in range(4):
+        save(tmp_path / f"unlabelled/{number}.png", picture(number))
+    for number in range(4, 6):
+        save(tmp_path / f"unlabelled/camera {number}/1.png", picture(number))
+    return tmp_path / "unlabelled"
+
+
+def found(folder: Path, *known: Path, limit: int = 100, seed: int = 0) -> Unlabelled:
+    records = [ImageRecord(path, "caps", "good") for path in known]
+    return find_unlabelled(folder, records, PREPROCESS, line="caps", limit=limit, seed=seed)
+
+
+def names(unlabelled: Unlabelled, folder: Path) -> set[str]:
+    return {record.path.relative_to(folder).as_posix() for record in unlabelled.records}
+
+
+def test_all_images_of_the_folder_are_found_in_folders_too_and_count_neither_as_good_nor_as_labelled(folder: Path):
+    unlabelled = found(folder)
+    assert names(unlabelled, folder) == {"0.png", "1.png", "2.png", "3.png", "camera 4/1.png", "camera 5/1.png"}
+    assert unlabelled.remarks == ()
+    assert {(record.line, record.kind) for record in unlabelled.records} == {("caps", "unlabelled")}
+
+
+def test_each_content_is_used_once_and_none_that_is_labelled(folder: Path, tmp_path: Path):
+    labelled = Path(shutil.copy(folder / "1.png", tmp_path / "labelled.png"))
+    assert found(folder, labelled).remarks == ("1 unlabelled image is left out: it is equal to others or labelled.",)
+    shutil.copy(folder / "2.png", folder / "camera 4" / "again.png")
+    unlabelled = found(folder, labelled)
+    assert names(unlabelled, folder) == {"0.png", "2.png", "3.png", "camera 4/1.png", "camera 5/1.png"}
+    assert unlabelled.remarks == ("2 unlabelled images are left out: they are equal to others or labelled.",)
+
+
+def test_files_that_cannot_be_used_are_named_and_the_others_used(folder: Path):
+    (folder / "0.png").write_text("no image")
+    (folder / "6.heic").write_bytes(b"a format that is not read")
+    unlabelled = found(folder)
+    assert len(unlabelled.records) == 5
+    other, unusable = unlabelled.remarks
+    assert "heic" in other.lower()
+    assert unusable.startswith("Unlabelled images left out, as they cannot be used: 0.png: ")
+    assert "more" not in unusable
+    (folder / "1.png").write_text("no image either")
+    assert found(folder).remarks[1].endswith(", and 1 more.")
+
+
+def test_no_more_than_the_limit_are_used_drawn_by_the_seed_in_the_folders_order(folder: Path):
+    everything, some = found(folder), found(folder, limit=3, seed=1)
+    assert some.remarks == ("3 of 6 unlabelled images are used, drawn by the seed.",)
+    assert len(some.records) == 3
+    assert [record for record in everything.records if record in some.records] == list(some.records)
+    assert found(folder, limit=3, seed=1) == some
+    assert len({found(folder, limit=3, seed=seed).records for seed in range(6)}) > 1
+    assert found(folder, limit=6).remarks == ()
+
+
+def test_a_folder_that_is_not_there_or_holds_nothing_to_use_is_a_sentence(folder: Path, tmp_path: Path):
+    with pytest.raises(LineError) as missing:
+        found(tmp_path / "nowhere")
+    assert (
+        str(missing.value) == f"expected a folder of unlabelled images, got no folder {tmp_path / 'nowhere'}: name one"
+    )
+    for other in folder.glob("[1-9c]*"):
+        shutil.rmtree(other) if other.is_dir() else other.unlink()
+    for known in ((folder / "0.png",), ()):
+        if not known:
+            (folder / "0.png").unlink()
+        with pytest.raises(LineError) as empty:
+            found(folder, *known)
+        expected = f"expected unlabelled images in {folder}, got none that can be used: name a folder with images"
+        assert str(empty.value) == expected
+
+
+def test_a_report_parts_what_was_taken_from_what_was_not_and_says_why():
+    images = tuple(
+        SeenUnlabelled(path=Path(f"{score}.png"), sha256="ab", score=score, taken=score < 1)
+        for score in (3.0, 2.0, 0.5)
+    )
+    report = TakeUpReport(images=images, limit=1.23456, guarded=False)
+    assert [image.score for image in report.left_out] == [3.0, 2.0]
+    assert [image.score for image in report.taken] == [0.5]
+    assert report.reason == "above 1.235 images do not score as the bulk of them does"
+    guarded = TakeUpReport(images=images, limit=1.23456, guarded=True)
+    assert guarded.reason == "above 1.235 images score as half of the known defects do"
