@@ -9,6 +9,7 @@ from deploy.bundles.card import render_card
 from deploy.bundles.facts import all_facts
 from deploy.bundles.manifest import BundleDraft, ChoiceRecord, Int8Record
 from pipeline.imaging.bayer_pattern import BayerPattern
+from pipeline.promise import Promise
 from tests.parts.plant import make_draft
 
 
@@ -75,3 +76,22 @@ def test_foreign_text_stays_in_its_cell() -> None:
     learner = make_draft().learner.model_copy(update={"config": {"a": "x`|\n# y"}})
     card = render_card(make_draft().model_copy(update={"learner": learner}))
     assert "| Settings | `a=x'\\| # y` |\n" in card
+
+
+def test_unlabelled_images_and_what_the_threshold_promises() -> None:
+    def told(**support: object) -> dict[str, str]:
+        draft = make_draft()
+        promise = Promise(lowest_rate=0.001, highest_rate=0.0234, known_defects=5, known_defects_passed=1)
+        changes = {"support": draft.support.model_copy(update=support), "promise": promise}
+        return {fact.key: fact.value for fact in all_facts(draft.model_copy(update=changes)) if fact.brief}
+
+    good = make_draft().support.good
+    found = told(taken_up=good[1:], not_taken_up=("a" * 64,))
+    assert found["good"] == "1"
+    assert found["unlabelled"] == f"{len(good) - 1} of {len(good)} taken up as good; the others look unlike them"
+    assert told(taken_up=good[1:])["unlabelled"] == f"{len(good) - 1} of {len(good) - 1} taken up as good"
+    assert "unlabelled" not in told()
+    assert found["rate_interval"] == "0.10% to 2.34%, on nine lines of ten"
+    assert found["known_defects_passed"] == "1 of 5, each scored as if it were not known"
+    before = {fact.key for fact in all_facts(make_draft())}
+    assert not before & {"rate_interval", "known_defects_passed", "unlabelled"}

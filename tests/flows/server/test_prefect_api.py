@@ -7,6 +7,7 @@ import logging
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 prefect = pytest.importorskip("prefect", reason="the extra `flows` is not installed")
@@ -29,8 +30,10 @@ from flows.progress import Progress  # noqa: E402
 from flows.score.request import ScorePlantRequest, ScoreRequest  # noqa: E402
 from flows.server import artifacts, runs  # noqa: E402
 from pipeline.errors import LineError, StorageError  # noqa: E402
+from pipeline.imaging.images import read_native  # noqa: E402
 from pipeline.settings import Device, Settings, load_settings  # noqa: E402
 from tests.flows.adapted_home import LINE, SIZE, score_request  # noqa: E402
+from tests.parts.line_on_disk import save  # noqa: E402
 from tests.parts.plant import write_image, write_plant  # noqa: E402
 
 
@@ -45,6 +48,27 @@ def test_a_mistake_becomes_the_state_message(prefect_api, adapted_home, caplog):
     assert state.message.startswith("expected a folder with a product line, got no such folder")
     with pytest.raises(LineError):
         state.result()
+
+
+def test_adaptation_shows_the_unlabelled_images_that_it_left_out(prefect_api, home, line, tmp_path):
+    rng = np.random.default_rng(0)
+    for number, path in enumerate(sorted((line / "train" / "good").iterdir())):
+        pixels = read_native(path)
+        noisy = np.clip(pixels + rng.integers(-4, 5, pixels.shape), 0, 255).astype(np.uint8)
+        if number == 0:
+            noisy[20:70, 20:70] = 255 - noisy[20:70, 20:70]
+        save(tmp_path / "shift" / f"{number}.png", noisy[..., ::-1])
+    request = AdaptRequest(line="shift", images=line, unlabelled=tmp_path / "shift", size=SIZE, defects=0)
+    state = flows.adapt.flow.adapt_line(request, return_state=True)
+    assert state.is_completed()
+    with get_client(sync_client=True) as client:
+        run = state.state_details.flow_run_id
+        found = {a.key: a for a in client.read_artifacts(limit=200) if a.flow_run_id == run}
+    told = str(found["adapt-shift"].data)
+    section = told.split("## Unlabelled images left out")[1].split("##", maxsplit=1)[0]
+    assert "5 unlabelled images are taken up as good" in section
+    assert "![heat map of 0.png](data:image/jpeg;base64," in section
+    assert "| Unlabelled images | " in told
 
 
 def test_scoring_run_is_named_tagged_and_shows_heat_maps(prefect_api, adapted_home, line, tmp_path, caplog):
