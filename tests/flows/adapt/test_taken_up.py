@@ -13,15 +13,21 @@ import pytest
 
 from deploy.bundles.facts import all_facts
 from deploy.bundles.registry import Registry
+from flows import views
 from flows.adapt import flow, job, show
 from flows.adapt.job import AdaptResult
 from flows.adapt.preview import preview
 from flows.adapt.request import AdaptRequest
 from flows.asking.learner_names import LearnerName
 from flows.export.int8_gate import gate_images
+from flows.open_backbone import open_backbone
 from flows.score import job as score
+from flows.unlabelled import take_up_into
+from flows.views import AdaptedLine
+from model_zoo.learner_table import make_learner
 from pipeline.errors import LineError
-from pipeline.product_lines.lines import load_line
+from pipeline.imaging.images import require_image
+from pipeline.product_lines.lines import ImageRecord, load_line
 from pipeline.settings import Settings
 from pipeline.storage import sha256_file
 from pipeline.synthetic.lines import generate_line
@@ -78,8 +84,9 @@ def test_the_manifest_names_what_was_taken_up_and_what_was_not(adapted: AdaptRes
     assert len(support.taken_up) + len(support.not_taken_up) == 24
     assert len(taken) > 12
     assert {hashes[sha].name for sha in left_out} >= {f"bad {number}.png" for number in range(26, 30)}
-    labelled = {sha256_file(path) for path in (folders.line / "good").iterdir()}
-    assert set(support.good) == labelled | taken
+    labelled = [sha256_file(path) for path in sorted((folders.line / "good").iterdir())]
+    assert list(support.good[:4]) == labelled
+    assert set(support.good[4:]) == taken
     assert len(support.good) == 4 + len(taken)
     assert adapted.remarks == ("1 unlabelled image is left out: it is equal to others or labelled.",)
     assert (adapted.good, adapted.defects) == (4, 2)
@@ -100,6 +107,35 @@ def test_the_bank_numbers_its_images_as_the_manifest_does(adapted: AdaptResult):
     assert set(sources[:, 0].tolist()) <= set(range(len(adapted.bundle.manifest.support.good)))
     assert (sources[:, 0] >= 4).mean() > 0.5, "most rows are of images that were taken up"
     assert set(pictures) == set(sources[:, 0].tolist())
+
+
+def test_where_some_labelled_images_left_patches_only_the_records_keep_the_support_s_numbers(
+    folders: Folders, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(views, "images_in_full", lambda _spec: 6)
+    backbone = open_backbone("tf_efficientnet_lite0", SIZE, settings)
+    records = [ImageRecord(path, LINE, "good") for path in sorted(folders.unlabelled.glob("good *.png"))]
+    view = views.view_of(backbone, records[:12], (), seed=0)
+    learner = make_learner("memory_bank", backbone.spec, seed=0)
+    line = AdaptedLine(view, learner, learner.adapt(view.support, seed=0), ())
+    better, report = take_up_into(line, records[12:], seed=0)
+    support, good = better.view.support, better.view.good
+    taken = len(report.taken)
+    assert taken > 2
+    assert (support.k, support.good_images, len(good)) == (6 + taken, 12 + taken, 12 + taken)
+    assert good[:6] == view.good[:6]
+    assert good[6 + taken :] == view.good[6:]
+    assert support.further is not None
+
+    def features(record: ImageRecord) -> np.ndarray:
+        return backbone.extractor.extract(require_image(record.path, better.view.preprocess).pixels[None])[0][0]
+
+    for number in (0, 6, 5 + taken):
+        assert np.allclose(support.good[0][number].numpy(), features(good[number]), atol=1e-5)
+    for row in (0, -1):
+        image, _, y, x = support.further.sources[0][row].tolist()
+        assert image >= 6 + taken
+        assert np.allclose(support.further.vectors[0][row].numpy(), features(good[image])[:, y, x], atol=1e-5)
 
 
 def test_the_threshold_rests_on_all_good_images_and_the_facts_say_so(adapted: AdaptResult):
