@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -38,13 +39,6 @@ def _blurred(image: NDArray[np.float32], _: np.random.Generator) -> NDArray[np.f
     return cv2.GaussianBlur(image, (0, 0), 0.03 * image.shape[0]).astype(np.float32)
 
 
-def _quarter(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    height, width = image.shape[0] // 2, image.shape[1] // 2
-    top, left = (int(rng.integers(2)) * side for side in (height, width))
-    shown = image[top : top + height, left : left + width]
-    return cv2.resize(shown, image.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
-
-
 def _one_colour_stuck(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     stuck = image.copy()
     stuck[..., rng.integers(3)] = 0
@@ -62,11 +56,11 @@ FAILURES: dict[str, Callable[[NDArray[np.float32], np.random.Generator], NDArray
     "lens cap": lambda image, rng: rng.normal(6, 3, image.shape).astype(np.float32),
     "overexposed": lambda image, _: 4 * image + 60,
     "defocused": _blurred,
-    "moved": _quarter,
     "one colour stuck": _one_colour_stuck,
     "half a frame": _upper_half,
     "noise": lambda image, rng: image + rng.normal(0, 50, image.shape).astype(np.float32),
 }
+MOVED = "moved"
 
 
 class Shown(NamedTuple):
@@ -118,13 +112,14 @@ def _of_line(line: ProductLine, seen: Extraction, draws: range, others: Sequence
     """Count what each draw of a support tells apart. The images judged are the same for all draws, and in none."""
     pools = [sample_images(line, good=max(GOODS), defects=0, query=2, seed=seed, spare_good=False) for seed in draws]
     used = {record.path for images in pools for record in images.good}
-    own = list(line.test_good) or [record for record in line.train_good if record.path not in used]
-    good, rng = _shown(GOOD, _some(own, OWN), seen), np.random.default_rng(0)
+    own = _some(list(line.test_good) or [record for record in line.train_good if record.path not in used], OWN)
+    good, rng = _shown(GOOD, own, seen), np.random.default_rng(0)
     failing = [
         _seen(kind, [_failed(fail, image, rng) for image in good.pixels[:FAILING]], seen)
         for kind, fail in FAILURES.items()
     ]
-    judged = [good, _shown(DEFECTIVE, _some(line.defects, OWN), seen), *failing, *others]
+    moved = _seen(MOVED, [_quarter(record, seen, rng) for record in own[:FAILING]], seen)
+    judged = [good, _shown(DEFECTIVE, _some(line.defects, OWN), seen), *failing, moved, *others]
     for draw, images in zip(draws, pools, strict=True):
         for k in GOODS:
             yield from _told(line.name, draw, images.good[:k], judged, seen)
@@ -135,7 +130,7 @@ def _told(
 ) -> Iterator[Told]:
     preprocess = seen.backbone.preprocess()
     support = build_support(good, (), seen.features, preprocess, SupportConfig(synthetic=0), seed=draw)
-    likeness = likeness_of([require_image(record.path, preprocess) for record in good], distance_bound(support))
+    likeness = likeness_of([require_image(record.path, preprocess) for record in good], (), distance_bound(support))
     directions, size = directions_of(support), likeness.sizes[0]  # all are shown at the line's size
     for shown in judged:
         nearest = distances(shown.pooled, directions).tolist()
@@ -161,6 +156,15 @@ def _failed(
     rng: np.random.Generator,
 ) -> Pixels:
     return np.clip(fail(image.astype(np.float32), rng), 0, 255).astype(np.uint8)
+
+
+def _quarter(record: ImageRecord, seen: Extraction, rng: np.random.Generator) -> Pixels:
+    """A quarter of the image at the size of all, as sharp as its file has it: no enlarged pixels tell it apart."""
+    preprocess = seen.backbone.preprocess()
+    height, width = preprocess.height, preprocess.width
+    large = require_image(record.path, replace(preprocess, height=2 * height, width=2 * width)).pixels
+    top, left = (int(rng.integers(2)) * side for side in (height, width))
+    return np.ascontiguousarray(large[top : top + height, left : left + width])
 
 
 def _shown(kind: str, records: Sequence[ImageRecord], seen: Extraction) -> Shown:
@@ -197,7 +201,7 @@ def _foreign(found: Sequence[Told], good: int) -> float:
 def _by_kind(found: Sequence[Told]) -> list[str]:
     """Shares over all lines' images, a row a kind."""
     columns = ["images, % told apart as unlike", *(f"{k} good image{'' if k == 1 else 's'}" for k in GOODS)]
-    kinds = (GOOD, DEFECTIVE, OTHERS, *FAILURES)
+    kinds = (GOOD, DEFECTIVE, OTHERS, *FAILURES, MOVED)
     rows = [[kind, *(percent([_share(found, k, kind)]) for k in GOODS)] for kind in kinds]
     rows.insert(2, ["**all that are none of the line's**", *(percent([_foreign(found, k)]) for k in GOODS)])
     return table(columns, rows)
@@ -208,7 +212,7 @@ def _by_line(found: Sequence[Told], lines: Sequence[str]) -> list[str]:
     rows = []
     for line in lines:
         own = [told for told in found if told.line == line]
-        failing = [told for told in own if told.kind in FAILURES and told.good == 4]
+        failing = [told for told in own if told.kind in (*FAILURES, MOVED) and told.good == 4]
         share = sum(told.unlike for told in failing) / sum(told.images for told in failing)
         rows.append([line, *(percent([_share(own, 4, kind)]) for kind in (GOOD, DEFECTIVE, OTHERS)), percent([share])])
     return table(["line, 4 good images", GOOD, DEFECTIVE, OTHERS, "failures"], rows)

@@ -2,13 +2,15 @@
 
 A score says how anomalous a part is. An image without the part (a cap on the lens, half a frame, another product) has
 none to judge, and need not even score high. So an image is first held against what all images of the support show:
-how much of it is black, white or grey without noise, its colour cast, the sides' ratio, and how far its features, as a
-whole, lie from the support's (`pipeline.support_distance`). The margins are wide: a defect changes a part of the image,
+how much of it is black, white or grey without noise, its colour cast, how fine its detail is, the sides' ratio, the
+picture where all show one (`pipeline.layout`), and how far its features, as a whole, lie from the support's
+(`pipeline.support_distance`). The margins are wide: a defect changes a part of the image,
 what is meant here nearly all of it (`benchmarks/unlike.md`). Torch-free: this is asked for every image that is scored.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,10 +21,12 @@ from numpy.typing import NDArray
 
 from pipeline.imaging.encoded import size_text
 from pipeline.imaging.images import DecodedImage
+from pipeline.layout import Layout, layout_of
 
 _BLACK, _WHITE = 8, 250
 _EVEN = 2  # grey levels between the darkest and the brightest pixel of a row of one value
 _MORE, _MORE_CAST = 0.4, 0.25  # the most above the support that good images of real lines had: 0.36, and 0.11
+_BLUR = 0.7  # a good image's detail was up to 0.43 coarser than that of the support
 _ASPECTS = 1.05  # 4:3 and 5:4 differ by 1.07
 
 _SIZES = 8  # that a bundle tells of
@@ -46,18 +50,27 @@ class Look(NamedTuple):
     """What an image looks like, as a whole.
 
     black, white: shares of its pixels. even: the share of rows, or of columns, of one value between them. cast:
-    each colour's mean above the mean of all three, in units of that mean.
+    each colour's mean above the mean of all three, in units of that mean. fineness: the logarithm of how much the image
+    changes from pixel to pixel for what it changes at half the size.
     """
 
     black: float
     white: float
     even: float
     cast: tuple[float, float, float]
+    fineness: float
 
 
 def look_of(pixels: NDArray[np.uint8]) -> Look:
-    """The look of uint8 RGB pixels (H, W, 3): a hundredth of the time that scoring them takes."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    """The look of uint8 RGB pixels (H, W, 3): 0.4 ms for 256 x 256 of them."""
+    return _look(pixels, _grey(pixels))
+
+
+def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+
+
+def _look(pixels: NDArray[np.uint8], grey: NDArray[np.uint8]) -> Look:
     means = np.array(cv2.mean(pixels)[:3])
     cast = (means - means.mean()) / (means.mean() + 12)  # a dark image's colours are noise
     return Look(
@@ -65,7 +78,15 @@ def look_of(pixels: NDArray[np.uint8]) -> Look:
         white=float(np.count_nonzero(grey >= _WHITE) / grey.size),
         even=max(_even(grey, 1), _even(grey, 0)),
         cast=(float(cast[0]), float(cast[1]), float(cast[2])),
+        fineness=_fineness(grey),
     )
+
+
+def _fineness(grey: NDArray[np.uint8]) -> float:
+    fine = cv2.norm(cv2.Laplacian(grey, cv2.CV_16S), cv2.NORM_L1) / grey.size
+    half = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    down, across = cv2.norm(half[1:], half[:-1], cv2.NORM_L1), cv2.norm(half[:, 1:], half[:, :-1], cv2.NORM_L1)
+    return math.log((fine + 0.5) / ((down + across) / half.size + 0.5))  # a grey level is noise
 
 
 def _even(grey: NDArray[Any], axis: int) -> float:
@@ -91,6 +112,10 @@ class Likeness:
         sizes: (height, width) of the support's images, each once; of many the narrowest and the widest.
         colours: whether they are stored in colour, each answer once.
         images: of the support.
+        fineness: smallest, with a margin below the support's; see `Look`.
+        layout: the picture that its images show; None: several.
+
+    Bundles of format 5 have neither of the last two.
     """
 
     distance: float
@@ -102,6 +127,8 @@ class Likeness:
     sizes: tuple[tuple[int, int], ...]
     colours: tuple[bool, ...]
     images: int
+    fineness: float | None = None
+    layout: Layout | None = None
 
     @property
     def aspects(self) -> tuple[float, float] | None:
@@ -121,25 +148,38 @@ class Likeness:
             seen: the image.
             distance: of its features, as a whole, to the support's; None: its head does not say.
         """
-        height, width = seen.size
-        if (aspects := self.aspects) is not None and not aspects[0] <= width / height <= aspects[1]:
-            known = " and ".join(size_text(size) for size in self.sizes[:2])
-            return f"{_PREFIX}: {size_text(seen.size)} have other proportions than {known}, and are squashed otherwise"
-        look = look_of(seen.pixels)
+        problem = self._squashed(seen.size) or self._odd(seen.pixels)
+        if problem is None and distance is not None and not distance <= self.distance:
+            problem = "another product, or the camera is moved, defocused or disturbed"
+        return None if problem is None else f"{_PREFIX}: {problem}"
+
+    def _squashed(self, size: tuple[int, int]) -> str | None:
+        height, width = size
+        if (aspects := self.aspects) is None or aspects[0] <= width / height <= aspects[1]:
+            return None
+        known = " and ".join(size_text(size) for size in self.sizes[:2])
+        return f"{size_text(size)} have other proportions than {known}, and are squashed otherwise"
+
+    def _odd(self, pixels: NDArray[np.uint8]) -> str | None:
+        """What about the picture itself is."""
+        grey = _grey(pixels)
+        look = _look(pixels, grey)
         for share, bound, what in (
             (look.black, self.black, "black"),
             (look.white, self.white, "white"),
             (look.even, self.even, "of one value"),
         ):
             if share > bound:
-                return f"{_PREFIX}: {share:.0%} of the image is {what}, and no more than {bound:.0%} should be"
+                return f"{share:.0%} of the image is {what}, and no more than {bound:.0%} should be"
         for name, value, low, high in zip(
             ("red", "green", "blue"), look.cast, self.cast_low, self.cast_high, strict=True
         ):
             if not low <= value <= high:
-                return f"{_PREFIX}: too {'little' if value < low else 'much'} {name}"
-        if distance is not None and not distance <= self.distance:
-            return f"{_PREFIX}: another product, or the camera is moved, defocused or disturbed"
+                return f"too {'little' if value < low else 'much'} {name}"
+        if self.fineness is not None and look.fineness < self.fineness:
+            return "it is blurred: the camera is defocused, or something lies on the lens"
+        if self.layout is not None and not self.layout.fits(grey):
+            return "it shows another scene: the camera is moved, the part lies otherwise, or it is another product"
         return None
 
     def remark(self, seen: Seen) -> str | None:
@@ -167,20 +207,29 @@ class Likeness:
 
 
 def likeness_of(
-    images: Sequence[DecodedImage], distance: float, sizes: Sequence[tuple[int, int]] | None = None
+    good: Sequence[DecodedImage],
+    defective: Sequence[DecodedImage],
+    distance: float,
+    *,
+    sizes: Sequence[tuple[int, int]] | None = None,
+    any_angle: bool = False,
 ) -> Likeness:
-    """The bounds that a support's images, good and defective, set.
+    """The bounds that a support's images set.
 
     Args:
-        images: all of them, or as many as say what they look like.
+        good: all of them, or as many as say what they look like.
+        defective: likewise; may be empty.
         distance: as in `Likeness`.
-        sizes: (height, width) of every image of the support; None: of `images`.
+        sizes: (height, width) of every image of the support; None: of these.
+        any_angle: whether parts may lie otherwise than in these images.
     """
+    images = (*good, *defective)
     sizes = sizes or [image.source_size for image in images]
     each = sorted(dict.fromkeys(sizes), key=lambda size: size[1] / size[0])
     looks = [look_of(image.pixels) for image in images]
     casts = np.array([look.cast for look in looks])
     low, high = casts.min(0) - _MORE_CAST, casts.max(0) + _MORE_CAST
+    greys = [_grey(image.pixels) for image in images]
     return Likeness(
         distance=distance,
         black=max(look.black for look in looks) + _MORE,
@@ -191,4 +240,6 @@ def likeness_of(
         sizes=tuple(each if len(each) <= _SIZES else (each[0], each[-1])),
         colours=tuple(dict.fromkeys(image.colour for image in images)),
         images=len(sizes),
+        fineness=min(look.fineness for look in looks) - _BLUR,
+        layout=None if any_angle else layout_of(greys[: len(good)], greys[len(good) :]),
     )

@@ -32,6 +32,7 @@ from deploy.exporting.torch_to_onnx import check_parity, export_head
 from flows.adapt.request import AdaptRequest
 from flows.unlabelled import TakeUpReport
 from flows.views import AdaptedLine, View, drawn_evenly
+from pipeline.augmentations import ROTATIONS
 from pipeline.calibration import Threshold
 from pipeline.imaging.images import read_size, require_image
 from pipeline.likeness import Likeness, likeness_of
@@ -148,12 +149,16 @@ def _draft(
 
 def _likeness(view: View, seed: int) -> Likeness:
     """What the line's images look like: the good ones that are held in full, as many defective ones, all sizes."""
-    records = (*view.good, *view.defects)
-    looked_at = (*view.good[: view.support.k], *drawn_evenly(view.defects, HELD, seed))
+    good, defective = (
+        [require_image(record.path, view.preprocess) for record in records]
+        for records in (view.good[: view.support.k], drawn_evenly(view.defects, HELD, seed))
+    )
     return likeness_of(
-        [require_image(record.path, view.preprocess) for record in looked_at],
+        good,
+        defective,
         distance_bound(view.support),
-        [read_size(record.path) for record in records],
+        sizes=[read_size(record.path) for record in (*view.good, *view.defects)],
+        any_angle=any(name in ROTATIONS for name in view.config.augmentations),
     )
 
 

@@ -37,6 +37,7 @@ ADDED = {
         likeness.distance likeness.black likeness.white likeness.even likeness.cast_low likeness.cast_high
         likeness.sizes likeness.colours likeness.images
     """,
+    6: "likeness.fineness likeness.layout.thumbnail likeness.layout.least",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 
