@@ -68,7 +68,7 @@ FAILURES: dict[str, tuple[Callable[[Image], Image], str]] = {
     "half_black": (lambda image: half(image, 0), "of the image is black"),
     "half_grey": (lambda image: half(image, 128), "of the image is of one value"),
     "red_stuck": (stuck, "too little red"),
-    "defocused": (lambda image: cv2.GaussianBlur(image, (0, 0), 8).astype(np.uint8), "another product, or the camera"),
+    "defocused": (lambda image: cv2.GaussianBlur(image, (0, 0), 8).astype(np.uint8), "it is blurred"),
     "noise": (
         lambda image: np.clip(image + np.random.default_rng(1).normal(0, 60, image.shape), 0, 255).astype(np.uint8),
         "another product, or the camera",
