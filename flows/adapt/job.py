@@ -84,13 +84,13 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 
     tell(0)
     line, left_out = load_distinct_line(request.images)
+    least_area(request, (*line.train_good, *line.defects))  # one as large as the image is refused before the work, too
     meta = _meta_model(request)
     size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
     backbones = [open_backbone(request.backbone, size, settings)]
     learner = _learner(request, meta, backbones[0])
     images = choose_images(request, line, left_out, learner)
     labelled = (*images.good, *images.defects)
-    least_area(request, labelled)
     if learner.chooses_size and request.size is None and meta is None:
         others = (other for other in candidate_sizes(labelled) if other != size)
         backbones += [open_backbone(request.backbone, other, settings) for other in others]
