@@ -21,6 +21,7 @@ from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import load_flow_from_entrypoint
@@ -35,6 +36,7 @@ from pipeline.errors import ConfigError, LinewiseError
 WORK_POOL = "linewise"
 WAIT = 60.0
 _BETWEEN_TRIES = 0.5
+_ONCE_CANCELLED = {"adapt-new-lines", "score-plant"}  # flows
 
 
 def wait_for_server(seconds: float) -> None:
@@ -116,8 +118,9 @@ def renew_deployments(client: SyncPrefectClient) -> list[str]:
     """Give the deployments that an older Linewise registered the entrypoint, form and pull steps of this one.
 
     All else can be changed in the UI and stays: parameters, schedules and their switches, the pause switch, tags,
-    concurrency limit, job variables, description. Copies made in the UI are renewed too, under whatever name; a
-    deployment whose entrypoint lies outside of Linewise is left alone.
+    concurrency limit, job variables, description. One thing of it an older Linewise got wrong, see `_enqueued`. Copies
+    made in the UI are renewed too, under whatever name; a deployment whose entrypoint lies outside of Linewise is left
+    alone.
 
     A deployment whose parameters this version's form refuses stays as it is, and standard error says so: the others'
     runs should not wait for it.
@@ -129,10 +132,11 @@ def renew_deployments(client: SyncPrefectClient) -> list[str]:
     for flow_name, code in packaged_code().items():
         for deployment in _deployments_of(client, flow_name):
             ours = (deployment.entrypoint or "").startswith("flows.")
-            if not ours or all(getattr(deployment, name) == value for name, value in code.items()):
+            current = code | _enqueued(deployment, flow_name)
+            if not ours or all(getattr(deployment, name) == value for name, value in current.items()):
                 continue
             try:
-                client.update_deployment(deployment.id, DeploymentUpdate(**code))
+                client.update_deployment(deployment.id, DeploymentUpdate(**current))
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != httpx.codes.CONFLICT:
                     raise
@@ -159,6 +163,22 @@ def packaged_code() -> dict[str, dict[str, Any]]:
             "pull_steps": content["pull"],
         }
     return code
+
+
+def _enqueued(deployment: DeploymentResponse, flow_name: str) -> dict[str, Any]:
+    """That its runs wait for each other, where an older Linewise had the server cancel those that would wait.
+
+    Behind a run that died, that cancelled what was asked for. What a schedule makes does not pile up all the same, see
+    `flows.server.late_runs`.
+    """
+    options = deployment.concurrency_options
+    if (
+        flow_name not in _ONCE_CANCELLED
+        or options is None
+        or options.collision_strategy is not ConcurrencyLimitStrategy.CANCEL_NEW
+    ):
+        return {}
+    return {"concurrency_options": options.model_copy(update={"collision_strategy": ConcurrencyLimitStrategy.ENQUEUE})}
 
 
 def _deployments_of(client: SyncPrefectClient, flow_name: str) -> list[DeploymentResponse]:

@@ -27,6 +27,7 @@ from flows.server.artifacts import (
     publish_markdown,
     publish_table,
 )
+from flows.server.late_runs import skip_late_runs
 from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
 from pipeline.errors import ConfigError, UnfinishedError
 from pipeline.settings import load_settings
@@ -46,6 +47,7 @@ def adapt_line(request: AdaptRequest) -> job.AdaptResult:
 @fails_with_a_sentence
 def adapt_new_lines(request: AdaptNewLinesRequest) -> NewLinesResult:
     """Run adapt-line for every folder of a line that is not registered; one that fails does not stop the others."""
+    skip_late_runs()
     settings = load_settings()
     incoming = incoming_folder(request, settings)
     states = {name: _adapt_new_line(request, incoming / name) for name in new_lines(incoming, settings)}

@@ -18,7 +18,7 @@ from flows.server.artifacts import (
     publish_figures,
     publish_table,
 )
-from flows.server.late_runs import skip_late_runs
+from flows.server.late_runs import skip_late_runs, skipping_late_runs
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 
@@ -41,7 +41,8 @@ def score_folder(request: ScoreRequest) -> job.ScoreResult:
 )
 def score(request: ScoreRequest) -> job.ScoreResult:
     """Score the images. Safe to repeat: what was scored before a failure is in the store and is skipped."""
-    return job.run(request, load_settings(), ProgressArtifact(artifact_key("progress", request.line)))
+    progress = ProgressArtifact(artifact_key("progress", request.line))
+    return job.run(request, load_settings(), skipping_late_runs(progress))
 
 
 def warn_of_what_is_missing(result: job.ScoreResult) -> None:

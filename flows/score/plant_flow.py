@@ -10,6 +10,7 @@ from flows.score import plant_job as job
 from flows.score.flagged_rows import MAX_FLAGGED, flagged_rows
 from flows.score.request import ScorePlantRequest
 from flows.server.artifacts import Cell, ProgressArtifact, artifact_key, in_a_run, plain, publish_figures, publish_table
+from flows.server.late_runs import skip_late_runs, skipping_late_runs
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 
@@ -21,6 +22,7 @@ MAX_SENTENCES = 20
 @fails_with_a_sentence
 def score_plant(request: ScorePlantRequest) -> job.ScorePlantResult:
     """Wait for the GPU if one is used, score what is new of every line, show what was found."""
+    skip_late_runs()
     with tagged(f"plant:{request.plant}"), queued_for_gpu(expected_device(request.device, load_settings())):
         result = score(request)
         warn_of_what_is_missing(result)
@@ -34,8 +36,8 @@ def score_plant(request: ScorePlantRequest) -> job.ScorePlantResult:
 )
 def score(request: ScorePlantRequest) -> job.ScorePlantResult:
     """Score the images. Safe to repeat: what was scored before a failure is in the store and is skipped."""
-    key = artifact_key("progress", "plant", request.plant)
-    return job.run(request, load_settings(), ProgressArtifact(key))
+    progress = ProgressArtifact(artifact_key("progress", "plant", request.plant))
+    return job.run(request, load_settings(), skipping_late_runs(progress))
 
 
 def warn_of_what_is_missing(result: job.ScorePlantResult) -> None:

@@ -20,6 +20,7 @@ pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
 
@@ -100,14 +101,14 @@ def test_deployments_that_cannot_be_registered_are_an_error_with_prefects_words(
 
 
 @pytest.fixture
-def export_deployments(prefect_api) -> Iterator[Callable[..., DeploymentResponse]]:
-    """Registers deployments of the flow `export` with what an older Linewise might have said of them."""
+def older_deployments(prefect_api) -> Iterator[Callable[..., DeploymentResponse]]:
+    """Registers deployments with what an older Linewise might have said of them."""
     with get_client(sync_client=True) as client:
         made: list[UUID] = []
 
-        def register(name: str, **changes: Any) -> DeploymentResponse:
-            packaged = bootstrap.packaged_code()["export"]
-            flow_id = client.create_flow_from_name("export")
+        def register(name: str, flow: str = "export", **changes: Any) -> DeploymentResponse:
+            packaged = bootstrap.packaged_code()[flow]
+            flow_id = client.create_flow_from_name(flow)
             made.append(client.create_deployment(flow_id, name, **(packaged | changes)))
             return client.read_deployment(made[-1])
 
@@ -132,11 +133,11 @@ def older_form(*properties: str) -> dict[str, Any]:
     ],
     ids=lambda older: next(iter(older)),
 )
-def test_what_follows_the_code_is_renewed_and_nothing_else(export_deployments, older):
+def test_what_follows_the_code_is_renewed_and_nothing_else(older_deployments, older):
     kept = {"parameters": {"request": {"line": "caps"}}, "paused": True, "tags": ["hall 3"], "concurrency_limit": 5}
     schedule = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(hours=7)), active=True)
-    before = export_deployments("export", description="Ours", schedules=[schedule], **older, **kept)
-    current = export_deployments("export of hall 4")
+    before = older_deployments("export", description="Ours", schedules=[schedule], **older, **kept)
+    current = older_deployments("export of hall 4")
     with get_client(sync_client=True) as client:
         assert bootstrap.renew_deployments(client) == ["export"]
         after, untouched = client.read_deployment(before.id), client.read_deployment(current.id)
@@ -147,19 +148,34 @@ def test_what_follows_the_code_is_renewed_and_nothing_else(export_deployments, o
     assert untouched == current
 
 
-def test_a_copy_is_renewed_and_a_deployment_of_other_code_is_not(export_deployments):
-    export_deployments("export for hall 3", entrypoint="flows.former.export")
-    theirs = export_deployments("theirs", entrypoint="their_package.export", parameter_openapi_schema={})
+def test_a_copy_is_renewed_and_a_deployment_of_other_code_is_not(older_deployments):
+    older_deployments("export for hall 3", entrypoint="flows.former.export")
+    theirs = older_deployments("theirs", entrypoint="their_package.export", parameter_openapi_schema={})
     with get_client(sync_client=True) as client:
         assert bootstrap.renew_deployments(client) == ["export for hall 3"]
         assert client.read_deployment(theirs.id) == theirs
 
 
-def test_parameters_that_the_new_form_refuses_are_named_and_do_not_stop_the_others(export_deployments, capsys):
+@pytest.mark.parametrize(("flow", "strategy"), [("score-plant", "ENQUEUE"), ("export", "CANCEL_NEW")])
+def test_runs_that_an_older_linewise_had_cancelled_wait_and_a_users_choice_stays(older_deployments, flow, strategy):
+    cancelling = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW, grace_period_seconds=120)
+    before = older_deployments("cancelling", flow, concurrency_limit=3, concurrency_options=cancelling)
+    with get_client(sync_client=True) as client:
+        assert bootstrap.renew_deployments(client) == (["cancelling"] if strategy == "ENQUEUE" else [])
+        after = client.read_deployment(before.id)
+    assert before.concurrency_options is not None
+    assert before.global_concurrency_limit is not None
+    waiting = before.concurrency_options.model_copy(update={"collision_strategy": ConcurrencyLimitStrategy(strategy)})
+    assert after.concurrency_options == waiting
+    assert after.global_concurrency_limit is not None
+    assert after.global_concurrency_limit.limit == 3
+
+
+def test_parameters_that_the_new_form_refuses_are_named_and_do_not_stop_the_others(older_deployments, capsys):
     former = {"request": {"line": "caps", "former": 1}}
     form = older_form("line", "former")
-    kept = export_deployments("a former", parameters=former, parameter_openapi_schema=form)
-    export_deployments("b", entrypoint="flows.former.export")
+    kept = older_deployments("a former", parameters=former, parameter_openapi_schema=form)
+    older_deployments("b", entrypoint="flows.former.export")
     with get_client(sync_client=True) as client:
         assert bootstrap.renew_deployments(client) == ["b"]
         assert client.read_deployment(kept.id) == kept
