@@ -182,8 +182,9 @@ def open_image(data: bytes, limits: ImageLimits | None = None) -> EncodedImage:
 
 
 def read_size(path: Path, limits: ImageLimits | None = None) -> tuple[int, int]:
-    """Height and width of a file's image as people see it, turned upright. Raises `ImageError`; decodes no pixel."""
-    return open_image(read_bytes(path, (limits or image_limits()).max_bytes), limits).upright_size
+    """Height and width of a file's image, turned upright. Raises an `ImageError` that names it; decodes no pixel."""
+    with naming(path):
+        return open_image(read_bytes(path, (limits or image_limits()).max_bytes), limits).upright_size
 
 
 def fit_image(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.uint8]:

@@ -47,6 +47,13 @@ def outcome(reader: str, path: Path) -> str:
     return result.reason if isinstance(result, UnreadableImage) else ""
 
 
+def test_a_file_whose_size_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"")
+    with pytest.raises(ImageError, match=f"got an empty file in {path}: copy"):
+        read_size(path)
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_every_reader_honours_the_setting(save, monkeypatch, reader):
     path = save(png(picture()))
