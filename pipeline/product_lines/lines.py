@@ -185,10 +185,8 @@ def _good_records(folder: Path, name: str, *, required_by: Path | None = None) -
     records = _sorted([ImageRecord(image, name, GOOD) for image in _images(folder)])
     if required_by is not None and not records:
         got, remedy = f"no good image in {required_by}", "copy images of good parts there"
-        beside = _folders(folder.parent) if folder.parent.is_dir() else []
-        for other in beside:
-            if other != folder and meant_by(other.name) == GOOD:
-                got, remedy = f"{got}, but a folder {other.name}/", f"rename {other.name}/ to {GOOD}/"
+        for other in _good_by_another_name(folder.parent):
+            got, remedy = f"{got}, but a folder {other.name}/", f"rename {other.name}/ to {GOOD}/"
         raise LineError(f"a product line with {_LAYOUTS}", got, remedy)
     return records
 
@@ -226,7 +224,23 @@ def _refuse_3d(path: Path) -> None:
 
 
 def _looks_like_line(folder: Path) -> bool:
+    """Whether it is a line, or would be with its good parts under the right name, which loading then says."""
+    if _has_good(folder):
+        return True
+    others = [*_good_by_another_name(folder / "train"), *_good_by_another_name(folder)]
+    if not others or any(_has_good(below) for below in _folders(folder)):  # a line or a data set may be called ok, too
+        return False
+    return any(next(iter(iter_image_files(other)), None) is not None for other in others)
+
+
+def _has_good(folder: Path) -> bool:
     return (folder / "train" / GOOD).is_dir() or (folder / GOOD).is_dir()
+
+
+def _good_by_another_name(room: Path) -> list[Path]:
+    """Folders such as ok/ or Good/ in a line's folder or its train/."""
+    folders = _folders(room) if room.is_dir() else []
+    return [folder for folder in folders if folder.name != GOOD and meant_by(folder.name) == GOOD]
 
 
 def _require_folder(path: Path) -> None:

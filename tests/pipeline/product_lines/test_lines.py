@@ -161,12 +161,21 @@ def test_what_is_no_line_is_refused(tmp_path):
 def test_good_parts_under_another_name_are_refused_with_the_right_one(tmp_path, name):
     for root, folder in ((tmp_path / "a", name), (tmp_path / "b", f"train/{name}")):
         touch(root, f"{folder}/0.png", "train/x/0.png" if "train" in folder else "x/0.png")
-        with pytest.raises(LineError) as caught:
-            load_line(root)
-        assert str(caught.value) == (
-            f"expected a product line with {LAYOUTS}, got no good image in {root}, but a folder {name}/: "
-            f"rename {name}/ to good/"
-        )
+        for load in (load_line, find_lines):
+            with pytest.raises(LineError) as caught:
+                load(root)
+            assert str(caught.value) == (
+                f"expected a product line with {LAYOUTS}, got no good image in {root}, but a folder {name}/: "
+                f"rename {name}/ to good/"
+            )
+    touch(tmp_path, "sound/good/0.png")
+    with pytest.raises(LineError, match=f"but a folder {name}/: rename"):
+        find_lines(tmp_path)
+
+
+def test_a_line_or_a_data_set_may_be_called_ok(tmp_path):
+    touch(tmp_path, "ok/good/0.png", "set/a/good/0.png", "set/normal/0.png", "passed/notes.txt")
+    assert [line.name for line in find_lines(tmp_path)] == ["ok", "set/a"]
 
 
 @pytest.mark.parametrize("room", ["gt", "xyz"])
