@@ -78,7 +78,8 @@ def _show_report(name: str, report: LineReport) -> None:
     masks = f"{len(report.masks.usable)} usable masks" if report.line.has_masks else "no masks"
     out().print(f"[bold]{escape(name)}[/bold]  {'fit' if report.ok else '[red]not fit[/red]'}")
     out().print(escape(f"  {counts}; {masks}"))
-    out().print(escape(f"  {sizes}{more} pixels, {depths}{white}"))
+    if report.sizes:
+        out().print(escape(f"  {sizes}{more} pixels, {depths}{white}"))
     for problem in report.problems:
         colour = "red" if problem.severity == "error" else "yellow"
         out().print(f"  [{colour}]{problem.severity}[/{colour}]: {escape(problem.sentence)}")

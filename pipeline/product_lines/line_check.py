@@ -33,6 +33,7 @@ from pipeline.product_lines.line_report import (
     LineReport,
     MaskReport,
     NearDuplicate,
+    empty_mask_sentences,
     mask_sentences,
     mosaic_sentences,
     place,
@@ -106,7 +107,9 @@ def mask_remarks(line: ProductLine, records: Iterable[ImageRecord]) -> Iterator[
         for record in records
         if record.mask_path is not None
     ]
-    return mask_sentences(line.root, [mask for mask in masks if isinstance(mask, ExaminedMask)])
+    readable = [mask for mask in masks if isinstance(mask, ExaminedMask)]
+    yield from empty_mask_sentences(line.root, [mask.path for mask in readable if mask.share == 0])
+    yield from mask_sentences(line.root, readable)
 
 
 def mosaic_remarks(line: ProductLine, records: Sequence[ImageRecord]) -> Iterator[str]:

@@ -124,7 +124,8 @@ class LineReport:
     @property
     def told_by_jobs(self) -> tuple[str, ...]:
         """Those of the sentences that a job which uses all of the line says: what it leaves out, and what is odd."""
-        return (*self._errors(), *self._repeats(), *self._oddities())
+        unmarked = empty_mask_sentences(self.line.root, self.masks.empty)
+        return (*self._errors(), *self._repeats(), *unmarked, *self._oddities())
 
     def _errors(self) -> Iterator[str]:
         if self.unreadable:
@@ -149,7 +150,7 @@ class LineReport:
             images = "image" if good == 1 else "images"
             yield f"Only {good} {different}good training {images}: add some, up to at least {_FEW_GOOD_IMAGES}."
         if len(self.sizes) > 1:
-            smallest, largest = (_size(pick(self.sizes, key=_area)) for pick in (min, max))
+            smallest, largest = (_size(pick(self.sizes, key=_by_area)) for pick in (min, max))
             yield f"The images have {len(self.sizes)} sizes, from {smallest} to {largest} pixels."
         if 1 in self.channels and len(self.channels) > 1:
             colour = sum(self.channels.values()) - self.channels[1]
@@ -165,8 +166,7 @@ class LineReport:
         masked = len(self.masks.usable) + len(self.masks.empty) + len(self.masks.unusable)
         if self.masks.missing and masked:
             yield f"{_count(self.masks.missing, 'defect')} without a mask: {self._names(self.masks.missing)}."
-        if self.masks.empty:
-            yield f"{_count(self.masks.empty, 'mask')} without a marked pixel: {self._names(self.masks.empty)}."
+        yield from empty_mask_sentences(self.line.root, self.masks.empty)
 
     def _oddities(self) -> Iterator[str]:
         yield from mosaic_sentences(self.line.root, self.mosaics, self.channels.get(1, 0))
@@ -200,6 +200,12 @@ def mask_sentences(root: Path, masks: Sequence[ExaminedMask]) -> Iterator[str]:
             f"as viewers show it: {_some(as_upright)}. Were they drawn on the pixels as stored, save the images "
             "without their EXIF orientation."
         )
+
+
+def empty_mask_sentences(root: Path, masks: Sequence[Path]) -> Iterator[str]:
+    """What is said of defects' masks that mark nothing."""
+    if masks:
+        yield f"{_count(masks, 'mask')} without a marked pixel: {named(root, masks)}."
 
 
 def mosaic_sentences(root: Path, mosaics: Sequence[Path], grey: int) -> Iterator[str]:
@@ -255,8 +261,8 @@ def _count(things: Iterable[object], noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
-def _area(size: tuple[int, int]) -> int:
-    return size[0] * size[1]
+def _by_area(size: tuple[int, int]) -> tuple[int, int]:
+    return size[0] * size[1], size[0]  # of equal areas, as upright and lying ones, the lower one first
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -218,6 +218,14 @@ def test_sizes_channels_few_images_and_unused_files(tmp_path):
     assert report.ok
 
 
+def test_sizes_of_equal_area_are_both_named(tmp_path):
+    for number in range(4):
+        save(tmp_path / f"good/{number}.png", picture(number) if number % 2 else picture(number, 128, 96))
+    assert sentences(check_line(tmp_path)) == [
+        ("warning", "The images have 2 sizes, from 96 x 128 to 128 x 96 pixels.")
+    ]
+
+
 def test_long_lists_are_cut(line):
     for number in range(5):
         (line / f"train/good/bad{number}.png").write_bytes(b"")

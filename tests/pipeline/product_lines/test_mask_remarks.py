@@ -38,6 +38,15 @@ def test_masks_that_mark_nearly_all_of_the_image(line, pixels):
     assert list(mask_remarks(loaded, loaded.defects[1:])) == []
 
 
+def test_masks_without_a_mark_are_told_of_wherever_the_line_is_used(line):
+    save(line / "ground_truth/crack/0_mask.png", 0 * mask())
+    sentence = "1 mask without a marked pixel: ground_truth/crack/0_mask.png."
+    report, loaded = check_line(line), load_line(line)
+    assert sentences(report) == [("warning", sentence)]
+    assert sentence in report.told_by_jobs
+    assert list(mask_remarks(loaded, loaded.defects)) == [sentence]
+
+
 def labelled(path: Path, pixels: np.ndarray, orientation: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png_with_exif(png(pixels), exif_block(orientation)))
