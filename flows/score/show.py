@@ -35,7 +35,8 @@ def show(_request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) 
     out().print(listing)
     for image in result.summary.flagged[:MAX_FLAGGED]:
         score = "no score" if image.score is None else f"{image.score:.3f}"
-        out().print(f"  {image.decision} {score:>8}  {escape(image.label)}")
+        reason = f": {image.reason}" if image.reason else ""
+        out().print(f"  {image.decision} {score:>8}  {escape(f'{image.label}{reason}')}")
     if result.summary.counts.flagged > MAX_FLAGGED:
         out().print(f"  and {result.summary.counts.flagged - MAX_FLAGGED} more: see the report")
     _show_unreadable(result.summary.unreadable_files, unreadable)
@@ -49,7 +50,9 @@ def _pace(figures: Mapping[str, Any]) -> str:
     if figures["images"] > figures["unreadable"] + figures["scored_before"]:
         return f"{figures['images_per_second']} images/s"
     before = figures["scored_before"]
-    return f"nothing new: {before} images were scored before" if before else "no image was scored"
+    if not before:
+        return "no image was scored"
+    return f"nothing new: {before} {'image was' if before == 1 else 'images were'} scored before"
 
 
 def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:
@@ -57,7 +60,8 @@ def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:
     for file in files[:MAX_UNREADABLE]:
         err().print(f"[yellow]no decision on {escape(str(file.path))}: {escape(file.reason)}")
     if count > MAX_UNREADABLE:
-        err().print(f"[yellow]and {count - MAX_UNREADABLE} more files that cannot be read")
+        more = count - MAX_UNREADABLE
+        err().print(f"[yellow]and {more} more {'file' if more == 1 else 'files'} without a decision")
 
 
 def show_plant(_request: ScorePlantRequest, result: ScorePlantResult, *, as_json: bool = False) -> int:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flows.score import flow, job, plant_flow, plant_job
+from flows.score import flow, job, plant_flow, plant_job, show
 from flows.score.request import ScorePlantRequest, ScoreRequest
 from flows.server.artifacts import Cell
 from pipeline.settings import Device, load_settings
@@ -86,3 +86,9 @@ def test_the_table_of_flagged_images_of_a_flow_says_why(
     assert [(row["decision"], row["score"] is None) for row in rows] == [("REVIEW", True), ("REJECT", False)]
     assert str(rows[0]["reason"]).startswith("the model gave no finite score")
     assert rows[1]["reason"] is None
+
+
+def test_the_command_says_why_it_flags_an_image(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = ScoreRequest(line=LINE, images=str(images / LINE), device=Device.CPU, workers=1)
+    assert show.show(request, job.run(request, load_settings())) == 1
+    assert "black.png: the model gave no finite score" in " ".join(capsys.readouterr().out.split())
