@@ -14,6 +14,7 @@ from pipeline.errors import LineError
 from pipeline.imaging.files import iter_image_files
 from pipeline.imaging.images import PreprocessSpec, UnreadableImage, read_image
 from pipeline.imaging.not_read import NotRead
+from pipeline.imaging.white_level import depth_problem
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.storage import sha256_file
 from pipeline.support import DirectFeatures, FeatureSource, build_unlabelled
@@ -93,6 +94,8 @@ def find_unlabelled(
         image = read_image(path, preprocess)
         if isinstance(image, UnreadableImage):
             unusable.append(f"{path.name}: {image.reason}")
+        elif problem := depth_problem(image.bit_depth, image.brightest, preprocess.white_level):
+            unusable.append(f"{path.name}: {problem}")
         elif image.sha256 in contents:
             copies += 1
         else:
