@@ -53,7 +53,11 @@ class PassedOver:
             line, place = self._source.find(folder)
             if line is None:
                 remedy = "adapt the line, or name the folder as the registry does"
-                told[place] = f"no registered line for the folder {place}: {remedy}"
+                told[place] = (
+                    "no registered line for images beside the lines' folders: move them to their line's"
+                    if place == "."
+                    else f"no registered line for the folder {place}: {remedy}"
+                )
             else:
                 too_early = f"images of {line} came before it could be used: score the folder again"
                 told[place] = unusable.get(line, too_early)

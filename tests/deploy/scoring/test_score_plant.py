@@ -58,6 +58,7 @@ def test_folders_without_a_line_are_named_once_and_counted(plant: WholePlant, st
     summary = plant.score(store)
     assert set(summary.skipped) == {"bottling/lids", "strange", ".", "bottling", "idle"}
     assert "no registered line for the folder strange" in summary.skipped["strange"]
+    assert "images beside the lines' folders: move them to their line's" in summary.skipped["."]
     assert "idle is skipped: expected a live version" in summary.skipped["idle"]
     assert (summary.skipped_images, summary.counts.scored) == (6, 12)
 
