@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from deploy.bundles.manifest import BundleDraft, ChoiceRecord, Int8Record
 from pipeline.likeness import Likeness
+from pipeline.promise import Promise
 
 
 class Section(StrEnum):
@@ -63,16 +64,17 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
         least = f"{threshold.least_area_in_words}; a smaller region does not count"
         yield Fact("least_area", "Least area of a defect", least, brief=True)
     yield Fact("unlike", "REVIEW as unlike the line", _unlike_text(manifest.likeness))
-    yield Fact("threshold_method", "Set by", f"{threshold.method}, on {threshold.sample_count:,} scores", brief=True)
+    scores = _count(threshold.sample_count, "score")
+    yield Fact("threshold_method", "Set by", f"{threshold.method}, on {scores} of good images", brief=True)
     target, expected = threshold.target_false_reject_rate, threshold.expected_false_reject_rate
     yield Fact("target_false_reject_rate", "Good parts rejected, asked for", f"{target:.2%}", brief=True)
     if (promise := manifest.promise) is not None:
-        rates = f"{promise.lowest_rate:.2%} to {promise.highest_rate:.2%}, on nine lines of ten"
-        yield Fact("rate_interval", "Good parts rejected, to expect", rates, brief=True)
+        yield Fact("rate_interval", "Good parts rejected, estimate for production", rates_text(promise), brief=True)
         if promise.known_defects:
-            passed = f"{promise.known_defects_passed} of {promise.known_defects}, each scored as if it were not known"
-            yield Fact("known_defects_passed", "Known defects that would pass", passed, brief=True)
-    yield Fact("expected_false_reject_rate", "Good parts rejected, seen when set", f"{expected:.2%}")
+            missed = f"{promise.known_defects_passed} of {promise.known_defects}"
+            missed = f"{missed}, each scored by a model that was not shown it"
+            yield Fact("known_defects_passed", "Your defects that would not be rejected", missed, brief=True)
+    yield Fact("expected_false_reject_rate", "Good parts rejected, as calibrated", f"{expected:.2%}")
 
 
 def _support(manifest: BundleDraft) -> Iterator[Fact]:
@@ -105,7 +107,7 @@ def _measured(manifest: BundleDraft) -> Iterator[Fact]:
         "parity",
         "Plant scores differ from training's by at most",
         f"{parity.max_score_error:.2g}, maps by {parity.max_map_error:.2g} "
-        f"(tolerance {parity.tolerance:.2g}, {parity.images} images)",
+        f"(tolerance {parity.tolerance:.2g}, {_count(parity.images, 'image')})",
         brief=True,
     )
     if (int8 := manifest.int8) is not None:
@@ -153,6 +155,21 @@ def _unlike_text(likeness: Likeness | None) -> str:
         f"{likeness.white:.0%} white or {likeness.even:.0%} of one value; another colour cast; {proportions}"
         f"{'' if likeness.fineness is None else '; blurred'}{'' if likeness.layout is None else '; another scene'}"
     )
+
+
+def rates_text(promise: Promise) -> str:
+    """The interval in words: nobody reads "0.00%" as a rate that is small and not known."""
+    if promise.highest_rate < 1e-4:
+        rates = "less than 0.01%"
+    elif promise.lowest_rate < 1e-4:
+        rates = f"up to {promise.highest_rate:.2%}"
+    else:
+        rates = f"{promise.lowest_rate:.2%} to {promise.highest_rate:.2%}"
+    return f"{rates}; one line in ten lies outside, so watch the share of rejected parts"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _int8_text(int8: Int8Record) -> str:
