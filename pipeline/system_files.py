@@ -30,6 +30,7 @@ _NAMES = frozenset(
         "thevolumesettingsfolder",
         # Linux and its file managers
         "lost+found",
+        "lost.dir",  # Android and cameras, on memory cards: pieces of files
         ".thumbnails",
         ".directory",
         # network storages: Synology, QNAP, NetApp
@@ -44,6 +45,7 @@ _NAMES = frozenset(
         ".snapshot",
         "~snapshot",
         # what keeps folders alike on several machines
+        "_gsdata_",  # GoodSync: earlier versions of the same files
         ".stfolder",
         ".stversions",
         ".dropbox.attr",

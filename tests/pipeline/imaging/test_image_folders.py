@@ -61,6 +61,8 @@ def test_a_missing_folder_is_named_at_once(tmp_path):
         "System Volume Information/a.png",
         "FOUND.000/a.png",
         "lost+found/#131073/a.png",
+        "LOST.DIR/a.png",
+        "_gsdata_/_saved_/a.png",
         ".thumbnails/normal/a.png",
         ".stversions/a~20260101-120000.png",
         "~syncthing~a.png",
