@@ -2,8 +2,10 @@
 
 The rate of new good parts at the threshold is not known, as their distribution is not: so many leave-one-out scores
 show only so much of it. The interval is that of the normal model with the spread's prior, as the threshold's own
-(Gelman et al., Bayesian Data Analysis, 3rd ed., section 3.3), and of good parts that stray up to as far as other lines'
-do (`calibration.straying`).
+(Gelman et al., Bayesian Data Analysis, 3rd ed., section 3.3), and of good parts that stray as other lines' do
+(`calibration.straying`): each by itself up to so far, and all of them together, higher or lower, by a normal deviate of
+as much. On thirteen real lines 92, 85, 92 and 92 % of the rates lie in it (4 good images; no defects or four; without
+unlabelled images and with thirty; 26 and 39 draws).
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def promise_of(
     rng, freedom = np.random.default_rng(0), n - 1 + PRIOR_COUNT
     spreads = spread * np.sqrt(freedom / rng.chisquare(freedom, _DRAWS))
     means = mean + spreads / np.sqrt(n) * rng.standard_normal(_DRAWS)
-    widths = spreads * rng.uniform(1.0, straying(n, len(known)), _DRAWS)
+    strays = straying(n, len(known))
+    means += (strays - 1.0) * spreads * rng.standard_normal(_DRAWS)
+    widths = spreads * rng.uniform(1.0, strays, _DRAWS)
     rates = 1.0 - ndtr((threshold.reject - means) / widths)
     lowest, highest = np.quantile(rates, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return Promise(

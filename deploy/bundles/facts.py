@@ -69,7 +69,12 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
     target, expected = threshold.target_false_reject_rate, threshold.expected_false_reject_rate
     yield Fact("target_false_reject_rate", "Good parts rejected, asked for", f"{target:.2%}", brief=True)
     if (promise := manifest.promise) is not None:
-        yield Fact("rate_interval", "Good parts rejected, estimate for production", rates_text(promise), brief=True)
+        yield Fact(
+            "rate_interval",
+            "Good parts rejected, estimate for production",
+            rates_text(promise, threshold.sample_count),
+            brief=True,
+        )
         if promise.known_defects:
             missed = f"{promise.known_defects_passed} of {promise.known_defects}"
             missed = f"{missed}, each scored by a model that was not shown it"
@@ -157,15 +162,19 @@ def _unlike_text(likeness: Likeness | None) -> str:
     )
 
 
-def rates_text(promise: Promise) -> str:
-    """The interval in words: nobody reads "0.00%" as a rate that is small and not known."""
+def rates_text(promise: Promise, scores: int) -> str:
+    """The interval in words: nobody reads "0.00%" as a rate that is small and not known.
+
+    `scores` of good images show by themselves no rate below one in one more (split conformal, Vovk et al. 2005).
+    """
     if promise.highest_rate < 1e-4:
         rates = "less than 0.01%"
     elif promise.lowest_rate < 1e-4:
         rates = f"up to {promise.highest_rate:.2%}"
     else:
         rates = f"{promise.lowest_rate:.2%} to {promise.highest_rate:.2%}"
-    return f"{rates}; one line in ten lies outside, so watch the share of rejected parts"
+    seen = f"{_count(scores, 'score')} alone can show no less than {100 / (scores + 1):.3g}%"
+    return f"{rates}, by a model of how scores spread ({seen}); one line in ten lies outside: watch the rejects"
 
 
 def _count(number: int, name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -125,28 +127,48 @@ def test_twelve_scores_are_a_bulk():
 
 
 def test_good_parts_stray_the_further_the_more_scores_there_are_up_to_a_bound():
-    assert [straying(n) for n in (1, 3, 4)] == [1.0, 1.0, 1.0]
-    rising = [straying(n) for n in (4, 5, 8, 16, 30, 1000)]
+    assert [straying(n, 4) for n in (1, 3, 4)] == [1.0, 1.0, 1.0]
+    rising = [straying(n, 0) for n in (4, 5, 8, 16, 30, 1000)]
     assert rising == sorted(set(rising))
-    assert straying(30) == pytest.approx(2.3)
-    assert straying(10**9) == pytest.approx(2.5)
+    assert straying(10**9, 0) == pytest.approx(1.8)
+    with_more_defects = [straying(30, defects) for defects in (0, 1, 4, 500)]
+    assert with_more_defects == sorted(set(with_more_defects))
+    assert straying(10**9, 10**9) == pytest.approx(2.6)
 
 
-@pytest.mark.parametrize("pooled", [None, pool(sources(20))], ids=["alone", "pooled"])
-def test_known_defects_raise_the_threshold_by_half_of_the_gap_and_never_lower_it(pooled: PooledCalibration | None):
-    loo = sources(1)[0].leave_one_out
+@pytest.mark.parametrize("good", [4, 30])
+def test_known_defects_above_the_limit_raise_it_by_half_of_the_gap(good: int):
+    found, before = beside_defects(good)
+    raised = found(before.reject + 3.0, before.reject + 1.0)
+    assert raised.reject - before.reject == pytest.approx(0.5), "the weakest of them tells"
+    assert found(before.reject + 3.0, before.reject).reject == before.reject
+
+
+def test_known_defects_below_it_lower_the_limit_of_few_good_images_by_a_quarter_at_most():
+    found, before = beside_defects(4)
+    assert found(before.reject - 0.1, before.reject - 0.1).reject == pytest.approx(before.reject - 0.05)
+    lowest = found(-50.0, -50.0)
+    assert lowest.reject == pytest.approx(before.reject - 0.25 * (before.reject - before_mean(4)))
+    assert lowest.review <= lowest.reject
+    found, before = beside_defects(30)
+    assert found(-50.0, -50.0).reject == before.reject, "thirty know how good parts spread"
+
+
+def before_mean(good: int) -> float:
+    return float(np.random.default_rng(good).normal(0, 0.2, good).mean())
+
+
+def beside_defects(good: int) -> tuple[Callable[..., Threshold], Threshold]:
+    """Thresholds of these good images beside known defects, and the one beside a defect at its limit."""
+    loo, maps = np.random.default_rng(good).normal(0, 0.2, good), np.zeros((good, 2, 2), np.float32)
 
     def found(*known: float) -> Threshold:
-        scores = np.array(known)
-        return calibrate(loo, MAPS, target_false_reject_rate=0.01, pooled=pooled, known_defects=scores)
+        return calibrate(loo, maps, target_false_reject_rate=0.01, pooled=None, known_defects=np.array(known))
 
-    before = calibrate(loo, MAPS, target_false_reject_rate=0.01, pooled=pooled)
-    assert found() == before
-    raised = found(before.reject + 3.0, before.reject + 1.0)
-    assert raised.reject == pytest.approx(before.reject + 0.5), "the weakest of them tells"
-    assert raised.review == before.review
-    for weakest in (before.reject, before.reject - 0.1, -50.0):
-        assert found(before.reject + 3.0, weakest) == before
+    at_limit = found(99.0, 99.0).reject
+    for _ in range(60):  # a defect at the limit neither raises nor lowers it
+        at_limit = found(at_limit, at_limit).reject
+    return found, found(at_limit, at_limit)
 
 
 def test_decisions_at_the_borders():
