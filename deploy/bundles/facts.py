@@ -72,9 +72,12 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
         yield Fact(
             "rate_interval",
             "Good parts rejected, estimate for production",
-            rates_text(promise, threshold.sample_count),
+            rates_text(promise),
             brief=True,
         )
+        # Split conformal prediction (Vovk et al. 2005): n scores show no rate below one in n + 1.
+        shown = f"no rate below {100 / (threshold.sample_count + 1):.3g}%: the rest is a model of how scores spread"
+        yield Fact("rate_shown", f"{scores} alone can show", shown)
         if promise.known_defects:
             missed = f"{promise.known_defects_passed} of {promise.known_defects}"
             missed = f"{missed}, each scored by a model that was not shown it"
@@ -162,19 +165,15 @@ def _unlike_text(likeness: Likeness | None) -> str:
     )
 
 
-def rates_text(promise: Promise, scores: int) -> str:
-    """The interval in words: nobody reads "0.00%" as a rate that is small and not known.
-
-    `scores` of good images show by themselves no rate below one in one more (split conformal, Vovk et al. 2005).
-    """
+def rates_text(promise: Promise) -> str:
+    """The interval in words: nobody reads "0.00%" as a rate that is small and not known."""
     if promise.highest_rate < 1e-4:
         rates = "less than 0.01%"
     elif promise.lowest_rate < 1e-4:
         rates = f"up to {promise.highest_rate:.2%}"
     else:
         rates = f"{promise.lowest_rate:.2%} to {promise.highest_rate:.2%}"
-    seen = f"{_count(scores, 'score')} alone can show no less than {100 / (scores + 1):.3g}%"
-    return f"{rates}, by a model of how scores spread ({seen}); one line in ten lies outside: watch the rejects"
+    return f"{rates}, on nine lines of ten: watch the rejects"
 
 
 def _count(number: int, name: str) -> str:

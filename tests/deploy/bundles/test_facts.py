@@ -91,7 +91,7 @@ def test_unlabelled_images_and_what_the_threshold_promises() -> None:
     assert found["unlabelled"] == f"{len(good) - 1} of {len(good)} taken up as good; the others look unlike them"
     assert told(taken_up=good[1:])["unlabelled"] == f"{len(good) - 1} of {len(good) - 1} taken up as good"
     assert "unlabelled" not in told()
-    assert found["rate_interval"].startswith("0.10% to 2.34%, by a model of how scores spread (")
+    assert found["rate_interval"] == "0.10% to 2.34%, on nine lines of ten: watch the rejects"
     assert found["known_defects_passed"] == "1 of 5, each scored by a model that was not shown it"
     before = {fact.key for fact in all_facts(make_draft())}
     assert not before & {"rate_interval", "known_defects_passed", "unlabelled"}

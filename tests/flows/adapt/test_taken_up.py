@@ -146,7 +146,8 @@ def test_the_threshold_rests_on_all_good_images_and_the_facts_say_so(adapted: Ad
     assert facts["good"] == "4"
     assert facts["unlabelled"] == f"{taken} of 24 taken up as good; the others look unlike them"
     assert re.fullmatch(r"\d of 2, each scored by a model that was not shown it", facts["known_defects_passed"])
-    assert re.search(r"[\d.]+%, by a model of how scores spread \(\d+ scores alone", facts["rate_interval"])
+    assert facts["rate_interval"].endswith("%, on nine lines of ten: watch the rejects")
+    assert facts["rate_shown"].startswith(f"no rate below {100 / (5 + taken):.3g}%")
     assert facts["unlabelled"] in adapted.bundle.card_path.read_text().replace("\\", "")
 
 
