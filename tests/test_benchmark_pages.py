@@ -40,6 +40,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "scoring",
         "thresholds",
         "toy_regression",
+        "unlike",
         "weak_labels",
     }
     assert {page.stem for page in PAGES} == pages
