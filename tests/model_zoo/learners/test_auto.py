@@ -27,9 +27,9 @@ from model_zoo.heads.task_head import image_score
 from model_zoo.heads.whitening import Whitening
 from model_zoo.learners.auto import AutoConfig, AutoHead, AutoLearner
 from model_zoo.learning.separation import overlaps, separation
-from pipeline.calibration import calibrate
 from pipeline.episodes import QuerySet, SupportSet
 from pipeline.features import FeatureGroup
+from pipeline.head_calibration import calibrate_head
 from pipeline.imaging.images import read_native
 from pipeline.metrics import aupro, image_auroc
 from pipeline.product_lines.lines import load_line
@@ -227,9 +227,8 @@ def test_the_chosen_size_and_its_evidence_stand_in_the_card(tmp_path: Path, smal
     for name in size.evidence:  # the threshold is that of the head, layers and size that were chosen
         backbone = open_backbone(manifest.backbone.name, int(name.split()[0]), settings)
         view = scales.view_of(backbone, line.train_good, line.defects, seed=0)
-        loo = AutoLearner(backbone.spec, AutoConfig()).adapt(view.support, seed=0).leave_one_out(view.support)
-        scores = loo.image_score.double().numpy()
-        threshold = calibrate(scores, loo.anomaly_map.numpy(), target_false_reject_rate=0.01, pooled=None)
+        head = AutoLearner(backbone.spec, AutoConfig()).adapt(view.support, seed=0)
+        threshold = calibrate_head(head, view.support, 0.01, None).threshold
         reject[name] = threshold.reject, threshold.pixel
     assert (manifest.threshold.reject, manifest.threshold.pixel) == pytest.approx(reject.pop(size.chosen))
     assert (manifest.threshold.reject, manifest.threshold.pixel) != pytest.approx(*reject.values())
