@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 from pipeline.regions import largest_region
+from pipeline.score_spread import DEFAULT_SPREAD, MANY, PRIOR_COUNT, bulk, centre, straying
 
-PRIOR_COUNT = 4
-_FEW, _STRAY = 4, 0.8  # images from which on good parts stray further than their spread says, and how much at most
-_STRAY_WITH_DEFECTS, _HALFWAY_DEFECTS = 0.8, 1.5  # how much more with many known defects; so many give half of it
-_QUANTILES_FROM, _BULK = 12, (0.1, 0.5, 0.8)  # scores from which on the bulk is read off these quantiles
-DEFAULT_SPREAD = 0.15  # in log distance: an assumption, used only where no source line has shown its own
 _STRAYS = 3.5  # robust standard deviations of the lines' medians
 _SHARE_OF_GAP = 0.5  # of what lies between the good parts' limit and known defects: so far it moves towards them
 _TAKEN_BACK = 0.25  # of the limit's distance from the good parts' centre that known defects may take, at most
@@ -213,7 +208,7 @@ def calibrate(
         method, count = "leave-one-out prediction interval", len(leave_one_out)
     reject = mean + quantile * spread
     if len(known):
-        reject = _beside_defects(reject, mean, known, few=len(leave_one_out) < _QUANTILES_FROM)
+        reject = _beside_defects(reject, mean, known, few=len(leave_one_out) < MANY)
     return Threshold(
         reject=reject,
         review=min(reject, mean + review_quantile * spread),
@@ -223,14 +218,6 @@ def calibrate(
         target_false_reject_rate=target_false_reject_rate,
         expected_false_reject_rate=expected,
     )
-
-
-def centre(scores: NDArray[np.float64], prior: float) -> tuple[float, float]:
-    """Mean and shrunk standard deviation of one support's LOO scores."""
-    n = len(scores)
-    variance = float(np.var(scores, ddof=1)) if n > 1 else 0.0
-    weight = n - 1
-    return float(np.mean(scores)), float(np.sqrt((weight * variance + PRIOR_COUNT * prior**2) / (weight + PRIOR_COUNT)))
 
 
 def _beside_defects(reject: float, mean: float, known: NDArray[np.float64], *, few: bool) -> float:
@@ -246,22 +233,6 @@ def _beside_defects(reject: float, mean: float, known: NDArray[np.float64], *, f
     return reject + _SHARE_OF_GAP * max(0.0, weakest - reject)
 
 
-def bulk(scores: NDArray[np.float64]) -> tuple[float, float]:
-    """Centre and spread of the bulk of a line's leave-one-out scores, the spread shrunk as in `centre`.
-
-    Of twelve and more they are read off the 10th, 50th and 80th percentile as a normal law has them: unlabelled images
-    may hold a defect that nobody saw, and labelled ones a good part that stands far from all others; neither may
-    widen the promise for all the rest.
-    """
-    n = len(scores)
-    if n < _QUANTILES_FROM:
-        return centre(scores, DEFAULT_SPREAD)
-    low, middle, high = np.quantile(scores, _BULK)
-    width = (high - low) / (NormalDist().inv_cdf(_BULK[2]) - NormalDist().inv_cdf(_BULK[0]))
-    shrunk = ((n - 1) * width**2 + PRIOR_COUNT * DEFAULT_SPREAD**2) / (n - 1 + PRIOR_COUNT)
-    return float(middle), float(np.sqrt(shrunk))
-
-
 def weighted_quantile(ascending: NDArray[np.float64], weights: NDArray[np.float64], rate: float) -> float:
     """The smallest deviation that at most `rate` of the weight lies at or above.
 
@@ -270,19 +241,6 @@ def weighted_quantile(ascending: NDArray[np.float64], weights: NDArray[np.float6
     above = np.cumsum(weights[::-1])[::-1]
     allowed = np.flatnonzero(above <= rate + 1e-12)
     return float(ascending[allowed[0]] if len(allowed) else np.nextafter(ascending[-1], np.inf))
-
-
-def straying(n: int, defects: int) -> float:
-    """How many times further than by the spread of n leave-one-out scores new good images stray.
-
-    Each of four images is scored by a head of three, which has seen a quarter less: its score is higher than a new
-    image's, and that makes up for how far the next shift's parts differ from those at hand. Of thirty images it makes
-    up for nothing; and a direction that known defects gave leads some new good parts astray, too. On thirteen real
-    lines, whose test images were taken apart from the others, the factor that rejected about what was asked for is 1
-    with 4 images, and with 30 it is 1.7 without defects and 2.3 with four (`benchmarks/take_up.md`).
-    """
-    most = _STRAY + _STRAY_WITH_DEFECTS * defects / (defects + _HALFWAY_DEFECTS)
-    return 1.0 + most * max(0.0, 1.0 - _FEW / n)
 
 
 def _prediction_quantile(rate: float, n: int) -> float:

@@ -3,9 +3,9 @@
 The rate of new good parts at the threshold is not known, as their distribution is not: so many leave-one-out scores
 show only so much of it. The interval is that of the normal model with the spread's prior, as the threshold's own
 (Gelman et al., Bayesian Data Analysis, 3rd ed., section 3.3), and of good parts that stray as other lines' do
-(`calibration.straying`): each by itself up to so far, and all of them together, higher or lower, by a normal deviate of
-as much. On thirteen real lines 92, 85, 92 and 92 % of the rates lie in it (4 good images; no defects or four; without
-unlabelled images and with thirty; 26 and 39 draws).
+(`score_spread.straying`): each by itself up to so far, and all of them together, higher or lower, by a normal deviate
+of as much. On thirteen real lines 92, 85, 92 and 92 % of the rates lie in it (4 good images; no defects or four;
+without unlabelled images and with thirty; 26 and 39 draws; `benchmarks/take_up.md`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.calibration import PRIOR_COUNT, Threshold, bulk, straying
+from pipeline.calibration import Threshold
+from pipeline.score_spread import PRIOR_COUNT, bulk, straying
 
 _DRAWS = 4000
 COVERAGE = 0.9

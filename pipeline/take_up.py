@@ -3,7 +3,7 @@
 Most parts that a line makes are good, and an hour of them shows what a handful of labelled images cannot: how good
 parts vary. But some of them are defective, and a defect that is learned as good is passed from then on. So an image is
 taken up on its score alone, twice: first only the lowest three fifths by the head that knows the labelled images, which
-held no defect on eleven of thirteen real lines with a fifth of the images defective and all of one kind; then, by the
+held no defect on nine of eleven real lines with a fifth of the images defective and all of one kind; then, by the
 head that these gave, all that score as the bulk does. Location and width of the bulk are read off its lower part
 (the 10th, 40th and 60th percentile), which defects do not reach however high they score. What scores as high as half of
 the line's known defects is never taken up, however frequent it is. Figures: `benchmarks/take_up.md`.
@@ -17,7 +17,6 @@ Shape letters: K good images, U unlabelled ones, T of them taken up.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from pipeline.episodes import SupportSet, UnlabelledSet
 from pipeline.evaluation import score_levels
 from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Learner
+from pipeline.score_spread import normal_through
 
 _SURE = 0.6  # of the unlabelled images, those that score lowest: taken up first
 _BULK = (0.1, 0.4, 0.6)  # quantiles that tell location and width of the good parts' scores
@@ -120,7 +120,5 @@ def _limit(found: _Adapted, support: SupportSet) -> tuple[float, bool]:
 
 def bulk_limit(scores: NDArray[np.float64]) -> float:
     """The score above which an image does not belong to the bulk of these, most of which are good parts'."""
-    low, middle, high = np.quantile(scores, _BULK)
-    of_normal = [NormalDist().inv_cdf(share) for share in _BULK]
-    width = (high - low) / (of_normal[2] - of_normal[0])
-    return float(middle + (_WIDTHS - of_normal[1]) * width)
+    centre, width = normal_through(scores, _BULK)
+    return centre + _WIDTHS * width

@@ -44,15 +44,7 @@ def _silent_runs() -> Automation:
     return Automation(
         name=SILENT_RUNS,
         description="A run whose engine sent no heartbeat for 90 seconds is crashed, so that it frees its slot.",
-        trigger=EventTrigger(
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *_ENDED},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=SILENCE,
-        ),
+        trigger=_missing("prefect.flow-run.heartbeat", {"prefect.flow-run.heartbeat", *_ENDED}, SILENCE),
         actions=[_crash("No heartbeat for 90 seconds: the engine is gone.")],
     )
 
@@ -66,17 +58,29 @@ def _unstarted_runs(pool: str) -> Automation:
         name=UNSTARTED_RUNS,
         description="A run that did not start within 100 seconds after a worker took it is crashed, so that it frees "
         "its slot.",
-        trigger=EventTrigger(
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            match_related=ResourceSpecification({"prefect.resource.role": "work-pool", "prefect.resource.name": pool}),
-            after={"prefect.flow-run.Pending"},
-            expect={"prefect.flow-run.Running", *_ENDED, *_WAITING},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=START,
+        trigger=_missing(
+            "prefect.flow-run.Pending",
+            {"prefect.flow-run.Running", *_ENDED, *_WAITING},
+            START,
+            related={"prefect.resource.role": "work-pool", "prefect.resource.name": pool},
         ),
         actions=[_crash("Not started 100 seconds after a worker took it: the worker or its machine is gone.")],
+    )
+
+
+def _missing(
+    after: str, expected: set[str], within: timedelta, *, related: dict[str, str] | None = None
+) -> EventTrigger:
+    """For each run: after one event none of the expected ones came in time; of runs of `related` things only."""
+    return EventTrigger(
+        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+        match_related=ResourceSpecification({**(related or {})}),
+        after={after},
+        expect=expected,
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=within,
     )
 
 

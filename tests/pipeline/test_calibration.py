@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 
 from pipeline.calibration import (
-    DEFAULT_SPREAD,
     Decision,
     PooledCalibration,
     SourceScores,
     Threshold,
-    bulk,
     calibrate,
-    centre,
     pool,
-    straying,
 )
 from pipeline.errors import ConfigError
+from pipeline.score_spread import DEFAULT_SPREAD, bulk, centre, straying
 
 RNG = np.random.default_rng(0)
 MAPS = np.zeros((4, 2, 2), np.float32)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from pipeline.calibration import DEFAULT_SPREAD, Threshold, calibrate, straying
+from pipeline.calibration import Threshold, calibrate
 from pipeline.promise import COVERAGE, Promise, promise_of
+from pipeline.score_spread import DEFAULT_SPREAD, straying
 
 RATE = 0.02
 
