@@ -1,5 +1,7 @@
 """Which images a line tells apart as unlike it: other lines' products and camera failures, and how many of its own.
 
+Its own good images are also shown as a plant that drifts takes them: in other light, a little shifted, nearer, blurred.
+
 python -m benchmarks.unlike LINES [--lines NAME,...] [--draws 3] [--size 256] [--write]
 """
 
@@ -19,6 +21,7 @@ from benchmarks.draws import Extraction, cached
 from benchmarks.study import Study, chosen_lines, options
 from benchmarks.tables import percent, table
 from flows.views import DEFAULT_SIZE
+from pipeline.camera_shift import CameraShift
 from pipeline.episode_draws import sample_images
 from pipeline.episodes import TensorLevels
 from pipeline.imaging.images import require_image
@@ -28,11 +31,12 @@ from pipeline.support import SupportConfig, build_support
 from pipeline.support_distance import directions_of, distance_bound, distances
 
 GOODS = (1, 2, 4, 16)
-OWN, OF_ANOTHER, FAILING = 30, 8, 8
-"""Good and defective images of a line that are judged by it, images that another line shows it, and failing ones."""
+OWN, OF_ANOTHER, FAILING, DRIFTED = 30, 8, 8, 12
+"""Good and defective images of a line that are judged by it, images that another line shows it, failing ones, and good
+ones of each drift."""
 
 Pixels = NDArray[np.uint8]
-GOOD, DEFECTIVE, OTHERS = "good", "defective", "other lines"
+GOOD, DEFECTIVE, OTHERS, SIBLINGS = "good", "defective", "lines of other data sets", "other lines of its data set"
 
 
 def _blurred(image: NDArray[np.float32], _: np.random.Generator) -> NDArray[np.float32]:
@@ -61,6 +65,35 @@ FAILURES: dict[str, Callable[[NDArray[np.float32], np.random.Generator], NDArray
     "noise": lambda image, rng: image + rng.normal(0, 50, image.shape).astype(np.float32),
 }
 MOVED = "moved"
+FOREIGN = (OTHERS, SIBLINGS, *FAILURES, MOVED)
+
+
+def _of_gain(gain: float) -> Callable[[Pixels, int], Pixels]:
+    return lambda image, _: np.clip(np.rint(gain * image.astype(np.float32)), 0, 255).astype(np.uint8)
+
+
+def _shifted(image: Pixels, _: int) -> Pixels:
+    step = 0.03 * image.shape[0]
+    move = np.array([[1, 0, round(step)], [0, 1, -round(step)]], np.float32)
+    shifted = cv2.warpAffine(image, move, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    return shifted.astype(np.uint8, copy=False)
+
+
+def _half_of(shift: str) -> Callable[[Pixels, int], Pixels]:
+    """A shift of `pipeline.camera_shift` at half its strength, either way in turn."""
+    return lambda image, index: CameraShift(shift, 0.5, seed=index % 2).apply(image, f"{index:016x}")
+
+
+DRIFTS: dict[str, Callable[[Pixels, int], Pixels]] = {
+    "a fifth brighter": _of_gain(1.2),
+    "a fifth darker": _of_gain(0.8),
+    "shifted by 3 %": _shifted,
+    "nearer by 6 %": _half_of("magnification"),
+    "blurred by 0.6 pixels": _half_of("blur"),
+    "noise of 4 grey levels": _half_of("noise"),
+    "another camera's file": _half_of("camera"),
+}
+"""What may become of good images: (pixels, number of the image) -> pixels."""
 
 
 class Shown(NamedTuple):
@@ -90,22 +123,30 @@ def main() -> None:
     others = {line.name: _shown_to_others(line, seen) for line in chosen_lines(study.asked.folder, "")}
     found: list[Told] = []
     for line in study.lines:
-        of_line = _summed(
-            _of_line(line, seen, study.draws, [shown for name, shown in others.items() if name != line.name])
-        )
+        of_line = _summed(_of_line(line, seen, study.draws, _others(line.name, others)))
         found += of_line
-        told = (f"{k}: {percent([_share(of_line, k, GOOD), _share(of_line, k, OTHERS)])}" for k in GOODS)
+        told = (f"{k}: {percent([_share(of_line, k, GOOD), _share(of_line, k, *FOREIGN)])}" for k in GOODS)
         print(line.name, *told, flush=True)
     if study.asked.write:
         with study.page.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(Told._fields)
             writer.writerows(found)
-    study.publish(_by_kind(found), _by_line(found, [line.name for line in study.lines]))
+    study.publish(_by_kind(found), _by_drift(found), _by_line(found, [line.name for line in study.lines]))
 
 
 def _shown_to_others(line: ProductLine, seen: Extraction) -> Shown:
     return _shown(OTHERS, _some([*line.test_good, *line.defects], OF_ANOTHER), seen)
+
+
+def _others(name: str, shown: dict[str, Shown]) -> list[Shown]:
+    """What all other lines show a line, those of its data set under a kind of their own."""
+    data_set = name.split("/")[0]
+    return [
+        of_other._replace(kind=SIBLINGS if other.split("/")[0] == data_set else OTHERS)
+        for other, of_other in shown.items()
+        if other != name
+    ]
 
 
 def _of_line(line: ProductLine, seen: Extraction, draws: range, others: Sequence[Shown]) -> Iterator[Told]:
@@ -119,7 +160,11 @@ def _of_line(line: ProductLine, seen: Extraction, draws: range, others: Sequence
         for kind, fail in FAILURES.items()
     ]
     moved = _seen(MOVED, [_quarter(record, seen, rng) for record in own[:FAILING]], seen)
-    judged = [good, _shown(DEFECTIVE, _some(line.defects, OWN), seen), *failing, moved, *others]
+    drifted = [
+        _seen(drift, [change(image, index) for index, image in enumerate(good.pixels[:DRIFTED])], seen)
+        for drift, change in DRIFTS.items()
+    ]
+    judged = [good, _shown(DEFECTIVE, _some(line.defects, OWN), seen), *failing, moved, *drifted, *others]
     for draw, images in zip(draws, pools, strict=True):
         for k in GOODS:
             yield from _told(line.name, draw, images.good[:k], judged, seen)
@@ -185,37 +230,49 @@ def _some(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
     return [records[i] for i in np.random.default_rng(1).permutation(len(records))[:count]]
 
 
-def _share(found: Sequence[Told], good: int, kind: str) -> float:
-    """Of the images of a kind: nan where there are none."""
-    counted = [told for told in found if told.good == good and told.kind == kind]
+def _share(found: Sequence[Told], good: int, *kinds: str) -> float:
+    """Of the images of these kinds: nan where there are none."""
+    counted = [told for told in found if told.good == good and told.kind in kinds]
     images = sum(told.images for told in counted)
     return sum(told.unlike for told in counted) / images if images else float("nan")
 
 
-def _foreign(found: Sequence[Told], good: int) -> float:
-    """Of the images of other lines and of failures, together."""
-    counted = [told for told in found if told.good == good and told.kind not in (GOOD, DEFECTIVE)]
-    return sum(told.unlike for told in counted) / sum(told.images for told in counted)
-
-
 def _by_kind(found: Sequence[Told]) -> list[str]:
     """Shares over all lines' images, a row a kind."""
-    columns = ["images, % told apart as unlike", *(f"{k} good image{'' if k == 1 else 's'}" for k in GOODS)]
-    kinds = (GOOD, DEFECTIVE, OTHERS, *FAILURES, MOVED)
-    rows = [[kind, *(percent([_share(found, k, kind)]) for k in GOODS)] for kind in kinds]
-    rows.insert(2, ["**all that are none of the line's**", *(percent([_foreign(found, k)]) for k in GOODS)])
-    return table(columns, rows)
+    rows = {
+        GOOD: (GOOD,),
+        DEFECTIVE: (DEFECTIVE,),
+        "**all that are none of the line's**": FOREIGN,
+        "likewise, without other lines of its data set": tuple(kind for kind in FOREIGN if kind != SIBLINGS),
+        "other lines": (OTHERS, SIBLINGS),
+        **{kind: (kind,) for kind in FOREIGN},
+    }
+    return _table("images, % told apart as unlike", rows, found)
+
+
+def _by_drift(found: Sequence[Told]) -> list[str]:
+    """The line's own good images, as they come from a plant that drifts."""
+    return _table("good images, % told apart as unlike", {drift: (drift,) for drift in DRIFTS}, found)
+
+
+def _table(title: str, rows: dict[str, tuple[str, ...]], found: Sequence[Told]) -> list[str]:
+    columns = [title, *(f"{k} good image{'' if k == 1 else 's'}" for k in GOODS)]
+    return table(columns, [[row, *(percent([_share(found, k, *kinds)]) for k in GOODS)] for row, kinds in rows.items()])
 
 
 def _by_line(found: Sequence[Told], lines: Sequence[str]) -> list[str]:
     """Shares of a line adapted to 4 good images."""
+    columns = {
+        GOOD: (GOOD,),
+        DEFECTIVE: (DEFECTIVE,),
+        "other lines": (OTHERS, SIBLINGS),
+        "failures": (*FAILURES, MOVED),
+    }
     rows = []
     for line in lines:
         own = [told for told in found if told.line == line]
-        failing = [told for told in own if told.kind in (*FAILURES, MOVED) and told.good == 4]
-        share = sum(told.unlike for told in failing) / sum(told.images for told in failing)
-        rows.append([line, *(percent([_share(own, 4, kind)]) for kind in (GOOD, DEFECTIVE, OTHERS)), percent([share])])
-    return table(["line, 4 good images", GOOD, DEFECTIVE, OTHERS, "failures"], rows)
+        rows.append([line, *(percent([_share(own, 4, *kinds)]) for kinds in columns.values())])
+    return table(["line, 4 good images", *columns], rows)
 
 
 if __name__ == "__main__":

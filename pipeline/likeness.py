@@ -2,29 +2,28 @@
 
 A score says how anomalous a part is. An image without the part (a cap on the lens, half a frame, another product) has
 none to judge, and need not even score high. So an image is first held against what all images of the support show:
-how much of it is black, white or grey without noise, its colour cast, how fine its detail is, the sides' ratio, the
-picture where all show one (`pipeline.layout`), and how far its features, as a whole, lie from the support's
-(`pipeline.support_distance`). The margins are wide: a defect changes a part of the image,
-what is meant here nearly all of it (`benchmarks/unlike.md`). Torch-free: this is asked for every image that is scored.
+how much of it is black, white or grey without noise, its colour cast and how fine its detail is (`pipeline.look`), how
+bright its pixels are (`pipeline.tones`), the sides' ratio, the picture where all show one (`pipeline.layout`), and how
+far its features, as a whole, lie from the support's (`pipeline.support_distance`). The margins are wide: a defect
+changes a part of the image, what is meant here nearly all of it (`benchmarks/unlike.md`). Torch-free: this is asked for
+every image that is scored.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.encoded import size_text
 from pipeline.imaging.images import DecodedImage
 from pipeline.layout import Layout, layout_of
+from pipeline.look import even_or_white, look_of
+from pipeline.tones import Tones, tones_of
 
-_BLACK, _WHITE = 8, 250
-_EVEN = 2  # grey levels between the darkest and the brightest pixel of a row of one value
 _MORE, _MORE_CAST = 0.4, 0.25  # the most above the support that good images of real lines had: 0.36, and 0.11
 _BLUR = 0.7  # a good image's detail was up to 0.43 coarser than that of the support
 _ASPECTS = 1.05  # 4:3 and 5:4 differ by 1.07
@@ -46,65 +45,14 @@ class Seen(NamedTuple):
     colour: bool | None = None
 
 
-class Look(NamedTuple):
-    """What an image looks like, as a whole.
-
-    black, white: shares of its pixels. even: the share of rows, or of columns, of one value between them. cast:
-    each colour's mean above the mean of all three, in units of that mean. fineness: the logarithm of how much the image
-    changes from pixel to pixel for what it changes at half the size.
-    """
-
-    black: float
-    white: float
-    even: float
-    cast: tuple[float, float, float]
-    fineness: float
-
-
-def look_of(pixels: NDArray[np.uint8]) -> Look:
-    """The look of uint8 RGB pixels (H, W, 3): 0.4 ms for 256 x 256 of them."""
-    return _look(pixels, _grey(pixels))
-
-
-def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
-
-
-def _look(pixels: NDArray[np.uint8], grey: NDArray[np.uint8]) -> Look:
-    means = np.array(cv2.mean(pixels)[:3])
-    cast = (means - means.mean()) / (means.mean() + 12)  # a dark image's colours are noise
-    return Look(
-        black=float(np.count_nonzero(grey <= _BLACK) / grey.size),
-        white=float(np.count_nonzero(grey >= _WHITE) / grey.size),
-        even=max(_even(grey, 1), _even(grey, 0)),
-        cast=(float(cast[0]), float(cast[1]), float(cast[2])),
-        fineness=_fineness(grey),
-    )
-
-
-def _fineness(grey: NDArray[np.uint8]) -> float:
-    fine = cv2.norm(cv2.Laplacian(grey, cv2.CV_16S), cv2.NORM_L1) / grey.size
-    half = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    down, across = cv2.norm(half[1:], half[:-1], cv2.NORM_L1), cv2.norm(half[:, 1:], half[:, :-1], cv2.NORM_L1)
-    return math.log((fine + 0.5) / ((down + across) / half.size + 0.5))  # a grey level is noise
-
-
-def _even(grey: NDArray[Any], axis: int) -> float:
-    """The share of rows (axis 1) or columns (0) whose values differ by less than noise does: no camera saw them.
-
-    Neither black nor white ones count: a background may well be without noise there.
-    """
-    highest, lowest = grey.max(axis), grey.min(axis)
-    return float(((highest - lowest <= _EVEN) & (highest > _BLACK) & (lowest < _WHITE)).mean())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
     """Bounds on what an image of a line looks like.
 
     Args:
         distance: largest distance of its features, as a whole, to the support's.
-        black: largest share of black pixels, like `white` and `even` with a margin above the support's; see `Look`.
+        black: largest share of black pixels, like `white` and `even` with a margin above the support's; see `Look` of
+            `pipeline.look`.
         white: likewise.
         even: likewise.
         cast_low: smallest colour cast, with a margin; of red, green and blue.
@@ -114,8 +62,9 @@ class Likeness:
         images: of the support.
         fineness: smallest, with a margin below the support's; see `Look`.
         layout: the picture that its images show; None: several.
+        tones: how bright their pixels are.
 
-    Bundles of format 5 have neither of the last two.
+    Bundles of format 5 have none of the last three, those of format 6 no tones.
     """
 
     distance: float
@@ -129,6 +78,7 @@ class Likeness:
     images: int
     fineness: float | None = None
     layout: Layout | None = None
+    tones: Tones | None = None
 
     @property
     def aspects(self) -> tuple[float, float] | None:
@@ -162,8 +112,7 @@ class Likeness:
 
     def _odd(self, pixels: NDArray[np.uint8]) -> str | None:
         """What about the picture itself is."""
-        grey = _grey(pixels)
-        look = _look(pixels, grey)
+        look = look_of(pixels)
         for share, bound, what in (
             (look.black, self.black, "black"),
             (look.white, self.white, "white"),
@@ -178,7 +127,9 @@ class Likeness:
                 return f"too {'little' if value < low else 'much'} {name}"
         if self.fineness is not None and look.fineness < self.fineness:
             return "it is blurred: the camera is defocused, or something lies on the lens"
-        if self.layout is not None and not self.layout.fits(grey):
+        if self.tones is not None and (strange := self.tones.strange(look.tones)) > self.tones.most:
+            return f"{strange:.0%} of the image is of a brightness that is new: another exposure, light or product"
+        if self.layout is not None and not self.layout.fits(look.half):
             return "it shows another scene: the camera is moved, the part lies otherwise, or it is another product"
         return None
 
@@ -228,18 +179,19 @@ def likeness_of(
     each = sorted(dict.fromkeys(sizes), key=lambda size: size[1] / size[0])
     looks = [look_of(image.pixels) for image in images]
     casts = np.array([look.cast for look in looks])
+    halves = [look.half for look in looks]
     low, high = casts.min(0) - _MORE_CAST, casts.max(0) + _MORE_CAST
-    greys = [_grey(image.pixels) for image in images]
     return Likeness(
         distance=distance,
-        black=max(look.black for look in looks) + _MORE,
-        white=max(look.white for look in looks) + _MORE,
-        even=max(look.even for look in looks) + _MORE,
+        black=min(1.0, max(look.black for look in looks) + _MORE),
+        white=min(1.0, max(look.white for look in looks) + _MORE),
+        even=min(1.0, max(even_or_white(image.pixels) for image in images) + _MORE),
         cast_low=(float(low[0]), float(low[1]), float(low[2])),
         cast_high=(float(high[0]), float(high[1]), float(high[2])),
         sizes=tuple(each if len(each) <= _SIZES else (each[0], each[-1])),
         colours=tuple(dict.fromkeys(image.colour for image in images)),
         images=len(sizes),
         fineness=min(look.fineness for look in looks) - _BLUR,
-        layout=None if any_angle else layout_of(greys[: len(good)], greys[len(good) :]),
+        layout=None if any_angle else layout_of(halves[: len(good)], halves[len(good) :]),
+        tones=tones_of([look.tones for look in looks]),
     )

@@ -9,9 +9,9 @@ that: a black board is all background, and each of its patches is known.
 The bound follows the spread of the support itself, as `pipeline.calibration` does for scores:
 
     bound = 2.8 * spread,    spread^2 = ((K - 1) * LOO^2 + n0 * prior^2) / (K - 1 + n0)
-    prior = 0.17 * sqrt(1 + 1.6/K)
+    prior = 0.125 * sqrt(1 + 3/K)
 
-with LOO the root mean square of the good images' distances, each from the others, and n0 = 4 the weight of the prior;
+with LOO the root mean square of the good images' distances, each from the others, and n0 = 8 the weight of the prior;
 and none of the support's own defects lies beyond it. The constants are of thirteen real lines seen by
 EfficientNet-Lite0 (`benchmarks/unlike.md`).
 
@@ -34,7 +34,7 @@ from pipeline.episodes import SupportSet, TensorLevels
 
 _GRID, _HELD, _MOST_DIRECTIONS = 4, 0.97, 8
 _FACTOR = 2.8
-_PRIOR, _FEW, _PRIOR_COUNT = 0.17, 1.6, 4
+_PRIOR, _FEW, _PRIOR_COUNT = 0.125, 3, 8
 
 
 def directions_of(support: SupportSet) -> list[Tensor]:

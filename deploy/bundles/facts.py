@@ -161,7 +161,8 @@ def _unlike_text(likeness: Likeness | None) -> str:
     return (
         f"features further than {likeness.distance:.2f} from the support's; more than {likeness.black:.0%} black, "
         f"{likeness.white:.0%} white or {likeness.even:.0%} of one value; another colour cast; {proportions}"
-        f"{'' if likeness.fineness is None else '; blurred'}{'' if likeness.layout is None else '; another scene'}"
+        f"{'' if likeness.fineness is None else '; blurred'}{'' if likeness.tones is None else '; another brightness'}"
+        f"{'' if likeness.layout is None else '; another scene'}"
     )
 
 

@@ -111,7 +111,7 @@ def test_each_good_image_lies_from_the_others_as_from_a_support_without_it(k: in
         distances(tuple(level[i : i + 1] for level in support.good), directions_of(support.without_good([i])))
         for i in range(k)
     ]
-    square = ((k - 1) * torch.cat(alone).square().mean() + 4 * 0.17**2 * (1 + 1.6 / k)) / (k + 3)
+    square = ((k - 1) * torch.cat(alone).square().mean() + 8 * 0.125**2 * (1 + 3 / k)) / (k + 7)
     assert distance_bound(support) == pytest.approx(2.8 * float(square.sqrt()), rel=1e-4)
 
 
