@@ -141,9 +141,9 @@ def _shown_to_others(line: ProductLine, seen: Extraction) -> Shown:
 
 def _others(name: str, shown: dict[str, Shown]) -> list[Shown]:
     """What all other lines show a line, those of its data set under a kind of their own."""
-    data_set = name.split("/")[0]
+    data_set = name.partition("/")[0]
     return [
-        of_other._replace(kind=SIBLINGS if other.split("/")[0] == data_set else OTHERS)
+        of_other._replace(kind=SIBLINGS if other.partition("/")[0] == data_set else OTHERS)
         for other, of_other in shown.items()
         if other != name
     ]
