@@ -47,8 +47,8 @@ def look_of(pixels: NDArray[np.uint8]) -> Look:
     half = cv2.resize(rows, (rows.shape[1] // 2, rows.shape[0] // 2), interpolation=cv2.INTER_AREA)
     half = half.astype(np.uint8, copy=False)
     return Look(
-        black=np.count_nonzero(grey <= _BLACK) / grey.size,
-        white=np.count_nonzero(grey >= _WHITE) / grey.size,
+        black=float(np.count_nonzero(grey <= _BLACK) / grey.size),
+        white=float(np.count_nonzero(grey >= _WHITE) / grey.size),
         even=_even(rows, _WHITE),
         cast=_cast(groups),
         fineness=_fineness(grey, rows, half),
@@ -101,5 +101,5 @@ def _even(rows: NDArray[np.uint8], below: int) -> float:
     for axis, seen in ((0, rows), (1, rows[::2])):
         highest, lowest = seen.max(axis), seen.min(axis)
         even = (highest - lowest <= _EVEN) & (highest > _BLACK) & (lowest < below)
-        shares.append(np.count_nonzero(even) / even.size)
+        shares.append(float(np.count_nonzero(even) / even.size))
     return max(shares)

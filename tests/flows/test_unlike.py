@@ -93,6 +93,29 @@ def test_camera_failures_and_another_product_are_looked_at(own: Path, home: Path
         assert rows[name]["score"] is not None
 
 
+def board(seed: int) -> Image:
+    """Black and white, cut anywhere."""
+    cells = 255 * np.random.default_rng(seed).integers(0, 2, (SIDE // 16, SIDE // 16, 1), dtype=np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(cells.repeat(16, 0).repeat(16, 1), (SIDE, SIDE, 3)))
+
+
+def test_glare_on_boards_is_looked_at_and_less_light_is_not(home: Path, tmp_path: Path) -> None:
+    folder, shown = tmp_path / "boards", tmp_path / "shown"
+    (folder / "good").mkdir(parents=True)
+    shown.mkdir()
+    for index in range(6):
+        assert cv2.imwrite(str(folder / "good" / f"{index}.png"), board(index))
+    glare, darker = (np.clip(gain * board(9) + more, 0, 255) for gain, more in ((4.0, 60), (0.8, 0)))
+    assert cv2.imwrite(str(shown / "glare.png"), glare)
+    assert cv2.imwrite(str(shown / "darker.png"), darker)
+    bundle = adapt_to(folder).bundle
+    rows = rows_of(shown)
+    assert rows["glare"]["decision"] == "REVIEW"
+    assert "of a brightness that is new: another exposure" in rows["glare"]["reason"]
+    assert rows["darker"]["reason"] is None
+    assert "another brightness" in bundle.card_path.read_text()
+
+
 def test_images_of_the_line_are_judged_by_their_scores(own: Path, home: Path) -> None:
     bundle = adapt_to(own).bundle
     rows = rows_of(own / "test")

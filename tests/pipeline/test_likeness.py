@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -108,3 +110,39 @@ def test_what_does_not_lie_alike_for_sure_may_lie_anyhow(kind: str) -> None:
 def test_no_defect_of_the_support_is_another_scene() -> None:
     likeness = likeness_of(decoded([part(i) for i in range(4)]), decoded([moved(part(9))]), 0.5)
     assert why(likeness, moved(part(9))) == ""
+
+
+def board(seed: int) -> NDArray[np.uint8]:
+    """Black and white, without noise, cut anywhere: no share of black or white tells one from another."""
+    cells = 255 * np.random.default_rng(seed).integers(0, 2, (SIDE // 16, SIDE // 16, 1), dtype=np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(cells.repeat(16, 0).repeat(16, 1), (SIDE, SIDE, 3)))
+
+
+def in_light(image: NDArray[np.uint8], gain: float, more: float = 0) -> NDArray[np.uint8]:
+    return np.clip(gain * image.astype(np.float32) + more, 0, 255).astype(np.uint8)
+
+
+def test_glare_that_turns_black_to_grey_is_unlike_a_line_of_black_and_white() -> None:
+    likeness = likeness_of(decoded([board(i) for i in range(4)]), (), 0.5)
+    assert "of a brightness that is new" in why(likeness, in_light(board(9), 4, 60))
+    assert why(replace(likeness, tones=None), in_light(board(9), 4, 60)) == "", "a bundle of before has no tones"
+
+
+@pytest.mark.parametrize("gain", [0.8, 1.0, 1.2])
+@pytest.mark.parametrize("draw", [board, part])
+def test_a_good_image_in_a_fifth_more_or_less_light_is_of_its_line(
+    gain: float, draw: Callable[[int], NDArray[np.uint8]]
+) -> None:
+    likeness = likeness_of(decoded([draw(i) for i in range(4)]), (), 0.5)
+    assert why(likeness, in_light(draw(9), gain)) == ""
+
+
+def test_a_grey_half_is_unlike_boards_whose_white_rows_have_no_noise() -> None:
+    white = [board(i) for i in range(4)]
+    for image in white:
+        image[: SIDE // 2] = 255
+    likeness = likeness_of(decoded(white), (), 0.5)
+    half = board(9)
+    half[SIDE // 2 :] = 128
+    assert why(likeness, in_light(white[0], 0.8)) == ""
+    assert why(likeness, half).startswith("unlike the line")
