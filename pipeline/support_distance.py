@@ -13,7 +13,7 @@ The bound follows the spread of the support itself, as `pipeline.calibration` do
 
 with LOO the root mean square of the good images' distances, each from the others, and n0 = 8 the weight of the prior;
 and none of the support's own defects lies beyond it. The constants are of thirteen real lines seen by
-EfficientNet-Lite0 (`benchmarks/unlike.md`).
+EfficientNet-Lite0: at most 0.3 % of their good images lie beyond (`benchmarks/unlike.md`).
 
 Good images are those that the support holds in full, unlabelled ones that it took up among them: single patches of
 further ones say nothing of an image as a whole.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 _GAIN, _MORE = 1.3, 8
 _BOUND, _FEW = 0.1, 0.3
-"""Of good images of real lines, 0.5 % had more than 0.1 + 0.3 / K of other brightness at K = 1, and fewer at more."""
+"""At most 0.3 % of real lines' good images had more than 0.1 + 0.3 / K of their pixels beyond K images' shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
