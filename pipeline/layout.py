@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -42,8 +43,13 @@ class Layout:
 
     def correlation(self, grey: NDArray[np.uint8]) -> float:
         """Of a grey image (H, W) with the thumbnail, -1 to 1."""
+        return float(_thumbnail(grey) @ self._mean)
+
+    @cached_property
+    def _mean(self) -> NDArray[Any]:
+        """Of length 1."""
         mean = np.frombuffer(bytes.fromhex(self.thumbnail), np.int8).astype(np.float32)
-        return float(_thumbnail(grey) @ mean / np.linalg.norm(mean))
+        return mean / np.linalg.norm(mean)
 
 
 def layout_of(good: Sequence[NDArray[np.uint8]], defective: Sequence[NDArray[np.uint8]]) -> Layout | None:
