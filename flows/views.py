@@ -168,11 +168,14 @@ def adapt_at_best_size(
 
 def drawn_evenly(records: Sequence[ImageRecord], limit: int, seed: int) -> list[ImageRecord]:
     """At most `limit` of the records, drawn by the seed and evenly over their kinds; all where they are no more."""
-    if len(records) <= limit:
-        return list(records)
+    drawn = {record.path for record in drawing_order(records, seed)[:limit]}
+    return [record for record in records if record.path in drawn]
+
+
+def drawing_order(records: Sequence[ImageRecord], seed: int) -> list[ImageRecord]:
+    """The records in the order in which they are drawn: the first of every kind, then the second of every kind, ..."""
     seen, turns = Counter[str](), []
     for index in np.random.default_rng(seed).permutation(len(records)):
         turns.append((seen[records[index].kind], index))
         seen[records[index].kind] += 1
-    # The first of every kind, then the second of every kind, and so on.
-    return [records[index] for index in sorted(int(index) for _, index in sorted(turns, key=lambda t: t[0])[:limit])]
+    return [records[index] for _, index in sorted(turns, key=lambda turn: turn[0])]

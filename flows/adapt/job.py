@@ -24,11 +24,9 @@ from model_zoo.shipped import SHIPPED, shipped_meta_model
 from pipeline.calibration import Threshold
 from pipeline.errors import BundleError, ConfigError
 from pipeline.imaging.images import PreprocessSpec
-from pipeline.imaging.white_level import white_level_of
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.product_lines.left_out import load_distinct_line
-from pipeline.product_lines.line_check import mask_remarks, mosaic_remarks
 from pipeline.product_lines.lines import ProductLine
 from pipeline.settings import Settings
 
@@ -65,7 +63,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     """Adapt to the line and register the bundle.
 
     Raises:
-        LineError, ImageError: the folder or an image in it cannot be used.
+        LineError, ImageError: the folder cannot be used, or an image of it no longer.
         ConfigError: a meta-learner without its meta-model, or one for another backbone.
         ParityError: the exported head does not score as the adapted one does.
         BundleError, StorageError: as the sentence says.
@@ -82,24 +80,29 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         if read == of or read % _TELL_EVERY == 0:
             tell(1, detail=f", {read} of {of} images read")
 
+    def tell_looked(count: int) -> None:
+        if count % _TELL_EVERY == 0:
+            tell(0, detail=f", {count} images looked at")
+
     tell(0)
     line, left_out = load_distinct_line(request.images)
-    least_area(request, (*line.train_good, *line.defects))  # one as large as the image is refused before the work, too
     meta = _meta_model(request)
     size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
     backbones = [open_backbone(request.backbone, size, settings)]
     learner = _learner(request, meta, backbones[0])
-    images = choose_images(request, line, left_out, learner)
+    start = time.perf_counter()
+    images = choose_images(request, line, left_out, learner, tell_looked)
+    looking = time.perf_counter() - start
     labelled = (*images.good, *images.defects)
+    least_area(request, labelled)  # one as large as the image is refused before the work, too
     if learner.chooses_size and request.size is None and meta is None:
         others = (other for other in candidate_sizes(labelled) if other != size)
         backbones += [open_backbone(request.backbone, other, settings) for other in others]
-    white_level = white_level_of((record.path for record in labelled), request.white_level)
-    unlabelled = _unlabelled(request, line, backbones[0].preprocess(white_level, request.bayer))
+    unlabelled = _unlabelled(request, line, backbones[0].preprocess(images.white_level, request.bayer))
     said = (*images.remarks, *unlabelled.remarks)
     for remark in said:
         tell(0, remark)
-    start = time.perf_counter()
+    start = time.perf_counter() - looking  # which is of adaptation, and opening further backbones is not
 
     tell(1)
     config = ANY_ANGLE if request.any_angle else SUPPORT
@@ -109,7 +112,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         images.good,
         images.defects,
         config=config,
-        white_level=white_level,
+        white_level=images.white_level,
         bayer=request.bayer,
         seed=request.seed,
         on_read=tell_read,
@@ -121,8 +124,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     # Other lines' calibration is of supports without take-up.
     pooled = meta.calibration if meta and taken_up is None else None
     threshold, promise = line_threshold(request, adapted.head, adapted.view, pooled, adapted.alone)
-    odd = [*mask_remarks(line, images.defects), *(mosaic_remarks(line, labelled) if request.bayer is None else ())]
-    tell(2, " ".join(odd))
+    tell(2)
     bundle, parity = add_bundle(request, settings, adapted, threshold, promise, meta, images.left_out, taken_up)
     likeness = bundle.manifest.likeness
     on_images = tuple(likeness.support_remarks()) if likeness is not None else ()
@@ -138,7 +140,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         defects=len(images.defects),
         threshold=threshold,
         parity=parity,
-        remarks=(*said, *odd, *on_images),
+        remarks=(*said, *on_images),
         seconds=time.perf_counter() - start,
         opening_seconds=start - opening,
         taken_up=taken_up,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.imaging.images import UnreadableImage
 from pipeline.imaging.not_read import NotRead
+from pipeline.imaging.white_level import line_white_level
 from pipeline.product_lines.layout_names import DEFECT, GOOD, meant_by
 from pipeline.product_lines.lines import MASK_FOLDERS, ProductLine
 from pipeline.product_lines.mask_check import ExaminedMask
@@ -85,7 +86,7 @@ class LineReport:
         sizes: number of images of each upright (height, width), the most frequent first.
         bit_depths: number of images of 8 and of 16 bits.
         channels: number of images with 1 (grey), 3 (colour) and 4 (with alpha) channels.
-        white_level: suggested for deeper than 8-bit images; None without such images.
+        brightest: the largest pixel value of deeper than 8-bit images; None without such images.
         unreadable: images that cannot be used.
         duplicates: byte-identical images.
         near_duplicates: good test images that are training images saved anew, each with the closest one.
@@ -100,7 +101,7 @@ class LineReport:
     sizes: dict[tuple[int, int], int]
     bit_depths: dict[int, int]
     channels: dict[int, int]
-    white_level: int | None
+    brightest: int | None
     unreadable: tuple[UnreadableImage, ...]
     duplicates: tuple[DuplicateGroup, ...]
     near_duplicates: tuple[NearDuplicate, ...]
@@ -108,6 +109,11 @@ class LineReport:
     mosaics: tuple[Path, ...]
     unused: tuple[Path, ...]
     not_read: NotRead
+
+    @property
+    def white_level(self) -> int | None:
+        """Suggested for deeper than 8-bit images; None without such images."""
+        return line_white_level(self.brightest)
 
     @property
     def ok(self) -> bool:

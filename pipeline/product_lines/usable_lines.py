@@ -1,4 +1,4 @@
-"""Lines for jobs that use all of a line, as evaluation and meta-training do: every image is looked at before."""
+"""Lines without what cannot be used, for the jobs that learn from them: every image is looked at before."""
 
 from __future__ import annotations
 
@@ -24,31 +24,44 @@ def usable_line(line: ProductLine) -> tuple[ProductLine, tuple[str, ...]]:
             image can be read.
     """
     report = check_line(line)
-    _refuse_mixed_depths(report)
-    left_out = {image.path for image in (*report.unreadable, *report.masks.unusable)}
-    once = without_copies(line, report.duplicates)
-
-    def usable(records: Iterable[ImageRecord]) -> tuple[ImageRecord, ...]:
-        return tuple(
-            replace(
-                record,
-                mask_path=None if record.mask_path in left_out else record.mask_path,
-                white_level=report.white_level,
-            )
-            for record in records
-            if record.path not in left_out
-        )
-
-    train_good = usable(once.train_good)
-    if not train_good:
-        got = f"none in {line.root}, where {report.unreadable[0].path.name} is the first of {len(report.unreadable)}"
-        raise LineError("good training images that can be read", got, "run `linewise lines check` on it")
+    usable = without_unusable(without_copies(line, report.duplicates), report)
     said = tuple(f"{line.name}: {sentence}" for sentence in report.told_by_jobs)
-    return replace(once, train_good=train_good, test_good=usable(once.test_good), defects=usable(once.defects)), said
+    return _under(usable, report.white_level), said
 
 
-def _refuse_mixed_depths(report: LineReport) -> None:
+def without_unusable(line: ProductLine, report: LineReport) -> ProductLine:
+    """The line without images that cannot be read and masks that cannot be used.
+
+    Raises:
+        LineError: the images differ in depth, or no good training image can be read.
+    """
     if len(report.bit_depths) > 1:
         depths = " and ".join(f"{count} of {bits} bits" for bits, count in sorted(report.bit_depths.items()))
         got = f"{depths} in {report.line.root}"
         raise LineError("images of one depth", got, "take all of them with one camera setting")
+    left_out = {image.path for image in (*report.unreadable, *report.masks.unusable)}
+
+    def usable(records: Iterable[ImageRecord]) -> tuple[ImageRecord, ...]:
+        return tuple(
+            replace(record, mask_path=None) if record.mask_path in left_out else record
+            for record in records
+            if record.path not in left_out
+        )
+
+    train_good = usable(line.train_good)
+    if not train_good:
+        good = {record.path for record in line.train_good}
+        first, *others = (image for image in report.unreadable if image.path in good)
+        got = f"none in {line.root}, where {first.path.name} is the first of {1 + len(others)} ({first.reason})"
+        raise LineError("good training images that can be read", got, "run `linewise lines check` on it")
+    return replace(line, train_good=train_good, test_good=usable(line.test_good), defects=usable(line.defects))
+
+
+def _under(line: ProductLine, white_level: int | None) -> ProductLine:
+    """The line whose records know their camera's white level."""
+
+    def knowing(records: Iterable[ImageRecord]) -> tuple[ImageRecord, ...]:
+        return tuple(replace(record, white_level=white_level) for record in records)
+
+    good, tested, defects = map(knowing, (line.train_good, line.test_good, line.defects))
+    return replace(line, train_good=good, test_good=tested, defects=defects)

@@ -159,13 +159,6 @@ def test_a_line_without_a_good_image(linewise: Command, line: Path):
     said(code, error, "good")
 
 
-def test_masks_of_another_size(linewise: Command, line: Path):
-    for mask in line.glob("ground_truth/*/*.png"):
-        cv2.imwrite(str(mask), np.full((10, 20), 255, np.uint8))
-    code, _, error = linewise("adapt", "new", line, "--learner", "memory_bank", "--size", "64")
-    said(code, error, "64", "20")
-
-
 def test_masks_that_mark_nearly_all_of_the_image_are_told_of_and_adapted_to(linewise: Command, line: Path):
     for mask in line.glob("ground_truth/*/*.png"):
         cv2.imwrite(str(mask), 255 - cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE))

@@ -20,7 +20,8 @@ from pipeline.imaging.images import (
     read_native,
     require_image,
 )
-from pipeline.product_lines.line_check import check_line, mosaic_remarks
+from pipeline.product_lines.examined_images import ExaminedImage, examine_images
+from pipeline.product_lines.line_check import check_line
 from pipeline.product_lines.lines import load_line
 from tests.parts.image_files import exif_block, jpeg, jpeg_with_exif
 from tests.parts.line_on_disk import picture, save
@@ -85,7 +86,8 @@ def test_mosaics_are_asked_about_and_other_grey_images_are_not(tmp_path):
     line = load_line(tmp_path)
     (sentence,) = [problem.sentence for problem in check_line(line).problems]
     assert sentence.startswith("4 images of one channel with a colour sensor's checker, good/0.png, good/1.png")
-    assert list(mosaic_remarks(line, line.train_good)) == [sentence]
+    spoken_of = examine_images(line.train_good, bayer=BayerPattern.RGGB)
+    assert [image.mosaic for image in spoken_of if isinstance(image, ExaminedImage)] == [False] * 4
     interlaced = cv2.cvtColor(RGB, cv2.COLOR_RGB2GRAY)
     interlaced[::2] //= 2  # rows that differ, as an old camera's
     for number in range(4):

@@ -20,7 +20,7 @@ from pipeline.imaging.images import (
     require_image,
 )
 from pipeline.imaging.masks import read_mask
-from pipeline.imaging.white_level import suggest_white_level
+from pipeline.product_lines.examined_images import examine_images
 from pipeline.product_lines.line_check import check_line
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.support import read_defect_mask
@@ -35,7 +35,7 @@ READERS = {
     "read_mask": lambda path: read_mask(path, (120, 90)),
     "read_defect_mask": lambda path: read_defect_mask(ImageRecord(path, "line", "crack", path)),
     "open_image": lambda path: open_image(path.read_bytes()),
-    "suggest_white_level": lambda path: suggest_white_level([path]),
+    "examine_images": lambda path: examine_images([ImageRecord(path, "line", "good")])[0],
 }
 
 

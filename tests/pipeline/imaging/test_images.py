@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import ConfigError, ImageError
+from pipeline.errors import ConfigError
 from pipeline.imaging.images import DecodedImage, PreprocessSpec, open_image, read_image, read_native, require_image
-from pipeline.imaging.white_level import depth_problem, suggest_white_level
+from pipeline.imaging.white_level import depth_problem, line_white_level
+from pipeline.product_lines.examined_images import ExaminedImage, examine_images
+from pipeline.product_lines.lines import ImageRecord
 from pipeline.storage import sha256_file
 from tests.parts.image_files import (
     ALPHA,
@@ -229,8 +231,10 @@ def test_threads_agree_with_one_another(save):
 def test_white_level_covers_the_brightest_pixel(save, brightest, level):
     deep = np.zeros((20, 20), np.uint16)
     deep[3, 4] = brightest
-    paths = [save(png(deep), "a.png"), save(tiff(deep * 0), "b.tiff"), save(png(GREY), "c.png")]
-    assert suggest_white_level(paths) == level
+    records = [ImageRecord(save(data, f"{at}.png"), "a", "good") for at, data in enumerate((png(deep), tiff(deep * 0)))]
+    found = [image for image in examine_images(records) if isinstance(image, ExaminedImage)]
+    assert [image.brightest for image in found] == [brightest, 0]
+    assert line_white_level(max(image.brightest for image in found)) == level
 
 
 @pytest.mark.parametrize(
@@ -257,8 +261,9 @@ def test_the_brightest_pixel_is_of_the_file_not_of_what_the_model_sees(save):
     assert require_image(save(png(GREY)), SPEC).brightest == 255
 
 
-def test_8_bit_images_have_no_white_level(save):
-    assert suggest_white_level([save(png(GREY))]) is None
-    assert suggest_white_level([]) is None
-    with pytest.raises(ImageError, match="empty file"):
-        suggest_white_level([save(b"")])
+def test_8_bit_images_have_no_white_level():
+    assert line_white_level(None) is None
+    assert line_white_level(900, 4095) == 4095
+    for brightest in (None, 4096):
+        with pytest.raises(ConfigError, match="white level"):
+            line_white_level(brightest, 4095)
