@@ -12,7 +12,7 @@ from flows.views import AdaptedLine
 from pipeline.augmentations import ROTATIONS
 from pipeline.errors import LineError
 from pipeline.imaging.files import iter_image_files
-from pipeline.imaging.images import PreprocessSpec, UnreadableImage, read_image
+from pipeline.imaging.images import ImageFile, PreprocessSpec, UnreadableImage, read_file, read_image
 from pipeline.imaging.not_read import NotRead
 from pipeline.imaging.white_level import depth_problem
 from pipeline.product_lines.lines import ImageRecord
@@ -87,7 +87,8 @@ def find_unlabelled(
     """
     if not folder.is_dir():
         raise LineError("a folder of unlabelled images", f"no folder {folder}", "name one")
-    not_read, contents = NotRead(folder), {sha256_file(record.path) for record in known}
+    not_read, files = NotRead(folder), (read_file(record.path) for record in known)
+    contents = {file.sha256 for file in files if isinstance(file, ImageFile)}
     records: list[ImageRecord] = []
     copies, unusable = 0, []
     for path in iter_image_files(folder, not_read.see):
