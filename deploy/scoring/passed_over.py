@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 
 from deploy.scoring.sources.plant_folder import PlantFolder, PlantItem
 
+GONE = ""
+"""Stands for the folder of images that are no longer there: "." is a folder, in which images may lie."""
+
 
 class PassedOver:
     """What a run left out so far. Memory grows with the folders, not with the images.
@@ -41,14 +44,16 @@ class PassedOver:
             self.images -= given
 
     def sentences(self, unusable: Mapping[str, str]) -> dict[str, str]:
-        """Why, by the first folder that leads to no usable line; "." for images that are gone.
+        """Why, by the first folder that leads to no usable line; under `GONE` what is said of images that are gone.
 
         Args:
             unusable: sentence by line, for those that could not be opened.
         """
         told: dict[str, str] = {}
         if self._gone:
-            told["."] = f"{self._gone} images were removed or written over before their line had a bundle to score with"
+            told[GONE] = (
+                f"{self._gone} images were removed or written over before their line had a bundle to score with"
+            )
         for folder in self._by_folder:
             line, place = self._source.find(folder)
             if line is None:

@@ -76,7 +76,7 @@ def write_pages(
     scored = sorted(summary.lines, key=lambda line: line.line)
     with ThreadPoolExecutor(workers, thread_name_prefix="linewise-pages") as pool:
         lines = list(pool.map(write, scored, _page_names(path.stem, scored)))
-    skipped = f"{summary.skipped_images} images lie in folders without a usable line, see below."
+    skipped = f"{summary.skipped_images} images got no decision, as no line could be used for them, see below."
     write_plant_report(
         path,
         PlantReport(

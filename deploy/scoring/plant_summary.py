@@ -14,8 +14,8 @@ class PlantSummary:
 
     Args:
         lines: a line at a bundle each, in the order they began; a promotion on the way makes two of a line.
-        skipped: sentence by folder, for the folders that no usable line belongs to.
-        skipped_images: how many images lie in them.
+        skipped: sentence by folder, for the folders that no usable line belongs to, and for images that are gone.
+        skipped_images: how many images that is.
         problems: promoted bundles that could not be used, in sentences; the line went on with the one before.
         backbones: how many backbone sessions served all lines.
         seconds: the run took.

@@ -67,7 +67,8 @@ def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:
 def show_plant(_request: ScorePlantRequest, result: ScorePlantResult, *, as_json: bool = False) -> int:
     """A row for each line, what was skipped, and bundles that could not be used.
 
-    1 where some files got no decision, or a promoted bundle could not be used.
+    1 where some files got no decision, be it that no line could be used for them, or a promoted bundle could not be
+    used.
     """
     figures = result.figures()
     if as_json:
@@ -84,10 +85,13 @@ def show_plant(_request: ScorePlantRequest, result: ScorePlantResult, *, as_json
         out().print(f"Report: {escape(figures['report'])}")
     unreadable = [file for line in result.summary.lines for file in line.tally.unreadable]
     _show_unreadable(unreadable, figures["unreadable"])
-    for sentence in figures["skipped_folders"][:MAX_FLAGGED]:
+    skipped, sentences = figures["skipped_images"], figures["skipped_folders"]
+    for sentence in sentences[:MAX_FLAGGED]:
         err().print(f"[yellow]{escape(sentence)}")
-    if figures["skipped_folders"]:
-        err().print(f"[yellow]{figures['skipped_images']} images in {len(figures['skipped_folders'])} folders skipped")
+    if len(sentences) > MAX_FLAGGED:
+        err().print(f"[yellow]and {len(sentences) - MAX_FLAGGED} more: see the report")
+    if skipped:
+        err().print(f"[yellow]no decision on {skipped} {'image' if skipped == 1 else 'images'} without a usable line")
     for sentence in figures["problems"]:
         err().print(f"[red]{escape(sentence)}")
-    return int(bool(figures["unreadable"] or figures["problems"] or figures["pictures_left_out"]))
+    return int(any(figures[name] for name in ("unreadable", "skipped_images", "problems", "pictures_left_out")))

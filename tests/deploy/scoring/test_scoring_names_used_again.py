@@ -160,6 +160,7 @@ def test_images_that_are_gone_before_their_line_can_be_used_stay_counted(
         path.unlink()
     current = plant.images / "zips" / "current.png"
     write_image(current, brightness=30, seed=1)
+    write_image(plant.images / "loose.png", brightness=30, seed=3)
     source = WatchedFolder(plant.images, settle_seconds=0.05)
     steps = {0: lambda: write_image(current, brightness=40, seed=2), 1: lambda: plant.add("zips", "v1")}
     began = time.monotonic()
@@ -171,7 +172,8 @@ def test_images_that_are_gone_before_their_line_can_be_used_stay_counted(
             steps.pop(min(steps))()
 
     summary = plant.score(store, source=source, on_progress=turn)
-    assert (summary.counts.scored, summary.skipped_images) == (1, 1)
+    assert (summary.counts.scored, summary.skipped_images) == (1, 2)
     assert list(summary.skipped.values()) == [
-        "1 images were removed or written over before their line had a bundle to score with"
+        "1 images were removed or written over before their line had a bundle to score with",
+        "no registered line for images beside the lines' folders: move them to their line's",
     ]

@@ -52,19 +52,22 @@ def test_the_command(plant: WholePlant, home: Path, monkeypatch: pytest.MonkeyPa
     write_image(plant.images / "strange" / "1.png", brightness=9)
     arguments = ["score-plant", str(plant.images), "--device", "cpu", "--workers", "1"]
     done = CliRunner().invoke(app, [*arguments, "--json", "-", "--csv", str(plant.root / "rows.csv")])
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 1, "as for every image that gets no decision"
     figures = json.loads(done.stdout)
     assert {row["line"]: row["images"] for row in figures["lines"]} == {PILL: 4, CAPS: 4, CORKS: 4}
     assert (figures["images"], figures["skipped_images"]) == (12, 1)
     assert "no registered line for the folder strange" in done.stderr
+    assert "no decision on 1 image without a usable line" in done.stderr
     assert Path(figures["report"]).is_relative_to(home / "plant-reports")
     assert Path(figures["json"]) == Path(figures["report"]).with_name("results.json")
     assert (plant.root / "rows.csv").read_text().count("\n") == 1 + 12
+    (plant.images / "strange" / "1.png").rename(plant.root / "1.png")
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 0
     assert "bottling/caps" in shown.stdout
     assert "nothing new: 12 images were scored before, " in shown.stdout
     assert len(list((home / "plant-reports").glob("*/report.html"))) == 2
+    write_image(plant.images / "strange" / "2.png", brightness=9)
     nothing = CliRunner().invoke(app, ["score-plant", str(plant.images / "strange"), "--device", "cpu"])
     assert "expected images in folders that are named as registered lines" in str(nothing.exception)
 
