@@ -21,6 +21,7 @@ from flows.score.request import ScorePlantRequest
 from flows.score.requested_source import ended_by_signals, keep_maps_apart, pictures_left_out
 from flows.score.scoring_progress import telling
 from pipeline.errors import LineError
+from pipeline.imaging.files import instead_of_folder
 from pipeline.settings import Settings
 
 
@@ -62,7 +63,8 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     """
     folder, own = request.images, settings.below_home("overlays")
     if not folder.is_dir():
-        raise LineError("a folder with a folder of images for each line", f"no folder {folder}", "check the path")
+        remedy = instead_of_folder(folder)
+        raise LineError("a folder with a folder of images for each line", f"no folder {folder}", remedy)
     keep_maps_apart(request.maps, folder)
     source = WatchedFolder(folder, own) if request.watch else FolderSource(folder, own)
     total = source.total

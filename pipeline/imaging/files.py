@@ -21,6 +21,9 @@ from pipeline.system_files import is_passed_over
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 """Which files of a folder are taken for images, in lower case. What a file really is, its contents say."""
 
+ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
+"""Which files people take for the folder that is packed in them, in lower case."""
+
 RAISE_THE_LIMIT = "set LINEWISE_MAX_PIXELS higher, where memory allows"
 """What to do about an image, or a file, that is larger than this machine is set to take."""
 
@@ -45,7 +48,7 @@ def iter_image_files(folder: Path, on_other: Callable[[Path], None] | None = Non
     """
     if not folder.is_dir():
         got = "a file" if folder.exists() else "no such folder"
-        raise StorageError("a folder of images", f"{got} at {folder}", "check the path")
+        raise StorageError("a folder of images", f"{got} at {folder}", instead_of_folder(folder))
     return _walk(folder, set(), on_other)
 
 
@@ -102,6 +105,12 @@ def _read_spilled(file: IO[str]) -> Iterator[_Entry]:
         for line in file:
             name, is_folder = json.loads(line)
             yield name, is_folder
+
+
+def instead_of_folder(path: Path) -> str:
+    """What to do about a path that should be a folder and is none."""
+    is_archive = path.suffix.lower() in ARCHIVE_SUFFIXES and path.is_file()
+    return "unpack it, and name the folder that comes out" if is_archive else "check the path"
 
 
 def is_image_name(name: str) -> bool:

@@ -28,6 +28,7 @@ from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.encoded import EncodedImage, Pixels, brightest_value, size_text
 from pipeline.imaging.files import RAISE_THE_LIMIT, read_bytes
 from pipeline.imaging.orientation import turn_upright
+from pipeline.imaging.other_contents import refused_contents
 from pipeline.imaging.resizing import OVERSAMPLING, resize
 from pipeline.settings import DEFAULT_MAX_PIXELS, load_settings
 
@@ -247,17 +248,6 @@ def check_size(height: int, width: int, limits: ImageLimits | None = None) -> No
         raise ImageError(f"at most {limits.max_pixels:,} pixels", got, f"save a smaller image or {RAISE_THE_LIMIT}")
 
 
-_OTHER_FORMATS = {
-    "WebP": (8, b"WEBP"),
-    "HEIC": (4, b"ftyphe"),
-    "HEIF": (4, b"ftypmif1"),
-    "AVIF": (4, b"ftypavif"),
-    "JPEG 2000": (4, b"jP  "),
-    "GIF": (0, b"GIF8"),
-}
-"""Images that are not read, by what stands at a place of theirs."""
-
-
 def _sniff(data: bytes) -> EncodedImage:
     if data.startswith(image_jpeg.MAGIC):
         return image_jpeg.open_jpeg(data)
@@ -267,9 +257,7 @@ def _sniff(data: bytes) -> EncodedImage:
         return image_tiff.open_tiff(data)
     if data.startswith(image_opencv.BMP_MAGIC):
         return image_opencv.open_bmp(data)
-    names = (name for name, (place, mark) in _OTHER_FORMATS.items() if data.startswith(mark, place))
-    name = next(names, f"other contents (the file begins with {data[:8]!r})")
-    raise ImageError("a JPEG, PNG, BMP or TIFF image", name, "save the image in one of these formats")
+    raise refused_contents(data)
 
 
 def _to_8_bit(pixels: Pixels, white_level: int | None) -> NDArray[np.uint8]:

@@ -34,7 +34,7 @@ def decode_with_opencv(data: bytes, format_name: str) -> Pixels:
 
 
 def open_png(data: bytes) -> EncodedImage:
-    """Read a PNG's header and chunk list. Raises `ImageError` when it ends early or names an unknown colour type."""
+    """Read a PNG's header and chunk list. Raises `ImageError` where it ends early or is animated."""
     if len(data) < 33 or data[12:16] != b"IHDR":
         raise damaged("PNG", "one without a whole header")
     width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
@@ -48,6 +48,8 @@ def open_png(data: bytes) -> EncodedImage:
         kind = data[position + 4 : position + 8]
         if kind == b"eXIf" and orientation is None:
             orientation = exif_orientation(data[position + 8 : position + 8 + length])
+        elif kind == b"acTL" and (frames := int.from_bytes(data[position + 8 : position + 12], "big")) > 1:
+            raise ImageError("one image in a PNG", f"an animation of {frames}", "save each as a file of its own")
         elif kind == b"tRNS" and channels == 3:  # one colour, or palette entries, made transparent
             channels = 4
         position += 12 + length

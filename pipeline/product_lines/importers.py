@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ConfigError, ImageError, LineError, StorageError
-from pipeline.imaging.files import iter_image_files, read_bytes
+from pipeline.imaging.files import instead_of_folder, iter_image_files, read_bytes
 from pipeline.imaging.images import image_limits, open_image
 from pipeline.imaging.masks import read_mask
 from pipeline.imaging.not_read import NotRead
@@ -71,7 +71,8 @@ def import_data_set(
     if format not in IMPORTERS:
         raise ConfigError(f"a data set format among {', '.join(sorted(IMPORTERS))}", repr(format), "choose one of them")
     if not source.is_dir():
-        raise LineError(f"a folder with a data set in {format} format", f"no such folder as {source}", "check the path")
+        got = f"a file, {source}" if source.exists() else f"no such folder as {source}"
+        raise LineError(f"a folder with a data set in {format} format", got, instead_of_folder(source))
     if destination.exists() or destination.is_symlink():
         raise LineError("a destination that does not exist yet", str(destination), "choose another or move it away")
     try:

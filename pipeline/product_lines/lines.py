@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import LineError, StorageError
-from pipeline.imaging.files import iter_image_files
+from pipeline.imaging.files import instead_of_folder, is_image_name, iter_image_files
 from pipeline.product_lines.layout_names import DEFECT, GOOD, MASKS, meant_by, surely_masks
 from pipeline.product_lines.mask_pairing import pair_masks, refuse_masks_beside
 from pipeline.system_files import is_passed_over
@@ -117,6 +117,8 @@ def _find_lines(root: Path) -> list[ProductLine]:
             for below in _folders(folder)
             if _looks_like_line(below)
         ]
+    if not lines and _loose_images(root):
+        return [load_line(root)]  # which says what to do about them
     if not lines:
         raise LineError(f"product lines with {_LAYOUTS}", f"none in {root} or two levels below", "check the folder")
     return sorted(lines, key=lambda line: line.name)
@@ -185,6 +187,9 @@ def _good_records(folder: Path, name: str, *, required_by: Path | None = None) -
     records = _sorted([ImageRecord(image, name, GOOD) for image in _images(folder)])
     if required_by is not None and not records:
         got, remedy = f"no good image in {required_by}", "copy images of good parts there"
+        if (loose := _loose_images(required_by)) and not (required_by / DEFECT).is_dir():
+            got = f"{got}, which itself holds {loose}"
+            remedy = "move those of good parts to good/, and those of defective ones to defect/"
         for other in _good_by_another_name(folder.parent):
             got, remedy = f"{got}, but a folder {other.name}/", f"rename {other.name}/ to {GOOD}/"
         raise LineError(f"a product line with {_LAYOUTS}", got, remedy)
@@ -225,16 +230,25 @@ def _refuse_3d(path: Path) -> None:
 
 def _looks_like_line(folder: Path) -> bool:
     """Whether it is a line, or would be with its good parts under the right name, which loading then says."""
-    if _has_good(folder):
+    if holds_good_parts(folder):
         return True
     others = [*_good_by_another_name(folder / "train"), *_good_by_another_name(folder)]
-    if not others or any(_has_good(below) for below in _folders(folder)):  # a line or a data set may be called ok, too
+    if not others or any(
+        holds_good_parts(below) for below in _folders(folder)
+    ):  # a line or a data set may be called ok, too
         return False
     return any(next(iter(iter_image_files(other)), None) is not None for other in others)
 
 
-def _has_good(folder: Path) -> bool:
+def holds_good_parts(folder: Path) -> bool:
+    """Whether a folder has the one in which good parts lie, as a line's has in either layout."""
     return (folder / "train" / GOOD).is_dir() or (folder / GOOD).is_dir()
+
+
+def _loose_images(folder: Path) -> str:
+    """How many images lie in a folder itself, in words; empty: none."""
+    count = sum(is_image_name(entry.name) and not is_passed_over(entry.name) for entry in folder.iterdir())
+    return f"{count} image{'' if count == 1 else 's'}" if count else ""
 
 
 def _good_by_another_name(room: Path) -> list[Path]:
@@ -246,7 +260,7 @@ def _good_by_another_name(room: Path) -> list[Path]:
 def _require_folder(path: Path) -> None:
     if not path.is_dir():
         got = f"a file, {path}" if path.exists() else f"no such folder as {path}"
-        raise LineError("a folder with a product line", got, "check the path")
+        raise LineError("a folder with a product line", got, instead_of_folder(path))
 
 
 @contextmanager

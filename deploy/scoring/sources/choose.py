@@ -13,6 +13,7 @@ from deploy.scoring.sources.stream import LiveStream
 from deploy.scoring.sources.video import VideoFile
 from deploy.scoring.sources.watch import WatchedFolder
 from pipeline.errors import ConfigError, LineError
+from pipeline.imaging.files import instead_of_folder
 from pipeline.imaging.images import ImageLimits
 
 _KINDS = "a folder, a list (.txt), a video file, a stream's URL or camera:0"
@@ -53,11 +54,12 @@ def open_source(
     if path.is_dir():
         _refuse(sampling is not None, "every with a video or a stream", "a folder", "leave every out")
         return WatchedFolder(path, leave_out) if watch else FolderSource(path, leave_out)
-    _refuse(watch, "a folder to watch", f"no folder {path}", "make the folder first, or correct the path")
+    make_it = "make the folder first, or correct the path"
+    _refuse(watch, "a folder to watch", f"no folder {path}", instead_of_folder(path) if path.exists() else make_it)
     is_video = path.suffix.lower() in VIDEO_SUFFIXES
     if not path.is_file() or not (is_video or path.suffix.lower() == ".txt"):
         got = f"another file, {path}" if path.is_file() else f"no folder {path}"
-        raise LineError(_KINDS, got, "check the path")
+        raise LineError(_KINDS, got, instead_of_folder(path))
     if is_video:
         return VideoFile(path, sampling or Sampling(), limits)
     _refuse(sampling is not None, "every with a video or a stream", "a list", "leave every out")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from deploy.results.records import path_text
+from deploy.scoring.sources.line_masks import LineMasks
 from deploy.scoring.sources.source import SourceItem
 from pipeline.imaging.files import iter_image_files
 from pipeline.imaging.not_read import NotRead
 
 
 class FolderSource:
-    """The image files of a folder, ordered by name, as a stream: the folder may hold any number of them.
+    """The image files of a folder, ordered by name, as a stream: the folder may hold any number of them. A line's masks
+    are left out (`LineMasks`).
 
     Args:
         folder: searched with its subfolders.
@@ -24,16 +27,17 @@ class FolderSource:
         self._leave_out = own_folder(folder, leave_out)
         self.name = path_text(folder)
         self._not_read = NotRead(folder)
+        self._masks = LineMasks(folder)
 
     @property
     def remarks(self) -> Sequence[str]:
         """What was left out and why, once the folder was listed to its end: by `total`, or by `items`."""
-        return self._not_read.sentences
+        return (*self._not_read.sentences, *self._masks.sentences)
 
     @property
     def left_out(self) -> str:
         """The same without what to do about it; empty: nothing was."""
-        return self._not_read.found
+        return ", ".join(found for found in (self._not_read.found, self._masks.found) if found)
 
     @property
     def pictures_left_out(self) -> int:
@@ -55,9 +59,9 @@ class FolderSource:
             yield SourceItem(name=str(path.relative_to(self._folder)), path=path)
 
     def _files(self) -> Iterator[Path]:
-        not_read = NotRead(self._folder)
+        not_read, holds_masks = NotRead(self._folder), lru_cache(maxsize=1024)(self._masks.hold)
         for path in iter_image_files(self._folder, lambda path: None if self._is_own(path) else not_read.see(path)):
-            if not self._is_own(path):
+            if not (self._is_own(path) or holds_masks(path.parent)):
                 yield path
         self._not_read = not_read
 

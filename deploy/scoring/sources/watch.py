@@ -19,11 +19,13 @@ from pathlib import Path
 
 from deploy.results.records import path_text
 from deploy.scoring.sources.folder import own_folder
+from deploy.scoring.sources.line_masks import LineMasks
 from deploy.scoring.sources.source import LiveSource, SourceItem
 from deploy.scoring.sources.taken import CountedNames, Placed, TakenFile, Taking, Written, placed, written
 from pipeline.errors import StorageError
-from pipeline.imaging.files import is_image_name
+from pipeline.imaging.files import instead_of_folder, is_image_name
 from pipeline.imaging.not_read import is_note, remedy
+from pipeline.product_lines.layout_names import surely_masks
 from pipeline.system_files import is_passed_over
 
 _POLL_SECONDS = 0.25
@@ -86,11 +88,12 @@ class WatchedFolder(LiveSource):
     def __init__(self, folder: Path, leave_out: Path | None = None, *, settle_seconds: float = 1.0) -> None:
         if not folder.is_dir():
             got = "a file" if folder.exists() else f"no folder {folder}"
-            raise StorageError("a folder to watch", got, "check the path")
+            raise StorageError("a folder to watch", got, instead_of_folder(folder))
         super().__init__()
         self._folder = folder
         self._leave_out = own_folder(folder, leave_out)
         self._settle_seconds = settle_seconds
+        self._masks = LineMasks(folder)
         self._last = _Poll()
         self._taken: dict[str, TakenFile] = {}
         self._turn = 0
@@ -104,7 +107,7 @@ class WatchedFolder(LiveSource):
     @property
     def remarks(self) -> list[str]:
         """See `ImageSource`. How many files that are is said once the folder was watched to its end."""
-        said, ended = list(self._told), self._stopped.is_set()
+        said, ended = [*self._told, *self._masks.sentences], self._stopped.is_set()
         if self._lost.count:
             said.append(
                 "Removed or replaced before they were complete, and so without a decision: "
@@ -201,7 +204,7 @@ class WatchedFolder(LiveSource):
         for entry in entries:
             path = entry.path
             if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(path)):  # noqa: PTH112
-                if not is_passed_over(entry.name) and not self._is_own(path):
+                if not (is_passed_over(entry.name) or self._is_own(path) or self._is_of_masks(path)):
                     self._list(path, poll, now, entered)
             else:
                 self._look_at(entry, poll, now)
@@ -274,6 +277,9 @@ class WatchedFolder(LiveSource):
             self._told_suffixes.add(suffix)
             files = f"Files of {suffix}" if suffix else "Files without a suffix"
             self._remark(f"{files} are left out, not read as images, such as {name}: {remedy([suffix])}.")
+
+    def _is_of_masks(self, path: str) -> bool:
+        return surely_masks(os.path.basename(path)) and self._masks.hold(Path(path))  # noqa: PTH119 - see above
 
     def _is_own(self, path: str) -> bool:
         return self._leave_out is not None and Path(path).absolute() == self._leave_out

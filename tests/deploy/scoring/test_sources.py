@@ -14,7 +14,7 @@ from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.listing import ListSource
 from deploy.scoring.sources.watch import WatchedFolder
-from flows.score.requested_source import ended_by_signals
+from flows.score.requested_source import count_images, ended_by_signals
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, DeviceError, LineError, LinewiseError, StorageError
 from pipeline.imaging import files
@@ -47,6 +47,32 @@ def test_what_a_folder_leaves_out_is_told(plant, tmp_path):
     assert set(told) == set(source.remarks)
     assert source.remarks[0].startswith("2 files left out, not read as images (1 .heic, 1 .webp), such as b.webp: ")
     assert source.pictures_left_out == 2
+
+
+PARTS = ("good/0.png", "train/masks/1.png", "bolts/train/good/2.png", "nuts/good/3.png", "masks of cloth/4.png")
+MASKS = ("masks/0.png", "ground_truth/crack/5.png", "bolts/GT/6.png", "nuts/mask/7.png")
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_lines_masks_are_no_parts_and_are_told_of(tmp_path, watched):
+    for number, name in enumerate((*PARTS, *MASKS)):
+        write_image(tmp_path / name, brightness=30, seed=number)
+    source = Watching(tmp_path, settle_seconds=0) if watched else FolderSource(tmp_path)
+    given = [*source.poll(), *source.poll()] if isinstance(source, Watching) else [item.name for item in source.items()]
+    assert sorted(given) == sorted(PARTS)
+    (said,) = source.source.remarks if isinstance(source, Watching) else source.remarks
+    assert said == (
+        "bolts/GT/, ground_truth/, masks/ and 1 more left out, as masks of a line whose good parts lie beside them: to "
+        "score such images, name their folder itself."
+    )
+    assert FolderSource(tmp_path / "masks").total == 1
+
+
+def test_a_folder_of_nothing_but_masks_says_why_it_has_no_image(tmp_path):
+    write_image(tmp_path / "masks" / "0.png", brightness=30)
+    (tmp_path / "good").mkdir()
+    with pytest.raises(LineError, match=r"got none in .*, but masks/ left out, as masks of a line"):
+        count_images(FolderSource(tmp_path))
 
 
 def test_a_list_is_scored_line_by_line(plant):

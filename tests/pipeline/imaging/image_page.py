@@ -106,6 +106,10 @@ def _profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
+def _animated() -> bytes:
+    return _saved(_colours(), format="PNG", save_all=True, append_images=[_colours().rotate(90)])
+
+
 def _progressive() -> bytes:
     return cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
 
@@ -146,6 +150,7 @@ KINDS = (
     Kind("PNG with alpha", lambda: png(ALPHA), "alpha does not count"),
     Kind("PNG, mono with alpha", _grey_alpha, "alpha does not count"),
     Kind("PNG with an ICC profile", lambda: _saved(_colours(), format="PNG", icc_profile=_profile()), "not applied"),
+    Kind("PNG, animated (APNG)", _animated),
     Kind("PNG that ends early", lambda: png(picture())[:-300]),
     Kind("BMP, colour", lambda: bmp(picture())),
     Kind("BMP, mono", lambda: bmp(GREY)),
@@ -178,6 +183,7 @@ KINDS = (
     Kind("GIF", lambda: _saved(_colours(), format="GIF")),
     Kind("Raw pixels without a header", GREY.tobytes),
     Kind("Text or whatever else under an image's name", lambda: b"these are not pixels\n"),
+    Kind("Git LFS's pointer to an image", lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
     Kind("Empty file", lambda: b""),
     Kind("1 x 1 pixel", lambda: png(GREY[:1, :1])),
     Kind("15 x 200 pixels", lambda: png(np.tile(GREY[:15], (1, 3))[:, :200].copy())),
