@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.imaging.images import ImageLimits, UnreadableImage
 from pipeline.imaging.not_read import NotRead
+from pipeline.imaging.white_level import line_white_level
 from pipeline.product_lines.examined_images import Examined, ExaminedImage, examine_images
 from pipeline.product_lines.left_out import unused_files
 from pipeline.product_lines.line_report import (
@@ -66,22 +66,29 @@ def report_on(
     """
     examined = [image for image in images if isinstance(image, ExaminedImage)]
     deep = [image.brightest for image in examined if image.bit_depth > 8]
-    report = LineReport(
+    brightest = max(deep, default=None)
+    train, test, defects = (_those_of(records, examined) for records in (line.train_good, line.test_good, line.defects))
+    return LineReport(
         line=line,
         counts=dict(Counter(where for _, where in _placed(line))),
         sizes=dict(Counter(image.size for image in examined).most_common()),
         bit_depths=dict(Counter(image.bit_depth for image in examined)),
         channels=dict(Counter(image.channels for image in examined)),
-        brightest=max(deep, default=None),
+        brightest=brightest,
         unreadable=tuple(image for image in images if isinstance(image, UnreadableImage)),
         duplicates=duplicates,
-        near_duplicates=(),
-        masks=_mask_report(examined),
+        near_duplicates=_near_duplicates(train, test, line_white_level(brightest)),
+        near_good=_near_duplicates([*train, *test], defects, line_white_level(brightest)),
+        masks=_mask_report(defects),
         mosaics=tuple(image.record.path for image in examined if image.mosaic),
         unused=unused,
         not_read=not_read or NotRead(line.root),
     )
-    return replace(report, near_duplicates=_near_duplicates(line, examined, report.white_level))
+
+
+def _those_of(records: Sequence[ImageRecord], examined: Sequence[ExaminedImage]) -> list[ExaminedImage]:
+    paths = {record.path for record in records}
+    return [image for image in examined if image.record.path in paths]
 
 
 def _placed(line: ProductLine) -> Iterator[tuple[ImageRecord, str]]:
@@ -105,20 +112,15 @@ def _duplicates(line: ProductLine, images: Sequence[Examined]) -> tuple[Duplicat
 
 
 def _near_duplicates(
-    line: ProductLine, examined: Sequence[ExaminedImage], white_level: int | None
+    originals: Sequence[ExaminedImage], copies: Sequence[ExaminedImage], white_level: int | None
 ) -> tuple[NearDuplicate, ...]:
-    """Good test images that are training images saved anew, each with the closest; identical files are not repeated."""
-    by_path = {image.record.path: image for image in examined}
-
-    def seen(records: Sequence[ImageRecord]) -> list[ExaminedImage]:
-        return [by_path[record.path] for record in records if record.path in by_path]
-
-    train, test = seen(line.train_good), seen(line.test_good)
-    pairs = find_near_duplicates(_thumbnails(train, white_level), _thumbnails(test, white_level))
+    """The copies that are originals saved anew, each with the closest one; identical files are not repeated."""
+    pairs = find_near_duplicates(_thumbnails(originals, white_level), _thumbnails(copies, white_level))
     closest: dict[int, NearDuplicate] = {}
     for left, right, difference in sorted(pairs, key=lambda pair: pair[2]):
-        if train[left].sha256 != test[right].sha256:
-            closest.setdefault(right, NearDuplicate(train[left].record.path, test[right].record.path, difference))
+        original, copy = originals[left], copies[right]
+        if original.sha256 != copy.sha256:
+            closest.setdefault(right, NearDuplicate(original.record.path, copy.record.path, difference))
     return tuple(pair for _, pair in sorted(closest.items()))
 
 
@@ -132,8 +134,7 @@ def _thumbnails(images: Sequence[ExaminedImage], white_level: int | None) -> NDA
     return np.array(scaled, np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 
 
-def _mask_report(examined: Sequence[ExaminedImage]) -> MaskReport:
-    defects = [image for image in examined if image.record.is_defect]
+def _mask_report(defects: Sequence[ExaminedImage]) -> MaskReport:
     masks = [image.mask for image in defects if isinstance(image.mask, ExaminedMask)]
     return MaskReport(
         usable=tuple(mask for mask in masks if mask.share > 0),

@@ -52,10 +52,10 @@ class DuplicateGroup:
 
 @dataclass(frozen=True)
 class NearDuplicate:
-    """A good training and a good test image that show the same picture; `difference` is in grey levels, 0..255."""
+    """An image that shows the same picture as another, the `original`; `difference` is in grey levels, 0..255."""
 
-    train: Path
-    test: Path
+    original: Path
+    copy: Path
     difference: float
 
 
@@ -90,6 +90,7 @@ class LineReport:
         unreadable: images that cannot be used.
         duplicates: byte-identical images.
         near_duplicates: good test images that are training images saved anew, each with the closest one.
+        near_good: defective images that are good images saved anew, in the same way.
         masks: the state of the masks.
         mosaics: images of one channel that look like Bayer mosaics.
         unused: image files in the line's folder that are neither an image nor a mask of the line.
@@ -105,6 +106,7 @@ class LineReport:
     unreadable: tuple[UnreadableImage, ...]
     duplicates: tuple[DuplicateGroup, ...]
     near_duplicates: tuple[NearDuplicate, ...]
+    near_good: tuple[NearDuplicate, ...]
     masks: MaskReport
     mosaics: tuple[Path, ...]
     unused: tuple[Path, ...]
@@ -164,9 +166,13 @@ class LineReport:
 
     def _repeats(self) -> Iterator[str]:
         yield from copy_sentences(self.line.root, self.duplicates)
-        if self.near_duplicates:
-            pairs = [f"{self._name(pair.test)} of {self._name(pair.train)}" for pair in self.near_duplicates]
-            yield f"{_count(pairs, 'good test image')} may be a training image saved anew: {_some(pairs)}."
+        for found, copy, original in (
+            (self.near_duplicates, "good test image", "training image"),
+            (self.near_good, "defective image", "good image"),
+        ):
+            if found:
+                pairs = [f"{self._name(pair.copy)} of {self._name(pair.original)}" for pair in found]
+                yield f"{_count(pairs, copy)} may be a {original} saved anew: {_some(pairs)}."
 
     def _unmarked(self) -> Iterator[str]:
         masked = len(self.masks.usable) + len(self.masks.empty) + len(self.masks.unusable)

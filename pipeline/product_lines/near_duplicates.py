@@ -16,6 +16,7 @@ THUMBNAIL_SIDE = 64
 _HASH_SIDE = 16
 _MAX_DIFFERENT_BITS = 48  # of 256; a copy in JPEG quality 60 changed up to 28 on the lines this was tried on
 _MAX_GREY_LEVELS = 1.0  # the same copies differed by up to 0.7 on average
+_MAX_GREY_LEVELS_ANYWHERE = 24  # and by up to 19 where they did most; what was marked on one differs more there
 _MAX_SHARE_OF_MEDIAN = 0.25  # parts that all look alike differ by as little: a copy must stand out among the pairs
 _SAMPLED_PAIRS = 4096
 
@@ -39,13 +40,16 @@ def find_near_duplicates(left_NTT: NDArray[np.uint8], right_MTT: NDArray[np.uint
     if not len(left_NTT) or not len(right_MTT):
         return []
     limit = min(_MAX_GREY_LEVELS, _MAX_SHARE_OF_MEDIAN * _median_difference(left_NTT, right_MTT))
-    right_hashes = _hashes(right_MTT)
+    right_hashes, left_means, right_means = _hashes(right_MTT), _means(left_NTT), _means(right_MTT)
     pairs: list[tuple[int, int, float]] = []
     for left, left_hash in enumerate(_hashes(left_NTT)):
         different_bits = np.bitwise_count(right_hashes ^ left_hash).sum(axis=1)
-        for right in np.flatnonzero(different_bits <= _MAX_DIFFERENT_BITS):
-            difference = _difference(left_NTT[left], right_MTT[right])
-            if difference <= limit:
+        # Means differ by no more than what they are of: parts that all have one hash are told apart at once.
+        least_difference = np.abs(right_means - left_means[left]).mean(axis=1)
+        for right in np.flatnonzero((different_bits <= _MAX_DIFFERENT_BITS) & (least_difference <= limit)):
+            pair = left_NTT[left], right_MTT[right]
+            difference = _difference(*pair)
+            if difference <= limit and cv2.norm(*pair, cv2.NORM_INF) <= _MAX_GREY_LEVELS_ANYWHERE:
                 pairs.append((left, int(right), difference))
     return pairs
 
@@ -58,6 +62,13 @@ def _hashes(thumbnails_NTT: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
+def _means(thumbnails_NTT: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, 64): the mean of each of eight by eight squares."""
+    side = THUMBNAIL_SIDE // 8
+    squares = thumbnails_NTT.reshape(-1, 8, side, 8, side)
+    return squares.mean(axis=(2, 4), dtype=np.float32).reshape(-1, 64)
+
+
 def _median_difference(left_NTT: NDArray[np.uint8], right_MTT: NDArray[np.uint8]) -> float:
     """How much a pair differs usually: the median over all pairs, or over an even sample of them."""
     count = len(left_NTT) * len(right_MTT)
@@ -67,4 +78,4 @@ def _median_difference(left_NTT: NDArray[np.uint8], right_MTT: NDArray[np.uint8]
 
 
 def _difference(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
-    return float(cv2.absdiff(left, right).mean())
+    return cv2.norm(left, right, cv2.NORM_L1) / left.size

@@ -91,6 +91,19 @@ def test_masks(line):
     ]
 
 
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_good_image_saved_anew_among_the_defects(line, marked):
+    pixels = picture(2, 384, 512)
+    save(line / "train/good/2.png", pixels)
+    if marked:
+        pixels[100:130, 200:240] = 255 - pixels[100:130, 200:240]
+    save(line / "test/crack/copy.jpg", pixels, cv2.IMWRITE_JPEG_QUALITY, 70)
+    report = check_line(line)
+    told = "1 defective image may be a good image saved anew: test/crack/copy.jpg of train/good/2.png."
+    assert (("warning", told) in sentences(report)) == (told in report.told_by_jobs) == (not marked)
+    assert report.ok
+
+
 def copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(source.read_bytes())
@@ -150,7 +163,7 @@ def test_a_training_image_saved_anew_for_testing(line, how):
         assert report.near_duplicates == ()
         return
     (pair,) = report.near_duplicates
-    assert (pair.train, pair.test) == (line / "train/good/2.png", path)
+    assert (pair.original, pair.copy) == (line / "train/good/2.png", path)
     assert 0 < pair.difference < 1
     assert (
         "warning",
@@ -188,7 +201,7 @@ def test_deep_images(tmp_path):
     assert report.white_level == 4095
     assert report.bit_depths == {16: 7}
     assert report.channels == {1: 7}
-    assert [pair.test.name for pair in report.near_duplicates] == ["copy.png"]
+    assert [pair.copy.name for pair in report.near_duplicates] == ["copy.png"]
     save(tmp_path / "test/good/9.png", picture(0))
     mixed = check_line(tmp_path)
     assert not mixed.ok
