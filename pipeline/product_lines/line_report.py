@@ -19,6 +19,7 @@ TEST_GOOD = "test good"
 _FEW_GOOD_IMAGES = 4
 _READ = (GOOD, DEFECT, *MASK_FOLDERS)
 _NAMED = 3  # files that a sentence names before it only counts
+_TOLD_GROUPS = 5  # of equal files, each in a sentence
 
 
 class Severity(StrEnum):
@@ -141,14 +142,17 @@ class LineReport:
         if len(self.bit_depths) > 1:
             depths = " and ".join(f"{count} of {bits} bits" for bits, count in sorted(self.bit_depths.items()))
             yield f"The images differ in depth, {depths}: take all of them with one camera setting."
+        yield from _few(self._on_both_sides())
+        if self.masks.unusable:
+            yield f"{_count(self.masks.unusable, 'mask')} cannot be used: {self._reasons(self.masks.unusable)}."
+
+    def _on_both_sides(self) -> Iterator[str]:
         for group in self.duplicates:
             names = self._names(group.paths)
             if group.good_and_defective:
                 yield f"A good and a defective image are the same file: {names}."
             elif group.places == (TEST_GOOD, TRAIN_GOOD):
                 yield f"A training and a test image are the same file, which counts in training only: {names}."
-        if self.masks.unusable:
-            yield f"{_count(self.masks.unusable, 'mask')} cannot be used: {self._reasons(self.masks.unusable)}."
 
     def _shortages(self) -> Iterator[str]:
         copies = sum(len(group.paths) - 1 for group in self.duplicates if group.places == (TRAIN_GOOD,))
@@ -239,6 +243,10 @@ def place(kind: str, *, in_training: bool) -> str:
 
 def copy_sentences(root: Path, groups: Iterable[DuplicateGroup]) -> Iterator[str]:
     """What is said of images that are the same file and are neither both good and defective nor learned and tested."""
+    yield from _few(_counted_once(root, groups))
+
+
+def _counted_once(root: Path, groups: Iterable[DuplicateGroup]) -> Iterator[str]:
     for group in groups:
         if len(group.places) == 1:
             images = _count(group.paths, f"{group.places[0]} image")
@@ -246,6 +254,14 @@ def copy_sentences(root: Path, groups: Iterable[DuplicateGroup]) -> Iterator[str
             yield f"{images} are the same file and {counted}: {named(root, group.paths)}."
         elif not {TRAIN_GOOD, TEST_GOOD} & set(group.places):
             yield f"Two kinds of defect have the same file, which counts once: {named(root, group.paths)}."
+
+
+def _few(sentences: Iterable[str]) -> Iterator[str]:
+    """The first of the sentences on equal files, of which a folder may have hundreds, and how many more there are."""
+    every = list(sentences)
+    yield from every[:_TOLD_GROUPS]
+    if len(every) > _TOLD_GROUPS:
+        yield f"So are {len(every) - _TOLD_GROUPS} more groups of images: `linewise lines check` has all with --json."
 
 
 def unused_sentences(root: Path, unused: tuple[Path, ...]) -> Iterator[str]:

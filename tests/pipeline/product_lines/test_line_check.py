@@ -149,6 +149,19 @@ def test_identical_files(line, source, target, severity, sentence):
     assert report.near_duplicates == ()
 
 
+def test_of_many_groups_of_equal_files_a_few_are_told(line):
+    for number in range(8):
+        for again in range(2):
+            save(line / f"train/good/{number}_{again}.png", picture(40 + number))
+    report = check_line(line)
+    *told, more = report.told_by_jobs
+    assert len(report.duplicates) == 8
+    assert [sentence.startswith("2 train good images are the same file and count once: ") for sentence in told] == [
+        True
+    ] * 5
+    assert more == "So are 3 more groups of images: `linewise lines check` has all with --json."
+
+
 @pytest.mark.parametrize("how", ["jpeg", "half", "brighter"])
 def test_a_training_image_saved_anew_for_testing(line, how):
     pixels = picture(2, 384, 512)
