@@ -12,6 +12,7 @@ from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
 from flows.asking.learner_names import LearnerName
 from flows.evaluate import job as evaluate
 from flows.evaluate.request import EvaluateRequest
+from flows.progress import Progress
 from flows.score import job as score
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
@@ -54,9 +55,11 @@ def test_millimetres_without_an_area_are_refused(line: Path) -> None:
         request(line, millimetres_per_pixel=0.25)
 
 
-def test_an_area_as_large_as_the_image_is_refused(line: Path, home: Path) -> None:
+def test_an_area_as_large_as_the_image_is_refused_before_the_work(line: Path, home: Path) -> None:
+    told: list[Progress] = []
     with pytest.raises(ConfigError, match="a least defect area smaller than the image, got 9216 pixels, 100% of it"):
-        adapt.run(request(line, least_defect_area=96 * 96, backbone="not looked for yet"), load_settings())
+        adapt.run(request(line, least_defect_area=96 * 96), load_settings(), told.append)
+    assert {progress.done for progress in told} == {0}
 
 
 @pytest.mark.parametrize(
