@@ -65,7 +65,7 @@ class TakeUpReport:
         """Why the others were left out."""
         if self.guarded:
             return f"above {self.limit:.4g} images score as half of the known defects do"
-        return f"above {self.limit:.4g} images do not score as the bulk of them does"
+        return f"scores above {self.limit:.4g} lie apart from the bulk of them"
 
 
 def find_unlabelled(
