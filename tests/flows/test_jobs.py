@@ -24,7 +24,7 @@ from flows.meta_train.request import MetaTrainRequest
 from flows.progress import Progress
 from model_zoo import shipped
 from pipeline.augmentations import turned
-from pipeline.errors import BundleError, ConfigError, ImageError, LineError
+from pipeline.errors import BundleError, ConfigError, LineError
 from pipeline.imaging.images import require_image
 from pipeline.meta_model import save_meta_model
 from pipeline.settings import Settings
@@ -214,9 +214,9 @@ def test_what_adaptation_refuses(trained, lines, settings, tmp_path):
     with pytest.raises(ConfigError, match="backbone"):
         run(backbone="tf_efficientnet_light0")
     shutil.copytree(new_line(lines), tmp_path / "line")
-    broken = next((tmp_path / "line" / "train" / "good").iterdir())
-    broken.write_bytes(b"this is text, whatever its name says")
-    with pytest.raises(ImageError, match=broken.name):
+    for broken in (tmp_path / "line" / "train" / "good").iterdir():
+        broken.write_bytes(b"no image")
+    with pytest.raises(LineError, match="good training images that can be read, got none in"):
         run(images=tmp_path / "line")
 
 
