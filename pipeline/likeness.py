@@ -11,6 +11,7 @@ every image that is scored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,7 +26,9 @@ from pipeline.look import even_or_white, look_of
 from pipeline.tones import Tones, tones_of
 
 _MORE, _MORE_CAST = 0.4, 0.25  # the most above the support that good images of real lines had: 0.36, and 0.11
-_BLUR = 0.7  # a good image's detail was up to 0.43 coarser than that of the support
+_BLUR, _BLUR_SIDE = 0.7, 256
+"""A good image's detail was up to 0.43 coarser than that of the support. The margin grows with the root of the model's
+side: the finest detail of larger images goes with a slight blur."""
 _ASPECTS = 1.05  # 4:3 and 5:4 differ by 1.07
 
 _SIZES = 8  # that a bundle tells of
@@ -179,7 +182,7 @@ def likeness_of(
     each = sorted(dict.fromkeys(sizes), key=lambda size: size[1] / size[0])
     looks = [look_of(image.pixels) for image in images]
     casts = np.array([look.cast for look in looks])
-    halves = [look.half for look in looks]
+    halves, side = [look.half for look in looks], min(images[0].pixels.shape[:2])
     low, high = casts.min(0) - _MORE_CAST, casts.max(0) + _MORE_CAST
     return Likeness(
         distance=distance,
@@ -191,7 +194,7 @@ def likeness_of(
         sizes=tuple(each if len(each) <= _SIZES else (each[0], each[-1])),
         colours=tuple(dict.fromkeys(image.colour for image in images)),
         images=len(sizes),
-        fineness=min(look.fineness for look in looks) - _BLUR,
+        fineness=min(look.fineness for look in looks) - _BLUR * max(1.0, math.sqrt(side / _BLUR_SIDE)),
         layout=None if any_angle else layout_of(halves[: len(good)], halves[len(good) :]),
         tones=tones_of([look.tones for look in looks]),
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.imaging.images import DecodedImage
 from pipeline.likeness import Likeness, Seen, likeness_of
+from pipeline.look import look_of
 
 PIXELS = np.random.default_rng(0).integers(80, 120, (32, 32, 3), dtype=np.uint8)
 
@@ -84,6 +85,13 @@ def test_a_blurred_image_is_unlike_a_sharp_line_and_like_a_blurred_one(good: int
     assert why(of_sharp, part(9)) == ""
     assert "blurred" in why(of_sharp, blurred[0])
     assert why(of_blurred, blurred[0]) == ""
+
+
+@pytest.mark.parametrize(("side", "margin"), [(128, 0.7), (256, 0.7), (512, 0.99)])
+def test_finer_detail_of_a_larger_size_may_go(side: int, margin: float) -> None:
+    image = cv2.resize(part(0), (side, side)).astype(np.uint8)
+    likeness = likeness_of(decoded([image] * 2), (), 0.5)
+    assert look_of(image).fineness - (likeness.fineness or 0) == pytest.approx(margin, abs=0.01)
 
 
 def test_where_all_parts_lie_alike_another_scene_is_unlike_the_line() -> None:
