@@ -29,8 +29,8 @@ from pipeline.calibration import (
     centre,
     lines_alike,
     pool,
-    weighted_quantile,
 )
+from pipeline.good_law import weighted_quantile
 from pipeline.product_lines.lines import ProductLine
 
 WEIGHTS = (1.0, AT_BORDER)

@@ -25,8 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
+from pipeline.good_law import GoodLaw, pooled_law, prediction_law
 from pipeline.regions import largest_region
-from pipeline.score_spread import DEFAULT_SPREAD, MANY, PRIOR_COUNT, bulk, centre, straying
+from pipeline.score_spread import DEFAULT_SPREAD, MANY, centre, straying
+from pipeline.score_tail import ScoreTail
 
 _STRAYS = 3.5  # robust standard deviations of the lines' medians
 _SHARE_OF_GAP = 0.5  # of what lies between the good parts' limit and known defects: so far it moves towards them
@@ -53,8 +55,9 @@ class Threshold:
         method: how it was found, in one word or two.
         sample_count: how many scores it rests on.
         target_false_reject_rate: the rate it was calibrated for, 0..1.
-        expected_false_reject_rate: the rate the calibration sample showed at this threshold, 0..1.
+        expected_false_reject_rate: the rate that the law of good parts' scores gives at this threshold, 0..1.
         least_area: share of the image below which a region of the map does not count, 0..1; 0: every one does.
+        tail: that law; None: a threshold of before there was any.
     """
 
     reject: float
@@ -65,6 +68,11 @@ class Threshold:
     target_false_reject_rate: float
     expected_false_reject_rate: float
     least_area: float = 0.0
+    tail: ScoreTail | None = None
+
+    def p_value(self, score: float | None) -> float | None:
+        """The share of the line's good parts that score at least so high, 0..1; None: nobody can tell."""
+        return None if score is None or self.tail is None else self.tail.p_value(score)
 
     @property
     def least_area_in_words(self) -> str:
@@ -190,33 +198,38 @@ def calibrate(
         raise ConfigError("a false-reject rate above 0 and at most 0.5", got, "state the share of good parts to reject")
     assert len(leave_one_out) >= 1
     known = np.empty(0) if known_defects is None else known_defects
-    mean, spread = centre(leave_one_out, pooled.spread) if pooled else bulk(leave_one_out)
-    review_rate = min(0.5, _REVIEW_FACTOR * target_false_reject_rate)
     if pooled:
-        deviations, weights = pooled.sample()
-        quantile, review_quantile = (
-            weighted_quantile(deviations, weights, rate) for rate in (target_false_reject_rate, review_rate)
-        )
-        expected = float(weights[deviations >= quantile].sum())
-        method, count = "pooled leave-one-out", len(leave_one_out) + len(deviations)
+        law = pooled_law(leave_one_out, *pooled.sample(), pooled.spread)
     else:
-        quantile, review_quantile = (
-            straying(len(leave_one_out), len(known)) * _prediction_quantile(rate, len(leave_one_out))
-            for rate in (target_false_reject_rate, review_rate)
-        )
-        expected = target_false_reject_rate
-        method, count = "leave-one-out prediction interval", len(leave_one_out)
-    reject = mean + quantile * spread
-    if len(known):
-        reject = _beside_defects(reject, mean, known, few=len(leave_one_out) < MANY)
+        strays = straying(len(leave_one_out), len(known))
+        law = prediction_law(leave_one_out, strays=strays, method="leave-one-out prediction interval")
+    peaks = leave_one_out_maps.max(axis=(1, 2))
+    return threshold_by(law, peaks, target_false_reject_rate, known, few=len(leave_one_out) < MANY)
+
+
+def threshold_by(
+    law: GoodLaw, peaks: NDArray[np.float32], rate: float, known: NDArray[np.float64], *, few: bool
+) -> Threshold:
+    """The threshold that a law of good parts' scores gives for a rate, moved by known defects.
+
+    Args:
+        law: of the line.
+        peaks: (K,) largest values of good images' maps.
+        rate: share of good parts that may be rejected, 0..1.
+        known: (M,) image scores of known defects.
+        few: the law is wide for want of good images, so that known defects may lower it.
+    """
+    limit, tail = law.score_at(rate), law.tail(rate)
+    reject = _beside_defects(limit, law.middle, known, few=few) if len(known) else limit
     return Threshold(
         reject=reject,
-        review=min(reject, mean + review_quantile * spread),
-        pixel=float(leave_one_out_maps.max(axis=(1, 2)).mean()),
-        method=method,
-        sample_count=count,
-        target_false_reject_rate=target_false_reject_rate,
-        expected_false_reject_rate=expected,
+        review=min(reject, law.score_at(min(0.5, _REVIEW_FACTOR * rate))),
+        pixel=float(peaks.mean()),
+        method=law.method,
+        sample_count=law.sample_count,
+        target_false_reject_rate=rate,
+        expected_false_reject_rate=law.share_at(rate) if reject == limit else tail.p_value(reject),
+        tail=tail,
     )
 
 
@@ -231,21 +244,3 @@ def _beside_defects(reject: float, mean: float, known: NDArray[np.float64], *, f
     if few and middle < reject:
         return max(reject - _TAKEN_BACK * (reject - mean), reject - _SHARE_OF_GAP * (reject - middle))
     return reject + _SHARE_OF_GAP * max(0.0, weakest - reject)
-
-
-def weighted_quantile(ascending: NDArray[np.float64], weights: NDArray[np.float64], rate: float) -> float:
-    """The smallest deviation that at most `rate` of the weight lies at or above.
-
-    Just past the largest when even that is too much: "fewer than we have seen" is not promised by what was seen.
-    """
-    above = np.cumsum(weights[::-1])[::-1]
-    allowed = np.flatnonzero(above <= rate + 1e-12)
-    return float(ascending[allowed[0]] if len(allowed) else np.nextafter(ascending[-1], np.inf))
-
-
-def _prediction_quantile(rate: float, n: int) -> float:
-    """t_{1-rate} * sqrt(1 + 1/n): one new good image against n old ones. The prior adds its degrees of freedom."""
-    from scipy.special import stdtrit  # noqa: PLC0415 (scoring at the plant does not need scipy)
-
-    freedom = n - 1 + PRIOR_COUNT
-    return float(stdtrit(freedom, 1 - rate)) * float(np.sqrt(1 + 1 / n))

@@ -9,6 +9,7 @@ from enum import StrEnum
 from deploy.bundles.manifest import BundleDraft, ChoiceRecord, Int8Record
 from pipeline.likeness import Likeness
 from pipeline.promise import Promise
+from pipeline.score_tail import ScoreTail
 
 
 class Section(StrEnum):
@@ -82,7 +83,11 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
             missed = f"{promise.known_defects_passed} of {promise.known_defects}"
             missed = f"{missed}, each scored by a model that was not shown it"
             yield Fact("known_defects_passed", "Your defects that would not be rejected", missed, brief=True)
-    yield Fact("expected_false_reject_rate", "Good parts rejected, as calibrated", f"{expected:.2%}")
+    tail = threshold.tail
+    yield Fact("expected_false_reject_rate", "Good parts rejected, as calibrated", _share_text(expected, tail))
+    if tail is not None:
+        told = f"the share of good parts that score at least so high, told down to {_share_text(tail.smallest)}"
+        yield Fact("p_value", "p-value of a score", told)
 
 
 def _support(manifest: BundleDraft) -> Iterator[Fact]:
@@ -175,6 +180,13 @@ def rates_text(promise: Promise) -> str:
     else:
         rates = f"{promise.lowest_rate:.2%} to {promise.highest_rate:.2%}"
     return f"{rates}, on nine lines of ten: watch the rejects"
+
+
+def _share_text(share: float, tail: ScoreTail | None = None) -> str:
+    """A share in per cent; where it is the last that the tail tells, the true one may be smaller."""
+    if tail is not None and share <= tail.smallest:
+        return f"at most {_share_text(tail.smallest)}"
+    return f"{share:.2%}" if share >= 1e-3 or not share else f"{100 * share:.1g}%"
 
 
 def _count(number: int, name: str) -> str:

@@ -17,7 +17,10 @@ ROWS_FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ReportRow:
-    """One image of a run. Scored rows have score and decision, unreadable ones a reason."""
+    """One image of a run. Scored rows have score and decision, unreadable ones a reason.
+
+    `p_value`: the share of the line's good parts that score at least so high; None where nobody can tell.
+    """
 
     line: str
     bundle_version: str
@@ -26,6 +29,7 @@ class ReportRow:
     score: float | None = None
     decision: Decision | None = None
     reason: str | None = None
+    p_value: float | None = None
 
     @property
     def status(self) -> str:
@@ -33,7 +37,7 @@ class ReportRow:
         return "scored" if self.decision is not None else "unreadable"
 
 
-COLUMNS = ("line", "bundle_version", "path", "sha256", "status", "score", "decision", "reason")
+COLUMNS = ("line", "bundle_version", "path", "sha256", "status", "score", "decision", "reason", "p_value")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 

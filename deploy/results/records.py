@@ -29,6 +29,7 @@ class NewResult(NamedTuple):
     review_threshold: float
     overlay_path: str | None
     scored_at: datetime
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ _TYPES = {
     "review_threshold": "float64",
     "overlay_path": "string",
     "scored_at": "timestamp",
+    "p_value": "float64",
 }
 COLUMNS = tuple(_TYPES)
 """Of both formats, in order; see `deploy.results.schema.ResultRow`."""

@@ -131,7 +131,8 @@ class ResultRow(Base, kw_only=True):
     """What one bundle says about one image content; about one path, where the content could not be read at all.
 
     `run_id` and `image_path` are those of the first run and path that met the content: the same content under another
-    path, or in a later run, adds no row. `image_sha256` is None only for a file that could not be opened.
+    path, or in a later run, adds no row. `image_sha256` is None only for a file that could not be opened. `p_value` is
+    also None where the bundle, or the row, is of before there was any.
     """
 
     __tablename__ = "results"
@@ -164,3 +165,4 @@ class ResultRow(Base, kw_only=True):
     review_threshold: Mapped[float] = mapped_column(Float(53))
     overlay_path: Mapped[str | None] = mapped_column(Text, default=None)
     scored_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    p_value: Mapped[float | None] = mapped_column(Float(53), default=None)

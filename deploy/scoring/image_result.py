@@ -28,7 +28,8 @@ class ImageResult:
 
     `name` and `path` are its `SourceItem`'s: a file's path begins with the folder as it was given, and a stream's frame
     has none. `score` is None for unreadable files, and where the model gave no finite number (the decision is then
-    REVIEW or REJECT, never PASS, and `reason` says so).
+    REVIEW or REJECT, never PASS, and `reason` says so). `p_value` is the share of the line's good parts that score
+    at least so high; None without a score, or where the bundle does not tell.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ImageResult:
     decision: Decision | None = None
     reason: str | None = None
     overlay_path: Path | None = None
+    p_value: float | None = None
 
     @property
     def flagged(self) -> bool:

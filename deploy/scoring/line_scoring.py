@@ -65,4 +65,5 @@ class LineScoring:
             review_threshold=manifest.threshold.review,
             overlay_path=path_text(result.overlay_path) if result.overlay_path is not None else None,
             scored_at=datetime.now(UTC),
+            p_value=result.p_value,
         )

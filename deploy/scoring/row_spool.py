@@ -38,6 +38,7 @@ class RowSpool:
             "score": result.score,
             "decision": result.decision,
             "reason": result.reason,
+            "p_value": result.p_value,
         }
         self._file.write(json.dumps(row) + "\n")
 

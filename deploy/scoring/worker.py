@@ -162,6 +162,7 @@ class ScoringWorker:
             decision=stored.decision,
             reason=stored.reason,
             overlay_path=Path(stored.overlay_path) if stored.overlay_path else None,
+            p_value=self.bundle.manifest.threshold.p_value(stored.score),
         )
         return Outcome(result, stored=stored)
 
@@ -181,15 +182,17 @@ class ScoringWorker:
             StorageError: the overlay cannot be written.
         """
         verdict = self.bundle.judge(scored, image.seen)
+        score = scored.score if verdict.judged else None
         result = ImageResult(
             name=image.item.name,
             path=image.item.path,
             sha256=image.sha256,
             status=FileStatus.SCORED,
-            score=scored.score if verdict.judged else None,
+            score=score,
             decision=verdict.decision,
             reason=verdict.reason,
             overlay_path=self._overlay(image, scored, verdict),
+            p_value=self.bundle.manifest.threshold.p_value(score),
         )
         likeness = self.bundle.manifest.likeness
         return Outcome(

@@ -14,6 +14,12 @@ MAX_FLAGGED = 200
 def flagged_rows(images: Sequence[ImageResult], limit: int = MAX_FLAGGED) -> list[dict[str, Cell]]:
     """A row for each of the first `limit` images."""
     return [
-        {"image": image.label, "score": image.score, "decision": image.decision, "reason": image.reason}
+        {
+            "image": image.label,
+            "score": image.score,
+            "p-value": image.p_value,
+            "decision": image.decision,
+            "reason": image.reason,
+        }
         for image in images[:limit]
     ]

@@ -38,7 +38,7 @@ ADDED = {
         likeness.sizes likeness.colours likeness.images
     """,
     6: "likeness.fineness likeness.layout.thumbnail likeness.layout.least",
-    7: "likeness.tones.known likeness.tones.most",
+    7: "likeness.tones.known likeness.tones.most threshold.tail.rates threshold.tail.scores",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

@@ -17,7 +17,7 @@ from pipeline.errors import StorageError
 
 ABOUT = {"line": "a/b", "bundle_version": "v1"}
 ROWS = [
-    ReportRow(**ABOUT, path='a,"b"\n.png', sha256="0" * 64, score=1.25, decision=Decision.REJECT),
+    ReportRow(**ABOUT, path='a,"b"\n.png', sha256="0" * 64, score=1.25, decision=Decision.REJECT, p_value=0.002),
     ReportRow(**ABOUT, path="teil_\udcfc.png", sha256=None, reason="expected an image, got <nothing>: look"),
     ReportRow(**ABOUT, path="Prüfung/ü.png", sha256="1" * 64, score=0.1, decision=Decision.PASS),
 ]
@@ -32,9 +32,10 @@ def test_csv_rows_read_back(tmp_path: Path) -> None:
     assert [row["status"] for row in rows] == ["scored", "unreadable", "scored"]
     assert [row["score"] for row in rows] == ["1.25", "", "0.1"]
     assert [row["decision"] for row in rows] == ["REJECT", "", "PASS"]
+    assert [row["p_value"] for row in rows] == ["0.002", "", ""]
     assert b"teil_\xfc.png" in path.read_bytes()  # the name's own byte
     assert write_csv(path, []) == 0
-    assert path.read_text() == "line,bundle_version,path,sha256,status,score,decision,reason\n"
+    assert path.read_text() == "line,bundle_version,path,sha256,status,score,decision,reason,p_value\n"
 
 
 def test_json_rows_read_back(tmp_path: Path) -> None:

@@ -35,10 +35,13 @@ def scored(run_id: int, bundle: Bundle, number: int, *, path: str | None = None,
         review_threshold=bundle.manifest.threshold.review,
         overlay_path=None,
         scored_at=datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC),
+        p_value=0.25,
     )
 
 
 def unreadable(run_id: int, bundle: Bundle, path: str, *, number: int | None, reason: str = "broken") -> NewResult:
     row = scored(run_id, bundle, number or 0, path=path)
     content = None if number is None else sha256(number)
-    return row._replace(image_sha256=content, status=ResultStatus.UNREADABLE, score=None, decision=None, reason=reason)
+    return row._replace(
+        image_sha256=content, status=ResultStatus.UNREADABLE, score=None, decision=None, reason=reason, p_value=None
+    )

@@ -71,6 +71,7 @@ def test_parquet_has_typed_columns_in_row_groups(store, tmp_path, monkeypatch):
     rows = file.read().to_pylist()
     assert [row["score"] for row in rows] == [0.0, 1.0, 2.0, None, None], "the oldest first"
     assert rows[2]["decision"] == "REJECT"
+    assert [row["p_value"] for row in rows] == [0.25] * 3 + [None] * 2
     assert rows[0]["scored_at"] == datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
     assert [row["status"] for row in rows] == ["scored"] * 3 + ["unreadable"] * 2
     assert rows[3]["reason"].startswith("=HYPERLINK"), "Parquet is no spreadsheet: text stays what it is"
