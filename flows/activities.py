@@ -68,6 +68,14 @@ ACTIVITIES = (
         deployment="adapt-new-lines",
     ),
     Activity(
+        command="calibrate",
+        request="flows.calibrate.request:CalibrateRequest",
+        job="flows.calibrate.job:run",
+        show="flows.calibrate.show:show",
+        flow="flows.calibrate.flow:calibrate_line",
+        deployment="calibrate-line",
+    ),
+    Activity(
         command="export",
         request="flows.export.request:ExportRequest",
         job="flows.export.job:run",

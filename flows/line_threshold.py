@@ -22,6 +22,7 @@ def line_threshold(
     view: View,
     pooled: PooledCalibration | None,
     alone: AnomalyOutput | None = None,
+    missed_defects: float | None = None,
 ) -> Calibration:
     """From the deployed head: its leave-one-out scores of the good images, at the size and with the layers chosen.
 
@@ -31,11 +32,12 @@ def line_threshold(
         view: the line's support images as the head sees them.
         pooled: of its learner on source lines; None: the support alone.
         alone: the good images' leave-one-out scores, where they are at hand.
+        missed_defects: share of defects like the known ones that may be missed; None: the false-reject rate counts.
 
     Raises:
-        ConfigError: the least defect area is as large as the image.
+        ConfigError: the least defect area is as large as the image, or known defects are too few for the share.
     """
-    found = calibrate_head(head, view.support, asked.target_false_reject_rate, pooled, alone)
+    found = calibrate_head(head, view.support, asked.target_false_reject_rate, pooled, alone, missed_defects)
     least = least_area(asked, (*view.good, *view.defects))
     return found._replace(threshold=replace(found.threshold, least_area=least))
 

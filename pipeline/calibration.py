@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 from pipeline.good_law import GoodLaw, pooled_law, prediction_law
+from pipeline.missed_defects import missed_limit
 from pipeline.regions import largest_region
 from pipeline.score_spread import DEFAULT_SPREAD, MANY, centre, straying
 from pipeline.score_tail import ScoreTail
@@ -58,6 +59,8 @@ class Threshold:
         expected_false_reject_rate: the rate that the law of good parts' scores gives at this threshold, 0..1.
         least_area: share of the image below which a region of the map does not count, 0..1; 0: every one does.
         tail: that law; None: a threshold of before there was any.
+        target_missed_defect_rate: the share of defects like the known ones that may score below `reject`, 0..1, where
+            it was set for that; the false-reject rates are then what that comes to. None: it was set for the other.
     """
 
     reject: float
@@ -69,6 +72,7 @@ class Threshold:
     expected_false_reject_rate: float
     least_area: float = 0.0
     tail: ScoreTail | None = None
+    target_missed_defect_rate: float | None = None
 
     def p_value(self, score: float | None) -> float | None:
         """The share of the line's good parts that score at least so high, 0..1; None: nobody can tell."""
@@ -178,10 +182,11 @@ def calibrate(
     target_false_reject_rate: float,
     pooled: PooledCalibration | None,
     known_defects: NDArray[np.float64] | None = None,
+    missed_defects: float | None = None,
 ) -> Threshold:
     """A threshold from the support's own scores and, where there are source lines, from theirs.
 
-    Known defects move it, see `_beside_defects`.
+    Known defects move it, see `_beside_defects`, or set it, where a share of missed ones is asked for.
 
     Args:
         leave_one_out: (K,) image scores of the good support images, each against the others.
@@ -189,9 +194,10 @@ def calibrate(
         target_false_reject_rate: share of good parts that may be rejected, in (0, 0.5].
         pooled: of the source lines, or None.
         known_defects: (M,) image scores of known defects, each by a head that does not know it; None: not known.
+        missed_defects: share of defects that may be missed instead, see `threshold_by_defects`; None: the rate counts.
 
     Raises:
-        ConfigError: the rate is out of range.
+        ConfigError: the rate is out of range, or the known defects are too few for the share.
     """
     if not 0 < target_false_reject_rate <= 0.5:
         got = str(target_false_reject_rate)
@@ -204,6 +210,8 @@ def calibrate(
         strays = straying(len(leave_one_out), len(known))
         law = prediction_law(leave_one_out, strays=strays, method="leave-one-out prediction interval")
     peaks = leave_one_out_maps.max(axis=(1, 2))
+    if missed_defects is not None:
+        return threshold_by_defects(law, peaks, missed_defects, known)
     return threshold_by(law, peaks, target_false_reject_rate, known, few=len(leave_one_out) < MANY)
 
 
@@ -230,6 +238,35 @@ def threshold_by(
         target_false_reject_rate=rate,
         expected_false_reject_rate=law.share_at(rate) if reject == limit else tail.p_value(reject),
         tail=tail,
+    )
+
+
+def threshold_by_defects(
+    law: GoodLaw, peaks: NDArray[np.float32], missed: float, known: NDArray[np.float64]
+) -> Threshold:
+    """The threshold that misses a share of defects like the known ones at most, whatever that costs in good parts.
+
+    Args:
+        law: of good parts' scores, which tells the false-reject rate.
+        peaks: (K,) largest values of good images' maps.
+        missed: share of such defects that may score below the threshold, 0..1.
+        known: (M,) image scores of known defects, each by a head that does not know it.
+
+    Raises:
+        ConfigError: too few defects for that share.
+    """
+    reject, tail = missed_limit(known, missed), law.tail(law.smallest)
+    rate = tail.p_value(reject)
+    return Threshold(
+        reject=reject,
+        review=min(reject, law.score_at(min(0.5, _REVIEW_FACTOR * rate))),
+        pixel=float(peaks.mean()),
+        method=f"known defects beside a {law.method}",
+        sample_count=law.sample_count,
+        target_false_reject_rate=rate,
+        expected_false_reject_rate=rate,
+        tail=tail,
+        target_missed_defect_rate=missed,
     )
 
 

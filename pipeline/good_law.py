@@ -45,14 +45,18 @@ def prediction_law(scores: NDArray[np.float64], *, strays: float, method: str) -
         strays: how many times further than they show new ones lie, see `score_spread.straying`.
         method: what to call it.
     """
-    middle, spread = bulk(scores)
+    return prediction_law_at(*bulk(scores), len(scores), strays=strays, method=method)
+
+
+def prediction_law_at(middle: float, spread: float, n: int, *, strays: float, method: str) -> GoodLaw:
+    """The same of n scores whose bulk has that centre and spread."""
     return GoodLaw(
         middle=middle,
-        score_at=lambda rate: middle + strays * _prediction_quantile(rate, len(scores)) * spread,
+        score_at=lambda rate: middle + strays * _prediction_quantile(rate, n) * spread,
         share_at=lambda rate: rate,
         smallest=TAIL_RATES[-1],
         method=method,
-        sample_count=len(scores),
+        sample_count=n,
     )
 
 
@@ -79,6 +83,31 @@ def pooled_law(
         smallest=float(weights[-1]),
         method="pooled leave-one-out",
         sample_count=len(scores) + len(deviations),
+    )
+
+
+def conformal_law(scores: NDArray[np.float64], *, method: str) -> GoodLaw:
+    """Split conformal prediction (Vovk et al. 2005): no rate below 1 / (K + 1) is told by (K,) scores.
+
+    Whatever their law, a further one that is drawn as they were passes the k-th highest of them with a probability of
+    k / (K + 1) at most.
+
+    Args:
+        scores: of good images that the head does not know.
+        method: what to call it.
+    """
+    ascending, n = np.sort(scores), len(scores)
+
+    def count(rate: float) -> int:
+        return max(1, min(n, int((n + 1) * rate + 1e-9)))
+
+    return GoodLaw(
+        middle=float(np.median(scores)),
+        score_at=lambda rate: float(np.nextafter(ascending[n - count(rate)], np.inf)),
+        share_at=lambda rate: count(rate) / (n + 1),
+        smallest=1 / (n + 1),
+        method=method,
+        sample_count=n,
     )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
+
+import numpy as np
 
 from pipeline.calibration import PooledCalibration, SourceScores, Threshold, calibrate
 from pipeline.episodes import QuerySet, SupportSet
+from pipeline.errors import ConfigError
 from pipeline.evaluation import score_levels
 from pipeline.learner import AnomalyHead, AnomalyOutput, Learner
+from pipeline.more_images import adapted_with_more, calibrated_with
 from pipeline.promise import Promise, promise_of
 
 
@@ -24,6 +29,7 @@ def calibrate_head(
     rate: float,
     pooled: PooledCalibration | None,
     alone: AnomalyOutput | None = None,
+    missed_defects: float | None = None,
 ) -> Calibration:
     """The threshold of an adapted head, from its leave-one-out scores of the support's good images.
 
@@ -33,13 +39,20 @@ def calibrate_head(
         rate: share of good parts that may be rejected, in (0, 0.5].
         pooled: of its learner on source lines; None: the support alone.
         alone: the good images' leave-one-out scores, where they are at hand.
+        missed_defects: share of defects like the support's that may be missed, which then counts instead of the rate.
 
     Raises:
-        ConfigError: the rate is out of range.
+        ConfigError: the rate is out of range, or too few defects for the share can be held out from the head.
     """
     alone = alone or head.leave_one_out(support)
     scores = alone.image_score.double().numpy()
     found = head.leave_one_defect_out(support)
+    if found is None and missed_defects is not None:
+        raise ConfigError(
+            "a learner whose known defects can be held out, to state a share of missed ones",
+            "one that would have to adapt anew for each",
+            "choose the learner auto or memory_bank, or state a false-reject rate",
+        )
     known = None if found is None else found.double().numpy()
     threshold = calibrate(
         scores,
@@ -47,8 +60,12 @@ def calibrate_head(
         target_false_reject_rate=rate,
         pooled=None if pooled is None else head.calibration_of(pooled),
         known_defects=known,
+        missed_defects=missed_defects,
     )
-    return Calibration(threshold, promise_of(threshold, scores, known))
+    promise = promise_of(threshold, scores, known)
+    more = () if pooled else adapted_with_more(threshold, promise, scores, np.empty(0) if known is None else known)
+    new = calibrated_with(rate, promise) if missed_defects is None else ()
+    return Calibration(threshold, replace(promise, adapted_with_more=more, calibrated_with=new))
 
 
 def source_scores(learner: Learner, line: str, support: SupportSet, query: QuerySet, *, seed: int) -> SourceScores:

@@ -25,6 +25,15 @@ COVERAGE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """The interval of the false-reject rate, 0..1, with so many more images, see `pipeline.more_images`."""
+
+    images: int
+    lowest_rate: float
+    highest_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Promise:
     """What is promised of a threshold.
 
@@ -33,12 +42,16 @@ class Promise:
         highest_rate: ... to here.
         known_defects: how many known defects were scored by heads that do not know them.
         known_defects_passed: how many of them score below the threshold: to expect of others like them.
+        adapted_with_more: what more good images to adapt from would make of the interval, where they narrow it.
+        calibrated_with: what images that the head does not know would make of it, likewise.
     """
 
     lowest_rate: float
     highest_rate: float
     known_defects: int = 0
     known_defects_passed: int = 0
+    adapted_with_more: tuple[Forecast, ...] = ()
+    calibrated_with: tuple[Forecast, ...] = ()
 
     @property
     def share_passed(self) -> float:
@@ -56,21 +69,55 @@ def promise_of(
         leave_one_out: (K,) image scores of the good images, each against the others.
         known_defects: (M,) those of known defects, each by a head that does not know it; None: not known.
     """
+    n, known = len(leave_one_out), np.empty(0) if known_defects is None else known_defects
+    middle, spread = bulk(leave_one_out)
+    interval = rate_interval(threshold.reject, middle, spread, n, strays=straying(n, len(known)))
+    return promise_at(threshold, interval, known)
+
+
+def promise_at(threshold: Threshold, interval: tuple[float, float], known_defects: NDArray[np.float64]) -> Promise:
+    """What a threshold promises whose rate lies in an interval.
+
+    Args:
+        threshold: of the head.
+        interval: of its false-reject rate, 0..1.
+        known_defects: (M,) scores of defects, each by a head that does not know it.
+    """
+    return Promise(
+        lowest_rate=interval[0],
+        highest_rate=interval[1],
+        known_defects=len(known_defects),
+        known_defects_passed=int((known_defects < threshold.reject).sum()),
+    )
+
+
+def rate_interval(reject: float, middle: float, spread: float, n: int, *, strays: float) -> tuple[float, float]:
+    """The interval of the false-reject rate at a limit, by the normal model.
+
+    Args:
+        reject: the limit.
+        middle: of the good parts' scores.
+        spread: theirs, shrunk as `score_spread.bulk` does.
+        n: how many scores both rest on.
+        strays: how many times further new good parts lie, at most; 1: they are drawn as those were.
+    """
     from scipy.special import ndtr  # noqa: PLC0415 (scoring at the plant does not need scipy)
 
-    n, known = len(leave_one_out), np.empty(0) if known_defects is None else known_defects
-    mean, spread = bulk(leave_one_out)
     rng, freedom = np.random.default_rng(0), n - 1 + PRIOR_COUNT
     spreads = spread * np.sqrt(freedom / rng.chisquare(freedom, _DRAWS))
-    means = mean + spreads / np.sqrt(n) * rng.standard_normal(_DRAWS)
-    strays = straying(n, len(known))
+    means = middle + spreads / np.sqrt(n) * rng.standard_normal(_DRAWS)
     means += (strays - 1.0) * spreads * rng.standard_normal(_DRAWS)
     widths = spreads * rng.uniform(1.0, strays, _DRAWS)
-    rates = 1.0 - ndtr((threshold.reject - means) / widths)
+    rates = 1.0 - ndtr((reject - means) / widths)
     lowest, highest = np.quantile(rates, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Promise(
-        lowest_rate=float(lowest),
-        highest_rate=float(highest),
-        known_defects=len(known),
-        known_defects_passed=int((known < threshold.reject).sum()),
-    )
+    return float(lowest), float(highest)
+
+
+def counted_interval(rejected: int, n: int) -> tuple[float, float]:
+    """The interval of a rate of which so many cases were seen among n, whatever the law (Clopper and Pearson 1934)."""
+    from scipy.special import betaincinv  # noqa: PLC0415 (scoring at the plant does not need scipy)
+
+    tail = (1 - COVERAGE) / 2
+    lowest = float(betaincinv(rejected, n - rejected + 1, tail)) if rejected else 0.0
+    highest = float(betaincinv(rejected + 1, n - rejected, 1 - tail)) if rejected < n else 1.0
+    return lowest, highest

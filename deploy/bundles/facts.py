@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deploy.bundles.manifest import BundleDraft, ChoiceRecord, Int8Record
+from deploy.bundles.manifest import BundleDraft, CalibrationRecord, ChoiceRecord, Int8Record
 from pipeline.likeness import Likeness
-from pipeline.promise import Promise
+from pipeline.more_images import distribution_free_count
+from pipeline.promise import Forecast, Promise
 from pipeline.score_tail import ScoreTail
 
 
@@ -66,9 +67,18 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
         yield Fact("least_area", "Least area of a defect", least, brief=True)
     yield Fact("unlike", "REVIEW as unlike the line", _unlike_text(manifest.likeness))
     scores = _count(threshold.sample_count, "score")
-    yield Fact("threshold_method", "Set by", f"{threshold.method}, on {scores} of good images", brief=True)
+    again = manifest.calibration
+    kind = "unlabelled images" if again is not None and again.unlabelled else "good images"
+    yield Fact("threshold_method", "Set by", f"{threshold.method}, on {scores} of {kind}", brief=True)
+    if again is not None:
+        yield Fact("calibrated_from", "Set anew", _calibration_text(again), brief=True)
     target, expected = threshold.target_false_reject_rate, threshold.expected_false_reject_rate
-    yield Fact("target_false_reject_rate", "Good parts rejected, asked for", f"{target:.2%}", brief=True)
+    missed = threshold.target_missed_defect_rate
+    if missed is None:
+        yield Fact("target_false_reject_rate", "Good parts rejected, asked for", f"{target:.2%}", brief=True)
+    else:
+        asked = f"at most {missed:.2%} of defects like yours; what that costs in good parts follows"
+        yield Fact("target_missed_defect_rate", "Defects not rejected, asked for", asked, brief=True)
     if (promise := manifest.promise) is not None:
         yield Fact(
             "rate_interval",
@@ -80,11 +90,15 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
         shown = f"no rate below {100 / (threshold.sample_count + 1):.3g}%: the rest is a model of how scores spread"
         yield Fact("rate_shown", f"{scores} alone can show", shown)
         if promise.known_defects:
-            missed = f"{promise.known_defects_passed} of {promise.known_defects}"
-            missed = f"{missed}, each scored by a model that was not shown it"
-            yield Fact("known_defects_passed", "Your defects that would not be rejected", missed, brief=True)
+            passed = f"{promise.known_defects_passed} of {promise.known_defects}"
+            passed = f"{passed}, each scored by a model that was not shown it"
+            yield Fact("known_defects_passed", "Your defects that would not be rejected", passed, brief=True)
+        yield from _more_images(manifest, promise)
     tail = threshold.tail
-    yield Fact("expected_false_reject_rate", "Good parts rejected, as calibrated", _share_text(expected, tail))
+    as_calibrated = _share_text(expected, tail)
+    yield Fact(
+        "expected_false_reject_rate", "Good parts rejected, as calibrated", as_calibrated, brief=missed is not None
+    )
     if tail is not None:
         told = f"the share of good parts that score at least so high, told down to {_share_text(tail.smallest)}"
         yield Fact("p_value", "p-value of a score", told)
@@ -172,14 +186,51 @@ def _unlike_text(likeness: Likeness | None) -> str:
 
 
 def rates_text(promise: Promise) -> str:
-    """The interval in words: nobody reads "0.00%" as a rate that is small and not known."""
-    if promise.highest_rate < 1e-4:
-        rates = "less than 0.01%"
-    elif promise.lowest_rate < 1e-4:
-        rates = f"up to {promise.highest_rate:.2%}"
-    else:
-        rates = f"{promise.lowest_rate:.2%} to {promise.highest_rate:.2%}"
-    return f"{rates}, on nine lines of ten: watch the rejects"
+    """The promised interval in words."""
+    return f"{interval_text(promise)}, on nine lines of ten: watch the rejects"
+
+
+def interval_text(of: Promise | Forecast) -> str:
+    """An interval of rates in words: nobody reads "0.00%" as a rate that is small and not known."""
+    if of.highest_rate < 1e-4:
+        return "less than 0.01%"
+    if of.lowest_rate < 1e-4:
+        return f"up to {of.highest_rate:.2%}"
+    return f"{of.lowest_rate:.2%} to {of.highest_rate:.2%}"
+
+
+def _more_images(manifest: BundleDraft, promise: Promise) -> Iterator[Fact]:
+    """What an engineer gets for more images; nothing of a bundle of before anybody computed it."""
+    again, threshold = manifest.calibration, manifest.threshold
+    if threshold.tail is None or threshold.target_missed_defect_rate is not None:
+        return
+    adapted = [f"{interval_text(f)} with {f.images:,} more good ones to adapt from" for f in promise.adapted_with_more]
+    if adapted:
+        adapted[-1] += " (unlabelled ones that look good count alike)"
+    elif again is None:
+        adapted = ["hardly narrower with more to adapt from"]
+    new = [f"{interval_text(f)} with {f.images:,} to calibrate with" for f in promise.calibrated_with]
+    more = " more" if again is not None else " that it was not adapted from"
+    if new:
+        new[0] = f"{new[0].removesuffix(' to calibrate with')}{more} to calibrate with (linewise calibrate)"
+    elif not adapted:
+        new = ["hardly narrower"]
+    yield Fact("more_images", "Good parts rejected, with more images", "; ".join([*adapted, *new]), brief=True)
+    least = distribution_free_count(threshold.target_false_reject_rate)
+    if again is None or len(again.good) < least:
+        kept = f"{least:,} good images to calibrate with: they keep the rate whatever the law of their scores"
+        yield Fact("distribution_free", f"For {_share_text(threshold.target_false_reject_rate)} without a model", kept)
+
+
+def _calibration_text(again: CalibrationRecord) -> str:
+    """From which images, and whose head it is."""
+    images = ((again.good, "good"), (again.defects, "defective"), (again.unlabelled, "unlabelled"))
+    counts = " and ".join(f"{len(hashes):,} {kind}" for hashes, kind in images if hashes)
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in again.left_out.items())
+    return (
+        f"from {counts} images that it was not adapted from, with the head of version {again.calibrated_from}"
+        f"{f'; left out: {left_out}' if left_out else ''}"
+    )
 
 
 def _share_text(share: float, tail: ScoreTail | None = None) -> str:

@@ -79,6 +79,20 @@ class SupportRecord(Record):
     not_taken_up: tuple[Sha256, ...] = ()
 
 
+class CalibrationRecord(Record):
+    """What the threshold was set anew from, after adaptation: images that the head does not know.
+
+    `calibrated_from` is the line's version whose head this is. `left_out`: how many files of the folder did not count,
+    by reason.
+    """
+
+    calibrated_from: VersionName
+    good: tuple[Sha256, ...] = ()
+    defects: tuple[Sha256, ...] = ()
+    unlabelled: tuple[Sha256, ...] = ()
+    left_out: dict[str, Annotated[int, Field(ge=1)]] = {}
+
+
 class ChoiceRecord(Record):
     """What the support chose among candidates, and the evidence for each: higher is better."""
 
@@ -136,6 +150,7 @@ class BundleDraft(Record):
     support: SupportRecord
     threshold: Threshold
     promise: Promise | None = None
+    calibration: CalibrationRecord | None = None
     likeness: Likeness | None = None
     choices: tuple[ChoiceRecord, ...] = ()
     metrics: dict[str, float] = {}

@@ -26,6 +26,7 @@ from pipeline.errors import BundleError, ConfigError
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
+from pipeline.missed_defects import require_defects
 from pipeline.product_lines.left_out import load_distinct_line
 from pipeline.product_lines.lines import ProductLine
 from pipeline.settings import Settings
@@ -64,7 +65,8 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 
     Raises:
         LineError, ImageError: the folder cannot be used, or an image of it no longer.
-        ConfigError: a meta-learner without its meta-model, or one for another backbone.
+        ConfigError: a meta-learner without its meta-model, or one for another backbone; or fewer defects than the share
+            of missed ones asks for.
         ParityError: the exported head does not score as the adapted one does.
         BundleError, StorageError: as the sentence says.
     """
@@ -93,6 +95,8 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     start = time.perf_counter()
     images = choose_images(request, line, left_out, learner, tell_looked)
     looking = time.perf_counter() - start
+    if request.missed_defects is not None:
+        require_defects(request.missed_defects, len(images.defects))
     labelled = (*images.good, *images.defects)
     least_area(request, labelled)  # one as large as the image is refused before the work, too
     if learner.chooses_size and request.size is None and meta is None:
@@ -123,7 +127,9 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         adapted, taken_up = take_up_into(adapted, unlabelled.records, seed=request.seed)
     # Other lines' calibration is of supports without take-up.
     pooled = meta.calibration if meta and taken_up is None else None
-    threshold, promise = line_threshold(request, adapted.head, adapted.view, pooled, adapted.alone)
+    threshold, promise = line_threshold(
+        request, adapted.head, adapted.view, pooled, adapted.alone, request.missed_defects
+    )
     tell(2)
     bundle, parity = add_bundle(request, settings, adapted, threshold, promise, meta, images.left_out, taken_up)
     likeness = bundle.manifest.likeness

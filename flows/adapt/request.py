@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flows.asking.learner_names import LearnerName
-from flows.asking.request_fields import MAX_DEFECTS, MAX_GOOD, MAX_UNLABELLED, LineName, LineSettings, Seed
+from flows.asking.request_fields import (
+    MAX_DEFECTS,
+    MAX_GOOD,
+    MAX_UNLABELLED,
+    LineName,
+    LineSettings,
+    MissedDefects,
+    Seed,
+    refuse_two_rates,
+)
 from pipeline.imaging.bayer_pattern import BayerPattern
 
 
 class AdaptSettings(LineSettings):
     """What is asked of every adaptation, whatever the line."""
 
+    missed_defects: MissedDefects = None
     learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner that turns the images into a model.")
     meta_model: Path | None = Field(
         default=None,
@@ -47,6 +58,13 @@ class AdaptSettings(LineSettings):
     )
     seed: Seed = 0
     promote: bool = Field(default=True, description="Make the new version live for its line.")
+
+    @model_validator(mode="after")
+    def _one_rate_sets_the_threshold(self) -> Self:
+        rate = self.target_false_reject_rate
+        stated = rate != LineSettings.model_fields["target_false_reject_rate"].default  # forms send every default
+        refuse_two_rates(rate if stated else None, self.missed_defects)
+        return self
 
 
 class AdaptRequest(AdaptSettings):

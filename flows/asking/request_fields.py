@@ -80,6 +80,16 @@ FalseRejectRate = Annotated[
         ge=0.0001, le=0.5, description="Share of good parts that may be rejected; the threshold is calibrated for it."
     ),
 ]
+MissedDefects = Annotated[
+    float | None,
+    Field(
+        ge=0.001,
+        le=0.9,
+        description="Share of defects like the known ones that may be missed: the threshold is then calibrated by the "
+        "known defects instead, each scored by a model that was not shown it, and the false-reject rate that this "
+        "costs is told. 0.1 takes 9 defects, 0.05 takes 19 (default: the false-reject rate counts).",
+    ),
+]
 ScoringDevice = Annotated[
     Device | None,
     Field(
@@ -105,6 +115,20 @@ Source = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"^(?![A-Za-z0-9+.-]+://[^/]*@)"}),
     Flag(metavar="SOURCE"),
 ]
+
+
+def refuse_two_rates(false_rejects: float | None, missed_defects: float | None) -> None:
+    """See that a threshold is asked for by one rate.
+
+    Raises:
+        ConfigError: both are stated.
+    """
+    if false_rejects is not None and missed_defects is not None:
+        raise ConfigError(
+            "either target-false-reject-rate or missed-defects: each alone sets the threshold",
+            f"{false_rejects:g} and {missed_defects:g}",
+            "leave one of them out",
+        )
 
 
 class LineSettings(Request):

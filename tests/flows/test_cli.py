@@ -19,6 +19,7 @@ COMMANDS = (
     "meta-train",
     "adapt",
     "adapt-new-lines",
+    "calibrate",
     "export",
     "score",
     "score-plant",
@@ -58,6 +59,7 @@ def test_without_a_command_shows_help(linewise):
         (["score", "--help"], []),
         (["registry", "list"], []),
         (["score", "x", "nowhere"], []),
+        (["calibrate", "x", "nowhere"], []),
         (["backbones"], ["model_zoo"]),  # its torch-free table alone
     ],
 )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import ndtr
 
+from deploy.bundles.facts import all_facts
 from pipeline.calibration import Threshold, calibrate
-from pipeline.promise import COVERAGE, Promise, promise_of
+from pipeline.more_images import adapted_with_more, calibrated_with, distribution_free_count
+from pipeline.promise import COVERAGE, Forecast, Promise, counted_interval, promise_of
 from pipeline.score_spread import DEFAULT_SPREAD, straying
+from tests.parts.plant import make_draft
 
 RATE = 0.02
 
@@ -56,3 +60,49 @@ def test_known_defects_below_the_threshold_are_counted_as_passed():
 
 def test_without_known_defects_nothing_is_promised_of_them():
     assert math.isnan(Promise(lowest_rate=0.0, highest_rate=0.1).share_passed)
+
+
+def test_more_good_images_narrow_what_four_promise_and_many_hardly_any_further():
+    few, many = (np.random.default_rng(n).normal(0, 0.2, n) for n in (4, 30))
+    for scores, expected in ((few, (4,)), (many, ())):
+        threshold = threshold_of(scores)
+        promise = promise_of(threshold, scores, None)
+        told = adapted_with_more(threshold, promise, scores, np.empty(0))
+        assert tuple(forecast.images for forecast in told) == expected
+        assert all(forecast.highest_rate < 0.85 * promise.highest_rate for forecast in told)
+
+
+def test_images_that_the_head_does_not_know_narrow_it_alike_for_every_line():
+    wide = Promise(lowest_rate=0.0, highest_rate=0.2)
+    told = calibrated_with(0.01, wide)
+    assert [forecast.images for forecast in told] == [30, 300]
+    assert told[0].highest_rate > told[1].highest_rate
+    assert told[1] == Forecast(
+        images=300, lowest_rate=counted_interval(2, 300)[0], highest_rate=counted_interval(2, 300)[1]
+    )
+    assert [forecast.images for forecast in calibrated_with(0.01, wide, 100)] == [200], "beside those that it has"
+    assert calibrated_with(0.01, Promise(lowest_rate=0.0, highest_rate=0.001)) == ()
+
+
+@pytest.mark.parametrize(("rate", "images"), [(0.01, 99), (0.05, 19), (0.5, 1), (0.03, 33)])
+def test_so_many_good_images_keep_a_rate_whatever_the_law(rate: float, images: int):
+    assert distribution_free_count(rate) == images
+    assert 1 / (images + 1) <= rate < 1 / images
+
+
+def test_the_facts_tell_what_more_images_would_buy():
+    scores = np.random.default_rng(4).normal(0, 0.2, 4)
+    threshold = threshold_of(scores)
+    promise = promise_of(threshold, scores, None)
+    promise = replace(
+        promise,
+        adapted_with_more=adapted_with_more(threshold, promise, scores, np.empty(0)),
+        calibrated_with=calibrated_with(RATE, promise),
+    )
+    draft = make_draft().model_copy(update={"threshold": threshold, "promise": promise})
+    told = {fact.key: fact.value for fact in all_facts(draft)}
+    assert "with 4 more good ones to adapt from (unlabelled ones that look good count alike); " in told["more_images"]
+    assert "that it was not adapted from to calibrate with (linewise calibrate)" in told["more_images"]
+    assert told["distribution_free"].startswith("49 good images to calibrate with")
+    before = make_draft().model_copy(update={"promise": promise})
+    assert "more_images" not in {fact.key for fact in all_facts(before)}, "a bundle of before p-values"

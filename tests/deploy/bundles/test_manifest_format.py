@@ -38,7 +38,13 @@ ADDED = {
         likeness.sizes likeness.colours likeness.images
     """,
     6: "likeness.fineness likeness.layout.thumbnail likeness.layout.least",
-    7: "likeness.tones.known likeness.tones.most threshold.tail.rates threshold.tail.scores",
+    7: """
+        likeness.tones.known likeness.tones.most
+        threshold.tail.rates threshold.tail.scores threshold.target_missed_defect_rate
+        promise.adapted_with_more.images promise.adapted_with_more.lowest_rate promise.adapted_with_more.highest_rate
+        promise.calibrated_with.images promise.calibrated_with.lowest_rate promise.calibrated_with.highest_rate
+        calibration.calibrated_from calibration.good calibration.defects calibration.unlabelled calibration.left_out
+    """,
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

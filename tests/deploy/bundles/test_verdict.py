@@ -131,6 +131,8 @@ def test_limits_are_compared_where_they_are_drawn_and_measured_only() -> None:
         "pipeline.calibration",  # the arithmetic
         "pipeline.evaluation",  # rates
         "pipeline.promise",  # known defects that would pass
+        "pipeline.recalibration",  # good images that it rejects
+        "flows.calibrate.new_images",  # what the threshold before rejects, and one that is in no bundle yet
         "deploy.bundles.manifest",  # REVIEW is not above REJECT
         "deploy.bundles.facts",  # whether there is a REVIEW at all
         "deploy.reports.histogram",  # a bar's side of the line

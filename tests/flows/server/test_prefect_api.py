@@ -17,6 +17,7 @@ from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.flow_engine import run_flow  # noqa: E402
 
 import flows.adapt.flow  # noqa: E402
+import flows.calibrate.flow  # noqa: E402
 import flows.export.flow  # noqa: E402
 import flows.meta_train.flow  # noqa: E402
 import flows.score.flow  # noqa: E402
@@ -25,6 +26,7 @@ from deploy.bundles.registry import Registry  # noqa: E402
 from deploy.scoring.sources.address import StreamAddress  # noqa: E402
 from flows.adapt.new_lines import new_lines  # noqa: E402
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest  # noqa: E402
+from flows.calibrate.request import CalibrateRequest  # noqa: E402
 from flows.export.request import ExportRequest  # noqa: E402
 from flows.progress import Progress  # noqa: E402
 from flows.score.request import ScorePlantRequest, ScoreRequest  # noqa: E402
@@ -126,6 +128,18 @@ def test_export_run_says_what_it_wrote(prefect_api, adapted_home, tmp_path):
     assert "pack" in str(found["export-line-a-7"])
     assert found["progress-line-a-7"] == 100.0
     assert (tmp_path / "pack" / "bundle" / "head.onnx").is_file()
+
+
+def test_calibration_run_says_what_changes(prefect_api, adapted_home, line):
+    request = CalibrateRequest(line=LINE, images=line, device=Device.CPU, target_false_reject_rate=0.2)
+    state = flows.calibrate.flow.calibrate_line(request, return_state=True)
+    assert state.is_completed()
+    with get_client(sync_client=True) as client:
+        run = state.state_details.flow_run_id
+        found = {a.key: a.data for a in client.read_artifacts(limit=200) if a.flow_run_id == run}
+    assert set(found) == {"calibrate-line-a-7", "progress-line-a-7"}
+    assert "good images rejected, before" in str(found["calibrate-line-a-7"])
+    assert found["progress-line-a-7"] == 100.0
 
 
 TOO_LONG = "a" * 81

@@ -1,0 +1,89 @@
+"""Thresholds set anew from images that are new to the head."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.calibration import Threshold
+from pipeline.errors import LineError
+from pipeline.promise import COVERAGE, Promise, counted_interval
+from pipeline.recalibration import recalibrate
+
+NONE = np.empty(0)
+DISTRIBUTION_FREE = "distribution-free limit"
+
+
+def found(
+    scores: np.ndarray, known: np.ndarray = NONE, *, rate: float = 0.05, labelled: bool = True
+) -> tuple[Threshold, Promise]:
+    return recalibrate(scores, scores.astype(np.float32), known, rate=rate, labelled=labelled)
+
+
+def heavy(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Scores of which no normal law knows anything."""
+    return np.exp(1.5 * rng.standard_normal(n))
+
+
+def test_enough_good_images_keep_the_rate_whatever_the_law_of_their_scores() -> None:
+    rng, rates, kept = np.random.default_rng(0), [], []
+    for _ in range(400):
+        threshold, promise = found(heavy(rng, 40))
+        rates.append(float((heavy(rng, 2000) >= threshold.reject).mean()))
+        kept.append(promise.lowest_rate <= rates[-1] <= promise.highest_rate)
+        assert threshold.method == DISTRIBUTION_FREE
+        assert threshold.expected_false_reject_rate == 2 / 41
+    assert np.mean(rates) == pytest.approx(2 / 41, abs=0.006)
+    assert np.mean(kept) >= COVERAGE - 0.05
+
+
+@pytest.mark.parametrize(("n", "method"), [(18, "prediction interval"), (19, DISTRIBUTION_FREE)])
+def test_from_one_over_the_rate_on_it_is_distribution_free(n: int, method: str) -> None:
+    assert found(heavy(np.random.default_rng(0), n))[0].method == method
+
+
+def test_few_good_images_keep_the_rate_where_their_scores_are_normal() -> None:
+    rng, rates = np.random.default_rng(1), []
+    for _ in range(400):
+        threshold, promise = found(rng.normal(1.0, 0.15, 8), rate=0.02)
+        rates.append(float((rng.normal(1.0, 0.15, 2000) >= threshold.reject).mean()))
+        assert 0 <= promise.lowest_rate < promise.highest_rate <= 1
+    assert np.mean(rates) == pytest.approx(0.02, abs=0.01)
+
+
+def test_a_few_defects_among_unlabelled_images_do_not_move_it() -> None:
+    scores = np.random.default_rng(2).normal(1.0, 0.2, 95)
+    (clean, _), (threshold, _) = (found(s, labelled=False) for s in (scores, np.append(scores, np.full(5, 9.0))))
+    assert threshold.reject == pytest.approx(clean.reject, abs=0.08)
+    assert threshold.pixel == pytest.approx(clean.pixel, abs=0.05), "nor what is outlined"
+    assert found(np.append(scores, np.full(5, 9.0)))[0].reject > 8, "as good ones they would count"
+
+
+def test_known_defects_raise_it_and_never_lower_a_distribution_free_one() -> None:
+    scores = np.random.default_rng(3).normal(1.0, 0.2, 9)
+    plain = found(scores, rate=0.1)[0]
+    raised, promise = found(scores, np.array([plain.reject + 1.0]), rate=0.1)
+    assert raised.reject == pytest.approx(plain.reject + 0.5)
+    assert (promise.known_defects, promise.known_defects_passed) == (1, 0)
+    low, promise = found(scores, np.array([0.0]), rate=0.1)
+    assert low.reject == plain.reject
+    assert promise.known_defects_passed == 1
+
+
+def test_p_values_end_at_what_so_many_scores_can_tell() -> None:
+    scores = np.random.default_rng(4).normal(1.0, 0.2, 99)
+    threshold = found(scores, rate=0.01)[0]
+    assert threshold.p_value(99.0) == pytest.approx(0.01)
+    assert threshold.p_value(float(np.sort(scores)[-10])) == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize(("labelled", "n", "kind"), [(True, 3, "4 good"), (False, 11, "12 unlabelled")])
+def test_too_few_images_are_refused(labelled: bool, n: int, kind: str) -> None:
+    with pytest.raises(LineError, match=f"at least {kind} images that the line was not adapted from, got {n} that"):
+        found(np.ones(n), labelled=labelled)
+
+
+def test_the_counted_interval_is_clopper_and_pearsons() -> None:
+    assert counted_interval(0, 99) == (0.0, pytest.approx(1 - 0.05 ** (1 / 99)))
+    assert counted_interval(5, 5)[1] == 1.0
+    assert counted_interval(10, 100) == pytest.approx((0.0553, 0.1637), abs=1e-3)
