@@ -63,9 +63,11 @@ def calibrate_head(
         missed_defects=missed_defects,
     )
     promise = promise_of(threshold, scores, known)
-    more = () if pooled else adapted_with_more(threshold, promise, scores, np.empty(0) if known is None else known)
-    new = calibrated_with(rate, promise) if missed_defects is None else ()
-    return Calibration(threshold, replace(promise, adapted_with_more=more, calibrated_with=new))
+    if missed_defects is None:
+        defects = np.empty(0) if known is None else known
+        more = None if pooled else adapted_with_more(threshold, promise, scores, defects)
+        promise = replace(promise, adapted_with_more=more, calibrated_with=calibrated_with(rate, promise))
+    return Calibration(threshold, promise)
 
 
 def source_scores(learner: Learner, line: str, support: SupportSet, query: QuerySet, *, seed: int) -> SourceScores:

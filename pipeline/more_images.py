@@ -29,7 +29,7 @@ def adapted_with_more(
     there are of these (`score_spread.straying`).
 
     Args:
-        threshold: of the head, by a prediction interval or by known defects.
+        threshold: of the head, by a prediction interval.
         promise: of it.
         leave_one_out: (K,) scores of the good images.
         known_defects: (M,) scores of the known defects.
@@ -41,11 +41,9 @@ def adapted_with_more(
             if total <= len(leave_one_out):
                 continue
             strays = straying(total, len(known_defects))
-            reject = threshold.reject
-            if threshold.target_missed_defect_rate is None:
-                law = prediction_law_at(middle, spread, total, strays=strays, method="")
-                peaks, rate = np.zeros(1, np.float32), threshold.target_false_reject_rate
-                reject = threshold_by(law, peaks, rate, known_defects, few=total < MANY).reject
+            law = prediction_law_at(middle, spread, total, strays=strays, method=threshold.method)
+            peaks, rate = np.zeros(1, np.float32), threshold.target_false_reject_rate
+            reject = threshold_by(law, peaks, rate, known_defects, few=total < MANY).reject
             interval = rate_interval(reject, middle, spread, total, strays=strays)
             yield Forecast(images=total - len(leave_one_out), lowest_rate=interval[0], highest_rate=interval[1])
 
@@ -70,7 +68,7 @@ def calibrated_with(rate: float, promise: Promise, known: int = 0) -> tuple[Fore
             if total >= distribution_free_count(rate):
                 interval = counted_interval(int((total + 1) * rate + 1e-9) - 1, total)
             else:
-                law = prediction_law_at(0.0, 1.0, total, strays=1.0, method="")
+                law = prediction_law_at(0.0, 1.0, total, strays=1.0, method="prediction interval")
                 interval = rate_interval(law.score_at(rate), 0.0, 1.0, total, strays=1.0)
             yield Forecast(images=total - known, lowest_rate=interval[0], highest_rate=interval[1])
 

@@ -42,16 +42,17 @@ class Promise:
         highest_rate: ... to here.
         known_defects: how many known defects were scored by heads that do not know them.
         known_defects_passed: how many of them score below the threshold: to expect of others like them.
-        adapted_with_more: what more good images to adapt from would make of the interval, where they narrow it.
-        calibrated_with: what images that the head does not know would make of it, likewise.
+        adapted_with_more: what more good images to adapt from would make of the interval, where they narrow it; None:
+            nobody can tell, as the threshold rests on other lines, or is no adaptation's.
+        calibrated_with: what images that the head does not know would make of it, likewise; None: nobody computed it.
     """
 
     lowest_rate: float
     highest_rate: float
     known_defects: int = 0
     known_defects_passed: int = 0
-    adapted_with_more: tuple[Forecast, ...] = ()
-    calibrated_with: tuple[Forecast, ...] = ()
+    adapted_with_more: tuple[Forecast, ...] | None = None
+    calibrated_with: tuple[Forecast, ...] | None = None
 
     @property
     def share_passed(self) -> float:

@@ -77,5 +77,6 @@ def recalibrate(
     else:
         interval = rate_interval(threshold.reject, *bulk(scores), n, strays=1.0)
     promise = promise_at(threshold, interval, known_defects)
-    new = calibrated_with(rate, promise, n) if missed_defects is None else ()
-    return threshold, replace(promise, calibrated_with=new)
+    if missed_defects is None:
+        promise = replace(promise, calibrated_with=calibrated_with(rate, promise, n))
+    return threshold, promise

@@ -200,22 +200,23 @@ def interval_text(of: Promise | Forecast) -> str:
 
 
 def _more_images(manifest: BundleDraft, promise: Promise) -> Iterator[Fact]:
-    """What an engineer gets for more images; nothing of a bundle of before anybody computed it."""
-    again, threshold = manifest.calibration, manifest.threshold
-    if threshold.tail is None or threshold.target_missed_defect_rate is not None:
+    """What an engineer gets for more images; nothing where nobody computed it."""
+    if promise.calibrated_with is None:
         return
-    adapted = [f"{interval_text(f)} with {f.images:,} more good ones to adapt from" for f in promise.adapted_with_more]
+    again, threshold = manifest.calibration, manifest.threshold
+    adapted = [
+        f"{interval_text(f)} with {f.images:,} more good ones to adapt from" for f in promise.adapted_with_more or ()
+    ]
     if adapted:
         adapted[-1] += " (unlabelled ones that look good count alike)"
-    elif again is None:
-        adapted = ["hardly narrower with more to adapt from"]
-    new = [f"{interval_text(f)} with {f.images:,} to calibrate with" for f in promise.calibrated_with]
-    more = " more" if again is not None else " that it was not adapted from"
+    elif promise.adapted_with_more is not None:
+        adapted = ["hardly fewer with more to adapt from"]
+    new = [f"{interval_text(f)} with {f.images:,}" for f in promise.calibrated_with]
     if new:
-        new[0] = f"{new[0].removesuffix(' to calibrate with')}{more} to calibrate with (linewise calibrate)"
-    elif not adapted:
-        new = ["hardly narrower"]
-    yield Fact("more_images", "Good parts rejected, with more images", "; ".join([*adapted, *new]), brief=True)
+        more = "more" if again is not None else "that it was not adapted from"
+        new[0] += f" {more} to calibrate with (linewise calibrate)"
+    told = "; ".join([*adapted, *new]) or "hardly fewer"
+    yield Fact("more_images", "Good parts rejected, with more images", told, brief=True)
     least = distribution_free_count(threshold.target_false_reject_rate)
     if again is None or len(again.good) < least:
         kept = f"{least:,} good images to calibrate with: they keep the rate whatever the law of their scores"

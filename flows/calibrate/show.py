@@ -20,7 +20,7 @@ def show(_request: CalibrateRequest, result: CalibrateResult) -> int:
     for told in rejected_sentences(result):
         out().print(escape(f"  {told}"))
     for fact in all_facts(manifest):
-        if fact.brief:
+        if fact.brief and fact.key != "reject":  # told with the one before
             out().print(escape(f"  {fact.name}: {fact.value}"))
     return 0
 

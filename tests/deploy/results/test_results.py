@@ -195,19 +195,6 @@ def test_the_migrations_make_what_the_classes_say(database: str) -> None:
     engine.dispose()
 
 
-def test_rows_of_before_p_values_stay_and_have_none(database: str, bundle: Bundle) -> None:
-    with ResultStore(database) as store:
-        store.add([scored(begin(store, bundle), bundle, 1)])
-    engine = create_engine(parse_url(database))
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE results DROP COLUMN p_value"))
-        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0001'"))
-    engine.dispose()
-    with ResultStore(database) as store:
-        store.add([scored(begin(store, bundle), bundle, 2)])
-        assert [(row.image_sha256, row.p_value) for row in store.query()] == [(sha256(2), 0.25), (sha256(1), None)]
-
-
 def test_a_database_of_a_newer_linewise_asks_for_an_upgrade(database: str) -> None:
     ResultStore(database).close()
     engine = create_engine(parse_url(database))
