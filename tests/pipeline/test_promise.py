@@ -104,5 +104,5 @@ def test_the_facts_tell_what_more_images_would_buy():
     assert "with 4 more good ones to adapt from (unlabelled ones that look good count alike); " in told["more_images"]
     assert "that it was not adapted from to calibrate with (linewise calibrate)" in told["more_images"]
     assert told["distribution_free"].startswith("49 good images to calibrate with")
-    before = make_draft().model_copy(update={"promise": promise})
-    assert "more_images" not in {fact.key for fact in all_facts(before)}, "a bundle of before p-values"
+    before = draft.model_copy(update={"promise": promise_of(threshold, scores, None)})
+    assert "more_images" not in {fact.key for fact in all_facts(before)}, "nobody computed it"
