@@ -34,7 +34,7 @@ class Unlabelled:
 
 @dataclass(frozen=True, kw_only=True)
 class SeenUnlabelled:
-    """An unlabelled image's score by a head that does not know it, and whether it was taken up."""
+    """An unlabelled image, whether it was taken up, and its score that decided it: by a head that does not know it."""
 
     path: Path
     sha256: str
@@ -71,7 +71,10 @@ class TakeUpReport:
 def find_unlabelled(
     folder: Path, known: Iterable[ImageRecord], preprocess: PreprocessSpec, *, line: str, limit: int, seed: int
 ) -> Unlabelled:
-    """The usable images of a folder, each content once and none of the labelled ones.
+    """Usable images of a folder, each content once and none of the labelled ones.
+
+    They are drawn before they are looked at, and one that cannot be used is replaced by the next drawn: a folder of
+    many costs as one of few. Where no more than the limit are there, nothing is drawn.
 
     Args:
         folder: with images, in folders of any depth.
@@ -81,6 +84,9 @@ def find_unlabelled(
         limit: most images to use, drawn by the seed.
         seed: of the draw.
 
+    Returns:
+        The images in the folder's order; what is said of copies and of what cannot be used is of those looked at.
+
     Raises:
         LineError: no such folder, or no usable image in it.
         StorageError: a file cannot be read.
@@ -89,9 +95,14 @@ def find_unlabelled(
         raise LineError("a folder of unlabelled images", f"no folder {folder}", "name one")
     not_read, files = NotRead(folder), (read_file(record.path) for record in known)
     contents = {file.sha256 for file in files if isinstance(file, ImageFile)}
-    records: list[ImageRecord] = []
-    copies, unusable = 0, []
-    for path in iter_image_files(folder, not_read.see):
+    paths = list(iter_image_files(folder, not_read.see))
+    order = np.random.default_rng(seed).permutation(len(paths)) if len(paths) > limit else np.arange(len(paths))
+    used: list[int] = []
+    looked_at, copies, unusable = 0, 0, list[str]()
+    for index in order.tolist():
+        if len(used) == limit:
+            break
+        path, looked_at = paths[index], looked_at + 1
         image = read_image(path, preprocess)
         if isinstance(image, UnreadableImage):
             unusable.append(f"{path.name}: {image.reason}")
@@ -101,7 +112,7 @@ def find_unlabelled(
             copies += 1
         else:
             contents.add(image.sha256)
-            records.append(ImageRecord(path, line, UNLABELLED))
+            used.append(index)
     remarks = list(not_read.sentences)
     if copies:
         were = "is left out: it is" if copies == 1 else "are left out: they are"
@@ -109,13 +120,12 @@ def find_unlabelled(
     if unusable:
         more = f", and {len(unusable) - 1} more" if len(unusable) > 1 else ""
         remarks.append(f"Unlabelled images left out, as they cannot be used: {unusable[0]}{more}.")
-    if not records:
+    if not used:
         raise LineError(f"unlabelled images in {folder}", "none that can be used", "name a folder with images")
-    if len(records) > limit:
-        drawn = sorted(np.random.default_rng(seed).permutation(len(records))[:limit])
-        remarks.append(f"{limit} of {len(records)} unlabelled images are used, drawn by the seed.")
-        records = [records[index] for index in drawn]
-    return Unlabelled(records=tuple(records), remarks=tuple(remarks))
+    if looked_at < len(paths):
+        remarks.append(f"{len(used)} unlabelled images are used, drawn by the seed from {len(paths):,} files.")
+    records = tuple(ImageRecord(paths[index], line, UNLABELLED) for index in sorted(used))
+    return Unlabelled(records=records, remarks=tuple(remarks))
 
 
 def take_up_into(

@@ -40,7 +40,7 @@ class TakeUp:
         adaptation: to `support`.
         support: the K good images, then the T taken up.
         alone: scores of its good images, each by a head that does not know it: K + T.
-        scores: (U,) of the unlabelled images, likewise.
+        scores: (U,) of the unlabelled images, likewise, by the head that decided: of those taken up first.
         taken: (U,) bool.
         limit: score up to which an image was taken up.
         guarded: whether known defects set the limit.
@@ -67,18 +67,17 @@ def take_up(
         first: the learner's head of the labelled support.
         seed: of the adaptations.
     """
-    scores = score_levels(first, unlabelled.levels).image_score.double().numpy()
-    taken = scores <= np.quantile(scores, _SURE, method="higher")
-    found = _adapt(learner, support, unlabelled, taken, seed=seed)
-    limit, guarded = _limit(found, support)
-    more = found.scores <= limit
-    if (more != taken).any():
-        taken, found = more, _adapt(learner, support, unlabelled, more, seed=seed)
+    known = score_levels(first, unlabelled.levels).image_score.double().numpy()
+    sure = known <= np.quantile(known, _SURE, method="higher")
+    deciding = _adapt(learner, support, unlabelled, sure, seed=seed)
+    limit, guarded = _limit(deciding, support)
+    taken = deciding.scores <= limit
+    found = deciding if (taken == sure).all() else _adapt(learner, support, unlabelled, taken, seed=seed)
     return TakeUp(
         adaptation=found.adaptation,
         support=found.support,
         alone=found.alone,
-        scores=found.scores,
+        scores=deciding.scores,
         taken=taken,
         limit=limit,
         guarded=guarded,

@@ -126,7 +126,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         tell(1, detail=f", take up {len(unlabelled.records)} unlabelled images")
         adapted, taken_up = take_up_into(adapted, unlabelled.records, seed=request.seed)
     # Other lines' calibration is of supports without take-up.
-    pooled = meta.calibration if meta and taken_up is None else None
+    pooled = meta.calibration if meta and not (taken_up and taken_up.taken) else None
     threshold, promise = line_threshold(
         request, adapted.head, adapted.view, pooled, adapted.alone, request.missed_defects
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from flows import unlabelled
 from flows.unlabelled import SeenUnlabelled, TakeUpReport, Unlabelled, find_unlabelled
 from pipeline.errors import LineError
-from pipeline.imaging.images import PreprocessSpec
+from pipeline.imaging.images import DecodedImage, PreprocessSpec, UnreadableImage, read_image
 from pipeline.product_lines.lines import ImageRecord
 from tests.parts.line_on_disk import picture, save
 
@@ -66,12 +67,51 @@ def test_files_that_cannot_be_used_are_named_and_the_others_used(folder: Path):
 
 def test_no_more_than_the_limit_are_used_drawn_by_the_seed_in_the_folders_order(folder: Path):
     everything, some = found(folder), found(folder, limit=3, seed=1)
-    assert some.remarks == ("3 of 6 unlabelled images are used, drawn by the seed.",)
+    assert some.remarks == ("3 unlabelled images are used, drawn by the seed from 6 files.",)
     assert len(some.records) == 3
     assert [record for record in everything.records if record in some.records] == list(some.records)
     assert found(folder, limit=3, seed=1) == some
     assert len({found(folder, limit=3, seed=seed).records for seed in range(6)}) > 1
     assert found(folder, limit=6).remarks == ()
+
+
+def test_no_more_images_are_decoded_than_are_used_and_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    for number in range(10, 40):
+        save(folder / f"{number}.png", picture(number))
+    decoded = list[Path]()
+
+    def read(path: Path, preprocess: PreprocessSpec) -> DecodedImage | UnreadableImage:
+        decoded.append(path)
+        return read_image(path, preprocess)
+
+    monkeypatch.setattr(unlabelled, "read_image", read)
+    drawn = found(folder, limit=5, seed=2)
+    assert sorted(decoded) == sorted(record.path for record in drawn.records)
+    broken, labelled = drawn.records[0].path, drawn.records[1].path
+    broken.write_text("no image")
+    decoded.clear()
+    others = found(folder, labelled, limit=5, seed=2)
+    assert len(others.records) == 5
+    assert len(decoded) == 7
+    assert {record.path for record in drawn.records} - {record.path for record in others.records} == {broken, labelled}
+    assert others.remarks == (
+        "1 unlabelled image is left out: it is equal to others or labelled.",
+        f"Unlabelled images left out, as they cannot be used: {broken.name}: {reason(broken)}.",
+        "5 unlabelled images are used, drawn by the seed from 36 files.",
+    )
+
+
+def test_where_all_are_looked_at_nothing_is_said_of_a_draw(folder: Path):
+    for name in ("0.png", "1.png"):
+        (folder / name).write_text("no image")
+    assert len(found(folder, limit=5).records) == 4
+    assert all("drawn" not in remark for remark in found(folder, limit=5).remarks)
+
+
+def reason(path: Path) -> str:
+    image = read_image(path, PREPROCESS)
+    assert isinstance(image, UnreadableImage)
+    return image.reason
 
 
 def test_a_folder_that_is_not_there_or_holds_nothing_to_use_is_a_sentence(folder: Path, tmp_path: Path):

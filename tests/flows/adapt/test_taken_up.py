@@ -99,6 +99,7 @@ def test_the_report_agrees_with_the_manifest_highest_scores_first(adapted: Adapt
     assert tuple(image.sha256 for image in report.left_out) == support.not_taken_up
     scores = [image.score for image in report.images]
     assert scores == sorted(scores, reverse=True)
+    assert all(image.taken == (image.score <= report.limit) for image in report.images)
 
 
 def test_the_bank_numbers_its_images_as_the_manifest_does(adapted: AdaptResult):
@@ -228,7 +229,7 @@ def test_a_limit_draws_some_of_them_and_the_memory_bank_takes_up_too(
     result = job.run(request_here.model_copy(update=changes), settings)
     support = result.bundle.manifest.support
     assert len(support.taken_up) + len(support.not_taken_up) == 6
-    assert "6 of 24 unlabelled images are used, drawn by the seed." in result.remarks
+    assert "6 unlabelled images are used, drawn by the seed from 25 files." in result.remarks
 
 
 def test_a_missing_folder_is_told_before_anything_is_registered(
@@ -238,3 +239,17 @@ def test_a_missing_folder_is_told_before_anything_is_registered(
     with pytest.raises(LineError, match="expected a folder of unlabelled images"):
         job.run(request_here.model_copy(update=changes), settings)
     assert "nowhere" not in Registry(settings.home).lines()
+
+
+def test_where_nothing_is_taken_up_the_threshold_is_that_of_the_labelled_images(
+    folders: Folders, settings: Settings, tmp_path: Path
+):
+    """With what other lines say of it, which is of supports without take-up."""
+    _copy(folders.unlabelled / "night/bad 29.png", tmp_path / "bad.png")
+    request = AdaptRequest(line="alone", images=folders.line, learner=LearnerName.IN_CONTEXT)
+    labelled = job.run(request, settings)
+    found = job.run(request.model_copy(update={"unlabelled": tmp_path}), settings)
+    assert found.taken_up is not None
+    assert not found.taken_up.taken
+    assert found.threshold.method == labelled.threshold.method
+    assert found.threshold.reject == pytest.approx(labelled.threshold.reject)
