@@ -9,7 +9,14 @@ import typer
 
 from deploy.bundles.manifest import linewise_version
 from flows import demo
-from flows.terminal import activity_commands, catalogue, line_commands, registry_commands, result_commands
+from flows.terminal import (
+    activity_commands,
+    catalogue,
+    line_commands,
+    registry_commands,
+    result_commands,
+    verdict_commands,
+)
 from pipeline.errors import LinewiseError
 from pipeline.process_tuning import tune_process
 from pipeline.storage import plain_storage_error
@@ -54,7 +61,15 @@ def _options(
     pass
 
 
-for module in (line_commands, catalogue, activity_commands, registry_commands, result_commands, demo):
+for module in (
+    line_commands,
+    catalogue,
+    activity_commands,
+    registry_commands,
+    result_commands,
+    verdict_commands,
+    demo,
+):
     module.register(app)
 
 

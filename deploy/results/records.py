@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from deploy.results.schema import ResultStatus
+from deploy.results.schema import ResultStatus, Verdict
 from pipeline.calibration import Decision
 
 
@@ -30,6 +30,17 @@ class NewResult(NamedTuple):
     overlay_path: str | None
     scored_at: datetime
     p_value: float | None = None
+
+
+class NewVerdict(NamedTuple):
+    """What a person says of one image content of a line; the store notes when it was said."""
+
+    line: str
+    image_path: str
+    image_sha256: str
+    verdict: Verdict
+    by: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)

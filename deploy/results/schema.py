@@ -46,6 +46,13 @@ class ResultStatus(StrEnum):
     UNREADABLE = "unreadable"
 
 
+class Verdict(StrEnum):
+    """What a person says of a part: the line makes such parts on purpose, or not."""
+
+    GOOD = "good"
+    DEFECTIVE = "defective"
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware datetime, kept as UTC; SQLite has no zones and forgets them."""
 
@@ -166,3 +173,22 @@ class ResultRow(Base, kw_only=True):
     overlay_path: Mapped[str | None] = mapped_column(Text, default=None)
     scored_at: Mapped[datetime] = mapped_column(UtcDateTime)
     p_value: Mapped[float | None] = mapped_column(Float(53), default=None)
+
+
+class VerdictRow(Base, kw_only=True):
+    """What a person said of one image content of a line. The latest word counts; earlier ones stay for who asks later.
+
+    `image_path` is where the image lay when it was said; `by` is whoever said it, as they call themselves.
+    """
+
+    __tablename__ = "verdicts"
+    __table_args__ = (Index(None, "line", "image_sha256"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, init=False)
+    line: Mapped[str] = mapped_column(String(200))
+    image_sha256: Mapped[str] = mapped_column(String(64))
+    image_path: Mapped[str] = mapped_column(Text)
+    verdict: Mapped[Verdict] = mapped_column(_Text(Verdict))
+    by: Mapped[str | None] = mapped_column(Text, default=None)
+    note: Mapped[str | None] = mapped_column(Text, default=None)
+    said_at: Mapped[datetime] = mapped_column(UtcDateTime)

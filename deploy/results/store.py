@@ -16,15 +16,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.manifest import linewise_version
 from deploy.results.database import database_errors, for_writing, open_database, parse_url
 from deploy.results.inserts import RESULTS, insert_content, insert_path
-from deploy.results.records import Duplicate, NewResult, StoredScore, path_text
-from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus
+from deploy.results.records import Duplicate, NewResult, NewVerdict, StoredScore, path_text
+from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus, VerdictRow
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
 
@@ -174,6 +174,20 @@ class ResultStore:
         with database_errors(self.url), self._writing.begin() as connection:
             connection.execute(statement)
 
+    def add_verdicts(self, verdicts: Iterable[NewVerdict]) -> int:
+        """Note what a person says of images, all of it in one transaction; return how many verdicts that is.
+
+        The latest one on a content counts; earlier ones stay.
+
+        Raises:
+            StorageError: the database cannot be written. Nothing is noted then.
+        """
+        said_at = datetime.now(UTC)
+        rows = [VerdictRow(**verdict._asdict(), said_at=said_at) for verdict in verdicts]
+        with database_errors(self.url), Session(self._writing) as session, session.begin():
+            session.add_all(rows)
+        return len(rows)
+
     # Reading
 
     def was_used(self, bundle: Bundle) -> bool:
@@ -265,5 +279,19 @@ class ResultStore:
             statement = statement.where(RunRow.line == line)
         if run_id is not None:
             statement = statement.where(RunRow.id == run_id)
+        with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
+            return list(session.scalars(statement))
+
+    def verdicts(self, line: str, *, image_sha256: str | None = None, overruled: bool = False) -> list[VerdictRow]:
+        """What people say of a line's images, or of one content, the latest first.
+
+        On each content the word that counts; with `overruled` also those that a later one took the place of.
+        """
+        statement = select(VerdictRow).where(VerdictRow.line == line).order_by(VerdictRow.id.desc())
+        if image_sha256 is not None:
+            statement = statement.where(VerdictRow.image_sha256 == image_sha256)
+        if not overruled:
+            latest = select(func.max(VerdictRow.id)).where(VerdictRow.line == line).group_by(VerdictRow.image_sha256)
+            statement = statement.where(VerdictRow.id.in_(latest))
         with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
             return list(session.scalars(statement))

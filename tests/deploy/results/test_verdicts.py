@@ -1,0 +1,171 @@
+"""What people say of images in the result store, in SQLite and PostgreSQL, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from deploy.results.records import NewVerdict
+from deploy.results.schema import VERSION_TABLE, Verdict, VerdictRow
+from deploy.results.store import ResultStore
+from deploy.results.verdict_files import COLUMNS, read_verdicts, verdict_on, write_verdicts
+from pipeline.errors import ConfigError, ImageError, LinewiseError, StorageError
+from pipeline.storage import sha256_file
+from tests.deploy.results.postgres_server import running_postgres
+from tests.deploy.results.result_rows import sha256
+from tests.parts.line_on_disk import picture, save
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    if request.param == "sqlite":
+        with ResultStore(tmp_path / "results.sqlite") as opened:
+            yield opened
+        return
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as url, ResultStore(url) as opened:
+        yield opened
+
+
+def said(number: int, verdict: Verdict, line: str = "caps", **more: str) -> NewVerdict:
+    return NewVerdict(line, f"/images/{number}.png", sha256(number), verdict, **more)
+
+
+def words(rows: list[VerdictRow]) -> list[tuple[str, Verdict, str | None]]:
+    return [(row.image_path, row.verdict, row.by) for row in rows]
+
+
+def test_the_latest_word_on_a_content_of_a_line_counts_and_earlier_ones_stay(store: ResultStore) -> None:
+    good, defective = Verdict.GOOD, Verdict.DEFECTIVE
+    assert store.verdicts("caps") == []
+    assert store.add_verdicts([said(1, good, by="Ada", note="a hair"), said(2, defective), said(1, good, "nuts")]) == 3
+    assert store.add_verdicts([said(1, defective, by="Bo")]) == 1
+    assert words(store.verdicts("caps")) == [("/images/1.png", defective, "Bo"), ("/images/2.png", defective, None)]
+    assert words(store.verdicts("nuts")) == [("/images/1.png", good, None)]
+    assert words(store.verdicts("caps", image_sha256=sha256(1), overruled=True)) == [
+        ("/images/1.png", defective, "Bo"),
+        ("/images/1.png", good, "Ada"),
+    ]
+    assert len(store.verdicts("caps", overruled=True)) == 3
+    first = store.verdicts("caps", overruled=True)[-1]
+    assert (first.image_sha256, first.note) == (sha256(1), "a hair")
+    assert timedelta() <= datetime.now(UTC) - first.said_at < timedelta(minutes=5)
+
+
+def test_verdicts_are_noted_together_or_not_at_all(store: ResultStore) -> None:
+    def words_and_a_mistake() -> Iterator[NewVerdict]:
+        yield said(1, Verdict.GOOD)
+        raise ImageError("an image", "none", "look")
+
+    with pytest.raises(ImageError):
+        store.add_verdicts(words_and_a_mistake())
+    assert store.verdicts("caps") == []
+    assert store.add_verdicts([]) == 0
+
+
+def test_a_store_of_before_gets_the_table_and_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "results.sqlite"
+    ResultStore(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE verdicts")
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+    connection.close()
+    with ResultStore(path) as store:
+        store.add_verdicts([said(1, Verdict.GOOD)])
+        assert len(store.verdicts("caps")) == 1
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for number in range(3):
+        save(tmp_path / f"images/{number}.png", picture(number))
+    return tmp_path / "images"
+
+
+def table(path: Path, *rows: str) -> Path:
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return path
+
+
+def test_a_verdict_is_of_the_content_that_a_file_has(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(images)
+    found = verdict_on(Path("1.png"), "caps", Verdict.GOOD, by="", note="a hair")
+    path = images / "1.png"
+    assert found == NewVerdict("caps", str(path), sha256_file(path), Verdict.GOOD, None, "a hair")
+    for name, words in (("none.png", "no such file"), ("text.png", "an image"), ("pipe.png", "a pipe or device")):
+        if name == "text.png":
+            Path(name).write_text("no image")
+        if name == "pipe.png":
+            os.mkfifo(name)
+        with pytest.raises(ImageError, match=words) as caught:
+            verdict_on(Path(name), "caps", Verdict.GOOD)
+        assert name in str(caught.value)
+
+
+def test_a_table_is_read_whole_relative_paths_from_its_own_folder(images: Path) -> None:
+    path = table(
+        images / "said.csv",
+        "\ufeffshift, verdict,image_path,note,by",
+        'early,Good,0.png,"a hair,\nnot a crack",Ada',
+        "",
+        f"late, DEFECTIVE ,{images / '1.png'}",
+        "late,defective,1.png,said twice,",
+    )
+    assert read_verdicts(path, "caps") == [
+        verdict_on(images / "0.png", "caps", Verdict.GOOD, by="Ada", note="a hair,\nnot a crack"),
+        verdict_on(images / "1.png", "caps", Verdict.DEFECTIVE),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (["path,verdict", "0.png,good"], "expected a column image_path in FILE, got 'path, verdict': name the"),
+        (["image_path;verdict"], "expected a column image_path and a column verdict in FILE, got 'image_path;verdict'"),
+        ([""], "expected a column image_path and a column verdict in FILE, got ''"),
+        (["image_path,verdict"], "expected verdicts in FILE, got none"),
+        (["image_path,verdict", "0.png,good", "1.png,bad"], "a verdict, good or defective in row 3 of FILE, got 'bad'"),
+        (["image_path,verdict", "", "0.png"], "a verdict, good or defective in row 3 of FILE, got ''"),
+        (["image_path,verdict", ",good"], "an image's path in row 2 of FILE, got an empty cell"),
+        (["image_path,verdict", "9.png,good"], "expected an image file in row 2 of FILE, got no such file in "),
+        (
+            ["image_path,verdict", "0.png,good", "1.png,good", "0.png,defective"],
+            "expected one verdict an image, got good in row 2 and defective in row 4 of FILE: remove the row",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_a_sentence_that_names_the_row(
+    images: Path, rows: list[str], sentence: str
+) -> None:
+    path = table(images / "said.csv", *rows)
+    with pytest.raises(LinewiseError) as caught:
+        read_verdicts(path, "caps")
+    assert sentence.replace("FILE", str(path)) in str(caught.value)
+
+
+def test_a_file_that_is_no_table_is_a_sentence(images: Path) -> None:
+    with pytest.raises(StorageError):
+        read_verdicts(images / "none.csv", "caps")
+    with pytest.raises(ConfigError, match="a CSV file in UTF-8"):
+        read_verdicts(images / "0.png", "caps")
+
+
+def test_what_is_written_can_be_read_again(images: Path, store: ResultStore, tmp_path: Path) -> None:
+    store.add_verdicts([verdict_on(images / "0.png", "caps", Verdict.GOOD, by="Ada", note="a, hair")])
+    store.add_verdicts([verdict_on(images / "1.png", "caps", Verdict.DEFECTIVE, note="=1+1")])
+    path = tmp_path / "out.csv"
+    rows = store.verdicts("caps")
+    assert write_verdicts(rows, path) == 2
+    with path.open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert tuple(written[0]) == COLUMNS
+    assert written[0]["note"] == "'=1+1", "no formula for a spreadsheet"
+    assert written[1]["said_at"] == rows[1].said_at.isoformat()
+    again = read_verdicts(path, "caps")
+    assert [said.image_sha256 for said in again] == [row.image_sha256 for row in rows]
+    assert (again[1].by, again[1].note, again[1].verdict) == ("Ada", "a, hair", Verdict.GOOD)
