@@ -19,39 +19,13 @@ from deploy.results.schema import VERSION_TABLE, Base, ResultRow, ResultStatus, 
 from deploy.results.store import ResultStore
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
-from tests.deploy.results.postgres_server import running_postgres
 from tests.deploy.results.result_rows import begin, scored, sha256, unreadable
 from tests.parts.plant import bundle_files, make_draft, mounted_tmpfs
-
-
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of an empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'results.sqlite'}"
-    url: str = request.getfixturevalue("postgres_server")
-    engine = create_engine(parse_url(url))
-    with engine.begin() as connection:
-        connection.execute(text(f"DROP TABLE IF EXISTS results, runs, {VERSION_TABLE}"))
-    engine.dispose()
-    return url
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     return write_bundle(tmp_path / "bundle", make_draft(), bundle_files())
-
-
-@pytest.fixture
-def store(database: str) -> Iterator[ResultStore]:
-    with ResultStore(database) as store:
-        yield store
 
 
 def test_a_new_row_brings_every_column_but_the_id() -> None:

@@ -11,25 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from deploy.results.migrations.versions import m0003_verdicts
 from deploy.results.records import NewVerdict
 from deploy.results.schema import VERSION_TABLE, Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from deploy.results.verdict_files import COLUMNS, read_verdicts, verdict_on, write_verdicts
 from pipeline.errors import ConfigError, ImageError, LinewiseError, StorageError
 from pipeline.storage import sha256_file
-from tests.deploy.results.postgres_server import running_postgres
 from tests.deploy.results.result_rows import sha256
 from tests.parts.line_on_disk import picture, save
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    if request.param == "sqlite":
-        with ResultStore(tmp_path / "results.sqlite") as opened:
-            yield opened
-        return
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as url, ResultStore(url) as opened:
-        yield opened
 
 
 def said(number: int, verdict: Verdict, line: str = "caps", **more: str) -> NewVerdict:
@@ -73,7 +63,7 @@ def test_a_store_of_before_gets_the_table_and_keeps_its_rows(tmp_path: Path) -> 
     ResultStore(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE verdicts")
-        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '{m0003_verdicts.down_revision}'")
     connection.close()
     with ResultStore(path) as store:
         store.add_verdicts([said(1, Verdict.GOOD)])
@@ -97,7 +87,7 @@ def test_a_verdict_is_of_the_content_that_a_file_has(images: Path, monkeypatch: 
     found = verdict_on(Path("1.png"), "caps", Verdict.GOOD, by="", note="a hair")
     path = images / "1.png"
     assert found == NewVerdict("caps", str(path), sha256_file(path), Verdict.GOOD, None, "a hair")
-    for name, words in (("none.png", "no such file"), ("text.png", "an image"), ("pipe.png", "a pipe or device")):
+    for name, words in (("none.png", "no such file"), ("text.png", "other contents"), ("pipe.png", "a pipe or device")):
         if name == "text.png":
             Path(name).write_text("no image")
         if name == "pipe.png":
