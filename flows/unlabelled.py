@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from flows.views import AdaptedLine
 from pipeline.augmentations import ROTATIONS
 from pipeline.errors import LineError
 from pipeline.imaging.files import iter_image_files
-from pipeline.imaging.images import ImageFile, PreprocessSpec, UnreadableImage, read_file, read_image
+from pipeline.imaging.images import PreprocessSpec, UnreadableImage, read_image
 from pipeline.imaging.not_read import NotRead
 from pipeline.imaging.white_level import depth_problem
 from pipeline.product_lines.lines import ImageRecord
@@ -24,9 +26,25 @@ UNLABELLED = "unlabelled"
 """The kind of their records."""
 
 
+class Candidate(NamedTuple):
+    """A file that may be an unlabelled image; `sha256`: only where it still has this content."""
+
+    path: Path
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """Files that may be unlabelled images; `where` they are in words, "in FOLDER"; sentences on what else is there."""
+
+    files: tuple[Candidate, ...]
+    where: str
+    remarks: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unlabelled:
-    """A line's unlabelled images, and sentences on what is left out of their folder."""
+    """A line's unlabelled images, and sentences on what is left out."""
 
     records: tuple[ImageRecord, ...]
     remarks: tuple[str, ...]
@@ -60,72 +78,129 @@ class TakeUpReport:
         """The others: look at them."""
         return tuple(image for image in self.images if not image.taken)
 
+    def named(self, image: SeenUnlabelled, folder: Path | None) -> str:
+        """What to call an image: by its path below the folder of unlabelled ones, else by its whole path."""
+        if folder is not None and image.path.is_relative_to(folder):
+            return str(image.path.relative_to(folder))
+        return str(image.path)
+
     @property
     def reason(self) -> str:
         """Why the others were left out."""
         if self.guarded:
-            return f"above {self.limit:.4g} images score as half of the known defects do"
+            return f"scores above {self.limit:.4g} lie where half of the known defects do"
         return f"scores above {self.limit:.4g} lie apart from the bulk of them"
 
 
-def find_unlabelled(
-    folder: Path, known: Iterable[ImageRecord], preprocess: PreprocessSpec, *, line: str, limit: int, seed: int
-) -> Unlabelled:
-    """Usable images of a folder, each content once and none of the labelled ones.
+def images_below(folder: Path) -> Candidates:
+    """The image files of a folder, in folders of any depth.
 
-    They are drawn before they are looked at, and one that cannot be used is replaced by the next drawn: a folder of
-    many costs as one of few. Where no more than the limit are there, nothing is drawn.
+    Raises:
+        LineError: no such folder.
+        StorageError: it cannot be listed.
+    """
+    if not folder.is_dir():
+        raise LineError("a folder of unlabelled images", f"no folder {folder}", "name one")
+    not_read = NotRead(folder)
+    files = tuple(Candidate(path) for path in iter_image_files(folder, not_read.see))
+    return Candidates(files=files, where=f"in {folder}", remarks=not_read.sentences)
+
+
+def draw_unlabelled(
+    candidates: Sequence[Candidates],
+    labelled: AbstractSet[str],
+    preprocess: PreprocessSpec,
+    *,
+    line: str,
+    limit: int,
+    seed: int,
+) -> Unlabelled:
+    """Usable images, each content once and none of the labelled ones.
+
+    They are drawn before they are looked at, and one that cannot be used is replaced by the next drawn: of many files
+    the cost is as of few. Where there are no more than the limit, nothing is drawn.
 
     Args:
-        folder: with images, in folders of any depth.
-        known: the line's labelled images.
+        candidates: where they may be.
+        labelled: the contents that somebody labelled.
         preprocess: that they must be readable with.
         line: its name.
         limit: most images to use, drawn by the seed.
         seed: of the draw.
 
     Returns:
-        The images in the folder's order; what is said of copies and of what cannot be used is of those looked at.
+        The images in the candidates' order; what is said of copies and of what cannot be used is of those looked at.
 
     Raises:
-        LineError: no such folder, or no usable image in it.
+        LineError: no usable image.
         StorageError: a file cannot be read.
     """
-    if not folder.is_dir():
-        raise LineError("a folder of unlabelled images", f"no folder {folder}", "name one")
-    not_read, files = NotRead(folder), (read_file(record.path) for record in known)
-    contents = {file.sha256 for file in files if isinstance(file, ImageFile)}
-    paths = list(iter_image_files(folder, not_read.see))
-    order = np.random.default_rng(seed).permutation(len(paths)) if len(paths) > limit else np.arange(len(paths))
-    used: list[int] = []
-    looked_at, copies, unusable = 0, 0, list[str]()
+    files = [file for found in candidates for file in found.files]
+    order = np.random.default_rng(seed).permutation(len(files)) if len(files) > limit else np.arange(len(files))
+    contents, used, seen = set(labelled), list[int](), _Seen()
     for index in order.tolist():
         if len(used) == limit:
             break
-        path, looked_at = paths[index], looked_at + 1
-        image = read_image(path, preprocess)
-        if isinstance(image, UnreadableImage):
-            unusable.append(f"{path.name}: {image.reason}")
-        elif problem := depth_problem(image.bit_depth, image.brightest, preprocess.white_level):
-            unusable.append(f"{path.name}: {problem}")
-        elif image.sha256 in contents:
-            copies += 1
-        else:
-            contents.add(image.sha256)
+        content = seen.usable_content(files[index], preprocess, contents)
+        if content is not None:
+            contents.add(content)
             used.append(index)
-    remarks = list(not_read.sentences)
-    if copies:
-        were = "is left out: it is" if copies == 1 else "are left out: they are"
-        remarks.append(f"{copies} unlabelled image{'' if copies == 1 else 's'} {were} equal to others or labelled.")
-    if unusable:
-        more = f", and {len(unusable) - 1} more" if len(unusable) > 1 else ""
-        remarks.append(f"Unlabelled images left out, as they cannot be used: {unusable[0]}{more}.")
     if not used:
-        raise LineError(f"unlabelled images in {folder}", "none that can be used", "name a folder with images")
-    if looked_at < len(paths):
-        remarks.append(f"{len(used)} unlabelled images are used, drawn by the seed from {len(paths):,} files.")
-    records = tuple(ImageRecord(paths[index], line, UNLABELLED) for index in sorted(used))
+        where = " or ".join(found.where for found in candidates)
+        raise LineError(f"unlabelled images {where}", "none that can be used", "name others, or do without")
+    remarks = [remark for found in candidates for remark in found.remarks] + seen.remarks()
+    if seen.count < len(files):
+        remarks.append(f"{len(used)} unlabelled images are used, drawn by the seed from {len(files):,} files.")
+    records = tuple(ImageRecord(files[index].path, line, UNLABELLED) for index in sorted(used))
     return Unlabelled(records=records, remarks=tuple(remarks))
+
+
+class _Seen:
+    """Looks at files, and counts those that are not used."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._copies = 0
+        self._moved = 0
+        self._unusable = list[str]()
+
+    def usable_content(self, file: Candidate, preprocess: PreprocessSpec, contents: AbstractSet[str]) -> str | None:
+        """The content of a file that can be used and is none of these; None: it cannot."""
+        self.count += 1
+        image = read_image(file.path, preprocess)
+        if file.sha256 not in (None, image.sha256):
+            self._moved += 1
+        elif isinstance(image, UnreadableImage):
+            self._unusable.append(f"{file.path.name}: {image.reason}")
+        elif problem := depth_problem(image.bit_depth, image.brightest, preprocess.white_level):
+            self._unusable.append(f"{file.path.name}: {problem}")
+        elif image.sha256 in contents:
+            self._copies += 1
+        else:
+            return image.sha256
+        return None
+
+    def remarks(self) -> list[str]:
+        """Sentences on the others."""
+        said = []
+        if self._copies:
+            said.append(
+                f"{_left_out(self._copies, 'unlabelled image')}: {_they(self._copies)} equal to others or labelled."
+            )
+        if self._moved:
+            said.append(f"{_left_out(self._moved, 'scored image')}: {_they(self._moved)} gone or changed since.")
+        if self._unusable:
+            more = f", and {len(self._unusable) - 1} more" if len(self._unusable) > 1 else ""
+            said.append(f"Unlabelled images left out, as they cannot be used: {self._unusable[0]}{more}.")
+        return said
+
+
+def _left_out(count: int, noun: str) -> str:
+    return f"{count} {noun}{' is' if count == 1 else 's are'} left out"
+
+
+def _they(count: int) -> str:
+    return "it is" if count == 1 else "they are"
 
 
 def take_up_into(

@@ -116,6 +116,9 @@ def _support(manifest: BundleDraft) -> Iterator[Fact]:
         taken = f"{len(support.taken_up):,} of {unlabelled:,} taken up as good{others}"
         yield Fact("unlabelled", "Unlabelled images", taken, brief=True)
     yield Fact("defects", "Defective images", defects, brief=True)
+    if support.good_by_verdict or support.defects_by_verdict:
+        judged = f"{support.good_by_verdict:,} good, {support.defects_by_verdict:,} defective"
+        yield Fact("by_verdict", "Of these by people's verdicts", judged, brief=True)
     if support.left_out is not None:
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in support.left_out.items()) or "nothing"
         yield Fact("left_out", "Left out of the folder", left_out, brief=bool(support.left_out))

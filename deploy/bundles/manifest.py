@@ -69,6 +69,7 @@ class SupportRecord(Record):
 
     `left_out`: how many files of the line's folder were not adapted from, by reason; None: nobody counted them.
     `taken_up`: those of `good` that nobody had labelled; `not_taken_up`: the unlabelled ones that did not look good.
+    `good_by_verdict`, `defects_by_verdict`: how many of `good` and `defects` people judged among what was scored.
     """
 
     good: tuple[Sha256, ...]
@@ -77,6 +78,8 @@ class SupportRecord(Record):
     left_out: dict[str, Annotated[int, Field(ge=1)]] | None = None
     taken_up: tuple[Sha256, ...] = ()
     not_taken_up: tuple[Sha256, ...] = ()
+    good_by_verdict: Annotated[int, Field(ge=0)] = 0
+    defects_by_verdict: Annotated[int, Field(ge=0)] = 0
 
 
 class CalibrationRecord(Record):

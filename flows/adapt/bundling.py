@@ -57,6 +57,7 @@ def add_bundle(
     meta: MetaModel | None,
     left_out: dict[str, int],
     taken_up: TakeUpReport | None,
+    by_verdict: frozenset[Path],
 ) -> tuple[Bundle, Parity]:
     """Export the head, prove that the exported graphs score the support as torch does, and register the bundle.
 
@@ -75,9 +76,9 @@ def add_bundle(
         for index in _pictured(adapted.head.bank_sources):
             pixels = require_image(view.good[index].path, view.preprocess).pixels
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
-        return registry.add(
-            _draft(request, registry, adapted, threshold, promise, likeness, meta, parity, left_out, taken_up), files
-        ), parity
+        whose = left_out, taken_up, by_verdict
+        draft = _draft(request, registry, adapted, threshold, promise, likeness, meta, parity, *whose)
+        return registry.add(draft, files), parity
 
 
 def _export(line: str, adapted: AdaptedLine, images: NDArray[np.uint8], path: Path, templates: Path) -> Parity:
@@ -103,6 +104,7 @@ def _draft(
     parity: Parity,
     left_out: dict[str, int],
     taken_up: TakeUpReport | None,
+    by_verdict: frozenset[Path],
 ) -> BundleDraft:
     """All that the manifest says beside its files."""
     view, learner, backbone = adapted.view, adapted.learner, adapted.view.backbone
@@ -128,6 +130,8 @@ def _draft(
             left_out={reason: count for reason, count in left_out.items() if count},
             taken_up=tuple(image.sha256 for image in taken_up.taken) if taken_up else (),
             not_taken_up=tuple(image.sha256 for image in taken_up.left_out) if taken_up else (),
+            good_by_verdict=sum(record.path in by_verdict for record in view.good),
+            defects_by_verdict=sum(record.path in by_verdict for record in view.defects),
         ),
         threshold=threshold,
         promise=promise,

@@ -110,11 +110,11 @@ def show(request: AdaptRequest, result: job.AdaptResult) -> None:
 def _left_out(request: AdaptRequest, result: job.AdaptResult, deployment: Deployment) -> str:
     """A section on the unlabelled images that were not taken up; empty where there are none."""
     report = result.taken_up
-    if request.unlabelled is None or report is None or not report.left_out:
+    if report is None or not report.left_out:
         return ""
     taken, left_out = len(report.taken), len(report.left_out)
-    paths = [image.path for image in report.left_out[:MAX_PICTURES]]
-    pictured = preview_files(deployment, paths, request.unlabelled)
+    named = {report.named(image, request.unlabelled): image.path for image in report.left_out[:MAX_PICTURES]}
+    pictured = preview_files(deployment, named)
     fewer = f" The {len(pictured)} with the highest scores:" if len(pictured) < left_out else ""
     return (
         "## Unlabelled images left out\n\n"

@@ -12,23 +12,22 @@ from deploy.bundles.line_folder import slug
 from deploy.bundles.registry import Registry
 from deploy.engine.parity import Parity
 from flows.adapt.bundling import add_bundle
+from flows.adapt.from_store import KnownLine, know_line
 from flows.adapt.line_images import choose_images
 from flows.adapt.request import AdaptRequest
 from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
-from flows.unlabelled import TakeUpReport, Unlabelled, find_unlabelled, take_up_into
+from flows.unlabelled import TakeUpReport, Unlabelled, draw_unlabelled, images_below, take_up_into
 from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_at_best_size, candidate_sizes
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.shipped import SHIPPED, shipped_meta_model
 from pipeline.calibration import Threshold
 from pipeline.errors import BundleError, ConfigError
-from pipeline.imaging.images import PreprocessSpec
+from pipeline.imaging.images import PreprocessSpec, read_file
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.missed_defects import require_defects
-from pipeline.product_lines.left_out import load_distinct_line
-from pipeline.product_lines.lines import ProductLine
 from pipeline.settings import Settings
 
 _STAGE = "adapt"
@@ -87,13 +86,14 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
             tell(0, detail=f", {count} images looked at")
 
     tell(0)
-    line, left_out = load_distinct_line(request.images)
+    known = know_line(request, settings)
+    line = known.line
     meta = _meta_model(request)
     size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
     backbones = [open_backbone(request.backbone, size, settings)]
     learner = _learner(request, meta, backbones[0])
     start = time.perf_counter()
-    images = choose_images(request, line, left_out, learner, tell_looked)
+    images = choose_images(request, line, known.left_out, learner, tell_looked)
     looking = time.perf_counter() - start
     if request.missed_defects is not None:
         require_defects(request.missed_defects, len(images.defects))
@@ -102,7 +102,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     if learner.chooses_size and request.size is None and meta is None:
         others = (other for other in candidate_sizes(labelled) if other != size)
         backbones += [open_backbone(request.backbone, other, settings) for other in others]
-    unlabelled = _unlabelled(request, line, backbones[0].preprocess(images.white_level, request.bayer))
+    unlabelled = _unlabelled(request, known, backbones[0].preprocess(images.white_level, request.bayer))
     said = (*images.remarks, *unlabelled.remarks)
     for remark in said:
         tell(0, remark)
@@ -131,7 +131,9 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         request, adapted.head, adapted.view, pooled, adapted.alone, request.missed_defects
     )
     tell(2)
-    bundle, parity = add_bundle(request, settings, adapted, threshold, promise, meta, images.left_out, taken_up)
+    bundle, parity = add_bundle(
+        request, settings, adapted, threshold, promise, meta, images.left_out, taken_up, known.by_verdict
+    )
     likeness = bundle.manifest.likeness
     on_images = tuple(likeness.support_remarks()) if likeness is not None else ()
     tell(3, " ".join(on_images))
@@ -154,12 +156,16 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     )
 
 
-def _unlabelled(request: AdaptRequest, line: ProductLine, preprocess: PreprocessSpec) -> Unlabelled:
-    if request.unlabelled is None:
+def _unlabelled(request: AdaptRequest, known: KnownLine, preprocess: PreprocessSpec) -> Unlabelled:
+    candidates = [images_below(request.unlabelled)] if request.unlabelled is not None else []
+    candidates += [known.production] if known.production is not None else []
+    if not candidates:
         return Unlabelled(records=(), remarks=())
-    known = (*line.train_good, *line.test_good, *line.defects)
-    limit = request.max_unlabelled
-    return find_unlabelled(request.unlabelled, known, preprocess, line=line.name, limit=limit, seed=request.seed)
+    line, limit = known.line, request.max_unlabelled
+    records = (*line.train_good, *line.test_good, *line.defects)
+    contents = (read_file(record.path).sha256 for record in records)
+    labelled = known.judged.union(content for content in contents if content is not None)
+    return draw_unlabelled(candidates, labelled, preprocess, line=line.name, limit=limit, seed=request.seed)
 
 
 def _peak_mib() -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +34,13 @@ def preview(deployment: Deployment, images: Path) -> list[Preview]:
 
     An unreadable image is left out, as adaptation has named it; so is one without a finite score, which has no picture.
     """
-    line, look = load_line(images), _looking_through(deployment)
+    line, look_at = load_line(images), _looking_through(deployment)
+
+    def look(record: ImageRecord) -> Preview | None:
+        return look_at(record.path, str(record.path.relative_to(line.root)))
 
     def seen(records: Sequence[ImageRecord], limit: int) -> list[Preview]:
-        found = [shown for record in records if (shown := look(record.path, line.root)) is not None]
+        found = [shown for record in records if (shown := look(record)) is not None]
         return sorted(found, key=lambda shown: shown.in_support)[:limit]
 
     # A few more than are shown, so that some outside the support are among them.
@@ -46,22 +49,22 @@ def preview(deployment: Deployment, images: Path) -> list[Preview]:
     return [*defects, *good]
 
 
-def preview_files(deployment: Deployment, paths: Sequence[Path], folder: Path) -> list[GalleryItem]:
-    """Files below a folder as the bundle sees them, in their order; those without a picture are left out."""
+def preview_files(deployment: Deployment, named: Mapping[str, Path]) -> list[GalleryItem]:
+    """Files by what to call them as the bundle sees them, in their order; those without a picture are left out."""
     look = _looking_through(deployment)
-    seen = [look(path, folder) for path in paths]
+    seen = [look(path, name) for name, path in named.items()]
     return [shown.item for shown in seen if shown is not None]
 
 
-def _looking_through(deployment: Deployment) -> Callable[[Path, Path], Preview | None]:
-    """What shows an image, named by its path below a folder, as the bundle sees it; None: it cannot."""
+def _looking_through(deployment: Deployment) -> Callable[[Path, str], Preview | None]:
+    """What shows an image, by a name, as the bundle sees it; None: it cannot."""
     manifest = deployment.bundle.manifest
     preprocess = manifest.preprocess
     engine = ScoringEngine(deployment.backbone, Device.CPU, threads=available_cpus())
     engine.add_head(manifest.line, deployment.bundle.head_path, manifest.files[HEAD])
     used = {*manifest.support.good, *manifest.support.defects}
 
-    def look(path: Path, folder: Path) -> Preview | None:
+    def look(path: Path, name: str) -> Preview | None:
         image = read_image(path, preprocess)
         if isinstance(image, UnreadableImage):
             return None
@@ -70,7 +73,7 @@ def _looking_through(deployment: Deployment) -> Callable[[Path, Path], Preview |
         if not verdict.judged:
             return None
         item = build_item(
-            name=str(path.relative_to(folder)),
+            name=name,
             score=scored.score,
             decision=verdict.decision,
             reason=verdict.reason,

@@ -67,6 +67,10 @@ class AdaptSettings(LineSettings):
         return self
 
 
+MAX_HOURS = 24 * 366
+"""Of a line's production that is looked back on."""
+
+
 class AdaptRequest(AdaptSettings):
     """Adapt to one product line from a few images, and register the result."""
 
@@ -77,11 +81,22 @@ class AdaptRequest(AdaptSettings):
         description="Folder with images of this line's production that nobody has labelled, most of them good: those "
         "that look good are learned from, too.",
     )
+    production_hours: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_HOURS,
+        description="Take images of the line that were scored in the last so many hours for unlabelled ones, whatever "
+        "their decision, but for those unlike the line and those with a verdict.",
+    )
     max_unlabelled: int = Field(
         default=MAX_UNLABELLED,
         ge=1,
         le=MAX_UNLABELLED,
         description="Use at most this many unlabelled images, drawn by the seed.",
+    )
+    verdicts: bool = Field(
+        default=False,
+        description="Learn from the line's images that people called good or defective (`linewise verdicts`), too.",
     )
 
 

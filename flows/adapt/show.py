@@ -26,17 +26,17 @@ def show(request: AdaptRequest, result: AdaptResult) -> int:
     for fact in all_facts(manifest):
         if fact.brief:
             out().print(escape(f"  {fact.name}: {fact.value}"))
-    if request.unlabelled is not None and result.taken_up is not None and result.taken_up.left_out:
+    if result.taken_up is not None and result.taken_up.left_out:
         for told in _left_out(request.unlabelled, result.taken_up):
             out().print(escape(f"  {told}"))
     return 0
 
 
-def _left_out(folder: Path, report: TakeUpReport) -> Iterator[str]:
+def _left_out(folder: Path | None, report: TakeUpReport) -> Iterator[str]:
     images = report.left_out
     yield f"Unlabelled images left out: {len(images):,}, as {report.reason}"
     for image in images[:_LEFT_OUT]:
-        yield f"  {image.path.relative_to(folder)}: {image.score:.4g}"
+        yield f"  {report.named(image, folder)}: {image.score:.4g}"
     if len(images) > _LEFT_OUT:
         yield f"  and {len(images) - _LEFT_OUT:,} more"
 

@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 
 from flows import unlabelled
-from flows.unlabelled import SeenUnlabelled, TakeUpReport, Unlabelled, find_unlabelled
+from flows.unlabelled import (
+    Candidate,
+    Candidates,
+    SeenUnlabelled,
+    TakeUpReport,
+    Unlabelled,
+    draw_unlabelled,
+    images_below,
+)
 from pipeline.errors import LineError
 from pipeline.imaging.images import DecodedImage, PreprocessSpec, UnreadableImage, read_image
-from pipeline.product_lines.lines import ImageRecord
+from pipeline.storage import sha256_file
 from tests.parts.line_on_disk import picture, save
 
 PREPROCESS = PreprocessSpec(height=64, width=64)
@@ -28,8 +36,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def found(folder: Path, *known: Path, limit: int = 100, seed: int = 0) -> Unlabelled:
-    records = [ImageRecord(path, "caps", "good") for path in known]
-    return find_unlabelled(folder, records, PREPROCESS, line="caps", limit=limit, seed=seed)
+    labelled = {sha256_file(path) for path in known}
+    return draw_unlabelled([images_below(folder)], labelled, PREPROCESS, line="caps", limit=limit, seed=seed)
 
 
 def names(unlabelled: Unlabelled, folder: Path) -> set[str]:
@@ -108,6 +116,26 @@ def test_where_all_are_looked_at_nothing_is_said_of_a_draw(folder: Path):
     assert all("drawn" not in remark for remark in found(folder, limit=5).remarks)
 
 
+def test_scored_images_are_used_where_they_are_still_the_same_beside_a_folder(folder: Path, tmp_path: Path):
+    shots = [save(tmp_path / f"shots/{number}.png", picture(number)) for number in range(3, 9)]
+    files = tuple(Candidate(path, sha256_file(path)) for path in shots)
+    shots[1].unlink()
+    save(shots[2], picture(20))
+    shots[3].write_text("no image")
+    production = Candidates(files=files, where="among the images of caps")
+    both = [images_below(folder), production]
+    drawn = draw_unlabelled(both, set(), PREPROCESS, line="caps", limit=100, seed=0)
+    assert [record.path for record in drawn.records][6:] == shots[4:]
+    assert drawn.remarks == (
+        "1 unlabelled image is left out: it is equal to others or labelled.",
+        "3 scored images are left out: they are gone or changed since.",
+    )
+    for path in shots:
+        path.unlink(missing_ok=True)
+    with pytest.raises(LineError, match="unlabelled images among the images of caps, got none that can"):
+        draw_unlabelled([production], set(), PREPROCESS, line="caps", limit=100, seed=0)
+
+
 def reason(path: Path) -> str:
     image = read_image(path, PREPROCESS)
     assert isinstance(image, UnreadableImage)
@@ -127,7 +155,7 @@ def test_a_folder_that_is_not_there_or_holds_nothing_to_use_is_a_sentence(folder
             (folder / "0.png").unlink()
         with pytest.raises(LineError) as empty:
             found(folder, *known)
-        expected = f"expected unlabelled images in {folder}, got none that can be used: name a folder with images"
+        expected = f"expected unlabelled images in {folder}, got none that can be used: name others, or do without"
         assert str(empty.value) == expected
 
 

@@ -44,6 +44,7 @@ ADDED = {
         promise.adapted_with_more.images promise.adapted_with_more.lowest_rate promise.adapted_with_more.highest_rate
         promise.calibrated_with.images promise.calibrated_with.lowest_rate promise.calibrated_with.highest_rate
         calibration.calibrated_from calibration.good calibration.defects calibration.unlabelled calibration.left_out
+        support.good_by_verdict support.defects_by_verdict
     """,
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""

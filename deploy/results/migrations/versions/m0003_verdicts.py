@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
-down_revision = "m0002_p_value"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 

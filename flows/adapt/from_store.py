@@ -1,0 +1,134 @@
+"""What the result store adds to a line's folder: images that people judged, and images of its production."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from deploy.results.schema import ResultStatus, Verdict, VerdictRow
+from deploy.results.store import ResultStore
+from flows.adapt.request import AdaptRequest
+from flows.unlabelled import Candidate, Candidates
+from pipeline.errors import LineError
+from pipeline.imaging.images import read_file
+from pipeline.product_lines.layout_names import DEFECT, GOOD
+from pipeline.product_lines.left_out import LeftOut, load_distinct_line
+from pipeline.product_lines.lines import ImageRecord, ProductLine
+from pipeline.settings import Settings
+
+_UNLIKE = "unlike the line"  # how the reason begins where an image as a whole is none of the line's
+_GONE, _CHANGED = "with a verdict but gone", "with a verdict but changed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownLine:
+    """A line's labelled images, what is left out of them, and what the result store says of others.
+
+    Args:
+        line: with the images that people judged among its own, where they were asked for.
+        left_out: of the folder and of the verdicts.
+        by_verdict: which of the images are those that people judged.
+        judged: the contents that somebody said a verdict of.
+        production: images that were scored lately, None: they were not asked for.
+    """
+
+    line: ProductLine
+    left_out: LeftOut
+    by_verdict: frozenset[Path] = frozenset()
+    judged: frozenset[str] = frozenset()
+    production: Candidates | None = None
+
+
+def know_line(request: AdaptRequest, settings: Settings) -> KnownLine:
+    """The line in the request's folder, with what the request asks for of the result store.
+
+    Raises:
+        LineError: the folder cannot be used, or says of an image what its verdict does not.
+        ConfigError, StorageError: the result store cannot be used.
+    """
+    line, left_out = load_distinct_line(request.images)
+    if not request.verdicts and request.production_hours is None:
+        return KnownLine(line=line, left_out=left_out)
+    with ResultStore(settings.database) as store:
+        verdicts = store.verdicts(request.line)
+        production = None
+        if request.production_hours is not None:
+            production = _production(store, request.line, request.production_hours)
+    known = KnownLine(line=line, left_out=left_out)
+    if request.verdicts and verdicts:
+        known = _with_verdicts(line, left_out, verdicts)
+    elif request.verdicts:
+        none = f"The result store has no verdict on images of {request.line}."
+        known = replace(known, left_out=replace(left_out, sentences=(*left_out.sentences, none)))
+    return replace(known, judged=frozenset(row.image_sha256 for row in verdicts), production=production)
+
+
+def _production(store: ResultStore, line: str, hours: float) -> Candidates:
+    """The images of the line that got a score in the last hours, whatever it was, but for those unlike the line.
+
+    Those that passed alone would only confirm the head that let them pass.
+    """
+    since = datetime.now(UTC) - timedelta(hours=hours)
+    latest: dict[str, Candidate | None] = {}
+    for row in store.stream(line=line, status=ResultStatus.SCORED, since=since):  # the latest first
+        if row.image_sha256 is None or row.image_sha256 in latest:
+            continue
+        left_out = row.score is None or (row.reason or "").startswith(_UNLIKE)
+        latest[row.image_sha256] = None if left_out else Candidate(Path(row.image_path), row.image_sha256)
+    files = tuple(candidate for candidate in latest.values() if candidate is not None)
+    return Candidates(files=files, where=f"among the images of {line} that were scored in the last {hours:g} hours")
+
+
+def _with_verdicts(line: ProductLine, left_out: LeftOut, verdicts: Sequence[VerdictRow]) -> KnownLine:
+    """The line with the images that people called good or defective, those that are still where they were.
+
+    What the folder says already adds nothing.
+
+    Raises:
+        LineError: the folder says of an image what its verdict does not.
+        StorageError: a file cannot be read.
+    """
+    labelled = {_content(record.path): record for record in (*line.test_good, *line.train_good, *line.defects)}
+    good, defects = list[ImageRecord](), list[ImageRecord]()
+    gone, changed = list[Path](), list[Path]()
+    for row in sorted(verdicts, key=lambda row: row.image_path):
+        path, defective = Path(row.image_path), row.verdict is Verdict.DEFECTIVE
+        if (record := labelled.get(row.image_sha256)) is not None:
+            if record.is_defect != defective:
+                raise _contradiction(record, row)
+            continue
+        if (content := _content(path)) != row.image_sha256:
+            (gone if content is None else changed).append(path)
+            continue
+        (defects if defective else good).append(ImageRecord(path, line.name, DEFECT if defective else GOOD))
+    joined = replace(line, train_good=(*line.train_good, *good), defects=(*line.defects, *defects))
+    said = (
+        *left_out.sentences,
+        *_left_out("its image is gone", gone),
+        *_left_out("another image has its name", changed),
+    )
+    counts = {**left_out.counts, _GONE: len(gone), _CHANGED: len(changed)}
+    by_verdict = frozenset(record.path for record in (*good, *defects))
+    return KnownLine(line=joined, left_out=LeftOut(said, counts), by_verdict=by_verdict)
+
+
+def _content(path: Path) -> str | None:
+    """The hash of a file's bytes, None where there are none to read."""
+    return read_file(path).sha256
+
+
+def _contradiction(record: ImageRecord, row: VerdictRow) -> LineError:
+    folder = "defective" if record.is_defect else "good"
+    who = f"{row.by}'s verdict" if row.by else "a verdict"
+    got = f"{record.path} as {folder} and {who} on the same image, {row.image_path}, as {row.verdict}"
+    remedy = "move the file, or say the other verdict with linewise verdicts add"
+    return LineError("every image either good or defective", got, remedy)
+
+
+def _left_out(reason: str, paths: list[Path]) -> tuple[str, ...]:
+    if not paths:
+        return ()
+    verdicts = "1 verdict is" if len(paths) == 1 else f"{len(paths)} verdicts are"
+    return (f"{verdicts} left out, as {reason}: {paths[0]}{f' and {len(paths) - 1} more' if paths[1:] else ''}.",)
