@@ -29,6 +29,7 @@ EXTRAS = frozenset(
         "onnxscript",
         "prefect",
         "safetensors",
+        "scipy",
         "sklearn",
         "timm",
         "torch",

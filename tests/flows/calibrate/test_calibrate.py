@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,14 @@ def test_the_command_tells_before_and_after(
     assert "good images" in out
     assert "would be rejected, before" in out
     assert "Set anew: from" in out
+
+
+def test_a_machine_that_only_scores_is_told_what_to_install(
+    linewise: Command, production: Path, adapted_once: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(adapted_once, home)
+    for module in ("scipy", "scipy.special"):
+        monkeypatch.setitem(sys.modules, module, None)
+    code, _, error = linewise("calibrate", LINE, production, "--device", "cpu")
+    assert code == 2
+    assert "got no module scipy: run pip install 'linewise[full]'" in error
