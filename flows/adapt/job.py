@@ -27,7 +27,6 @@ from pipeline.errors import BundleError, ConfigError
 from pipeline.imaging.images import PreprocessSpec, read_file
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
-from pipeline.missed_defects import require_defects
 from pipeline.settings import Settings
 
 _STAGE = "adapt"
@@ -95,8 +94,6 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     start = time.perf_counter()
     images = choose_images(request, line, known.left_out, learner, tell_looked)
     looking = time.perf_counter() - start
-    if request.missed_defects is not None:
-        require_defects(request.missed_defects, len(images.defects))
     labelled = (*images.good, *images.defects)
     least_area(request, labelled)  # one as large as the image is refused before the work, too
     if learner.chooses_size and request.size is None and meta is None:

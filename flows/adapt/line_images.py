@@ -11,6 +11,7 @@ from flows.views import drawing_order
 from pipeline.imaging.images import UnreadableImage
 from pipeline.imaging.white_level import line_white_level
 from pipeline.learner import Learner
+from pipeline.missed_defects import require_defects
 from pipeline.product_lines.examined_images import Examined, examine_images
 from pipeline.product_lines.left_out import LeftOut
 from pipeline.product_lines.line_check import report_on
@@ -52,7 +53,8 @@ def choose_images(
 
     Raises:
         LineError: the images differ in depth, or no good one can be read.
-        ConfigError: a white level is stated that the images cannot have.
+        ConfigError: a white level is stated that the images cannot have, or fewer defects than the share of missed ones
+            asks for.
     """
     looked_at = 0
 
@@ -78,6 +80,8 @@ def choose_images(
     report = report_on(of_tried, [*good, *defects])
     usable = without_unusable(of_tried, report)
     said = [*left_out.sentences, *report.told_by_jobs]
+    if request.missed_defects is not None:
+        require_defects(request.missed_defects, len(usable.defects))
     found = len(line.train_good) - (len(good) - len(usable.train_good))
     if request.good is None and len(usable.train_good) < found:
         said.append(_not_drawn(len(usable.train_good), found, "good", "adapt takes"))

@@ -175,7 +175,7 @@ class LineReport:
             (self.near_good, "defective image", "good image"),
         ):
             if found:
-                pairs = [f"{self._name(pair.copy)} of {self._name(pair.original)}" for pair in found]
+                pairs = [f"{self._names([pair.copy])} of {self._names([pair.original])}" for pair in found]
                 yield f"{_count(pairs, copy)} may be a {original} saved anew: {_some(pairs)}."
 
     def _unmarked(self) -> Iterator[str]:
@@ -190,20 +190,17 @@ class LineReport:
         yield from unused_sentences(self.line.root, self.unused)
         yield from self.not_read.sentences
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.line.root).as_posix()
-
     def _names(self, paths: Iterable[Path]) -> str:
         return named(self.line.root, paths)
 
     def _reasons(self, images: Iterable[UnreadableImage]) -> str:
-        return _some([f"{self._name(image.path)} ({image.reason})" for image in images])
+        return _some([f"{self._names([image.path])} ({image.reason})" for image in images])
 
 
 def mask_sentences(root: Path, masks: Sequence[ExaminedMask]) -> Iterator[str]:
     """What is said of masks that can be read, with file names relative to `root`."""
-    nearly_all = [mask.path.relative_to(root).as_posix() for mask in masks if mask.marks_nearly_all]
-    as_upright = [mask.path.relative_to(root).as_posix() for mask in masks if mask.taken_as_upright]
+    nearly_all = [_named_below(root, mask.path) for mask in masks if mask.marks_nearly_all]
+    as_upright = [_named_below(root, mask.path) for mask in masks if mask.taken_as_upright]
     if nearly_all:
         yield (
             f"{_count(nearly_all, 'mask')} with nearly all of the image marked, {_some(nearly_all)}: inverted (white "
@@ -276,7 +273,12 @@ def unused_sentences(root: Path, unused: tuple[Path, ...]) -> Iterator[str]:
 
 def named(root: Path, paths: Iterable[Path]) -> str:
     """The first of some files in a line's folder, and how many more there are."""
-    return _some([path.relative_to(root).as_posix() for path in paths])
+    return _some([_named_below(root, path) for path in paths])
+
+
+def _named_below(root: Path, path: Path) -> str:
+    """An image that somebody judged at the plant lies elsewhere, and is called by its whole path."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _some(names: list[str]) -> str:

@@ -169,4 +169,4 @@ def test_a_report_parts_what_was_taken_from_what_was_not_and_says_why():
     assert [image.score for image in report.taken] == [0.5]
     assert report.reason == "scores above 1.235 lie apart from the bulk of them"
     guarded = TakeUpReport(images=images, limit=1.23456, guarded=True)
-    assert guarded.reason == "above 1.235 images score as half of the known defects do"
+    assert guarded.reason == "scores above 1.235 lie where half of the known defects do"

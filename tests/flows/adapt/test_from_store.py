@@ -157,6 +157,17 @@ def test_a_bundle_learns_from_verdicts_and_says_so(folders: Folders, settings: S
     assert facts["good"] == "7"
 
 
+def test_a_judged_image_that_cannot_be_read_is_left_out_by_its_whole_path(folders: Folders, settings: Settings):
+    damaged = folders.shots / "damaged.png"
+    whole = (folders.shots / "good 04.png").read_bytes()
+    damaged.write_bytes(whole[:200] + bytes(1000) + whole[1200:])  # still a PNG by its chunks
+    say(settings, GOOD, damaged)
+    result = job.run(request_of(folders, verdicts=True), settings)
+    assert result.good == 4
+    assert [remark for remark in result.remarks if f"{damaged.as_posix()} (" in remark]
+    assert result.bundle.manifest.support.left_out["not usable"] == 1
+
+
 # --- production -----------------------------------------------------------------------------------------------------
 
 
@@ -244,7 +255,8 @@ def test_adaptation_takes_up_what_was_scored_and_leaves_out_defects(
     assert support.defects_by_verdict == 0
     capsys.readouterr()
     show.show(request, result)
-    assert f"    {folders.shots / 'bad 2'}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert any(f"    {folders.shots / names[sha256]}: " in told for sha256 in support.not_taken_up)
 
     both = job.run(request.model_copy(update={"verdicts": True, "max_unlabelled": 8}), settings)
     assert both.bundle.manifest.support.defects_by_verdict == 1
