@@ -41,6 +41,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "thresholds",
         "toy_regression",
         "unlike",
+        "verdicts",
         "weak_labels",
     }
     assert {page.stem for page in PAGES} == pages
