@@ -43,6 +43,7 @@ def sample_images(
     spare_good: bool = True,
     unlabelled: int = 0,
     contamination: float = 0.0,
+    of_production: bool = False,
 ) -> EpisodeImages:
     """Draw an episode's images.
 
@@ -56,6 +57,8 @@ def sample_images(
             they do in any case.
         unlabelled: unlabelled images, the good ones from what the support left of `train/good`.
         contamination: the share of them that is defective, 0..1.
+        of_production: as many of the good unlabelled ones as half of `test/good` has are from there, and not in the
+            query: production that is to be judged is what a plant has unlabelled, and may differ from `train/good`.
 
     With fewer images than asked for the draw shrinks: at least one defect stays for the query, and good query images
     come from `test/good`, then from what the support left of `train/good`.
@@ -75,7 +78,10 @@ def sample_images(
     of_test = [line.test_good[i] for i in rng.permutation(len(line.test_good))]
     bad = min(round(contamination * unlabelled), max(0, len(defective) - held - 1))
     rest = pool[len(support_good) :]
-    shown = rest[: min(unlabelled - bad, len(rest) - keep_one)]
+    wanted = unlabelled - bad
+    produced = of_test[: min(wanted, len(of_test) // 2)] if of_production else []
+    of_test = of_test[len(produced) :]
+    shown = rest[: min(wanted - len(produced), len(rest) - keep_one)]
     spare = rest[len(shown) :] if spare_good or not of_test else []
     query_good = (of_test + spare)[: max(1, query // 2)]
     query_bad = defective[held + bad :][: max(1, query - len(query_good))]
@@ -83,7 +89,7 @@ def sample_images(
         good=tuple(support_good),
         defects=tuple(defective[:held]),
         query=(*query_good, *query_bad),
-        unlabelled=(*shown, *defective[held : held + bad]),
+        unlabelled=(*produced, *shown, *defective[held : held + bad]),
     )
 
 

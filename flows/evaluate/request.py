@@ -89,6 +89,11 @@ class EvaluateRequest(LineSettings):
     contamination: float = Field(
         default=0.05, ge=0, le=0.5, description="few-shot: share of the unlabelled images that is defective."
     )
+    of_production: bool = Field(
+        default=False,
+        description="few-shot: half of test/good is unlabelled production, and no longer judged; without it unlabelled "
+        "images are of train/good alone.",
+    )
     seeds: int = Field(
         default=3, ge=1, le=100, description="How many seeds to repeat with; the tables show mean and spread."
     )

@@ -81,6 +81,7 @@ class Bench:
             spare_good=False,
             unlabelled=max(self.request.unlabelled),
             contamination=self.request.contamination,
+            of_production=self.request.of_production,
         )
 
     def numbers(self) -> list[tuple[int, int]]:

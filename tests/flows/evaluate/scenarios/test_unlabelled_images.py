@@ -36,7 +36,9 @@ def line(plant: Path) -> ProductLine:
     return load_line(next(plant.iterdir()))
 
 
-def draw(line: ProductLine, unlabelled: int, contamination: float, seed: int = 0) -> EpisodeImages:
+def draw(
+    line: ProductLine, unlabelled: int, contamination: float, seed: int = 0, *, of_production: bool = False
+) -> EpisodeImages:
     return sample_images(
         line,
         good=4,
@@ -46,6 +48,7 @@ def draw(line: ProductLine, unlabelled: int, contamination: float, seed: int = 0
         spare_good=False,
         unlabelled=unlabelled,
         contamination=contamination,
+        of_production=of_production,
     )
 
 
@@ -57,6 +60,18 @@ def test_no_image_is_in_two_parts_of_a_draw(line: ProductLine, seed: int):
     assert len({record.path for part in parts for record in part}) == sum(map(len, parts))
     assert Counter(record.is_defect for record in drawn.unlabelled) == {False: 8, True: 2}
     assert not any(record.is_defect for record in drawn.good)
+
+
+def test_half_of_the_good_test_images_are_production_and_not_judged(line: ProductLine):
+    drawn = draw(line, 10, 0.2, of_production=True)
+    parts = (drawn.good, drawn.defects, drawn.query, drawn.unlabelled)
+    assert [len(part) for part in parts] == [4, 2, 3 + 12 - 2 - 2, 10]
+    assert len({record.path for part in parts for record in part}) == sum(map(len, parts))
+    produced = [record for record in drawn.unlabelled if record in line.test_good]
+    assert (len(produced), drawn.unlabelled[:3]) == (3, tuple(produced))
+    assert draw(line, 0, 0.2, of_production=True) == draw(line, 0, 0.2), (
+        "nothing is set aside where nothing is asked for"
+    )
 
 
 def test_a_smaller_number_of_unlabelled_images_is_the_first_part_of_a_larger_with_the_same_share(line: ProductLine):
