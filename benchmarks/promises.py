@@ -8,6 +8,7 @@ makes page and plot of what is there. Everything at 256 px, so that so many draw
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from benchmarks.kept_scores import Cell, KeptScores, Scores, score_cells
 from benchmarks.study import Study, options
 from benchmarks.tables import percent, table
 from flows.views import DEFAULT_SIZE
-from pipeline.promise import COVERAGE
+from pipeline.promise import COVERAGE, Promise
 
 GOOD, DEFECTS, UNLABELLED = (1, 4, 16, 60), (0, 4), (0, 30)
 ALL_GOOD = 60
@@ -79,7 +80,7 @@ def coverage_table(by_setting: Mapping[Setting, Sequence[tuple[str, Scores]]]) -
         for line, scores in found:
             threshold, promise = scores.threshold(PROMISED)
             rejected, missed = scores.rates(threshold.reject)
-            inside.append(promise.lowest_rate <= rejected <= promise.highest_rate)
+            inside.append(_inside(rejected, promise, len(scores.of_good)))
             rates.append([rejected, missed, promise.lowest_rate, promise.highest_rate])
             by_line[line].append(rejected)
         everywhere += inside
@@ -100,6 +101,12 @@ def coverage_table(by_setting: Mapping[Setting, Sequence[tuple[str, Scores]]]) -
     rows.append(["all", str(len(everywhere)), "", "", percent([float(np.mean(everywhere))]), "", ""])
     columns = ("good + defective images", "adaptations", "false rejects, %", f"{COVERAGE:.0%} interval stated, mean, %")
     return table([*columns, "inside theirs, %", "the line with most, %", "missed, %"], rows)
+
+
+def _inside(rejected: float, promise: Promise, judged: int) -> bool:
+    """Whether as many of the judged good parts were rejected as rates in the interval would, in whole parts."""
+    count = round(rejected * judged)
+    return math.floor(promise.lowest_rate * judged) <= count <= math.ceil(promise.highest_rate * judged)
 
 
 def rates_table(by_setting: Mapping[Setting, Sequence[tuple[str, Scores]]]) -> list[str]:

@@ -4,7 +4,7 @@ The rate of new good parts at the threshold is not known, as their distribution 
 show only so much of it. The interval is that of the normal model with the spread's prior, as the threshold's own
 (Gelman et al., Bayesian Data Analysis, 3rd ed., section 3.3), and of good parts that stray as other lines' do
 (`score_spread.straying`): each by itself up to so far, and all of them together, higher or lower, by a normal deviate
-of as much. On thirteen real lines 92, 85, 92 and 92 % of the rates lie in it (4 good images; no defects or four;
+of as much. On thirteen real lines 92, 85, 92 and 95 % of the rates lie in it (4 good images; no defects or four;
 without unlabelled images and with thirty; 26 and 39 draws; `benchmarks/take_up.md`).
 """
 
