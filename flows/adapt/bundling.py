@@ -78,7 +78,7 @@ def add_bundle(
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
         whose = left_out, taken_up, by_verdict
         draft = _draft(request, registry, adapted, threshold, promise, likeness, meta, parity, *whose)
-        return registry.add(draft, files), parity
+        return registry.add_next(draft, files), parity
 
 
 def _export(line: str, adapted: AdaptedLine, images: NDArray[np.uint8], path: Path, templates: Path) -> Parity:

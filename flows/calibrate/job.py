@@ -118,7 +118,7 @@ def _add(registry: Registry, bundle: Bundle, threshold: Threshold, promise: Prom
             "lineage": LineageRecord.model_validate({**manifest.lineage.model_dump(), "parent": parent}),
         }
     )
-    return registry.add(draft, {name: bundle.path / name for name in manifest.files if name != CARD})
+    return registry.add_next(draft, {name: bundle.path / name for name in manifest.files if name != CARD})
 
 
 def _rejected(new: NewImages, kind: Kind, before: Threshold, after: Threshold) -> Rejected:

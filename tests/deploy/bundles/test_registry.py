@@ -127,6 +127,14 @@ def test_new_versions_have_new_names(registry: Registry) -> None:
     assert registry.new_version("never seen")
 
 
+def test_two_that_took_the_same_name_are_both_added(registry: Registry) -> None:
+    drafts = [later_draft(registry, registry.new_version(LINE), 5) for _ in range(2)]
+    added = [registry.add_next(draft, bundle_files()).manifest.version for draft in drafts]
+    assert len(set(added)) == 2
+    assert {record.version for record in registry.versions(LINE)} == {"v1", "v2", "v3", *added}
+    assert [registry.bundle(LINE, version).manifest.version for version in added] == added
+
+
 def test_a_damaged_version_is_listed_and_never_goes_live(registry: Registry) -> None:
     head = registry.bundle(LINE, "v2").head_path
     head.write_bytes(head.read_bytes()[:-1])
