@@ -50,7 +50,7 @@ def adapted_with_more(
     return _worth_telling(forecasts(), promise.highest_rate)
 
 
-def calibrated_with(rate: float, promise: Promise, known: int = 0) -> tuple[Forecast, ...]:
+def calibrated_with(rate: float, promise: Promise, known: int = 0, *, labelled: bool = True) -> tuple[Forecast, ...]:
     """The intervals of calibrations by images that are new to the head, where they would be narrower than the promised.
 
     They are the same for every line: `pipeline.recalibration` says by which law.
@@ -59,13 +59,15 @@ def calibrated_with(rate: float, promise: Promise, known: int = 0) -> tuple[Fore
         rate: share of good parts that may be rejected, 0..1.
         promise: of the threshold as it is.
         known: how many such images it rests on already.
+        labelled: those are good, and so would the others be; else nobody has labelled them.
     """
+    counted_from = distribution_free_count(rate) if labelled else math.inf
 
     def forecasts() -> Iterator[Forecast]:
         for total in sorted({*_CALIBRATED, distribution_free_count(rate)}):
             if total <= max(known, MANY):
                 continue
-            if total >= distribution_free_count(rate):
+            if total >= counted_from:
                 interval = counted_interval(int((total + 1) * rate + 1e-9) - 1, total)
             else:
                 law = prediction_law_at(0.0, 1.0, total, strays=1.0, method="prediction interval")

@@ -5,7 +5,8 @@ that are new to the head need neither: a further good part is drawn as they were
 
 - where n >= 1 / r - 1 the threshold is distribution-free (`good_law.conformal_law`): 99 images keep 1 % whatever the
   law of the scores, and the rate's interval is that of what was counted;
-- with fewer it is the normal model's prediction interval around their bulk, as adaptation's is, and so is the interval.
+- with fewer it is the normal model's prediction interval around their bulk, as adaptation's is, and so is the interval,
+  unless more of the good images are rejected than it allows: that model is wrong here, and what was counted is told.
 
 Nobody has labelled unlabelled images, and the highest of their scores may be defects': for them it is always the normal
 model, whose centre and spread are read off quantiles that a few defects do not move (`score_spread.bulk`). Known
@@ -72,11 +73,12 @@ def recalibrate(
         threshold = threshold_by(law, usual, rate, known_defects, few=not counted and n < MANY)
     else:
         threshold = threshold_by_defects(law, usual, missed_defects, known_defects)
-    if counted:
-        interval = counted_interval(int((scores >= threshold.reject).sum()), n)
-    else:
-        interval = rate_interval(threshold.reject, *bulk(scores), n, strays=1.0)
+    interval = counted_interval(int((scores >= threshold.reject).sum()), n)
+    if not counted:
+        modelled = rate_interval(threshold.reject, *bulk(scores), n, strays=1.0)
+        refuted = labelled and interval[0] > modelled[1]
+        interval = interval if refuted else modelled
     promise = promise_at(threshold, interval, known_defects)
     if missed_defects is None:
-        promise = replace(promise, calibrated_with=calibrated_with(rate, promise, n))
+        promise = replace(promise, calibrated_with=calibrated_with(rate, promise, n, labelled=labelled))
     return threshold, promise

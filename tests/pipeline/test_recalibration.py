@@ -59,6 +59,25 @@ def test_a_few_defects_among_unlabelled_images_do_not_move_it() -> None:
     assert found(np.append(scores, np.full(5, 9.0)))[0].reject > 8, "as good ones they would count"
 
 
+def test_more_rejected_good_images_than_the_normal_law_has_are_told() -> None:
+    scores = np.append(np.random.default_rng(5).normal(1.0, 0.2, 50), np.full(6, 9.0))
+    threshold, promise = found(scores, rate=0.01)
+    assert (scores >= threshold.reject).sum() == 6
+    assert (promise.lowest_rate, promise.highest_rate) == counted_interval(6, 56)
+    assert found(scores, rate=0.01, labelled=False)[1].highest_rate < 0.05, "unlabelled ones may be defects"
+
+
+def test_more_unlabelled_images_are_promised_what_they_would_give() -> None:
+    rng = np.random.default_rng(6)
+    told = found(rng.normal(1.0, 0.15, 30), rate=0.01, labelled=False)[1].calibrated_with
+    assert told
+    forecast = told[-1]
+    _, then = found(rng.normal(1.0, 0.15, 30 + forecast.images), rate=0.01, labelled=False)
+    assert (forecast.lowest_rate, forecast.highest_rate) == pytest.approx(
+        (then.lowest_rate, then.highest_rate), abs=2e-3
+    )
+
+
 def test_known_defects_raise_it_and_never_lower_a_distribution_free_one() -> None:
     scores = np.random.default_rng(3).normal(1.0, 0.2, 9)
     plain = found(scores, rate=0.1)[0]
