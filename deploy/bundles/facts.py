@@ -141,9 +141,10 @@ def _measured(manifest: BundleDraft) -> Iterator[Fact]:
         brief=True,
     )
     if (int8 := manifest.int8) is not None:
-        origin = f"{int8.float32_fingerprint}; head, threshold and the differences above are version"
+        whose = "head, threshold" if manifest.calibration is None else "head"  # else "Set anew" tells of the threshold
+        origin = f"{int8.float32_fingerprint}; {whose} and the differences above are version {int8.float32_version}'s"
         yield Fact("int8", "int8 backbone", _int8_text(int8))
-        yield Fact("int8_origin", "int8 made from", f"{origin} {int8.float32_version}'s")
+        yield Fact("int8_origin", "int8 made from", origin)
 
 
 def _model(manifest: BundleDraft) -> Iterator[Fact]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deploy.bundles.card import render_card
 from deploy.bundles.facts import all_facts
-from deploy.bundles.manifest import BundleDraft, ChoiceRecord, Int8Record
+from deploy.bundles.manifest import BundleDraft, CalibrationRecord, ChoiceRecord, Int8Record
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.promise import Promise
 from tests.parts.plant import make_draft
@@ -41,6 +41,12 @@ def test_each_fact_has_a_key_and_a_name_of_its_own() -> None:
     assert values["metric.image_auroc"] == "0.9731"
     assert values["int8_origin"] == "ab; head, threshold and the differences above are version v1's"
     assert "AUROC" not in values["int8"]
+
+
+def test_a_threshold_set_anew_is_not_the_float32_versions() -> None:
+    again = CalibrationRecord(calibrated_from="v1-int8")
+    values = {fact.key: fact.value for fact in all_facts(full_draft().model_copy(update={"calibration": again}))}
+    assert values["int8_origin"] == "ab; head and the differences above are version v1's"
 
 
 def test_the_card_tells_every_fact() -> None:
