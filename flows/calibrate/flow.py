@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, task
 
-from deploy.bundles.facts import all_facts
+from deploy.bundles.facts import Section, facts_of
 from deploy.engine.devices import expected_device
 from flows.calibrate import job
 from flows.calibrate.request import CalibrateRequest
@@ -36,12 +36,12 @@ def calibrate(request: CalibrateRequest) -> job.CalibrateResult:
 def show(result: job.CalibrateResult) -> None:
     """A table of what changed."""
     manifest = result.bundle.manifest
-    figures: dict[str, Cell] = {"live": result.live, "REJECT before from a score of": result.before.reject}
+    figures: dict[str, Cell] = {"live": result.live, "REJECT from a score of, before": f"{result.before.reject:.6g}"}
     for kind in result.rejected:
         figures[f"{kind.kind} images"] = kind.images
         figures[f"{kind.kind} images rejected, before"] = kind.before
         figures[f"{kind.kind} images rejected, now"] = kind.after
-    figures |= {fact.name: fact.value for fact in all_facts(manifest) if fact.brief}
+    figures |= {fact.name: fact.value for fact in facts_of(manifest)[Section.DECISION] if fact.brief}
     if result.remarks:
         figures["remarks"] = " ".join(result.remarks)
     publish_figures(artifact_key("calibrate", manifest.line), figures, f"{manifest.line} {manifest.version}")

@@ -30,7 +30,7 @@ from pipeline.product_lines.left_out import load_distinct_line
 
 MAX_IMAGES = 5000
 """Images of a kind that are scored, at most: evenly over their folder."""
-UNREADABLE, KNOWN, COPY = "unreadable", "that the version was adapted from", "equal to another"
+UNREADABLE, KNOWN, COPY = "unreadable", "known from adaptation", "equal to another"
 NOT_JUDGED, UNLIKE = "without a finite score", "unlike the line"
 
 
@@ -183,7 +183,7 @@ def _problem(bundle: Bundle, image: Ready, scored: ImageScore) -> tuple[str, str
         return NOT_JUDGED, ""
     likeness = bundle.manifest.likeness
     problem = None if likeness is None else likeness.problem(image.seen, scored.distance)
-    return None if problem is None else (UNLIKE, f": {problem}")
+    return None if problem is None else (UNLIKE, problem.removeprefix(UNLIKE))
 
 
 def _new_image(bundle: Bundle, kind: Kind, image: Ready, scored: ImageScore) -> NewImage:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.markup import escape
 
-from deploy.bundles.facts import all_facts
+from deploy.bundles.facts import Section, facts_of
 from flows.calibrate.job import CalibrateResult
 from flows.calibrate.request import CalibrateRequest
 from flows.terminal.console import out
@@ -19,7 +19,7 @@ def show(_request: CalibrateRequest, result: CalibrateResult) -> int:
     out().print(escape(f"{manifest.line} {manifest.version}: {state}, calibrated in {result.seconds:.1f} s"))
     for told in rejected_sentences(result):
         out().print(escape(f"  {told}"))
-    for fact in all_facts(manifest):
+    for fact in facts_of(manifest)[Section.DECISION]:  # what else it is made of stays
         if fact.brief and fact.key != "reject":  # told with the one before
             out().print(escape(f"  {fact.name}: {fact.value}"))
     return 0

@@ -56,8 +56,8 @@ def test_the_head_stays_and_the_threshold_is_that_of_the_new_images(production: 
     files = [path for path in production.rglob("*.png") if "ground_truth" not in path.parts]
     met = sum(sha256_file(path) in known for path in files)
     assert met
-    assert again.left_out["that the version was adapted from"] == met
-    assert any("that the version was adapted from" in remark for remark in result.remarks)
+    assert again.left_out["known from adaptation"] == met
+    assert any("known from adaptation" in remark for remark in result.remarks)
     good, defects = result.rejected
     assert (good.kind, good.images) == (Kind.GOOD, len(again.good))
     assert (defects.kind, defects.images) == (Kind.DEFECT, len(again.defects))
@@ -128,6 +128,14 @@ def test_images_that_it_was_adapted_from_are_no_calibration(line: Path, adapted_
         calibrate(tmp_path / "nowhere", unlabelled=True)
     with pytest.raises(ConfigError, match="'nobody'"):
         job.run(CalibrateRequest(line="nobody", images=folder), load_settings())
+
+
+def test_why_images_are_left_out_is_said_once(production: Path, adapted_home: Path, tmp_path: Path) -> None:
+    shutil.copytree(production / "test" / "good", tmp_path / "images")
+    shutil.copytree(write_line(tmp_path, 1, good=1, test_good=1, defects=0, size=96), tmp_path / "images" / "other")
+    told = " ".join(calibrate(tmp_path / "images", unlabelled=True).remarks)
+    assert "Left out as unlike the line: other/" in told
+    assert told.count("unlike the line") == 1
 
 
 def test_the_command_tells_before_and_after(
