@@ -147,7 +147,8 @@ def draw_unlabelled(
             used.append(index)
     if not used:
         where = " or ".join(found.where for found in candidates)
-        raise LineError(f"unlabelled images {where}", "none that can be used", "name others, or do without")
+        got = f"none that can be used ({' '.join(seen.remarks()).removesuffix('.')})" if files else "none"
+        raise LineError(f"unlabelled images {where}", got, "take others, or do without")
     remarks = [remark for found in candidates for remark in found.remarks] + seen.remarks()
     if seen.count < len(files):
         remarks.append(f"{len(used)} unlabelled images are used, drawn by the seed from {len(files):,} files.")

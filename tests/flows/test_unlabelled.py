@@ -150,13 +150,13 @@ def test_a_folder_that_is_not_there_or_holds_nothing_to_use_is_a_sentence(folder
     )
     for other in folder.glob("[1-9c]*"):
         shutil.rmtree(other) if other.is_dir() else other.unlink()
-    for known in ((folder / "0.png",), ()):
+    labelled = "none that can be used (1 unlabelled image is left out: it is equal to others or labelled)"
+    for known, got in (((folder / "0.png",), labelled), ((), "none")):
         if not known:
             (folder / "0.png").unlink()
         with pytest.raises(LineError) as empty:
             found(folder, *known)
-        expected = f"expected unlabelled images in {folder}, got none that can be used: name others, or do without"
-        assert str(empty.value) == expected
+        assert str(empty.value) == f"expected unlabelled images in {folder}, got {got}: take others, or do without"
 
 
 def test_a_report_parts_what_was_taken_from_what_was_not_and_says_why():
