@@ -16,6 +16,7 @@ from flows.calibrate.new_images import Kind, NewImages, find_labelled, find_unla
 from flows.calibrate.request import CalibrateRequest
 from flows.progress import OnProgress, Progress, ignore_progress
 from pipeline.calibration import Threshold
+from pipeline.missed_defects import require_defects
 from pipeline.promise import Promise
 from pipeline.recalibration import recalibrate
 from pipeline.settings import Settings
@@ -59,6 +60,12 @@ def run(request: CalibrateRequest, settings: Settings, on_progress: OnProgress =
     deployment = registry.deployment(request.line, request.version)
     bundle = deployment.bundle
     found = find_unlabelled_files(request.images) if request.unlabelled else find_labelled(request.images)
+    before = bundle.manifest.threshold
+    rate, missed = request.target_false_reject_rate, request.missed_defects
+    if rate is None and missed is None:
+        missed = before.target_missed_defect_rate
+    if missed is not None:  # before the work, not after it
+        require_defects(missed, sum(kind is Kind.DEFECT for kind, _ in found.items))
     device, opener = open_device(request.device, settings), image_opener(settings.jpeg_decoder)
     start = time.perf_counter()
 
@@ -69,10 +76,6 @@ def run(request: CalibrateRequest, settings: Settings, on_progress: OnProgress =
     if new.remarks:
         total = len(found.items)
         on_progress(Progress(stage="calibrate", done=total, total=total, remark=" ".join(new.remarks)))
-    before = bundle.manifest.threshold
-    rate, missed = request.target_false_reject_rate, request.missed_defects
-    if rate is None and missed is None:
-        missed = before.target_missed_defect_rate
     taken = new.of(Kind.UNLABELLED if request.unlabelled else Kind.GOOD)
     threshold, promise = recalibrate(
         np.array([image.score for image in taken]),

@@ -130,6 +130,18 @@ def test_images_that_it_was_adapted_from_are_no_calibration(line: Path, adapted_
         job.run(CalibrateRequest(line="nobody", images=folder), load_settings())
 
 
+def test_too_few_defects_for_the_share_are_refused_before_the_work(production: Path, adapted_home: Path) -> None:
+    stages: list[str] = []
+    for changes, got in (
+        ({"missed_defects": 0.1}, "got 6, which"),
+        ({"missed_defects": 0.5, "unlabelled": True}, "got none"),
+    ):
+        request = CalibrateRequest.asked(line=LINE, images=production, device="cpu", **changes)
+        with pytest.raises(ConfigError, match=got):
+            job.run(request, load_settings(), lambda progress: stages.append(progress.stage))
+    assert not stages
+
+
 def test_why_images_are_left_out_is_said_once(production: Path, adapted_home: Path, tmp_path: Path) -> None:
     shutil.copytree(production / "test" / "good", tmp_path / "images")
     shutil.copytree(write_line(tmp_path, 1, good=1, test_good=1, defects=0, size=96), tmp_path / "images" / "other")
