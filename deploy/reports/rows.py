@@ -91,3 +91,8 @@ def _values(row: ReportRow) -> dict[str, Any]:
 def harmless_cell(value: str | float | None) -> str | float | None:
     """A CSV cell; text that a spreadsheet would run as a formula gets an apostrophe in front."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def cell_text(cell: str) -> str:
+    """What `harmless_cell` was given: the text without that apostrophe."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from deploy.reports.rows import harmless_cell
+from deploy.reports.rows import cell_text, harmless_cell
 from deploy.results.records import NewVerdict, path_text
 from deploy.results.schema import Verdict, VerdictRow
 from pipeline.errors import ConfigError, ImageError
@@ -106,7 +106,7 @@ def _in_row(path: Path, line: str, row: int, cells: dict[str, str]) -> NewVerdic
     if not (name := cells["image_path"].strip()):
         raise ConfigError(f"an image's path{where}", "an empty cell", "write one, or remove the row")
     verdict = parse_verdict(cells["verdict"], where)
-    by, note = (cells.get(column, "").strip() for column in ("by", "note"))
+    by, note = (cell_text(cells.get(column, "").strip()) for column in ("by", "note"))
     try:
         return verdict_on(path.parent / name, line, verdict, by=by, note=note)
     except ImageError as error:

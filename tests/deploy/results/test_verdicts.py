@@ -158,4 +158,5 @@ def test_what_is_written_can_be_read_again(images: Path, store: ResultStore, tmp
     assert written[1]["said_at"] == rows[1].said_at.isoformat()
     again = read_verdicts(path, "caps")
     assert [said.image_sha256 for said in again] == [row.image_sha256 for row in rows]
+    assert again[0].note == "=1+1", "without the apostrophe"
     assert (again[1].by, again[1].note, again[1].verdict) == ("Ada", "a, hair", Verdict.GOOD)
