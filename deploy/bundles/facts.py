@@ -217,7 +217,7 @@ def _more_images(manifest: BundleDraft, promise: Promise) -> Iterator[Fact]:
         adapted = ["hardly fewer with more to adapt from"]
     new = [f"{interval_text(f)} with {f.images:,}" for f in promise.calibrated_with]
     if new:
-        more = "more" if again is not None else "that it was not adapted from"
+        more = "more beside these" if again is not None else "that it was not adapted from"
         new[0] += f" {more} to calibrate with (linewise calibrate)"
     told = "; ".join([*adapted, *new]) or "hardly fewer"
     yield Fact("more_images", "Good parts rejected, with more images", told, brief=True)
