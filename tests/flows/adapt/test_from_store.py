@@ -267,8 +267,8 @@ def test_hours_without_an_image_are_a_sentence(folders: Folders, settings: Setti
     with pytest.raises(LineError) as caught:
         job.run(request_of(folders, production_hours=2.5), settings)
     assert str(caught.value) == (
-        "expected unlabelled images among the images of caps that were scored in the last 2.5 hours, got none that can "
-        "be used: name others, or do without"
+        "expected unlabelled images among the images of caps that were scored in the last 2.5 hours, got none: "
+        "take others, or do without"
     )
     with pytest.raises(ConfigError, match="production-hours to be greater than 0"):
         request_of(folders, production_hours=0)
