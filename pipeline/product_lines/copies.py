@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.errors import LineError
+from pipeline.product_lines.examined_images import ExaminedImage, examine_images
 from pipeline.product_lines.line_report import DuplicateGroup, named, place
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.storage import sha256_file, storage_errors
@@ -18,16 +19,22 @@ _PIECE_BYTES = 16_384
 
 
 def find_copies(line: ProductLine) -> tuple[DuplicateGroup, ...]:
-    """The groups of equal files among a line's images. Few are read whole: see `equal_files`.
+    """The groups of equal files among a line's images, in their order. Few are read whole: see `equal_files`.
+
+    Equal files that are no image, such as two lost downloads, are no group: whoever decodes them says so.
 
     Raises:
         StorageError: a file cannot be read.
     """
     places = {record.path: place(record.kind, in_training=True) for record in line.train_good}
     places |= {record.path: place(record.kind, in_training=False) for record in (*line.test_good, *line.defects)}
+    order = {path: index for index, path in enumerate(places)}
+    groups = sorted(equal_files(places), key=lambda group: order[group[1][0]])
+    examined = examine_images([ImageRecord(paths[0], line.name, "") for _, paths in groups])
     return tuple(
         DuplicateGroup(sha256, paths, tuple(sorted({places[path] for path in paths})))
-        for sha256, paths in equal_files(places)
+        for (sha256, paths), image in zip(groups, examined, strict=True)
+        if isinstance(image, ExaminedImage)
     )
 
 

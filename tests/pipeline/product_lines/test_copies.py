@@ -8,10 +8,11 @@ import pytest
 from pipeline.errors import LineError
 from pipeline.product_lines.copies import equal_files, find_copies, without_copies
 from pipeline.product_lines.lines import load_line
+from tests.parts.image_files import picture, png
 
 
 def write(root: Path, **contents: bytes) -> list[Path]:
-    """Files by name ("good__0.png" is good/0.png): finding copies decodes nothing."""
+    """Files by name: "good__0" is good/0.png."""
     paths = []
     for name, content in contents.items():
         path = root / f"{name.replace('__', '/')}.png"
@@ -21,10 +22,20 @@ def write(root: Path, **contents: bytes) -> list[Path]:
     return paths
 
 
+def image(seed: int) -> bytes:
+    return png(picture(32, 32, seed))
+
+
 def test_equal_contents_count_once(tmp_path):
-    write(tmp_path, good__0=b"a", good__1=b"a", good__2=b"b", good__3=b"a")
-    write(tmp_path, defect__crack__0=b"c", defect__crack__1=b"c", defect__dent__2=b"c", defect__dent__3=b"d")
-    write(tmp_path, masks__crack__1=b"a")
+    write(tmp_path, good__0=image(0), good__1=image(0), good__2=image(1), good__3=image(0))
+    write(
+        tmp_path,
+        defect__crack__0=image(2),
+        defect__crack__1=image(2),
+        defect__dent__2=image(2),
+        defect__dent__3=image(3),
+    )
+    write(tmp_path, masks__crack__1=image(0))
     line = load_line(tmp_path)
     copies = find_copies(line)
     assert [[path.name for path in group.paths] for group in copies] == [
@@ -41,7 +52,7 @@ def test_equal_contents_count_once(tmp_path):
 
 
 def test_a_good_image_with_a_defects_content_is_refused(tmp_path):
-    write(tmp_path, good__0=b"a", good__1=b"b", defect__5=b"b")
+    write(tmp_path, good__0=image(0), good__1=image(1), defect__5=image(1))
     line = load_line(tmp_path)
     with pytest.raises(LineError) as caught:
         without_copies(line, find_copies(line))
@@ -49,6 +60,27 @@ def test_a_good_image_with_a_defects_content_is_refused(tmp_path):
         "expected every image either good or defective, got a good and a defective image that are the same file: "
         f"good/1.png, defect/5.png in {tmp_path}: remove it where it does not belong"
     )
+
+
+def test_equal_files_that_are_no_image_are_nobodys_equal(tmp_path):
+    """Two lost downloads, one of them among the defects: adapt refused the line as if a part were both."""
+    lost, cut = b"<html>404", image(3)[:-20]
+    write(tmp_path, good__0=image(0), good__1=lost, good__2=lost, good__3=image(0), good__4=cut)
+    write(tmp_path, defect__0=image(1), defect__1=lost, defect__2=cut)
+    line = load_line(tmp_path)
+    copies = find_copies(line)
+    assert [[path.name for path in group.paths] for group in copies] == [["0.png", "3.png"]]
+    assert len(without_copies(line, copies).train_good) == 4
+
+
+def test_groups_of_copies_come_in_the_order_of_the_images(tmp_path):
+    """Not by size: `adapt` tells of the same few groups as `lines check`."""
+    contents = sorted((image(seed) for seed in range(6)), key=len, reverse=True)
+    pairs = [0, 3, 1, 4, 2, 5]
+    for place, index in enumerate(pairs):
+        write(tmp_path / "good", **{f"{place}_a": contents[index], f"{place}_b": contents[index]})
+    groups = find_copies(load_line(tmp_path))
+    assert [group.paths[0].name for group in groups] == [f"{place}_a.png" for place in range(6)]
 
 
 def test_only_equal_bytes_are_equal(tmp_path):
