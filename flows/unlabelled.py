@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deploy.scoring.sources.line_masks import LineMasks
 from flows.views import AdaptedLine
 from pipeline.augmentations import ROTATIONS
 from pipeline.errors import LineError
-from pipeline.imaging.files import iter_image_files
+from pipeline.imaging.files import instead_of_folder, iter_image_files
 from pipeline.imaging.images import PreprocessSpec, UnreadableImage, read_image
 from pipeline.imaging.not_read import NotRead
 from pipeline.imaging.white_level import depth_problem
@@ -93,17 +94,22 @@ class TakeUpReport:
 
 
 def images_below(folder: Path) -> Candidates:
-    """The image files of a folder, in folders of any depth.
+    """The image files of a folder, in folders of any depth, but for the masks of a line in it.
 
     Raises:
-        LineError: no such folder.
+        LineError: no such folder, or only files in it that are not read.
         StorageError: it cannot be listed.
     """
     if not folder.is_dir():
-        raise LineError("a folder of unlabelled images", f"no folder {folder}", "name one")
-    not_read = NotRead(folder)
-    files = tuple(Candidate(path) for path in iter_image_files(folder, not_read.see))
-    return Candidates(files=files, where=f"in {folder}", remarks=not_read.sentences)
+        got = f"a file, {folder}" if folder.is_file() else f"no folder {folder}"
+        raise LineError("a folder of unlabelled images", got, instead_of_folder(folder))
+    not_read, masks = NotRead(folder), LineMasks(folder)
+    files = tuple(Candidate(path) for path in iter_image_files(folder, not_read.see) if not masks.hold(path.parent))
+    if not files and not_read.found:
+        got = f"none in {folder}, but {not_read.found}"
+        raise LineError("unlabelled images", got, "name a folder that holds images")
+    said = (f"{masks.found}.",) if masks.found else ()
+    return Candidates(files=files, where=f"in {folder}", remarks=(*not_read.sentences, *said))
 
 
 def draw_unlabelled(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import LineError, StorageError
 from pipeline.imaging.files import instead_of_folder, is_image_name, iter_image_files
+from pipeline.imaging.not_read import NotRead
 from pipeline.product_lines.layout_names import DEFECT, GOOD, MASKS, meant_by, surely_masks
 from pipeline.product_lines.mask_pairing import pair_masks, refuse_masks_beside
 from pipeline.system_files import is_passed_over
@@ -120,7 +121,8 @@ def _find_lines(root: Path) -> list[ProductLine]:
     if not lines and _loose_images(root):
         return [load_line(root)]  # which says what to do about them
     if not lines:
-        raise LineError(f"product lines with {_LAYOUTS}", f"none in {root} or two levels below", "check the folder")
+        got = f"none in {root} or two levels below{_but_not_read(root)}"
+        raise LineError(f"product lines with {_LAYOUTS}", got, "check the folder")
     return sorted(lines, key=lambda line: line.name)
 
 
@@ -186,12 +188,14 @@ def _defects(
 def _good_records(folder: Path, name: str, *, required_by: Path | None = None) -> tuple[ImageRecord, ...]:
     records = _sorted([ImageRecord(image, name, GOOD) for image in _images(folder)])
     if required_by is not None and not records:
-        got, remedy = f"no good image in {required_by}", "copy images of good parts there"
+        got, remedy = f"no good image in {required_by}", (copy := "copy images of good parts there")
         if (loose := _loose_images(required_by)) and not (required_by / DEFECT).is_dir():
             got = f"{got}, which itself holds {loose}"
             remedy = "move those of good parts to good/, and those of defective ones to defect/"
         for other in _good_by_another_name(folder.parent):
             got, remedy = f"{got}, but a folder {other.name}/", f"rename {other.name}/ to {GOOD}/"
+        if remedy == copy:
+            got += _but_not_read(required_by)
         raise LineError(f"a product line with {_LAYOUTS}", got, remedy)
     return records
 
@@ -249,6 +253,14 @@ def _loose_images(folder: Path) -> str:
     """How many images lie in a folder itself, in words; empty: none."""
     count = sum(is_image_name(entry.name) and not is_passed_over(entry.name) for entry in folder.iterdir())
     return f"{count} image{'' if count == 1 else 's'}" if count else ""
+
+
+def _but_not_read(folder: Path) -> str:
+    """What lies in a folder and is not read, such as photographs in HEIC or an archive; empty: nothing."""
+    not_read = NotRead(folder)
+    for _ in iter_image_files(folder, not_read.see):
+        pass
+    return f", but {not_read.found}" if not_read.found else ""
 
 
 def _good_by_another_name(room: Path) -> list[Path]:

@@ -146,7 +146,8 @@ def test_a_folder_that_is_not_there_or_holds_nothing_to_use_is_a_sentence(folder
     with pytest.raises(LineError) as missing:
         found(tmp_path / "nowhere")
     assert (
-        str(missing.value) == f"expected a folder of unlabelled images, got no folder {tmp_path / 'nowhere'}: name one"
+        str(missing.value)
+        == f"expected a folder of unlabelled images, got no folder {tmp_path / 'nowhere'}: check the path"
     )
     for other in folder.glob("[1-9c]*"):
         shutil.rmtree(other) if other.is_dir() else other.unlink()
@@ -170,3 +171,25 @@ def test_a_report_parts_what_was_taken_from_what_was_not_and_says_why():
     assert report.reason == "scores above 1.235 lie apart from the bulk of them"
     guarded = TakeUpReport(images=images, limit=1.23456, guarded=True)
     assert guarded.reason == "scores above 1.235 lie where half of the known defects do"
+
+
+def test_masks_of_a_line_among_unlabelled_images_show_no_parts(folder: Path):
+    """As in a folder to score: they were taken for images of parts, and named as the likeliest defects."""
+    save(folder / "earlier/good/0.png", picture(10))
+    save(folder / "earlier/masks/0.png", picture(11))
+    save(folder / "masks/0.png", picture(12))
+    drawn = found(folder)
+    assert "earlier/good/0.png" in names(drawn, folder)
+    assert "masks/0.png" in names(drawn, folder), "no line's"
+    assert "earlier/masks/0.png" not in names(drawn, folder)
+    assert drawn.remarks == ("earlier/masks/ left out, as masks of a line whose good parts lie beside them.",)
+
+
+def test_a_folder_without_anything_that_is_read_says_what_it_holds(tmp_path: Path):
+    (tmp_path / "unlabelled").mkdir()
+    (tmp_path / "unlabelled" / "a.heic").write_bytes(b"x")
+    with pytest.raises(LineError, match=r"got none in .*, but 1 file left out, not read as images \(1 \.heic\)"):
+        images_below(tmp_path / "unlabelled")
+    (tmp_path / "week.zip").write_bytes(b"PK")
+    with pytest.raises(LineError, match=r"got a file, .*/week\.zip: unpack it, and name the folder that comes out"):
+        images_below(tmp_path / "week.zip")

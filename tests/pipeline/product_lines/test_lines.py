@@ -224,6 +224,19 @@ def test_a_root_without_lines_is_refused(tmp_path):
         find_lines(tmp_path / "none")
 
 
+@pytest.mark.parametrize("name", ["good/a.heic", "good.zip"])
+def test_what_is_not_read_is_named_where_no_good_image_is_found(tmp_path, name):
+    """It said to copy images there, and nothing of those that were."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    held = rf", but 1 file left out, not read as images \(1 {path.suffix}\), such as {name}: "
+    with pytest.raises(LineError, match=held):
+        load_line(tmp_path)
+    with pytest.raises(LineError, match=held):
+        find_lines(tmp_path)
+
+
 def test_an_unusable_line_is_not_passed_over(tmp_path):
     touch(tmp_path, "set/a/good/0.png")
     (tmp_path / "set" / "b" / "good").mkdir(parents=True)
