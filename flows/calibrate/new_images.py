@@ -25,6 +25,7 @@ from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.worker import Outcome, Ready, ScoringWorker
 from pipeline.calibration import Threshold
 from pipeline.errors import LineError
+from pipeline.imaging.files import instead_of_folder
 from pipeline.imaging.images import Opener, image_limits
 from pipeline.product_lines.left_out import load_distinct_line
 
@@ -108,7 +109,8 @@ def find_unlabelled_files(folder: Path) -> Found:
         StorageError: it cannot be listed.
     """
     if not folder.is_dir():
-        raise LineError("a folder of unlabelled images", f"no folder {folder}", "name one")
+        got = f"a file, {folder}" if folder.is_file() else f"no folder {folder}"
+        raise LineError("a folder of unlabelled images", got, instead_of_folder(folder))
     source = FolderSource(folder)
     items, said = _spread(list(source.items()), Kind.UNLABELLED)
     return Found(tuple((Kind.UNLABELLED, item) for item in items), (*source.remarks, *said), {})

@@ -126,6 +126,9 @@ def test_images_that_it_was_adapted_from_are_no_calibration(line: Path, adapted_
         calibrate(folder, unlabelled=True)
     with pytest.raises(LineError, match="a folder of unlabelled images"):
         calibrate(tmp_path / "nowhere", unlabelled=True)
+    (tmp_path / "week.zip").write_bytes(b"PK")
+    with pytest.raises(LineError, match=r"got a file, .*week\.zip: unpack it, and name the folder that comes out"):
+        calibrate(tmp_path / "week.zip", unlabelled=True)
     with pytest.raises(ConfigError, match="'nobody'"):
         job.run(CalibrateRequest(line="nobody", images=folder), load_settings())
 
