@@ -64,7 +64,8 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     folder, own = request.images, settings.below_home("overlays")
     if not folder.is_dir():
         remedy = instead_of_folder(folder)
-        raise LineError("a folder with a folder of images for each line", f"no folder {folder}", remedy)
+        got = f"a file, {folder}" if folder.exists() else f"no folder {folder}"
+        raise LineError("a folder with a folder of images for each line", got, remedy)
     keep_maps_apart(request.maps, folder)
     source = WatchedFolder(folder, own) if request.watch else FolderSource(folder, own)
     total = source.total

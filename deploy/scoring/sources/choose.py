@@ -55,7 +55,8 @@ def open_source(
         _refuse(sampling is not None, "every with a video or a stream", "a folder", "leave every out")
         return WatchedFolder(path, leave_out) if watch else FolderSource(path, leave_out)
     make_it = "make the folder first, or correct the path"
-    _refuse(watch, "a folder to watch", f"no folder {path}", instead_of_folder(path) if path.exists() else make_it)
+    got = f"a file, {path}" if path.exists() else f"no folder {path}"
+    _refuse(watch, "a folder to watch", got, instead_of_folder(path) if path.exists() else make_it)
     is_video = path.suffix.lower() in VIDEO_SUFFIXES
     if not path.is_file() or not (is_video or path.suffix.lower() == ".txt"):
         got = f"another file, {path}" if path.is_file() else f"no folder {path}"

@@ -241,6 +241,7 @@ def test_a_folder_to_watch_must_be_there(tmp_path):
         ("{}/nowhere", {}, LineError, "no folder"),
         ("{}/nowhere", {"watch": True}, ConfigError, "a folder to watch, got no folder"),
         ("{}/a.pdf", {}, LineError, "another file"),
+        ("{}/a.pdf", {"watch": True}, ConfigError, "a folder to watch, got a file"),
         ("{}/a.txt", {"sampling": Sampling()}, ConfigError, "every with a video or a stream, got a list"),
         ("{}", {"sampling": Sampling()}, ConfigError, "every with a video or a stream, got a folder"),
     ],

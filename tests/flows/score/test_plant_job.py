@@ -19,7 +19,7 @@ from flows.cli import app
 from flows.progress import Progress
 from flows.score import plant_job as job
 from flows.score.request import ScorePlantRequest
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, LineError
 from pipeline.settings import Device, load_settings
 from tests.parts.html_page import Page
 from tests.parts.plant import (
@@ -125,6 +125,12 @@ def test_rows_and_maps_of_all_lines(plant: WholePlant) -> None:
     assert float(tifffile.imread(maps[f"{CORKS}/shift/11.png.tiff"]).max()) == float(brightest["score"])
     with pytest.raises(ConfigError, match="a folder for maps outside"):
         job.run(request.model_copy(update={"maps": plant.images / "maps"}), load_settings())
+
+
+def test_an_archive_in_place_of_a_plants_folder_is_a_file(tmp_path: Path):
+    (tmp_path / "plant.zip").touch()
+    with pytest.raises(LineError, match=r"got a file, .*/plant\.zip: unpack it, and name the folder that comes out"):
+        job.run(ScorePlantRequest(images=tmp_path / "plant.zip"), load_settings())
 
 
 def test_a_watched_plant_ends_with_a_signal_and_has_a_page_of_all_lines(
