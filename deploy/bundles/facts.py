@@ -215,16 +215,19 @@ def _more_images(manifest: BundleDraft, promise: Promise) -> Iterator[Fact]:
         adapted[-1] += " (unlabelled ones that look good count alike)"
     elif promise.adapted_with_more is not None:
         adapted = ["hardly fewer with more to adapt from"]
-    new = [f"{interval_text(f)} with {f.images:,}" for f in promise.calibrated_with]
-    if new:
-        more = "more beside these" if again is not None else "that it was not adapted from"
-        new[0] += f" {more} to calibrate with (linewise calibrate)"
+    images = "more images beside these" if again is not None else "images that it was not adapted from"
+    new = [
+        f"{interval_text(f)} "
+        + (f"with {f.images:,}" if later else f"after linewise calibrate with {f.images:,} {images}")
+        for later, f in enumerate(promise.calibrated_with)
+    ]
     told = "; ".join([*adapted, *new]) or "hardly fewer"
     yield Fact("more_images", "Good parts rejected, with more images", told, brief=True)
     least = distribution_free_count(threshold.target_false_reject_rate)
     if again is None or len(again.good) < least:
-        kept = f"{least:,} good images to calibrate with: they keep the rate whatever the law of their scores"
-        yield Fact("distribution_free", f"For {_share_text(threshold.target_false_reject_rate)} without a model", kept)
+        asked = _share_text(threshold.target_false_reject_rate)
+        kept = f"{least:,} new ones for linewise calibrate keep {asked} whatever the law of their scores"
+        yield Fact("distribution_free", "Good images that need no model", kept)
 
 
 def _calibration_text(again: CalibrationRecord) -> str:

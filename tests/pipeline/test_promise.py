@@ -102,7 +102,7 @@ def test_the_facts_tell_what_more_images_would_buy():
     draft = make_draft().model_copy(update={"threshold": threshold, "promise": promise})
     told = {fact.key: fact.value for fact in all_facts(draft)}
     assert "with 4 more good ones to adapt from (unlabelled ones that look good count alike); " in told["more_images"]
-    assert "that it was not adapted from to calibrate with (linewise calibrate)" in told["more_images"]
-    assert told["distribution_free"].startswith("49 good images to calibrate with")
+    assert " images that it was not adapted from" in told["more_images"]
+    assert told["distribution_free"].startswith("49 new ones for linewise calibrate")
     before = draft.model_copy(update={"promise": promise_of(threshold, scores, None)})
     assert "more_images" not in {fact.key for fact in all_facts(before)}, "nobody computed it"
