@@ -26,6 +26,24 @@ from pipeline.product_lines.lines import ProductLine
 from pipeline.promise import Promise, promise_of
 from pipeline.settings import Settings
 
+MOST_TESTED = 90
+"""Images of a line's query."""
+
+
+class Setting(NamedTuple):
+    """A learner, and how many images of each sort it had."""
+
+    learner: str
+    good: int
+    defects: int
+    unlabelled: int
+
+    @property
+    def images(self) -> str:
+        """As tables say it."""
+        more = f" + {self.unlabelled} unlabelled" if self.unlabelled else ""
+        return f"{self.good} + {self.defects}{more}"
+
 
 class Cell(NamedTuple):
     """One adaptation: of which learner, to which line, from how many images, of which draw."""
@@ -36,6 +54,11 @@ class Cell(NamedTuple):
     defects: int
     unlabelled: int
     seed: int
+
+    @property
+    def setting(self) -> Setting:
+        """What it has in common with those to other lines and of other draws."""
+        return Setting(self.learner, self.good, self.defects, self.unlabelled)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,12 @@ import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.kept_scores import Cell, KeptScores, score_cells
+from benchmarks.kept_scores import MOST_TESTED, Cell, KeptScores, Setting, score_cells
+from benchmarks.plots import svg_pyplot
 from benchmarks.study import Study, options
 from benchmarks.tables import mean, percent, table
 from pipeline.metrics import paired_bootstrap
@@ -32,23 +33,7 @@ BESIDE = 4
 """Good images beside the unlabelled ones."""
 LEARNERS = ("auto", "memory_bank")
 PATCHCORE = "PatchCore"
-MOST_TESTED = 90
 SHOWN = ("image AUROC", "AUPRO", "false rejects", "missed defects")
-
-
-class Setting(NamedTuple):
-    """A learner and its images."""
-
-    learner: str
-    good: int
-    defects: int
-    unlabelled: int
-
-    @property
-    def images(self) -> str:
-        """As tables say it."""
-        more = f" + {self.unlabelled} unlabelled" if self.unlabelled else ""
-        return f"{self.good} + {self.defects}{more}"
 
 
 ByDataSet = dict[str, list[float]]
@@ -104,8 +89,7 @@ def figures_of(kept: KeptScores) -> dict[Setting, ByDataSet]:
         scores = kept[cell]
         threshold, _ = scores.threshold()
         found = [scores.image_auroc, scores.aupro, *scores.rates(threshold.reject)]
-        setting = Setting(cell.learner, cell.good, cell.defects, cell.unlabelled)
-        draws[setting][scores.data_set, cell.line].append(found)
+        draws[cell.setting][scores.data_set, cell.line].append(found)
     return {setting: _by_data_set(lines) for setting, lines in draws.items()}
 
 
@@ -176,11 +160,7 @@ def _each_data_set(figures: Mapping[Setting, ByDataSet]) -> list[str]:
 
 def plot(figures: Mapping[Setting, ByDataSet], path: Path) -> None:
     """Image AUROC, false rejects and missed defects against good images, and against unlabelled ones."""
-    import matplotlib as mpl  # noqa: PLC0415 (only who draws needs it)
-
-    mpl.use("svg")
-    mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "linewise", "font.size": 9}
-    from matplotlib import pyplot  # noqa: PLC0415 (after the backend is chosen)
+    pyplot = svg_pyplot()
 
     curves: dict[str, list[Setting]] = {
         "auto, 4 defects": [Setting("auto", good, 4, 0) for good in GOOD],

@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.learning_curve import DEFECTS, GOOD, MOST_TESTED
+from benchmarks.kept_scores import MOST_TESTED
+from benchmarks.learning_curve import DEFECTS, GOOD
 from benchmarks.study import Study, options
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.views import DEFAULT_SIZE

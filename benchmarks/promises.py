@@ -12,11 +12,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.kept_scores import Cell, KeptScores, Scores, score_cells
+from benchmarks.kept_scores import MOST_TESTED, Cell, KeptScores, Scores, Setting, score_cells
+from benchmarks.plots import svg_pyplot
 from benchmarks.study import Study, options
 from benchmarks.tables import percent, table
 from flows.views import DEFAULT_SIZE
@@ -27,21 +27,6 @@ ALL_GOOD = 60
 """What the real lines have for training: no more to draw from, and none left to be unlabelled."""
 RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 PROMISED = 0.01
-MOST_TESTED = 90
-
-
-class Setting(NamedTuple):
-    """How many images of each sort a line was adapted from."""
-
-    good: int
-    defects: int
-    unlabelled: int
-
-    @property
-    def images(self) -> str:
-        """As tables say it."""
-        more = f" + {self.unlabelled} unlabelled" if self.unlabelled else ""
-        return f"{self.good} + {self.defects}{more}"
 
 
 def main() -> None:
@@ -58,7 +43,7 @@ def main() -> None:
                 score_cells(study.lines, some, kept, study.settings, size=DEFAULT_SIZE, most_tested=MOST_TESTED)
     by_setting: dict[Setting, list[tuple[str, Scores]]] = defaultdict(list)
     for cell in kept:
-        by_setting[Setting(cell.good, cell.defects, cell.unlabelled)].append((cell.line, kept[cell]))
+        by_setting[cell.setting].append((cell.line, kept[cell]))
     study.publish(coverage_table(by_setting), rates_table(by_setting))
     if study.asked.write:
         plot(by_setting, study.page.with_suffix(".svg"))
@@ -132,11 +117,7 @@ def _curve(found: Iterable[tuple[str, Scores]]) -> list[tuple[float, float]]:
 
 def plot(by_setting: Mapping[Setting, Sequence[tuple[str, Scores]]], path: Path) -> None:
     """Stated against realised rates, a panel without and one with unlabelled images."""
-    import matplotlib as mpl  # noqa: PLC0415 (only who draws needs it)
-
-    mpl.use("svg")
-    mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "linewise", "font.size": 9}
-    from matplotlib import pyplot  # noqa: PLC0415 (after the backend is chosen)
+    pyplot = svg_pyplot()
 
     figure, axes = pyplot.subplots(1, 2, figsize=(8, 4), layout="constrained", sharey=True)
     stated = [100 * rate for rate in RATES]

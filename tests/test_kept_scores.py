@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kept_scores import Cell, KeptScores, Scores
-from benchmarks.learning_curve import Setting, figures_of
+from benchmarks.kept_scores import Cell, KeptScores, Scores, Setting
+from benchmarks.learning_curve import figures_of
 
 CELL = Cell("auto", "set/line", 4, 1, 0, 0)
 SCORES = Scores(
