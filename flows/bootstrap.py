@@ -19,7 +19,12 @@ import httpx
 import yaml
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.actions import (
+    DeploymentUpdate,
+    GlobalConcurrencyLimitCreate,
+    WorkPoolCreate,
+    WorkPoolUpdate,
+)
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.client.schemas.responses import DeploymentResponse
@@ -34,6 +39,12 @@ from flows.server.runs import GPU_LIMIT
 from pipeline.errors import ConfigError, LinewiseError
 
 WORK_POOL = "linewise"
+RUNS_AT_ONCE = 8
+"""Runs of the pool that are handed out at once: as many as the deployments' own limits let run, and no more.
+
+Without it a worker that was off for a weekend submits every late run at once, again and again while they wait for their
+deployment's slot, and a server on SQLite cannot write so much: it answers 503, and runs are reported as crashed.
+"""
 WAIT = 60.0
 _BETWEEN_TRIES = 0.5
 _ONCE_CANCELLED = {"adapt-new-lines", "score-plant"}  # flows
@@ -62,11 +73,15 @@ def wait_for_server(seconds: float) -> None:
 
 
 def create_work_pool(client: SyncPrefectClient) -> None:
-    """The pool that `prefect worker start --pool linewise` serves."""
+    """The pool that `prefect worker start --pool linewise` serves.
+
+    One that is there keeps the limit it was given; one without, as an older Linewise made it, is given ours.
+    """
     try:
-        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process", concurrency_limit=RUNS_AT_ONCE))
     except ObjectAlreadyExists:
-        return
+        if client.read_work_pool(WORK_POOL).concurrency_limit is None:
+            client.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=RUNS_AT_ONCE))
 
 
 def create_gpu_queue(client: SyncPrefectClient, places: int = 1) -> None:

@@ -26,9 +26,11 @@ import yaml
 pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
+from flows.bootstrap import RUNS_AT_ONCE, WORK_POOL
 from tests.end_to_end.prefect_plant import run_bootstrap, running_server
 
 pytestmark = [pytest.mark.server, pytest.mark.end_to_end, pytest.mark.timeout(600)]
@@ -68,8 +70,11 @@ def test_an_older_servers_deployments_follow_the_code_and_keep_what_a_user_chang
         return {deployment.name: deployment for deployment in client.read_deployments()}
 
     before = deployments()
+    assert client.read_work_pool(WORK_POOL).concurrency_limit is None
     said = run_bootstrap(tmp_path, environment)
     after = deployments()
+    assert client.read_work_pool(WORK_POOL).concurrency_limit == RUNS_AT_ONCE
+    client.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=3))  # a user's
 
     packaged = yaml.safe_load((files("deploy") / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     entrypoints = {deployment["name"]: deployment["entrypoint"] for deployment in packaged}
@@ -110,6 +115,7 @@ def test_an_older_servers_deployments_follow_the_code_and_keep_what_a_user_chang
         time.sleep(0.5)
 
     again = run_bootstrap(tmp_path, environment)
+    assert client.read_work_pool(WORK_POOL).concurrency_limit == 3
     assert "registered: none, all were there; renewed: none." in again
     assert {name: found.updated for name, found in deployments().items()} == {
         name: found.updated for name, found in after.items()
