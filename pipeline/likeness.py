@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pipeline.imaging.encoded import size_text
 from pipeline.imaging.images import DecodedImage
 from pipeline.layout import Layout, layout_of
-from pipeline.look import even_or_white, look_of
+from pipeline.look import Look, even_or_white, look_of
 from pipeline.tones import Tones, tones_of
 
 _MORE, _MORE_CAST = 0.4, 0.25  # the most above the support that good images of real lines had: 0.36, and 0.11
@@ -36,16 +36,24 @@ _SIZES = 8  # that a bundle tells of
 _PREFIX = "unlike the line"
 
 
-class Seen(NamedTuple):
+@dataclass(frozen=True)
+class Seen:
     """An image as scoring sees it.
 
-    pixels: uint8 RGB (H, W, 3) at model size. size: (height, width) of the upright image. colour: whether it is stored
-    in colour; None: a stream's frame does not tell.
+    Args:
+        pixels: uint8 RGB (H, W, 3) at model size.
+        size: (height, width) of the upright image.
+        colour: whether it is stored in colour; None: a stream's frame does not tell.
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     colour: bool | None = None
+
+    @cached_property
+    def look(self) -> Look:
+        """Of the pixels, taken once."""
+        return look_of(self.pixels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +109,7 @@ class Likeness:
             seen: the image.
             distance: of its features, as a whole, to the support's; None: its head does not say.
         """
-        problem = self._squashed(seen.size) or self._odd(seen.pixels)
+        problem = self._squashed(seen.size) or self._odd(seen.look)
         if problem is None and distance is not None and not distance <= self.distance:
             problem = "another product, or the camera is moved, defocused or disturbed"
         return None if problem is None else f"{_PREFIX}: {problem}"
@@ -113,9 +121,8 @@ class Likeness:
         known = " and ".join(size_text(size) for size in self.sizes[:2])
         return f"{size_text(size)} have other proportions than {known}, and are squashed otherwise"
 
-    def _odd(self, pixels: NDArray[np.uint8]) -> str | None:
+    def _odd(self, look: Look) -> str | None:
         """What about the picture itself is."""
-        look = look_of(pixels)
         for share, bound, what in (
             (look.black, self.black, "black"),
             (look.white, self.white, "white"),

@@ -111,8 +111,8 @@ class Dispatch(ABC, Generic[LaneT]):
 class Fused(Dispatch[LaneT]):
     """Decode, score and decide in one thread: fastest on a CPU.
 
-    A thread takes several images in turn, decodes them all, then scores them all: from image to image each of the two
-    would find its data gone from the core's caches (benchmarks/scoring.md).
+    A thread takes several images in turn, decodes them all, looks at them all, then scores them all: from image to
+    image each of the three would find its data and code gone from the core's caches (benchmarks/scoring.md).
     """
 
     def __init__(self, workers: int) -> None:
@@ -149,7 +149,12 @@ class Fused(Dispatch[LaneT]):
                         ready.append((lane, prepared, outcome))
                     else:
                         outcome.set_result(prepared)
+            seen: list[tuple[LaneT, Ready, Future[Outcome]]] = []
             for lane, image, outcome in ready:
+                with _errors_into(outcome):
+                    lane.worker.look(image)
+                    seen.append((lane, image, outcome))
+            for lane, image, outcome in seen:
                 with _errors_into(outcome):
                     outcome.set_result(lane.worker.score(image))
 

@@ -166,6 +166,11 @@ class ScoringWorker:
         )
         return Outcome(result, stored=stored)
 
+    def look(self, image: Ready) -> None:
+        """Look at a prepared image now, if the line asks for it, and not when it is judged."""
+        if self.bundle.manifest.likeness is not None:
+            _ = image.seen.look
+
     def score(self, image: Ready) -> Outcome:
         """Score a prepared image by itself, and have it judged.
 
