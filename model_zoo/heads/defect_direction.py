@@ -1,16 +1,19 @@
 """The direction in which a line's defects leave the good parts, from one defective image on.
 
-A memory bank asks how far a patch is from the nearest good one. A few real defects also say which way: Fisher's linear
-discriminant between the residuals (patch minus nearest good patch) of defective cells and those of good parts. What
-counts is where a residual lies on that line, in standard deviations of the good ones; ordinary residuals count nothing.
-The direction of an unseen kind of defect is another, so its weight is bounded; it grows with the number of defects, and
-with that of the good images, which say what an ordinary residual is.
+A memory bank asks how far a patch is from the nearest good one. A few real defects also say which way: a logistic
+regression tells defective cells from good ones by their whitened features and by their residuals (patch minus nearest
+good patch). What counts is where a cell lies on that line, in standard deviations of the good ones; ordinary cells
+count nothing. The direction of an unseen kind of defect is another, so its weight is bounded; it grows with the number
+of defects.
 
-Source: Fisher, Annals of Eugenics 1936, with the shrunk covariance of Ledoit & Wolf, JMVA 2004 (a fixed shrinkage
-here); the use on residuals is ours. Measured in `benchmarks/auto.md`.
+Source: Cox, JRSS B 1958, with a ridge penalty (le Cessie & van Houwelingen, Applied Statistics 1992); the use on
+residuals is ours. Measured in `benchmarks/direction.md`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,56 +21,77 @@ from torch import Tensor, nn
 
 from model_zoo.heads.bank import BankMatch
 from model_zoo.heads.invariant_inputs import LevelGroups
+from pipeline.episodes import TensorLevels
 
-_SHRINKAGE = 0.5  # of the covariance of good residuals towards a multiple of the identity
-_ORDINARY, _ENOUGH = 1.0, 10.0  # standard deviations from which a residual counts, and up to which
-_STRENGTH, _HALFWAY = 0.125, 1.5  # weight with many defects, and the number of defects that gives half of it
-_FEW_GOOD, _HALFWAY_GOOD = 4, 20  # good images up to which that is the weight; so many more give half of it on top
+_RIDGE = 0.3  # of the coefficients of standardised inputs; from 0.08 to 1 the figures are the same
+_STEPS = 40  # of L-BFGS, at most
+_GOOD_CELLS = 8192
+_ORDINARY, _ENOUGH = 1.0, 10.0  # standard deviations from which a cell counts, and up to which
+_STRENGTH, _HALFWAY = 0.15, 2.0  # weight with many defects, and the number of defects that gives half of it
 
 
-def direction_strength(good: int, defects: int) -> float:
-    """The weight of the direction, from the numbers of good and defective images.
+class Cells(NamedTuple):
+    """Cells of one level: whitened `features` (n, C), and `residuals` (n, C), as `BankMatch` has them."""
 
-    With 4 good images this weight was best, with 32 twice as much (half a point of image AUROC more; 13 real lines, two
-    draws): the more good images, the less an unusual residual is one that they merely have not shown.
+    features: Tensor
+    residuals: Tensor
+
+    @classmethod
+    def of_images(cls, level_BChw: Tensor, match: BankMatch) -> Cells:
+        """All cells of whole images."""
+        return cls(*(maps.flatten(2).transpose(1, 2).flatten(0, 1) for maps in (level_BChw, match.residuals)))
+
+
+def direction_strength(defects: int) -> float:
+    """The weight of the direction, from the number of defective images.
+
+    More would be better for defects of the known kinds (with 16 of them twice as much), and worse for other kinds.
     """
-    more = max(0, good - _FEW_GOOD)
-    return _STRENGTH * defects / (defects + _HALFWAY) * (1 + more / (more + _HALFWAY_GOOD))
+    return _STRENGTH * defects / (defects + _HALFWAY)
 
 
 class DefectDirection(nn.Module):
-    """Residuals in, how much each cell looks like the support's defects; nothing where it has none. Exportable.
+    """Features and residuals in, how much each cell looks like the support's defects; nothing where it has none.
+    Exportable.
 
     Args:
-        good: matches of good images, leave-one-out.
-        defects: per level (M, C), the mean residual of each defect's defective cells; M may be 0.
+        good: per level, cells of good images, each left out of what it is matched with.
+        defects: per defect, for each level its defective cells, at least one; there may be none.
         groups: channel ranges of each level's groups.
         strength: its weight, see `direction_strength`.
     """
 
     strength: Tensor
 
-    def __init__(self, good: list[BankMatch], defects: list[Tensor], groups: LevelGroups, *, strength: float) -> None:
+    def __init__(
+        self, good: Sequence[Cells], defects: Sequence[Sequence[Cells]], groups: LevelGroups, *, strength: float
+    ) -> None:
         super().__init__()
         self.groups = groups
-        count = len(defects[0])
         self.register_buffer("strength", torch.tensor(strength))
         for index, ranges in enumerate(groups):
-            of_good = good[index].residuals.flatten(2).transpose(1, 2).flatten(0, 1)  # (n, C)
-            directions, offsets = torch.zeros(of_good.shape[1]), torch.zeros(len(ranges))
+            of_level = [defect[index] for defect in defects]
+            along = Cells(*(torch.zeros_like(maps[0]) for maps in good[index]))  # (C,) each
+            offsets = torch.zeros(len(ranges))
             for group, (start, stop) in enumerate(ranges):
-                if count:
-                    mean = defects[index][:, start:stop].mean(0)
-                    directions[start:stop], offsets[group] = _discriminant(of_good[:, start:stop], mean)
-            self.register_buffer(f"directions_{index}", directions)
+                if of_level:
+                    inside = slice(start, stop)
+                    direction, offset = _discriminant(
+                        _joined(good[index], inside), [_joined(cells, inside) for cells in of_level]
+                    )
+                    along.features[inside], along.residuals[inside] = direction.chunk(2)
+                    offsets[group] = offset
+            self.register_buffer(f"features_{index}", along.features)
+            self.register_buffer(f"residuals_{index}", along.residuals)
             self.register_buffer(f"offsets_{index}", offsets)
 
-    def forward(self, matches: list[BankMatch], grid: tuple[int, int]) -> Tensor:
-        """What to add to the log distances of a batch (B, H, W)."""
+    def forward(self, levels: TensorLevels, matches: list[BankMatch], grid: tuple[int, int]) -> Tensor:
+        """What to add to the log distances of a batch (B, H, W); `levels` are the whitened ones of `matches`."""
         found: list[Tensor] = []
-        for index, (match, ranges) in enumerate(zip(matches, self.groups, strict=True)):
-            directions, offsets = getattr(self, f"directions_{index}"), getattr(self, f"offsets_{index}")
-            along = match.residuals * directions[:, None, None]
+        for index, (level, match, ranges) in enumerate(zip(levels, matches, self.groups, strict=True)):
+            features, residuals = getattr(self, f"features_{index}"), getattr(self, f"residuals_{index}")
+            offsets = getattr(self, f"offsets_{index}")
+            along = level * features[:, None, None] + match.residuals * residuals[:, None, None]
             for group, (start, stop) in enumerate(ranges):
                 deviations = along[:, start:stop].sum(1, keepdim=True) - offsets[group]
                 if tuple(deviations.shape[-2:]) != grid:
@@ -76,12 +100,45 @@ class DefectDirection(nn.Module):
         return torch.cat(found, 1).mean(1) * self.strength
 
 
-def _discriminant(good_nC: Tensor, defective_C: Tensor) -> tuple[Tensor, Tensor]:
-    """Fisher's direction (C,), scaled so that good residuals have unit standard deviation along it, and their mean."""
-    mean, channels = good_nC.mean(0), good_nC.shape[1]
-    covariance = torch.cov(good_nC.t()).reshape(channels, channels)
-    ridge = _SHRINKAGE * covariance.diagonal().mean() + 1e-6
-    direction = torch.linalg.solve(covariance + ridge * torch.eye(channels), defective_C - mean)
+def _joined(cells: Cells, channels: slice) -> Tensor:
+    """Features and residuals of a group (n, 2 C)."""
+    return torch.cat([cells.features[:, channels], cells.residuals[:, channels]], 1)
+
+
+def _discriminant(good_nC: Tensor, defects: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The regression's direction (C,), scaled so that good cells have unit standard deviation along it, and their mean.
+
+    Good cells weigh as much as defective ones, and each defect as much as another, whatever its size.
+    """
+    if len(good_nC) > _GOOD_CELLS:
+        generator = torch.Generator().manual_seed(0)
+        good_nC = good_nC[torch.randperm(len(good_nC), generator=generator)[:_GOOD_CELLS]]
+    mean, spread = good_nC.mean(0), good_nC.std(0).clamp_min(1e-6)
+    inputs = (torch.cat([good_nC, *defects]) - mean) / spread
+    weights = torch.cat([torch.full((len(cells),), 1 / len(cells) / len(defects)) for cells in defects])
+    weights = torch.cat([torch.full((len(good_nC),), 1 / len(good_nC)), weights])
+    labels = (torch.arange(len(inputs)) >= len(good_nC)).to(inputs)
+    direction = _logistic_direction(inputs, labels, weights) / spread
     along = good_nC @ direction
     direction = direction / along.std().clamp_min(1e-6)
     return direction, direction @ mean
+
+
+@torch.enable_grad()
+def _logistic_direction(inputs_nC: Tensor, labels_n: Tensor, weights_n: Tensor) -> Tensor:
+    """Coefficients (C,) of the ridge-penalised logistic regression with an intercept."""
+    inputs_nC = inputs_nC.detach()
+    coefficients = torch.zeros(inputs_nC.shape[1], requires_grad=True)
+    intercept = torch.zeros((), requires_grad=True)
+    optimiser = torch.optim.LBFGS([coefficients, intercept], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        logits = inputs_nC @ coefficients + intercept
+        likelihood = F.binary_cross_entropy_with_logits(logits, labels_n, weights_n, reduction="sum")
+        value = likelihood + _RIDGE * coefficients.square().sum()
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    return coefficients.detach()

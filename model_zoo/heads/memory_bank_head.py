@@ -52,7 +52,7 @@ class MemoryBankHead(AnomalyHead):
         chosen: Sequence[Tensor] | None = None,
         at_border: float = AT_BORDER,
     ) -> tuple[MemoryBankHead, list[BankMatch]]:
-        """`of_support`, and the leave-one-out matches that gave the scales: of its good images, at most 32 of them.
+        """`of_support`, and the leave-one-out matches that gave the scales: of its `measured_images`.
 
         `chosen` names each level's rows by their sources, see `build_banks`.
         """
@@ -62,7 +62,7 @@ class MemoryBankHead(AnomalyHead):
         H, W = support.good[0].shape[-2:]
         head = cls(banks, torch.ones(sum(map(len, groups)), 1, 1), k=support.k, grid=(H, W))
         with torch.no_grad():
-            matches = head.match_good(support, torch.arange(0, support.k, -(-support.k // _MEASURED)))
+            matches = head.match_good(support, measured_images(support.k))
             medians = [match.distances.transpose(0, 1).flatten(1).median(1).values for match in matches]
         head.scale = torch.cat(medians).reshape(-1, 1, 1)
         return head, matches
@@ -140,6 +140,11 @@ class MemoryBankHead(AnomalyHead):
     def _output(self, matches: list[BankMatch]) -> AnomalyOutput:
         anomaly_map = self.anomaly_map(matches)
         return AnomalyOutput(image_score(anomaly_map), anomaly_map, nearest_rows(matches))
+
+
+def measured_images(k: int) -> Tensor:
+    """Which of K good images give the scales, at most 32 and evenly (n,) int64."""
+    return torch.arange(0, k, -(-k // _MEASURED))
 
 
 def nearest_rows(matches: list[BankMatch]) -> Tensor:

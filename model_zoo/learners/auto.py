@@ -19,13 +19,13 @@ from torch import Tensor
 
 from model_zoo.heads.bank import BankMatch
 from model_zoo.heads.defect_cells import defective_cells
-from model_zoo.heads.defect_direction import DefectDirection, direction_strength
+from model_zoo.heads.defect_direction import Cells, DefectDirection, direction_strength
 from model_zoo.heads.invariant_inputs import LevelGroups, level_groups
-from model_zoo.heads.memory_bank_head import MemoryBankHead, nearest_rows
+from model_zoo.heads.memory_bank_head import MemoryBankHead, measured_images, nearest_rows
 from model_zoo.heads.task_head import image_score
 from model_zoo.heads.whitening import Whitening
 from model_zoo.learning.separation import separation
-from pipeline.episodes import SupportSet
+from pipeline.episodes import SupportSet, TensorLevels
 from pipeline.evaluation import score_levels
 from pipeline.features import BackboneSpec
 from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Learner
@@ -35,6 +35,7 @@ _CHUNK = 16  # defects seen at once, so that hundreds of them take no more memor
 _FOLD_DEFECTS = 32  # a fold's direction is found from at most so many defects, spread over all
 _FOLD_GOOD = 64  # good images that tell ordinary residuals where defects are left out
 _DEFECT_FOLDS = 8
+_MOST_CELLS, _FEWEST_CELLS, _ALL_CELLS = 64, 8, 8192  # of a defect, of one among very many, and of all about
 _ALONE, _ALONE_WITH_DEFECTS = 0.5, 6.0  # see `AutoHead.leave_one_out`; the latter times the direction's strength
 
 
@@ -66,7 +67,7 @@ class AutoHead(AnomalyHead):
 
     def forward(self, *levels: Tensor) -> AnomalyOutput:
         """Score a batch of feature levels."""
-        return self._output(self.bank.match(self.whitening(*levels)))
+        return self._output(self.whitening(*levels))
 
     @torch.no_grad()
     def leave_one_out(self, support: SupportSet) -> AnomalyOutput:
@@ -82,7 +83,7 @@ class AutoHead(AnomalyHead):
         is added here (`benchmarks/thresholds.md`).
         """
         if support.k == 1:
-            score, anomaly_map, nearest = self._output(self.bank.match(self.whitening(*support.good), torch.arange(1)))
+            score, anomaly_map, nearest = self._output(self.whitening(*support.good), torch.arange(1))
             higher = _ALONE + _ALONE_WITH_DEFECTS * self.direction.strength
             return AnomalyOutput(score + higher, anomaly_map + higher, nearest)
         outputs: list[AnomalyOutput] = []
@@ -90,8 +91,8 @@ class AutoHead(AnomalyHead):
         folds = [list(range(first, support.k, _FOLDS)) for first in range(min(_FOLDS, support.k))]
         for fold in folds:
             chosen = self.bank.sources_without(fold)  # a coreset of its own would take longer than all the rest
+            strength = direction_strength(support.m)
             others = few.without_good(fold)
-            strength = direction_strength(others.good_images, support.m)
             head = _fit(others, self.groups, self.config, seed=0, chosen=chosen, strength=strength).head
             outputs.append(head(*(level[fold] for level in support.good)))
         order = torch.tensor([index for fold in folds for index in fold]).argsort()
@@ -103,21 +104,22 @@ class AutoHead(AnomalyHead):
 
         Whitening and bank know the good images only.
         """
-        few = [level[:_FOLD_GOOD] for level in support.good]
-        good = self.bank.match(self.whitening(*few), torch.arange(len(few[0])))
-        residuals, _ = _defects_through(support, self.whitening, self.bank)
+        few = self.whitening(*(level[:_FOLD_GOOD] for level in support.good))
+        good = _cells(few, self.bank.match(few, torch.arange(len(few[0]))))
+        defects, _ = _defects_through(support, self.whitening, self.bank)
         scores, known = support.defects[0].new_zeros(support.m), torch.arange(support.m)
         for fold in range(min(_DEFECT_FOLDS, support.m)):
             mine = known % _DEFECT_FOLDS == fold
-            others = [of_level[~mine] for of_level in residuals]
-            strength = direction_strength(support.good_images, len(others[0]))
-            direction = DefectDirection(good, others, self.groups, strength=strength)
+            others = [defects[index] for index in known[~mine].tolist()]
+            direction = DefectDirection(good, others, self.groups, strength=direction_strength(len(others)))
             head = AutoHead(self.whitening, self.bank, direction, self.groups, self.config)
             scores[mine] = score_levels(head, support.with_defects(known[mine].tolist()).defects).image_score
         return scores
 
-    def _output(self, matches: list[BankMatch]) -> AnomalyOutput:
-        anomaly_map = self.bank.anomaly_map(matches) + self.direction(matches, self.bank.grid)
+    def _output(self, levels: TensorLevels, without: Tensor | None = None) -> AnomalyOutput:
+        """Of whitened levels; `without` as in `MemoryBankHead.match`."""
+        matches = self.bank.match(levels, without)
+        anomaly_map = self.bank.anomaly_map(matches) + self.direction(levels, matches, self.bank.grid)
         return AnomalyOutput(image_score(anomaly_map), anomaly_map, nearest_rows(matches))
 
 
@@ -168,28 +170,40 @@ def _fit(
     whitening = Whitening(support, groups)
     seen = whitening.of_support(support.with_defects(()))
     bank, good = MemoryBankHead.with_matches(seen, groups, budget=config.bank_budget, seed=seed, chosen=chosen)
-    residuals, real = _defects_through(support, whitening, bank)
+    defects, real = _defects_through(support, whitening, bank)
     if strength is None:
-        strength = direction_strength(support.good_images, support.m)
-    direction = DefectDirection(good, residuals, groups, strength=strength)
+        strength = direction_strength(support.m)
+    measured = measured_images(support.k)
+    cells = _cells(tuple(level[measured] for level in seen.good), good)
+    direction = DefectDirection(cells, defects, groups, strength=strength)
     return _Fitted(AutoHead(whitening, bank, direction, groups, config).eval(), good, real)
 
 
-def _defects_through(support: SupportSet, whitening: Whitening, bank: MemoryBankHead) -> tuple[list[Tensor], Tensor]:
-    """Per level the mean residual of each defect's defective cells (M, C), and the defects' scores (M,)."""
-    residuals = [[level[:0, :, 0, 0]] for level in support.good]
+def _cells(levels: TensorLevels, matches: list[BankMatch]) -> list[Cells]:
+    return [Cells.of_images(level, match) for level, match in zip(levels, matches, strict=True)]
+
+
+def _defects_through(
+    support: SupportSet, whitening: Whitening, bank: MemoryBankHead
+) -> tuple[list[list[Cells]], Tensor]:
+    """Of each defect the defective cells on every level, and the defects' scores (M,)."""
+    found: list[list[Cells]] = []
     scores = [support.good[0][:0, 0, 0, 0]]
+    most = max(_FEWEST_CELLS, min(_MOST_CELLS, _ALL_CELLS // max(support.m, 1)))
     for start in range(0, support.m, _CHUNK):
         few = support.with_defects(range(start, min(start + _CHUNK, support.m)))
-        matches = bank.match(whitening(*few.defects))
+        levels = whitening(*few.defects)
+        matches = bank.match(levels)
         scores.append(image_score(bank.anomaly_map(matches)))
-        for found, match in zip(residuals, matches, strict=True):
-            found.append(_defect_residuals(few, match))
-    return [torch.cat(found) for found in residuals], torch.cat(scores)
+        found += [
+            [_defect_cells(few, image, level, match, most) for level, match in zip(levels, matches, strict=True)]
+            for image in range(few.m)
+        ]
+    return found, torch.cat(scores)
 
 
-def _defect_residuals(support: SupportSet, match: BankMatch) -> Tensor:
-    """The mean residual of each defect's defective cells on one level (M, C)."""
-    residuals = match.residuals.flatten(2)
-    cells = (defective_cells(support, image, match.distances[image].mean(0)) for image in range(support.m))
-    return torch.stack([residuals[image][:, inside].mean(1) for image, inside in enumerate(cells)])
+def _defect_cells(support: SupportSet, image: int, level: Tensor, match: BankMatch, most: int) -> Cells:
+    """The defective cells of an image on one level, at most so many of them, evenly."""
+    inside = defective_cells(support, image, match.distances[image].mean(0))
+    inside = inside[:: -(-len(inside) // most)]
+    return Cells(*(maps[image].flatten(1)[:, inside].t() for maps in (level, match.residuals)))
