@@ -205,6 +205,35 @@ def _deployments_of(client: SyncPrefectClient, flow_name: str) -> list[Deploymen
     return found
 
 
+def set_up_server(*, wait: float = WAIT, update: bool = False) -> tuple[list[str], list[str]]:
+    """Everything that the server of PREFECT_API_URL needs before a worker comes.
+
+    Args:
+        wait: seconds to wait until it answers.
+        update: see `register_deployments`.
+
+    Returns:
+        Names of the deployments that were registered, and of those that were renewed.
+
+    Raises:
+        ConfigError: it does not answer in time, or refuses.
+    """
+    wait_for_server(wait)
+    try:
+        with get_client(sync_client=True) as client:
+            create_work_pool(client)
+            create_gpu_queue(client)
+            create_automations(client, WORK_POOL)
+            return register_deployments(client, update=update), renew_deployments(client)
+    except httpx.HTTPError as error:  # it answers, and refuses
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            "a Prefect server that lets Linewise register",
+            f"'{reason}'",
+            "set PREFECT_API_AUTH_STRING as the server has it, or look into its log",
+        ) from error
+
+
 def main() -> int:
     """Set everything up and say what to do next."""
     parser = argparse.ArgumentParser(prog="python -m flows.bootstrap", description="Make a Prefect server ready.")
@@ -225,22 +254,9 @@ def main() -> int:
         sys.stderr.write("expected PREFECT_API_URL, got none: export PREFECT_API_URL=http://127.0.0.1:4200/api\n")
         return 2
     try:
-        wait_for_server(arguments.wait)
-        with get_client(sync_client=True) as client:
-            create_work_pool(client)
-            create_gpu_queue(client)
-            create_automations(client, WORK_POOL)
-            registered = register_deployments(client, update=arguments.update)
-            renewed = renew_deployments(client)
+        registered, renewed = set_up_server(wait=arguments.wait, update=arguments.update)
     except LinewiseError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
-    except httpx.HTTPError as error:  # it answers, and refuses
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        sys.stderr.write(
-            f"expected a Prefect server that lets Linewise register, got '{reason}': "
-            "set PREFECT_API_AUTH_STRING as the server has it, or look into its log\n"
-        )
         return 2
     sys.stdout.write(
         f"Work pool {WORK_POOL}, queue {GPU_LIMIT} and the automations are there. "

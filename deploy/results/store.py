@@ -28,8 +28,8 @@ from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus, Ve
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
 
+# Longer than the others: one connection pool answers all that is asked of the results, and has one face.
 TRANSACTION_ROWS = 256
-
 
 _SCORED = select(*(RESULTS.c[name] for name in StoredScore._fields)).where(
     RESULTS.c.bundle_id == bindparam("bundle"), RESULTS.c.status == ResultStatus.SCORED
@@ -281,6 +281,12 @@ class ResultStore:
             statement = statement.where(RunRow.id == run_id)
         with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
             return list(session.scalars(statement))
+
+    def last_scored(self, line: str) -> datetime | None:
+        """When the latest image of a line got its score; None before the first. Cheap: one look-up in an index."""
+        scored = select(ResultRow.scored_at).where(ResultRow.line == line, ResultRow.status == ResultStatus.SCORED)
+        with database_errors(self.url), self._engine.connect() as connection:
+            return connection.scalars(scored.order_by(ResultRow.scored_at.desc()).limit(1)).first()
 
     def verdicts(self, line: str, *, image_sha256: str | None = None, overruled: bool = False) -> list[VerdictRow]:
         """What people say of a line's images, or of one content, the latest first.

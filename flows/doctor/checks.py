@@ -155,11 +155,16 @@ def check_prefect() -> Check:
         says = "PREFECT_API_URL is not set: no server is used, and everything runs without one"
         return Check(name="prefect", verdict=Verdict.SKIPPED, says=says)
     shown = without_login(url)
-    answer = _health(url, shown)
-    return Check(name="prefect", verdict=Verdict.OK, says=f"{shown} {answer}", facts={"url": shown})
+    return Check(name="prefect", verdict=Verdict.OK, says=f"{shown} {server_health(url)}", facts={"url": shown})
 
 
-def _health(url: str, shown: str) -> str:
+def server_health(url: str) -> str:
+    """How the Prefect API at `url` answers, as the end of a sentence.
+
+    Raises:
+        ConfigError: it does not, or is not healthy.
+    """
+    shown = without_login(url)
     remedy = "start the server, or correct or unset PREFECT_API_URL"
     if (variable := proxy_variable(url)) is not None:
         remedy += f"; {variable} sends what is for it to a proxy: {in_no_proxy(url)} where that is wrong"

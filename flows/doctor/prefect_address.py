@@ -69,11 +69,12 @@ def refuse_proxy_to_own_machine(url: str) -> None:
         ConfigError: `url` is a loopback address, and a variable sends it to a proxy.
     """
     host = urlsplit(url).hostname or ""
-    if _is_loopback(host) and (variable := proxy_variable(url)) is not None:
+    if is_loopback(host) and (variable := proxy_variable(url)) is not None:
         raise ConfigError(f"{host}, this machine itself, without a proxy", f"one in {variable}", in_no_proxy(url))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

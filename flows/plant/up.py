@@ -1,0 +1,170 @@
+"""`linewise up`: a Prefect server, all that it needs, and a worker, as background processes of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+from deploy.bundles.manifest import linewise_version
+from flows.doctor.checks import server_health
+from flows.plant.chosen_server import ChosenServer, answers, choose_server, environment_of, refuse_taken_port
+from flows.plant.plant_folder import Part, PlantFolder, Started
+from flows.plant.process_identity import find_process
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings
+from pipeline.storage import storage_errors
+
+PATIENCE_SECONDS = 300.0
+"""How long server and worker may take until they serve: seconds on an idle machine, minutes on a loaded one."""
+_BETWEEN_LOOKS = 0.3
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlantUp:
+    """A plant that works.
+
+    Args:
+        choice: its server.
+        server: the server's process; None: it runs elsewhere.
+        worker: the worker's process.
+        began: what was not running before.
+        registered: deployments that are new.
+        renewed: deployments of an older Linewise that follow this one now.
+    """
+
+    choice: ChosenServer
+    server: Started | None
+    worker: Started
+    began: tuple[Part, ...] = ()
+    registered: tuple[str, ...] = ()
+    renewed: tuple[str, ...] = ()
+
+
+def bring_up(settings: Settings, *, port: int | None = None, say: Say) -> PlantUp:
+    """Start what does not run of a plant, and wait until it serves. The environment of this process becomes its own.
+
+    Args:
+        settings: of the home that the plant belongs to.
+        port: see `choose_server`.
+        say: is told what is waited for.
+
+    Raises:
+        ConfigError: the port is taken, something does not start, or what runs contradicts what is asked for.
+        StorageError: the home cannot be written, or another `up` or `down` is at work.
+    """
+    folder = PlantFolder(settings.ensure_home())
+    with folder.locked():
+        choice = choose_server(folder, port)
+        worker = folder.running(Part.WORKER)
+        if worker is not None and worker.api != choice.shown:
+            raise ConfigError(f"a worker for {choice.shown}", f"one for {worker.api}", "run `linewise down` first")
+        if worker is not None and worker.stopping:
+            remedy = "wait, or run `linewise down --now`"
+            raise ConfigError("a worker that takes runs", "one that ends with its last run", remedy)
+        os.environ.update(environment_of(choice, folder))
+        server, new_server = _server(choice, folder, say)
+        if worker is not None:
+            return PlantUp(choice=choice, server=server, worker=worker, began=(Part.SERVER,) * new_server)
+        # Not before: Prefect takes its settings from the environment when it is imported.
+        registered, renewed = import_module("flows.bootstrap").set_up_server()
+        worker = _start_worker(choice, folder, say)
+        return PlantUp(
+            choice=choice,
+            server=server,
+            worker=worker,
+            began=(Part.SERVER,) * new_server + (Part.WORKER,),
+            registered=tuple(registered),
+            renewed=tuple(renewed),
+        )
+
+
+def _server(choice: ChosenServer, folder: PlantFolder, say: Say) -> tuple[Started | None, bool]:
+    """The plant's own server, serving, and whether it is new; none of its own where one runs elsewhere."""
+    if choice.port is None:
+        folder.forget(Part.SERVER)  # one that died while the plant had its own
+        server_health(choice.api)
+        return None, False
+    server, new = folder.running(Part.SERVER), False
+    if server is None:
+        refuse_taken_port(choice.port)
+        say("Starting the Prefect server")
+        server, new = _start(Part.SERVER, folder, ("server", "start"), choice.shown), True
+    _wait_for(Part.SERVER, server, lambda: answers(choice.api))
+    return server, new
+
+
+def _start_worker(choice: ChosenServer, folder: PlantFolder, say: Say) -> Started:
+    say("Starting the worker")
+    name = worker_name(folder)
+    served = import_module("flows.plant.served")
+    before = served.last_heartbeat(name)
+    arguments = ("worker", "start", "--pool", served.WORK_POOL, "--type", "process", "--name", name)
+    worker = _start(Part.WORKER, folder, arguments, choice.shown, name=name)
+    _wait_for(Part.WORKER, worker, lambda: served.last_heartbeat(name) != before)
+    return worker
+
+
+def worker_name(folder: PlantFolder) -> str:
+    """As the server calls the worker of this home on this machine."""
+    return f"linewise-{platform.node()}-{hashlib.sha256(os.fsencode(folder.path)).hexdigest()[:6]}"
+
+
+def _start(part: Part, folder: PlantFolder, arguments: tuple[str, ...], api: str, name: str | None = None) -> Started:
+    """Start one of Prefect's commands, detached from this terminal, and note it."""
+    log = folder.log(part)
+    with storage_errors(log):
+        if log.exists():
+            log.replace(log.with_suffix(".log.before"))
+        with log.open("xb") as output:
+            child = subprocess.Popen(  # noqa: S603  # our own arguments
+                [sys.executable, "-m", "prefect", *arguments],
+                cwd=folder.path,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    process = find_process(child.pid)
+    if process is None:
+        raise _did_not_start(part, log)
+    started = Started(
+        pid=process.pid,
+        began=process.began,
+        since=datetime.now(UTC),
+        api=api,
+        name=name,
+        log=log,
+        linewise=linewise_version(),
+    )
+    folder.note(part, started)
+    return started
+
+
+def _wait_for(part: Part, started: Started, serves: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not serves():
+        if not started.process.runs():
+            raise _did_not_start(part, started.log)
+        if time.monotonic() >= deadline:
+            waited = f"none after {PATIENCE_SECONDS:.0f} s"
+            raise ConfigError(
+                f"a sign of life of the {part}", waited, f"look into {started.log}, or `linewise down --now`"
+            )
+        time.sleep(_BETWEEN_LOOKS)
+
+
+def _did_not_start(part: Part, log: Path) -> ConfigError:
+    said = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(said) if line.strip()), "nothing")
+    return ConfigError(f"the {part} to start", f"its end with '{last}'", f"look into {log}")
