@@ -12,6 +12,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -219,16 +221,27 @@ def set_up_server(*, wait: float = WAIT, update: bool = False) -> tuple[list[str
         ConfigError: it does not answer in time, or refuses.
     """
     wait_for_server(wait)
+    with server_client("register") as client:
+        create_work_pool(client)
+        create_gpu_queue(client)
+        create_automations(client, WORK_POOL)
+        return register_deployments(client, update=update), renew_deployments(client)
+
+
+@contextmanager
+def server_client(purpose: str) -> Iterator[SyncPrefectClient]:
+    """A client of the server; `purpose` says what Linewise is to be let do, where it is not.
+
+    Raises:
+        ConfigError: the server refuses, or went away.
+    """
     try:
         with get_client(sync_client=True) as client:
-            create_work_pool(client)
-            create_gpu_queue(client)
-            create_automations(client, WORK_POOL)
-            return register_deployments(client, update=update), renew_deployments(client)
-    except httpx.HTTPError as error:  # it answers, and refuses
+            yield client
+    except httpx.HTTPError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
-            "a Prefect server that lets Linewise register",
+            f"a Prefect server that lets Linewise {purpose}",
             f"'{reason}'",
             "set PREFECT_API_AUTH_STRING as the server has it, or look into its log",
         ) from error

@@ -70,6 +70,23 @@ def choose_server(folder: PlantFolder, port: int | None = None) -> ChosenServer:
     return ChosenServer(f"http://{LOOPBACK}:{port}/api", port)
 
 
+def server_in_use(folder: PlantFolder) -> ChosenServer | None:
+    """The server that the plant was started with, whether it answers or not; else that of PREFECT_API_URL, if any.
+
+    Raises:
+        ConfigError: PREFECT_API_URL is no address.
+        StorageError: see `PlantFolder.started`.
+    """
+    keep_proxies_off()
+    own, worker = folder.started(Part.SERVER), folder.started(Part.WORKER)
+    if own is not None:
+        return ChosenServer(own.api, _port_here(own.api))
+    named = prefect_address()
+    if worker is not None and (named is None or without_login(named) != worker.api):
+        return ChosenServer(worker.api, None)
+    return None if named is None else ChosenServer(named, None)
+
+
 def refuse_taken_port(port: int) -> None:
     """See that a server could listen there.
 

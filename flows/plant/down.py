@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 
+from flows.plant.chosen_server import answers, environment_of, server_in_use
 from flows.plant.plant_folder import Part, PlantFolder, Started
 from flows.plant.process_identity import Process
 from flows.plant.up import Say
-from pipeline.errors import StorageError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.settings import Settings
 
 _TOLD_AFTER = 3.0
 _RUNS_SECONDS = 20.0
 """How long runs that are told to end have to tell the server so."""
+_WORKER_SECONDS = 60.0
 _SERVER_SECONDS = 60.0
 _KILLED_SECONDS = 20.0
-_BETWEEN_LOOKS = 0.1
+_BETWEEN_LOOKS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,25 +58,73 @@ def bring_down(settings: Settings, *, now: bool = False, say: Say) -> PlantDown:
                 ended.append(part)
                 if not (_end_worker(started, folder, now, say) if part is Part.WORKER else _end_server(started)):
                     killed.append(part)
+            if part is Part.WORKER:
+                _resume_pool(folder)
             folder.forget(part)
     return PlantDown(ended=tuple(ended), killed=tuple(killed))
 
 
 def _end_worker(started: Started, folder: PlantFolder, now: bool, say: Say) -> bool:
-    """Whether the worker and all that it began ended by themselves."""
+    """Whether the worker and all that it began ended by themselves.
+
+    Told to end, Prefect's worker kills its runs, and the server takes them for running on. So it ends after them.
+    """
     worker, family = started.process, _Family(started.process)
-    if not started.stopping:  # Prefect's worker takes a second signal for an order to die, and leaves its runs behind
-        folder.note(Part.WORKER, started.model_copy(update={"stopping": True}))
-        worker.send(signal.SIGTERM)
+    served = _paused_pool(started, folder, say)
+    if served is None:
+        say("The server cannot be asked about runs: the worker's end with it")
+    elif not now:
+        _wait_for_runs(family, worker, served, say)
+    if family.send(signal.SIGTERM, but=worker):  # a run tells the server that it was ended
+        family.ends_within(_RUNS_SECONDS, but=worker)
+    worker.send(signal.SIGTERM)
+    family.ends_within(_WORKER_SECONDS)
+    return _kill(family, Part.WORKER)
+
+
+def _paused_pool(started: Started, folder: PlantFolder, say: Say) -> ModuleType | None:
+    """`flows.plant.served`, after the pool was told to let no more runs be taken; None: no server was there to tell.
+
+    That it was told, and not by a person, is noted: whatever becomes of this command, the next one lets runs be taken.
+    """
+    served = _served(folder)
+    if served is None or started.paused_pool:
+        return served
+    try:
+        folder.note(Part.WORKER, started.model_copy(update={"paused_pool": True}))
+        if not served.pause_pool():
+            folder.note(Part.WORKER, started)
+    except ConfigError as error:
+        say(str(error))
+        return None
+    return served
+
+
+def _resume_pool(folder: PlantFolder) -> None:
+    noted = folder.started(Part.WORKER)
+    if noted is not None and noted.paused_pool and (served := _served(folder)) is not None:
+        served.resume_pool()
+
+
+def _served(folder: PlantFolder) -> ModuleType | None:
+    """`flows.plant.served` where the server answers."""
+    server = server_in_use(folder)
+    if server is None or not answers(server.api):
+        return None
+    os.environ.update(environment_of(server, folder))
+    return import_module("flows.plant.served")  # not before: Prefect takes its settings from the environment
+
+
+def _wait_for_runs(family: _Family, worker: Process, served: ModuleType, say: Say) -> None:
     began, told = time.monotonic(), False
-    while not now and family.runs():
+    while worker.runs() and (family.running() - {worker} or served.runs_beginning()):
         if not told and time.monotonic() - began > _TOLD_AFTER:
             told = True
-            say("Waiting for the runs that the worker has begun; Ctrl-C, then `linewise down --now` ends them")
+            say(
+                "Waiting for the runs that have begun, no more are taken. After Ctrl-C, `linewise down --now` ends "
+                "them, and `linewise up` lets more be taken"
+            )
         time.sleep(_BETWEEN_LOOKS)
-    if family.send(signal.SIGTERM, but=worker):  # a run tells the server that it was ended
-        family.ends_within(_RUNS_SECONDS)
-    return _kill(family, Part.WORKER)
 
 
 def _end_server(started: Started) -> bool:
@@ -114,19 +167,15 @@ class _Family:
                 self._known.discard(process)
         return set(self._known)
 
-    def runs(self) -> bool:
-        """Whether any of them does."""
-        return bool(self.running())
-
     def send(self, number: signal.Signals, *, but: Process | None = None) -> bool:
         """Send all of them, but one, a signal; whether there was one to get it."""
         reached = [process.send(number) for process in self.running() if process != but]
         return any(reached)
 
-    def ends_within(self, seconds: float) -> bool:
-        """Whether all ended in time."""
+    def ends_within(self, seconds: float, *, but: Process | None = None) -> bool:
+        """Whether all, but one, ended in time."""
         deadline = time.monotonic() + seconds
-        while self.runs():
+        while self.running() - {but}:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_BETWEEN_LOOKS)

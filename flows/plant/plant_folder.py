@@ -40,10 +40,10 @@ class Started(BaseModel):
         name: the worker's, as the server calls it; the server has none.
         log: what it says.
         linewise: version that started it.
-        stopping: it was asked to end.
+        paused_pool: `down` told the worker's pool to let no more runs be taken.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)  # a later version may note more
 
     pid: int
     began: str
@@ -52,7 +52,7 @@ class Started(BaseModel):
     name: str | None = None
     log: Path
     linewise: str
-    stopping: bool = False
+    paused_pool: bool = False
 
     @property
     def process(self) -> Process:

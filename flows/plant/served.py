@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterEndTime,
@@ -16,13 +16,15 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateName,
     FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkerStatus
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from flows.bootstrap import WORK_POOL
+from flows.bootstrap import WORK_POOL, server_client
 
 _PAGE = 200  # the server gives no more at once
 
@@ -70,7 +72,8 @@ class Served:
 
     Args:
         version: of the server.
-        workers: of the pool; None: there is no pool.
+        pool_paused: nobody takes runs; None: there is no pool.
+        workers: of the pool.
         deployments: those that the pool's workers take runs of.
         running: runs that go on.
         pending: runs that a worker took and that have not begun.
@@ -81,7 +84,8 @@ class Served:
     """
 
     version: str
-    workers: tuple[ServedWorker, ...] | None
+    pool_paused: bool | None
+    workers: tuple[ServedWorker, ...]
     deployments: tuple[ServedDeployment, ...]
     running: tuple[ServedRun, ...]
     pending: tuple[ServedRun, ...]
@@ -95,9 +99,9 @@ def ask_server(*, hours: float) -> Served:
     """Ask for all of it; `hours`: how far back failed runs are looked for.
 
     Raises:
-        httpx.HTTPError: the server refuses, or went away.
+        ConfigError: the server refuses, or went away.
     """
-    with get_client(sync_client=True) as client:
+    with server_client("ask how it does") as client:
         failed = _runs(client, _ended(StateType.FAILED, StateType.CRASHED, hours=hours))
         names = sorted({run.name for run in failed})
         mended: dict[str, datetime] = {}
@@ -106,6 +110,7 @@ def ask_server(*, hours: float) -> Served:
                 mended[run.name] = max(mended.get(run.name, _time_of(run)), _time_of(run))
         return Served(
             version=client.api_version(),
+            pool_paused=_pool_paused(client),
             workers=_workers(client),
             deployments=_deployments(client),
             running=_told(_runs(client, _in_state(StateType.RUNNING))),
@@ -119,18 +124,48 @@ def ask_server(*, hours: float) -> Served:
 
 def last_heartbeat(worker: str) -> datetime | None:
     """When the worker of that name was last heard of; None: never."""
-    with get_client(sync_client=True) as client:
-        return next((found.last_heartbeat for found in _workers(client) or () if found.name == worker), None)
+    with server_client("ask how it does") as client:
+        return next((found.last_heartbeat for found in _workers(client) if found.name == worker), None)
 
 
-def _workers(client: SyncPrefectClient) -> tuple[ServedWorker, ...] | None:
+def pause_pool() -> bool:
+    """Let the pool's workers take no more runs; whether they could before."""
+    with server_client("pause its pool") as client:
+        if client.read_work_pool(WORK_POOL).is_paused:
+            return False
+        client.update_work_pool(WORK_POOL, WorkPoolUpdate(is_paused=True))
+        return True
+
+
+def resume_pool() -> None:
+    """Let them take runs again."""
+    with server_client("resume its pool") as client:
+        client.update_work_pool(WORK_POOL, WorkPoolUpdate(is_paused=False))
+
+
+def runs_beginning() -> bool:
+    """Whether a worker of the pool took a run that has not begun yet."""
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[WORK_POOL]))
+    with server_client("ask how it does") as client:
+        chosen = _in_state(StateType.PENDING)
+        return bool(client.read_flow_runs(flow_run_filter=chosen, work_pool_filter=pool, limit=1))
+
+
+def _pool_paused(client: SyncPrefectClient) -> bool | None:
+    try:
+        return client.read_work_pool(WORK_POOL).is_paused
+    except ObjectNotFound:
+        return None
+
+
+def _workers(client: SyncPrefectClient) -> tuple[ServedWorker, ...]:
     def page(offset: int) -> list[Worker]:
         return client.read_workers_for_work_pool(WORK_POOL, limit=_PAGE, offset=offset)
 
     try:
         found = _all_pages(page)
-    except ObjectNotFound:
-        return None
+    except ObjectNotFound:  # the pool
+        return ()
     return tuple(
         ServedWorker(
             name=worker.name,

@@ -69,11 +69,9 @@ def bring_up(settings: Settings, *, port: int | None = None, say: Say) -> PlantU
         worker = folder.running(Part.WORKER)
         if worker is not None and worker.api != choice.shown:
             raise ConfigError(f"a worker for {choice.shown}", f"one for {worker.api}", "run `linewise down` first")
-        if worker is not None and worker.stopping:
-            remedy = "wait, or run `linewise down --now`"
-            raise ConfigError("a worker that takes runs", "one that ends with its last run", remedy)
         os.environ.update(environment_of(choice, folder))
         server, new_server = _server(choice, folder, say)
+        _resume_pool(folder, say)
         if worker is not None:
             return PlantUp(choice=choice, server=server, worker=worker, began=(Part.SERVER,) * new_server)
         # Not before: Prefect takes its settings from the environment when it is imported.
@@ -102,6 +100,15 @@ def _server(choice: ChosenServer, folder: PlantFolder, say: Say) -> tuple[Starte
         server, new = _start(Part.SERVER, folder, ("server", "start"), choice.shown), True
     _wait_for(Part.SERVER, server, lambda: answers(choice.api))
     return server, new
+
+
+def _resume_pool(folder: PlantFolder, say: Say) -> None:
+    """Let runs be taken again, where a `down` that did not come to its end left the pool paused."""
+    noted = folder.started(Part.WORKER)
+    if noted is not None and noted.paused_pool:
+        import_module("flows.plant.served").resume_pool()
+        folder.note(Part.WORKER, noted.model_copy(update={"paused_pool": False}))
+        say("An earlier `linewise down` was not finished: the worker takes runs again")
 
 
 def _start_worker(choice: ChosenServer, folder: PlantFolder, say: Say) -> Started:

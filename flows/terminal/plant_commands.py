@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from flows.terminal.console import err
+from flows.terminal.console import JsonOption, err
 from pipeline.settings import load_settings
 
 
@@ -16,12 +16,15 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("up")(up)
     app.command("down")(down)
+    app.command("status")(status)
 
 
 def up(
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Port of the Prefect server on 127.0.0.1 (default: as before, or 4200)."),
+        typer.Option(
+            min=1, max=65535, help="Port of the Prefect server on 127.0.0.1 (default: the one it has, or 4200)."
+        ),
     ] = None,
 ) -> None:
     """Start a Prefect server, register the deployments, start a worker: in the background, where they do not run yet.
@@ -40,6 +43,22 @@ def down(
     """End the worker and the server that `linewise up` started; runs that have begun are waited for."""
     brought = import_module("flows.plant.down").bring_down(load_settings(), now=now, say=_say)
     import_module("flows.plant.show").show_down(brought)
+
+
+def status(
+    silent_after: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="HOURS", help="A live line whose last image was scored longer ago is wrong."),
+    ] = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Tell how server and worker do, which schedules are on, what runs, what failed in 24 hours, and what lines do.
+
+    Ends with 0 when all is well, with 1 when something is wrong: one sentence each. Without a server it tells of lines.
+    """
+    found = import_module("flows.plant.status").plant_status(load_settings(), silent_after=silent_after)
+    if import_module("flows.plant.show").show_status(found, json_path):
+        raise typer.Exit(1)
 
 
 def _say(text: str) -> None:
