@@ -11,8 +11,8 @@ from types import ModuleType
 
 from flows.plant.chosen_server import answers, environment_of, server_in_use
 from flows.plant.plant_folder import Part, PlantFolder, Started
-from flows.plant.process_identity import Process
-from flows.plant.up import Say
+from flows.plant.process_identity import Process, marked_processes
+from flows.plant.up import MARK, Say
 from pipeline.errors import ConfigError, StorageError
 from pipeline.settings import Settings
 
@@ -54,9 +54,17 @@ def bring_down(settings: Settings, *, now: bool = False, say: Say) -> PlantDown:
             started = folder.started(part)
             if started is None:
                 continue
-            if started.process.runs():
+            family = _Family(
+                started.process, marked_processes(MARK, str(folder.path)) if part is Part.WORKER else set()
+            )
+            if family.running():
                 ended.append(part)
-                if not (_end_worker(started, folder, now, say) if part is Part.WORKER else _end_server(started)):
+                if part is Part.WORKER:
+                    _tell_worker(started, folder, family, now, say)
+                else:
+                    started.process.send(signal.SIGTERM)
+                    family.ends_within(_SERVER_SECONDS)
+                if _kill(family, part):
                     killed.append(part)
             if part is Part.WORKER:
                 _resume_pool(folder)
@@ -64,12 +72,12 @@ def bring_down(settings: Settings, *, now: bool = False, say: Say) -> PlantDown:
     return PlantDown(ended=tuple(ended), killed=tuple(killed))
 
 
-def _end_worker(started: Started, folder: PlantFolder, now: bool, say: Say) -> bool:
-    """Whether the worker and all that it began ended by themselves.
+def _tell_worker(started: Started, folder: PlantFolder, family: _Family, now: bool, say: Say) -> None:
+    """Tell the worker to end, after its runs have.
 
-    Told to end, Prefect's worker kills its runs, and the server takes them for running on. So it ends after them.
+    At a signal Prefect's worker kills its runs, and the server takes them for running on.
     """
-    worker, family = started.process, _Family(started.process)
+    worker = started.process
     served = _paused_pool(started, folder, say)
     if served is None:
         say("The server cannot be asked about runs: the worker's end with it")
@@ -79,7 +87,6 @@ def _end_worker(started: Started, folder: PlantFolder, now: bool, say: Say) -> b
         family.ends_within(_RUNS_SECONDS, but=worker)
     worker.send(signal.SIGTERM)
     family.ends_within(_WORKER_SECONDS)
-    return _kill(family, Part.WORKER)
 
 
 def _paused_pool(started: Started, folder: PlantFolder, say: Say) -> ModuleType | None:
@@ -117,7 +124,7 @@ def _served(folder: PlantFolder) -> ModuleType | None:
 
 def _wait_for_runs(family: _Family, worker: Process, served: ModuleType, say: Say) -> None:
     began, told = time.monotonic(), False
-    while worker.runs() and (family.running() - {worker} or served.runs_beginning()):
+    while family.running() - {worker} or (worker.runs() and served.runs_beginning()):
         if not told and time.monotonic() - began > _TOLD_AFTER:
             told = True
             say(
@@ -127,36 +134,32 @@ def _wait_for_runs(family: _Family, worker: Process, served: ModuleType, say: Sa
         time.sleep(_BETWEEN_LOOKS)
 
 
-def _end_server(started: Started) -> bool:
-    """Whether it ended by itself."""
-    family = _Family(started.process)
-    started.process.send(signal.SIGTERM)
-    family.ends_within(_SERVER_SECONDS)
-    return _kill(family, Part.SERVER)
-
-
 def _kill(family: _Family, part: Part) -> bool:
-    """Kill what still runs; whether there was nothing to kill.
+    """Kill what still runs; whether there was something to kill.
 
     Raises:
         StorageError: it does not end.
     """
     if not family.send(signal.SIGKILL):
-        return True
+        return False
     if not family.ends_within(_KILLED_SECONDS):
         pids = ", ".join(str(process.pid) for process in sorted(family.running(), key=lambda process: process.pid))
         raise StorageError(
             f"the {part} to end", f"processes that do not: {pids}", "wait for the disk that they wait for"
         )
-    return False
+    return True
 
 
 class _Family:
-    """A process and all that it began while it was watched; children of a dead one are not found any more."""
+    """A process with all that it began, as far as its parents lived when they were looked for; and others of it.
 
-    def __init__(self, head: Process) -> None:
-        self._head = head
-        self._known = {head}
+    Args:
+        head: the process.
+        others: those of its family that are known already.
+    """
+
+    def __init__(self, head: Process, others: set[Process]) -> None:
+        self._known = {head, *others}
 
     def running(self) -> set[Process]:
         """Those that run."""

@@ -68,6 +68,22 @@ def find_process(pid: int) -> Process | None:
     return next((process for _, process in _running(pid)), None)
 
 
+def marked_processes(variable: str, value: str) -> set[Process]:
+    """Those of this user that were started with this environment variable, or by one that was. Linux tells; others
+    have none.
+    """
+    entry = os.fsencode(f"{variable}={value}")
+    found: set[Process] = set()
+    for _, process in _running() if _BOOT.is_file() else ():
+        try:
+            environment = (_PROC / str(process.pid) / "environ").read_bytes()
+        except OSError:  # another user's, or ended
+            continue
+        if entry in environment.split(b"\0"):
+            found.add(process)
+    return found
+
+
 def _running(pid: int | None = None) -> Iterator[tuple[int, Process]]:
     """Parent's pid and process, of all that run or of one."""
     if not _BOOT.is_file():

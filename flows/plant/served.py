@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -80,7 +80,7 @@ class Served:
         waiting: runs whose time has come and that wait for a place (deployment's limit, GPU).
         late: runs whose time has come and that no worker took.
         failed: runs of the last hours that failed or crashed.
-        unmended: those of them whose name no later run has completed under.
+        unmended: those of them under whose name no later run goes on or completed.
     """
 
     version: str
@@ -103,23 +103,33 @@ def ask_server(*, hours: float) -> Served:
     """
     with server_client("ask how it does") as client:
         failed = _runs(client, _ended(StateType.FAILED, StateType.CRASHED, hours=hours))
-        names = sorted({run.name for run in failed})
-        mended: dict[str, datetime] = {}
-        if names:
-            for run in _runs(client, _ended(StateType.COMPLETED, hours=hours, names=names)):
-                mended[run.name] = max(mended.get(run.name, _time_of(run)), _time_of(run))
+        running = _runs(client, _in_state(StateType.RUNNING))
+        again = {name: max(map(_time_of, runs)) for name, runs in _by_name(running + _completed(client, failed, hours))}
         return Served(
             version=client.api_version(),
             pool_paused=_pool_paused(client),
             workers=_workers(client),
             deployments=_deployments(client),
-            running=_told(_runs(client, _in_state(StateType.RUNNING))),
+            running=_told(running),
             pending=_told(_runs(client, _in_state(StateType.PENDING))),
             waiting=_told(_runs(client, _named("AwaitingConcurrencySlot"))),
             late=_told(_runs(client, _named("Late"))),
             failed=_told(failed),
-            unmended=_told([run for run in failed if run.name not in mended or mended[run.name] < _time_of(run)]),
+            unmended=_told([run for run in failed if run.name not in again or again[run.name] < _time_of(run)]),
         )
+
+
+def _completed(client: SyncPrefectClient, failed: list[FlowRun], hours: float) -> list[FlowRun]:
+    """Runs of the names of others that completed."""
+    names = sorted({run.name for run in failed})
+    return _runs(client, _ended(StateType.COMPLETED, hours=hours, names=names)) if names else []
+
+
+def _by_name(runs: list[FlowRun]) -> ItemsView[str, list[FlowRun]]:
+    found: dict[str, list[FlowRun]] = {}
+    for run in runs:
+        found.setdefault(run.name, []).append(run)
+    return found.items()
 
 
 def last_heartbeat(worker: str) -> datetime | None:

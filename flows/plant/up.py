@@ -27,6 +27,9 @@ PATIENCE_SECONDS = 300.0
 """How long server and worker may take until they serve: seconds on an idle machine, minutes on a loaded one."""
 _BETWEEN_LOOKS = 0.3
 
+MARK = "LINEWISE_PLANT"
+"""Variable of a worker, and so of its runs: `down` finds those by it that outlived a worker that was killed."""
+
 Say = Callable[[str], None]
 
 
@@ -137,6 +140,7 @@ def _start(part: Part, folder: PlantFolder, arguments: tuple[str, ...], api: str
             child = subprocess.Popen(  # noqa: S603  # our own arguments
                 [sys.executable, "-m", "prefect", *arguments],
                 cwd=folder.path,
+                env=os.environ | {MARK: str(folder.path) if part is Part.WORKER else ""},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
