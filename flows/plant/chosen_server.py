@@ -54,6 +54,8 @@ def choose_server(folder: PlantFolder, port: int | None = None) -> ChosenServer:
     """
     keep_proxies_off()
     url, own, running = prefect_address(), folder.started(Part.SERVER), folder.running(Part.SERVER)
+    if url is None and own is None and port is None and (worker := folder.running(Part.WORKER)) is not None:
+        return ChosenServer(worker.api, None)
     own_port = None if own is None else _port_here(own.api)
     url_port = None if url is None else _port_here(url)
     named = url is not None and (url_port is None or url_port != own_port)

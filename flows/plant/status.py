@@ -185,10 +185,8 @@ def _served_problems(served: Served, parts: tuple[PartState, ...]) -> list[str]:
     for name, run in last.items():
         times = sum(other.name == name for other in served.unmended)
         when = "" if run.since is None else f" at {run.since.astimezone():%Y-%m-%d %H:%M}"
-        problems.append(
-            f"The run {name!r} {run.state.lower()}{when}"
-            f"{f' (and {times - 1} times before)' if times > 1 else ''}: {run.message or 'no message'}"
-        )
+        often = "" if times == 1 else f", the last of {times} in {HOURS:.0f} hours"
+        problems.append(f"The run {name!r} ended as {run.state}{when}{often}: {run.message or 'no message'}")
     return problems
 
 
