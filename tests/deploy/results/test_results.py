@@ -4,7 +4,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,17 @@ def test_queries_filter(store: ResultStore, bundle: Bundle) -> None:
     del partly  # an abandoned reader lets go of its connection
     with pytest.raises(ConfigError, match="limit"):
         store.query(limit=0)
+
+
+def test_the_last_score_of_a_line_is_that_of_its_latest_image_with_one(store: ResultStore, bundle: Bundle) -> None:
+    line = bundle.manifest.line
+    assert store.last_scored(line) is None
+    run = begin(store, bundle)
+    earlier, later = datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 5, tzinfo=UTC)
+    broken = unreadable(run, bundle, "/images/broken.png", number=None)._replace(scored_at=later + timedelta(hours=1))
+    store.add([scored(run, bundle, 1)._replace(scored_at=later), scored(run, bundle, 2)._replace(scored_at=earlier)])
+    store.add([broken, scored(run, bundle, 3)._replace(line="another", scored_at=later + timedelta(hours=2))])
+    assert store.last_scored(line) == later
 
 
 def test_runs_begin_and_finish(store: ResultStore, bundle: Bundle) -> None:
