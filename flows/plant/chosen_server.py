@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from flows.doctor.checks import server_health
 from flows.doctor.prefect_address import is_loopback, prefect_address, without_login
-from flows.plant.plant_folder import Part, PlantFolder
+from flows.plant.started_parts import Part, PlantFolder
 from pipeline.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"

@@ -10,8 +10,8 @@ from importlib import import_module
 from types import ModuleType
 
 from flows.plant.chosen_server import answers, environment_of, server_in_use
-from flows.plant.plant_folder import Part, PlantFolder, Started
 from flows.plant.process_identity import Process, marked_processes
+from flows.plant.started_parts import Part, PlantFolder, Started
 from flows.plant.up import MARK, Say
 from pipeline.errors import ConfigError, StorageError
 from pipeline.settings import Settings

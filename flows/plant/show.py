@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from deploy.bundles.manifest import linewise_version
 from flows.plant.down import PlantDown
-from flows.plant.plant_folder import Part, Started
+from flows.plant.started_parts import Part, Started
 from flows.plant.status import PlantStatus
 from flows.plant.up import PlantUp
 from flows.terminal.console import out, table, write_json

@@ -14,7 +14,7 @@ from deploy.bundles.manifest import linewise_version
 from flows.doctor.checks import server_health
 from flows.plant.chosen_server import ChosenServer, environment_of, server_in_use
 from flows.plant.line_activity import LineActivity, line_activities
-from flows.plant.plant_folder import Part, PlantFolder, Started
+from flows.plant.started_parts import Part, PlantFolder, Started
 from pipeline.errors import LinewiseError
 from pipeline.settings import Settings
 

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from deploy.bundles.manifest import linewise_version
 from flows.doctor.checks import server_health
 from flows.plant.chosen_server import ChosenServer, answers, choose_server, environment_of, refuse_taken_port
-from flows.plant.plant_folder import Part, PlantFolder, Started
 from flows.plant.process_identity import find_process
+from flows.plant.started_parts import Part, PlantFolder, Started
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 from pipeline.storage import storage_errors
@@ -66,6 +67,8 @@ def bring_up(settings: Settings, *, port: int | None = None, say: Say) -> PlantU
         ConfigError: the port is taken, something does not start, or what runs contradicts what is asked for.
         StorageError: the home cannot be written, or another `up` or `down` is at work.
     """
+    if find_spec("prefect") is None:  # found, not imported: its settings would be those of before
+        raise ConfigError("Prefect, for server and worker", "none installed", "run pip install 'linewise[full]'")
     folder = PlantFolder(settings.ensure_home())
     with folder.locked():
         choice = choose_server(folder, port)

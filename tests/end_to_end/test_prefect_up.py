@@ -22,7 +22,6 @@ pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 from prefect.client.orchestration import SyncPrefectClient
 
 from flows.plant.process_identity import find_process, marked_processes
-from flows.plant.up import MARK
 from tests.end_to_end.prefect_plant import free_port
 from tests.parts.plant import write_image, write_plant
 
@@ -60,12 +59,6 @@ class Home:
         noted = [json.loads((self.folder / "plant" / f"{part}.json").read_text()) for part in ("server", "worker")]
         return noted[0]["pid"], noted[1]["pid"]
 
-    def begin_scoring(self, client: SyncPrefectClient, *, watch: bool = False) -> Any:
-        deployment = client.read_deployment_by_name("score-folder/score-folder")
-        images = str(self.folder.parent / "images")
-        request = {"line": LINE, "images": images, "device": "cpu", "workers": 1, "watch": watch}
-        return client.create_flow_run_from_deployment(deployment.id, parameters={"request": request}).id
-
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
@@ -79,7 +72,6 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 def test_a_plant_comes_up_is_mended_scores_and_goes_down(home):
     said = home.linewise("up", "--port", str(home.port))
-    api = f"http://127.0.0.1:{home.port}/api"
     assert f"Prefect UI: http://127.0.0.1:{home.port}\n" in said
     assert "score-folder" in said
     server, worker = home.pids()
@@ -95,37 +87,28 @@ def test_a_plant_comes_up_is_mended_scores_and_goes_down(home):
     assert "Nothing to start: the plant runs." in home.linewise("up")
     assert home.pids() == (server, worker)
 
-    with SyncPrefectClient(api=api) as client:
-        outlives = home.begin_scoring(client, watch=True)  # its engine lives on without a worker
-        wait_until(lambda: state(client, outlives) == "RUNNING", 300)
-        (engine,) = marked_processes(MARK, str(home.folder / "plant")) - {find_process(worker)}
-        os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: find_process(worker) is None, 60)
-        told = home.status(ends=1)
-        assert len(told["problems"]) == 1
-        assert told["problems"][0].startswith(f"The worker (process {worker}) has ended although nobody stopped it")
-        assert "Worker started" in home.linewise("up")
-        assert home.pids()[0] == server
-        assert home.pids()[1] != worker
-        engine.send(signal.SIGTERM)
-        wait_until(lambda: state(client, outlives) in ("COMPLETED", "CRASHED"), 150)
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: find_process(worker) is None, 60)
+    (problem,) = home.status(ends=1)["problems"]
+    assert problem.startswith(f"The worker (process {worker}) has ended although nobody stopped it: `linewise up`")
+    assert "Worker started" in home.linewise("up")
+    assert home.pids()[0] == server
+    assert home.pids()[1] != worker
 
-        scored = home.begin_scoring(client)
-        wait_until(lambda: state(client, scored) == "COMPLETED", 300)
-        assert home.status()["lines"][0]["last_scored"] is not None
-        goes_on = home.begin_scoring(client)
-        wait_until(lambda: state(client, goes_on) != "SCHEDULED", 120)
+    with SyncPrefectClient(api=f"http://127.0.0.1:{home.port}/api") as client:
+        deployment = client.read_deployment_by_name("score-folder/score-folder")
+        request = {"line": LINE, "images": str(home.folder.parent / "images"), "device": "cpu", "workers": 1}
+        run = client.create_flow_run_from_deployment(deployment.id, parameters={"request": request}).id
+        wait_until(lambda: state(client, run) != "SCHEDULED", 300)
 
-    said = home.linewise("down")  # waits for the run that goes on
-    assert said == "Worker ended.\nServer ended.\n"
-    assert marked_processes(MARK, str(home.folder / "plant")) == set()
-    assert not marked_processes("LINEWISE_HOME", str(home.folder))
+    assert home.linewise("down") == "Worker ended.\nServer ended.\n"
+    assert not marked_processes("LINEWISE_HOME", str(home.folder)), "server, worker and runs have it"
     assert home.linewise("down") == "Nothing runs that `linewise up` started.\n"
-    assert home.status()["server"] is None
-
+    told = home.status()
+    assert (told["server"], told["worker"]) == (None, None)
+    assert told["lines"][0]["last_scored"] is not None, "it waited for the run"
     with closing(sqlite3.connect(home.folder / "plant" / "prefect" / "prefect.db")) as database:
-        states = [row[0] for row in database.execute("SELECT state_type FROM flow_run ORDER BY created")]
-        assert states[1:] == ["COMPLETED"] * 2
+        assert database.execute("SELECT state_type FROM flow_run").fetchall() == [("COMPLETED",)]
         assert database.execute("SELECT is_paused FROM work_pool WHERE name = 'linewise'").fetchall() == [(0,)]
 
 

@@ -60,6 +60,8 @@ def test_without_a_command_shows_help(linewise):
         (["registry", "list"], []),
         (["score", "x", "nowhere"], []),
         (["calibrate", "x", "nowhere"], []),
+        (["status"], []),
+        (["down"], []),
         (["backbones"], ["model_zoo"]),  # its torch-free table alone
     ],
 )

@@ -19,8 +19,8 @@ from flows.plant.chosen_server import (
     refuse_taken_port,
     server_in_use,
 )
-from flows.plant.plant_folder import Part, PlantFolder, Started
 from flows.plant.process_identity import find_process
+from flows.plant.started_parts import Part, PlantFolder, Started
 from pipeline.errors import ConfigError, StorageError
 from tests.parts.http_server import serving
 

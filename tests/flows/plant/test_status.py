@@ -10,7 +10,7 @@ import pytest
 
 from deploy.results.store import ResultStore
 from flows.plant import line_activity, status
-from flows.plant.plant_folder import Part, PlantFolder, Started
+from flows.plant.started_parts import Part, PlantFolder, Started
 from tests.deploy.results.result_rows import begin, scored
 from tests.parts.plant import write_plant
 
