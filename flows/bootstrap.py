@@ -240,6 +240,8 @@ def server_client(purpose: str) -> Iterator[SyncPrefectClient]:
             yield client
     except httpx.HTTPError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, httpx.HTTPStatusError):
+            reason = f"HTTP status {error.response.status_code}"
         raise ConfigError(
             f"a Prefect server that lets Linewise {purpose}",
             f"'{reason}'",

@@ -43,6 +43,7 @@ def bring_down(settings: Settings, *, now: bool = False, say: Say) -> PlantDown:
 
     Raises:
         StorageError: another `up` or `down` is at work, or a process does not end.
+        ConfigError: the server does not let runs be waited for.
     """
     folder = PlantFolder(settings.home)
     if not folder.path.is_dir():
@@ -67,7 +68,7 @@ def bring_down(settings: Settings, *, now: bool = False, say: Say) -> PlantDown:
                 if _kill(family, part):
                     killed.append(part)
             if part is Part.WORKER:
-                _resume_pool(folder)
+                _resume_pool(folder, say)
             folder.forget(part)
     return PlantDown(ended=tuple(ended), killed=tuple(killed))
 
@@ -78,7 +79,7 @@ def _tell_worker(started: Started, folder: PlantFolder, family: _Family, now: bo
     At a signal Prefect's worker kills its runs, and the server takes them for running on.
     """
     worker = started.process
-    served = _paused_pool(started, folder, say)
+    served = _paused_pool(started, folder, now, say)
     if served is None:
         say("The server cannot be asked about runs: the worker's end with it")
     elif not now:
@@ -89,10 +90,13 @@ def _tell_worker(started: Started, folder: PlantFolder, family: _Family, now: bo
     family.ends_within(_WORKER_SECONDS)
 
 
-def _paused_pool(started: Started, folder: PlantFolder, say: Say) -> ModuleType | None:
+def _paused_pool(started: Started, folder: PlantFolder, now: bool, say: Say) -> ModuleType | None:
     """`flows.plant.served`, after the pool was told to let no more runs be taken; None: no server was there to tell.
 
     That it was told, and not by a person, is noted: whatever becomes of this command, the next one lets runs be taken.
+
+    Raises:
+        ConfigError: the server refuses, and runs that go on are not to be ended.
     """
     served = _served(folder)
     if served is None or started.paused_pool:
@@ -101,16 +105,23 @@ def _paused_pool(started: Started, folder: PlantFolder, say: Say) -> ModuleType 
         folder.note(Part.WORKER, started.model_copy(update={"paused_pool": True}))
         if not served.pause_pool():
             folder.note(Part.WORKER, started)
-    except ConfigError as error:
+    except ConfigError as error:  # it wants a login
+        folder.note(Part.WORKER, started)
+        if not now:
+            raise
         say(str(error))
         return None
     return served
 
 
-def _resume_pool(folder: PlantFolder) -> None:
+def _resume_pool(folder: PlantFolder, say: Say) -> None:
     noted = folder.started(Part.WORKER)
-    if noted is not None and noted.paused_pool and (served := _served(folder)) is not None:
+    if noted is None or not noted.paused_pool or (served := _served(folder)) is None:
+        return
+    try:
         served.resume_pool()
+    except ConfigError as error:
+        say(str(error))
 
 
 def _served(folder: PlantFolder) -> ModuleType | None:
