@@ -38,8 +38,8 @@ def line_threshold(
         ConfigError: the least defect area is as large as the image, or known defects are too few for the share.
     """
     found = calibrate_head(head, view.support, asked.target_false_reject_rate, pooled, alone, missed_defects)
-    least = least_area(asked, (*view.good, *view.defects))
-    return found._replace(threshold=replace(found.threshold, least_area=least))
+    least, per_pixel = least_area(asked, (*view.good, *view.defects)), asked.millimetres_per_pixel
+    return found._replace(threshold=replace(found.threshold, least_area=least, millimetres_per_pixel=per_pixel))
 
 
 def least_area(asked: LineSettings, records: Sequence[ImageRecord]) -> float:

@@ -61,6 +61,7 @@ class Threshold:
         tail: that law; None: a threshold of before there was any.
         target_missed_defect_rate: the share of defects like the known ones that may score below `reject`, 0..1, where
             it was set for that; the false-reject rates are then what that comes to. None: it was set for the other.
+        millimetres_per_pixel: side of an image's pixel on the part; None: nobody stated it.
     """
 
     reject: float
@@ -73,6 +74,7 @@ class Threshold:
     least_area: float = 0.0
     tail: ScoreTail | None = None
     target_missed_defect_rate: float | None = None
+    millimetres_per_pixel: float | None = None
 
     def p_value(self, score: float | None) -> float | None:
         """The share of the line's good parts that score at least so high, 0..1; None: nobody can tell."""
@@ -84,12 +86,16 @@ class Threshold:
         return f"{100 * self.least_area:.3g}% of the image"
 
     def counts(self, anomaly_map_hw: NDArray[np.float32]) -> bool:
-        """Whether the score counts: it does not where all that the map marks is too small to be a defect.
+        """Whether the score counts: it does not where all that the map marks is too small to be a defect."""
+        return self.least_area <= 0 or self.large_enough(largest_region(anomaly_map_hw, self.pixel))
+
+    def large_enough(self, largest: float) -> bool:
+        """The same of the largest region's share of the image.
 
         A map that marks nothing says nothing about size, so that the score alone decides: what is anomalous all over,
         and nowhere much, does not pass by this.
         """
-        return self.least_area <= 0 or not 0 < largest_region(anomaly_map_hw, self.pixel) < self.least_area
+        return not 0 < largest < self.least_area
 
     def decide(self, score: float) -> Decision:
         """The decision for an image score. NaN is REVIEW: a person looks at what the model cannot score."""

@@ -1,27 +1,113 @@
-"""Regions: the connected parts of an anomaly map that are marked, and how large they are."""
+"""Regions: the connected parts of an anomaly map that are marked, where they lie in the image, how large they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 _FINER = 8  # a cell of the finest grid is this many pixels of the network's input: areas are told as pictures show them
+_TOLERANCE = 1.0  # of a contour, in eighths of the map's cell: its steps are the grid's, not the defect's
+_DECIMALS = 2  # of places, in pixels of the image
+_CORNERS = np.ones((2, 2), np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A marked part of an image. Places are in pixels of the upright image, from the outer corner of its first pixel.
+
+    Args:
+        box: left, top, width and height.
+        contour: (x, y) of the outline's corners in turn, three at least; holes are not told.
+        area: in pixels, without the holes.
+        area_mm2: the same in square millimetres; None: nobody stated the size of a pixel.
+        peak: the map's highest value in it.
+        mean: the map's mean value in it.
+    """
+
+    box: tuple[float, float, float, float]
+    contour: tuple[tuple[float, float], ...]
+    area: float
+    area_mm2: float | None
+    peak: float
+    mean: float
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The region of which `dataclasses.asdict` went through JSON."""
+        x, y, width, height = values["box"]
+        contour = tuple((x, y) for x, y in values["contour"])
+        return cls(**{**values, "box": (x, y, width, height), "contour": contour})
+
+
+class MarkedMap:
+    """An anomaly map's regions: connected components (8 neighbours) of the map at or above the threshold.
+
+    The map is brought bilinearly to eight times its grid first, as the heat map's contour is.
+
+    Args:
+        anomaly_map_hw: (h, w) float32 over the whole image, finite.
+        pixel_threshold: from which a value is marked.
+    """
+
+    def __init__(self, anomaly_map_hw: NDArray[np.float32], pixel_threshold: float) -> None:
+        self._values = cv2.resize(anomaly_map_hw, None, fx=_FINER, fy=_FINER, interpolation=cv2.INTER_LINEAR)
+        marked = (self._values >= pixel_threshold).astype(np.uint8)
+        _, self._labels, statistics, _ = cv2.connectedComponentsWithStats(marked, connectivity=8)
+        self._statistics = np.asarray(statistics, np.int32)
+
+    @property
+    def _areas(self) -> NDArray[np.int32]:
+        """(R,) of the regions, in cells of the finer grid."""
+        return self._statistics[1:, cv2.CC_STAT_AREA]  # the first is what is not marked
+
+    @property
+    def largest(self) -> float:
+        """Area of the largest region, as a share of the image: 0 (nothing is marked) to 1."""
+        return float(self._areas.max()) / self._labels.size if len(self._areas) else 0.0
+
+    def regions(
+        self, size: tuple[int, int], *, least_area: float = 0.0, millimetres_per_pixel: float | None = None
+    ) -> tuple[Region, ...]:
+        """The regions, the largest first.
+
+        Args:
+            size: (height, width) of the upright image, whose pixels are told.
+            least_area: share of the image below which a region is left out, 0..1.
+            millimetres_per_pixel: side of the image's pixel on the part; None: not known.
+        """
+        areas = self._areas
+        kept = (index for index in np.argsort(-areas, kind="stable") if areas[index] / self._labels.size >= least_area)
+        return tuple(self._region(int(index) + 1, size, millimetres_per_pixel) for index in kept)
+
+    def _region(self, label: int, size: tuple[int, int], millimetres: float | None) -> Region:
+        left, top, width, height, cells = (int(value) for value in self._statistics[label])
+        part = (slice(top, top + height), slice(left, left + width))
+        inside = self._labels[part] == label
+        values = self._values[part][inside]
+        rows, columns = self._labels.shape
+        down, across = size[0] / rows, size[1] / columns  # pixels a cell
+        corners = np.add(_outline(inside), (left, top)) * (across, down)
+        area = cells * down * across
+        box = (left * across, top * down, width * across, height * down)
+        x, y, across, down = (round(value, _DECIMALS) for value in box)
+        return Region(
+            box=(x, y, across, down),
+            contour=tuple((round(float(x), _DECIMALS), round(float(y), _DECIMALS)) for x, y in corners),
+            area=round(area, _DECIMALS),
+            area_mm2=None if millimetres is None else float(f"{area * millimetres**2:.6g}"),
+            peak=float(values.max()),
+            mean=float(values.mean()),
+        )
 
 
 def largest_region(anomaly_map_hw: NDArray[np.float32], pixel_threshold: float) -> float:
-    """Area of the largest region, as a share of the image: 0 (nothing is marked) to 1.
-
-    A region is a connected component (8 neighbours) of the map at or above the threshold, the map brought bilinearly to
-    eight times its grid, as the heat map's contour is.
-    """
-    finer = cv2.resize(anomaly_map_hw, None, fx=_FINER, fy=_FINER, interpolation=cv2.INTER_LINEAR)
-    marked = (finer >= pixel_threshold).astype(np.uint8)
-    _, _, statistics, _ = cv2.connectedComponentsWithStats(marked, connectivity=8)
-    areas = statistics[1:, cv2.CC_STAT_AREA]  # the first is what is not marked
-    return float(areas.max()) / marked.size if len(areas) else 0.0
+    """Area of the largest region, as a share of the image; see `MarkedMap`."""
+    return MarkedMap(anomaly_map_hw, pixel_threshold).largest
 
 
 def share_of_image(area: float, sizes: Sequence[tuple[int, int]], *, millimetres_per_pixel: float | None) -> float:
@@ -34,3 +120,12 @@ def share_of_image(area: float, sizes: Sequence[tuple[int, int]], *, millimetres
     """
     pixels = float(np.median([height * width for height, width in sizes]))
     return area / (millimetres_per_pixel or 1.0) ** 2 / pixels
+
+
+def _outline(inside_hw: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(N, 2) x and y of a region's outer corners in turn; the lattice of corners has a row and column more."""
+    cells = np.pad(inside_hw.astype(np.uint8), ((0, 1), (0, 1)))
+    touched = cv2.dilate(cells, _CORNERS, anchor=(1, 1))  # the corners that a cell of it has
+    (outline, *_), _ = cv2.findContours(touched, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    smooth = cv2.approxPolyDP(outline, _TOLERANCE, closed=True)
+    return np.asarray(smooth if len(smooth) >= 3 else outline, np.int32)[:, 0]

@@ -45,6 +45,7 @@ from deploy.bundles.verdict import NOT_JUDGED, Scored, Verdict
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError
 from pipeline.likeness import Seen
+from pipeline.regions import MarkedMap
 from pipeline.storage import fsync_folder, new_folder, sha256_file, storage_errors, write_durably
 from pipeline.system_files import is_system_name
 
@@ -90,7 +91,7 @@ class Bundle:
 
         `Threshold.decide` is its arithmetic, for a finite score alone. Whoever has no bundle yet (calibration,
         evaluation) uses that; whoever has one asks here. Asked for every image by the threads that score: it reads the
-        map only where the decision hangs on it. What is unlike the line is a person's to look at, whatever its score.
+        map only of what the score flags. What is unlike the line is a person's to look at, whatever its score.
         """
         if not scored.finite:  # a part that the model cannot judge never passes
             return Verdict(Decision.REJECT if scored.score == math.inf else Decision.REVIEW, NOT_JUDGED, judged=False)
@@ -98,9 +99,13 @@ class Bundle:
         if likeness is not None and (problem := likeness.problem(seen, scored.distance)) is not None:
             return Verdict(Decision.REVIEW, problem)
         decision = threshold.decide(scored.score)
-        if threshold.least_area and decision is not Decision.PASS and not threshold.counts(scored.anomaly_map):
+        if decision is Decision.PASS:
+            return Verdict(decision)
+        marked = MarkedMap(scored.anomaly_map, threshold.pixel)
+        if not threshold.large_enough(marked.largest):
             return Verdict(Decision.PASS, f"no marked region covers {threshold.least_area_in_words}")
-        return Verdict(decision)
+        least, millimetres = threshold.least_area, threshold.millimetres_per_pixel
+        return Verdict(decision, regions=marked.regions(seen.size, least_area=least, millimetres_per_pixel=millimetres))
 
     def copy_to(self, folder: Path) -> None:
         """Copy every file, durably, into the existing empty folder `folder`, the manifest last."""

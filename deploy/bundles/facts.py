@@ -65,6 +65,8 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
     if threshold.least_area:
         least = f"{threshold.least_area_in_words}; a smaller region does not count"
         yield Fact("least_area", "Least area of a defect", least, brief=True)
+    if threshold.millimetres_per_pixel is not None:
+        yield Fact("millimetres_per_pixel", "A pixel's side on the part", f"{threshold.millimetres_per_pixel:g} mm")
     yield Fact("unlike", "REVIEW as unlike the line", _unlike_text(manifest.likeness))
     scores = _count(threshold.sample_count, "score")
     again = manifest.calibration

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.calibration import Decision
+from pipeline.regions import Region
 
 NOT_JUDGED = "the model gave no finite score"
 
@@ -43,8 +44,11 @@ class Verdict(NamedTuple):
         decision: what happens to the part.
         reason: what a person should know of it; None where the score says all.
         judged: whether the score means anything. Where it does not, neither does the map, and neither is shown.
+        regions: where an image that its score flags is marked, the largest first; what is too small to count is left
+            out. None of an image that passes, is unlike the line or is not judged.
     """
 
     decision: Decision
     reason: str | None = None
     judged: bool = True
+    regions: tuple[Region, ...] = ()

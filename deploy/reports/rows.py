@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.calibration import Decision
+from pipeline.regions import Region
 from pipeline.storage import replacing_text
 
 ROWS_FORMAT = 1
@@ -20,6 +21,7 @@ class ReportRow:
     """One image of a run. Scored rows have score and decision, unreadable ones a reason.
 
     `p_value`: the share of the line's good parts that score at least so high; None where nobody can tell.
+    `regions`: where a flagged image is marked, the largest first.
     """
 
     line: str
@@ -30,6 +32,7 @@ class ReportRow:
     decision: Decision | None = None
     reason: str | None = None
     p_value: float | None = None
+    regions: tuple[Region, ...] = ()
 
     @property
     def status(self) -> str:
@@ -37,7 +40,10 @@ class ReportRow:
         return "scored" if self.decision is not None else "unreadable"
 
 
-COLUMNS = ("line", "bundle_version", "path", "sha256", "status", "score", "decision", "reason", "p_value")
+_OF_IMAGE = ("line", "bundle_version", "path", "sha256", "status", "score", "decision", "reason", "p_value")
+_OF_LARGEST = ("x", "y", "width", "height", "area", "area_mm2", "peak", "mean")
+COLUMNS = (*_OF_IMAGE, "regions", *(f"region_{name}" for name in _OF_LARGEST))
+"""Of the CSV, in order: an image's, how many regions it has (empty where it was not scored), the largest one's."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -55,7 +61,7 @@ def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
-            writer.writerow(harmless_cell(value) for value in _values(row).values())
+            writer.writerow(map(harmless_cell, _cells(row)))
     return count
 
 
@@ -84,8 +90,15 @@ def write_json(path: Path, about: dict[str, Any], rows: Iterable[ReportRow]) -> 
 
 def _values(row: ReportRow) -> dict[str, Any]:
     given = asdict(row) | {"status": row.status}
-    assert given.keys() == set(COLUMNS) == {field.name for field in fields(row)} | {"status"}
-    return {name: given[name] for name in COLUMNS}
+    return {name: given[name] for name in (*_OF_IMAGE, "regions")}
+
+
+def _cells(row: ReportRow) -> list[Any]:
+    of_image = [getattr(row, name) for name in _OF_IMAGE]
+    if not row.regions:
+        return [*of_image, 0 if row.status == "scored" else None, *(None for _ in _OF_LARGEST)]
+    largest = row.regions[0]
+    return [*of_image, len(row.regions), *largest.box, largest.area, largest.area_mm2, largest.peak, largest.mean]
 
 
 def harmless_cell(value: str | float | None) -> str | float | None:

@@ -10,10 +10,14 @@ from typing import NamedTuple
 
 from deploy.results.schema import ResultStatus, Verdict
 from pipeline.calibration import Decision
+from pipeline.regions import Region
 
 
 class NewResult(NamedTuple):
-    """A row that is to be stored; its fields are `ResultRow`'s, whose objects take ten times as long to make."""
+    """A row that is to be stored; its fields are `ResultRow`'s, whose objects take ten times as long to make.
+
+    `regions` become rows of their own.
+    """
 
     run_id: int
     line: str
@@ -30,6 +34,9 @@ class NewResult(NamedTuple):
     overlay_path: str | None
     scored_at: datetime
     p_value: float | None = None
+    image_height: int | None = None
+    image_width: int | None = None
+    regions: tuple[Region, ...] = ()
 
 
 class NewVerdict(NamedTuple):
@@ -52,13 +59,24 @@ class Duplicate:
 
 
 class StoredScore(NamedTuple):
-    """The score of a content that was met before. `score` is None where the model gave no finite number."""
+    """The score of a content that was met before. `score` is None where the model gave no finite number.
+
+    Its height and width are None where it was scored before they were kept.
+    """
 
     image_path: str
     score: float | None
     decision: Decision
     reason: str | None
     overlay_path: str | None
+    image_height: int | None = None
+    image_width: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of the upright image."""
+        height, width = self.image_height, self.image_width
+        return None if height is None or width is None else (height, width)
 
 
 def path_text(path: Path) -> str:

@@ -34,6 +34,8 @@ _TYPES = {
     "overlay_path": "string",
     "scored_at": "timestamp",
     "p_value": "float64",
+    "image_height": "int64",
+    "image_width": "int64",
 }
 COLUMNS = tuple(_TYPES)
 """Of both formats, in order; see `deploy.results.schema.ResultRow`."""

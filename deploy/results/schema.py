@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     DateTime,
     Dialect,
@@ -139,7 +140,8 @@ class ResultRow(Base, kw_only=True):
 
     `run_id` and `image_path` are those of the first run and path that met the content: the same content under another
     path, or in a later run, adds no row. `image_sha256` is None only for a file that could not be opened. `p_value` is
-    also None where the bundle, or the row, is of before there was any.
+    also None where the bundle, or the row, is of before there was any. `image_height` and `image_width` are of the
+    upright image in pixels; None where it was not scored, or in rows of before they were kept.
     """
 
     __tablename__ = "results"
@@ -173,6 +175,30 @@ class ResultRow(Base, kw_only=True):
     overlay_path: Mapped[str | None] = mapped_column(Text, default=None)
     scored_at: Mapped[datetime] = mapped_column(UtcDateTime)
     p_value: Mapped[float | None] = mapped_column(Float(53), default=None)
+    image_height: Mapped[int | None] = mapped_column(default=None)
+    image_width: Mapped[int | None] = mapped_column(default=None)
+
+
+class RegionRow(Base, kw_only=True):
+    """A region that one bundle marked in one flagged image content; see `pipeline.regions.Region`.
+
+    `number` is 1 for the content's largest. `x` and `y` are the box's left and top.
+    """
+
+    __tablename__ = "regions"
+
+    image_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    bundle_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    x: Mapped[float] = mapped_column(Float(53))
+    y: Mapped[float] = mapped_column(Float(53))
+    width: Mapped[float] = mapped_column(Float(53))
+    height: Mapped[float] = mapped_column(Float(53))
+    area: Mapped[float] = mapped_column(Float(53))
+    area_mm2: Mapped[float | None] = mapped_column(Float(53), default=None)
+    peak: Mapped[float] = mapped_column(Float(53))
+    mean: Mapped[float] = mapped_column(Float(53))
+    contour: Mapped[list[list[float]]] = mapped_column(JSON)
 
 
 class VerdictRow(Base, kw_only=True):

@@ -14,19 +14,21 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.manifest import linewise_version
 from deploy.results.database import database_errors, for_writing, open_database, parse_url
-from deploy.results.inserts import RESULTS, insert_content, insert_path
+from deploy.results.inserts import RESULTS, insert_batch
 from deploy.results.records import Duplicate, NewResult, NewVerdict, StoredScore, path_text
+from deploy.results.region_rows import read_regions
 from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus, VerdictRow
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
+from pipeline.regions import Region
 
 # Longer than the others: one connection pool answers all that is asked of the results, and has one face.
 TRANSACTION_ROWS = 256
@@ -93,7 +95,7 @@ class ResultStore:
         """Commit rows, 256 to a transaction. A content that has a score of this bundle keeps its row.
 
         A content that was unreadable and now has a score gets it; a file that still cannot be opened gets the new
-        reason.
+        reason. A row's regions go with it.
 
         Returns:
             The rows whose content was there already under another path, in order.
@@ -105,46 +107,9 @@ class ResultStore:
         remaining = iter(rows)
         while batch := list(islice(remaining, TRANSACTION_ROWS)):
             with database_errors(self.url), self._writing.begin() as connection:
-                found = self._add_batch(connection, batch)
+                found = insert_batch(connection, batch)
             duplicates.extend(found)
         return duplicates
-
-    def _add_batch(self, connection: Connection, batch: list[NewResult]) -> list[Duplicate]:
-        known = self._known(connection, batch)
-        duplicates: list[Duplicate] = []
-        by_content: dict[tuple[str, str], dict[str, Any]] = {}
-        by_path: dict[tuple[str, str], dict[str, Any]] = {}
-        for row in batch:
-            values = row._asdict()
-            if row.image_sha256 is None:
-                by_path[row.image_path, row.bundle_id] = values
-                continue
-            key = (row.image_sha256, row.bundle_id)
-            path, status = known.setdefault(key, (row.image_path, row.status))
-            if path != row.image_path:
-                duplicates.append(Duplicate(row.image_path, path))
-            if key not in by_content and (status is ResultStatus.UNREADABLE or path == row.image_path):
-                by_content[key] = values
-        if by_content:
-            connection.execute(insert_content(connection.dialect.name), list(by_content.values()))
-        if by_path:
-            connection.execute(insert_path(connection.dialect.name), list(by_path.values()))
-        return duplicates
-
-    def _known(self, connection: Connection, batch: list[NewResult]) -> dict[tuple[str, str], tuple[str, ResultStatus]]:
-        """Path and status of the batch's contents that have a row, by content and bundle."""
-        known: dict[tuple[str, str], tuple[str, ResultStatus]] = {}
-        for bundle_id in {row.bundle_id for row in batch}:
-            hashes = [row.image_sha256 for row in batch if row.bundle_id == bundle_id and row.image_sha256]
-            statement = select(ResultRow.image_sha256, ResultRow.image_path, ResultRow.status).where(
-                ResultRow.bundle_id == bundle_id, ResultRow.image_sha256.in_(hashes)
-            )
-            known.update(
-                ((sha256, bundle_id), (path, status))
-                for sha256, path, status in connection.execute(statement)
-                if sha256 is not None
-            )
-        return known
 
     def finish_run(
         self,
@@ -212,6 +177,14 @@ class ResultStore:
         with database_errors(self.url), self._engine.connect() as connection:
             row = connection.execute(_FIND, {"bundle": bundle.id, "sha256": sha256}).first()
         return None if row is None else StoredScore(*row)
+
+    def regions(self, bundle_id: str, sha256: str) -> tuple[Region, ...]:
+        """The regions that a bundle marked in a content, the largest first. Cheap, too.
+
+        None where it passed, or was scored before regions were kept.
+        """
+        with database_errors(self.url), self._engine.connect() as connection:
+            return read_regions(connection, bundle_id, sha256)
 
     def query(
         self,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deploy.engine.scores import ImageScore
 from deploy.results.records import path_text
 from pipeline.calibration import Decision
+from pipeline.regions import Region
 
 
 class FileStatus(StrEnum):
@@ -29,7 +30,8 @@ class ImageResult:
     `name` and `path` are its `SourceItem`'s: a file's path begins with the folder as it was given, and a stream's frame
     has none. `score` is None for unreadable files, and where the model gave no finite number (the decision is then
     REVIEW or REJECT, never PASS, and `reason` says so). `p_value` is the share of the line's good parts that score
-    at least so high; None without a score, or where the bundle does not tell.
+    at least so high; None without a score, or where the bundle does not tell. `size` is (height, width) of the upright
+    image, None where it was not decoded; `regions`, in its pixels, are those of `Verdict`.
     """
 
     name: str
@@ -41,6 +43,8 @@ class ImageResult:
     reason: str | None = None
     overlay_path: Path | None = None
     p_value: float | None = None
+    size: tuple[int, int] | None = None
+    regions: tuple[Region, ...] = ()
 
     @property
     def flagged(self) -> bool:

@@ -66,4 +66,7 @@ class LineScoring:
             overlay_path=path_text(result.overlay_path) if result.overlay_path is not None else None,
             scored_at=datetime.now(UTC),
             p_value=result.p_value,
+            image_height=None if result.size is None else result.size[0],
+            image_width=None if result.size is None else result.size[1],
+            regions=result.regions,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -12,6 +13,7 @@ from typing import IO, Any, Self
 from deploy.reports.rows import ReportRow, write_csv, write_json
 from deploy.scoring.image_result import ImageResult
 from pipeline.calibration import Decision
+from pipeline.regions import Region
 
 
 class RowSpool:
@@ -39,6 +41,7 @@ class RowSpool:
             "decision": result.decision,
             "reason": result.reason,
             "p_value": result.p_value,
+            "regions": [asdict(region) for region in result.regions],
         }
         self._file.write(json.dumps(row) + "\n")
 
@@ -49,7 +52,8 @@ class RowSpool:
         for line in self._file:
             values = json.loads(line)
             decision = values.pop("decision")
-            yield ReportRow(**values, decision=None if decision is None else Decision(decision))
+            regions = tuple(map(Region.from_json, values.pop("regions")))
+            yield ReportRow(**values, decision=None if decision is None else Decision(decision), regions=regions)
 
     def write_json(self, path: Path, about: Mapping[str, Any]) -> None:
         """See `deploy.reports.rows.write_json`."""

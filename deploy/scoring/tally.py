@@ -7,7 +7,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -70,7 +70,8 @@ class ScoringTally:
                 self._decided.append(_PLACES[result.decision])
         if result.flagged:
             rank = math.inf if result.score is None else result.score
-            heapq.heappush(self._flagged, (rank, -self.done, result))
+            slim = replace(result, regions=())  # thousands of contours would fill the memory, and nobody asks for them
+            heapq.heappush(self._flagged, (rank, -self.done, slim))
             if len(self._flagged) > MAX_RECORDS:
                 heapq.heappop(self._flagged)
         if result.status is FileStatus.UNREADABLE and len(self.unreadable) < MAX_RECORDS:

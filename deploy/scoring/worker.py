@@ -150,8 +150,7 @@ class ScoringWorker:
         return self._known(item, sha256) or Ready(item, sha256, Seen(pixels, (frame.shape[0], frame.shape[1])))
 
     def _known(self, item: SourceItem, sha256: str) -> Outcome | None:
-        stored = self.known.find(self.bundle, sha256) if self.known is not None else None
-        if stored is None:
+        if self.known is None or (stored := self.known.find(self.bundle, sha256)) is None:
             return None
         result = ImageResult(
             name=item.name,
@@ -163,6 +162,8 @@ class ScoringWorker:
             reason=stored.reason,
             overlay_path=Path(stored.overlay_path) if stored.overlay_path else None,
             p_value=self.bundle.manifest.threshold.p_value(stored.score),
+            size=stored.size,
+            regions=() if stored.decision is Decision.PASS else self.known.regions(self.bundle.id, sha256),
         )
         return Outcome(result, stored=stored)
 
@@ -198,6 +199,8 @@ class ScoringWorker:
             reason=verdict.reason,
             overlay_path=self._overlay(image, scored, verdict),
             p_value=self.bundle.manifest.threshold.p_value(score),
+            size=image.seen.size,
+            regions=verdict.regions,
         )
         likeness = self.bundle.manifest.likeness
         return Outcome(

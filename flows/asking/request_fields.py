@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import os.path
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from flows.asking.flags import Flag
 from flows.asking.request import Request
@@ -146,18 +146,8 @@ class LineSettings(Request):
         default=None,
         ge=1e-6,
         le=1000,
-        description="Side of a camera's pixel on the part, in millimetres; the least defect area is then in square "
-        "millimetres.",
+        description="Side of a camera's pixel on the part, in millimetres; areas of regions are then told in square "
+        "millimetres, too, and the least defect area is meant in them.",
     )
     backbone: Backbone = DEFAULT_BACKBONE
     size: ChosenSize = None
-
-    @model_validator(mode="after")
-    def _millimetres_are_of_an_area(self) -> Self:
-        if self.millimetres_per_pixel is not None and self.least_defect_area is None:
-            raise ConfigError(
-                "a least defect area, which millimetres per pixel are the unit of",
-                "none",
-                "state it, or leave both out",
-            )
-        return self

@@ -85,7 +85,7 @@ def run(request: CalibrateRequest, settings: Settings, on_progress: OnProgress =
         labelled=not request.unlabelled,
         missed_defects=missed,
     )
-    threshold = replace(threshold, least_area=before.least_area)
+    threshold = replace(threshold, least_area=before.least_area, millimetres_per_pixel=before.millimetres_per_pixel)
     added = _add(registry, bundle, threshold, promise, new)
     if request.promote:
         registry.promote(request.line, added.manifest.version)

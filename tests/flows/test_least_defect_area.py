@@ -50,11 +50,6 @@ def test_an_area_in_square_millimetres(line: Path, home: Path) -> None:
     assert threshold.least_area == pytest.approx(64 / 96**2)
 
 
-def test_millimetres_without_an_area_are_refused(line: Path) -> None:
-    with pytest.raises(ConfigError, match="a least defect area, which millimetres per pixel are the unit of"):
-        request(line, millimetres_per_pixel=0.25)
-
-
 def test_an_area_as_large_as_the_image_is_refused_before_the_work(line: Path, home: Path) -> None:
     told: list[Progress] = []
     with pytest.raises(ConfigError, match="a least defect area smaller than the image, got 9216 pixels, 100% of it"):

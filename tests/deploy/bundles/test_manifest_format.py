@@ -46,6 +46,7 @@ ADDED = {
         calibration.calibrated_from calibration.good calibration.defects calibration.unlabelled calibration.left_out
         support.good_by_verdict support.defects_by_verdict
     """,
+    8: "threshold.millimetres_per_pixel",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

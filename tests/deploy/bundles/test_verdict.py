@@ -45,7 +45,8 @@ class FarAway:
     [(0.99, Decision.PASS), (1.0, Decision.REVIEW), (1.99, Decision.REVIEW), (2.0, Decision.REJECT)],
 )
 def test_a_finite_score_is_held_against_the_threshold(bundle: Bundle, score: float, decision: Decision) -> None:
-    assert bundle.judge(FarAway(score), SEEN) == Verdict(decision, None, judged=True)
+    scored = FarAway(score) if decision is Decision.PASS else Mapped(score, side=0)
+    assert bundle.judge(scored, SEEN) == Verdict(decision, None, judged=True)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +96,23 @@ def test_regions_below_the_least_area_do_not_count(
     draft = make_draft()
     threshold = replace(draft.threshold, least_area=0.01)
     bundle = write_bundle(tmp_path / "v1", draft.model_copy(update={"threshold": threshold}), bundle_files())
-    assert bundle.judge(Mapped(score, side), SEEN) == Verdict(decision, reason)
+    verdict = bundle.judge(Mapped(score, side), SEEN)
+    assert verdict[:2] == (decision, reason)
+    assert len(verdict.regions) == (decision is not Decision.PASS and side > 0)
 
 
-def test_the_map_is_read_only_where_the_decision_hangs_on_it(tmp_path: Path) -> None:
+def test_regions_are_told_in_the_images_own_pixels(tmp_path: Path) -> None:
     draft = make_draft()
-    threshold = replace(draft.threshold, least_area=0.01)
+    threshold = replace(draft.threshold, millimetres_per_pixel=0.5)
     bundle = write_bundle(tmp_path / "v1", draft.model_copy(update={"threshold": threshold}), bundle_files())
+    (region,) = bundle.judge(Mapped(5.0, 8), SEEN).regions  # of 32 cells a side
+    assert region.box == pytest.approx((0, 0, 12, 16), abs=0.5)
+    assert region.area == pytest.approx(12 * 16, rel=0.05)
+    assert region.area_mm2 == pytest.approx(region.area / 4, rel=1e-3)
+    assert (region.peak, 1.5 < region.mean < 3.0) == (3.0, True)
+
+
+def test_the_map_is_read_only_of_what_the_score_flags(bundle: Bundle) -> None:
     assert bundle.judge(FarAway(0.5), SEEN) == Verdict(Decision.PASS)
     with pytest.raises(AssertionError, match="nothing hangs on the map"):
         bundle.judge(FarAway(5.0), SEEN)
@@ -198,7 +209,7 @@ def test_what_is_like_the_line_is_judged_by_its_score(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "v1", draft, bundle_files())
     for distance in (0.5, None):
         assert bundle.judge(FarAway(0.5, distance=distance), Seen(noise(), (192, 256))) == Verdict(Decision.PASS)
-        assert bundle.judge(FarAway(2.5, distance=distance), Seen(noise(), (96, 128))) == Verdict(Decision.REJECT)
+        assert bundle.judge(Mapped(2.5, 0, distance=distance), Seen(noise(), (96, 128))) == Verdict(Decision.REJECT)
 
 
 def test_a_bundle_of_before_takes_every_image_for_one_of_its_line(bundle: Bundle) -> None:

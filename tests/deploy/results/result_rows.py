@@ -9,6 +9,16 @@ from deploy.bundles.bundle import Bundle
 from deploy.results.records import NewResult
 from deploy.results.schema import ResultStatus
 from deploy.results.store import ResultStore
+from pipeline.regions import Region
+
+REGION = Region(
+    box=(1.5, 2.0, 30.0, 4.0),
+    contour=((1.5, 2.0), (31.5, 2.0), (31.5, 6.0)),
+    area=60.25,
+    area_mm2=0.6,
+    peak=2.5,
+    mean=1.75,
+)
 
 
 def begin(store: ResultStore, bundle: Bundle) -> int:

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from deploy.results.schema import VERSION_TABLE, Base, ResultRow, ResultStatus, 
 from deploy.results.store import ResultStore
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
-from tests.deploy.results.result_rows import begin, scored, sha256, unreadable
+from tests.deploy.results.result_rows import REGION, begin, scored, sha256, unreadable
 from tests.parts.plant import bundle_files, make_draft, mounted_tmpfs
 
 
@@ -29,7 +30,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 def test_a_new_row_brings_every_column_but_the_id() -> None:
-    assert set(NewResult._fields) == set(ResultRow.__table__.columns.keys()) - {"id"}
+    assert set(NewResult._fields) - {"regions"} == set(ResultRow.__table__.columns.keys()) - {"id"}
 
 
 def test_rows_come_back_as_they_went(store: ResultStore, bundle: Bundle) -> None:
@@ -271,3 +272,25 @@ def test_any_file_name_can_be_kept(store: ResultStore, bundle: Bundle) -> None:
     strange = path_text(Path(os.fsdecode(b"/images/caf\xe9 \xf0\x9f\x8d\x95.png")))
     store.add([scored(run, bundle, 1, path=strange)])
     assert [row.image_path for row in store.query()] == [strange] == ["/images/caf\\xe9 🍕.png"]
+
+
+# Regions
+
+
+def test_regions_come_back_as_they_went(store: ResultStore, bundle: Bundle) -> None:
+    run, other = begin(store, bundle), replace(REGION, area=2.0, area_mm2=None)
+    row = scored(run, bundle, 1, score=2.5)._replace(image_height=30, image_width=40, regions=(REGION, other))
+    for _ in range(2):
+        store.add([row, scored(run, bundle, 2)])
+    assert store.regions(bundle.id, sha256(1)) == (REGION, other)
+    assert store.regions(bundle.id, sha256(2)) == store.regions("another bundle", sha256(1)) == ()
+    found = store.find(bundle, sha256(1))
+    assert found is not None
+    assert found.size == (30, 40)
+
+
+def test_a_content_that_could_not_be_read_gets_its_regions_with_its_score(store: ResultStore, bundle: Bundle) -> None:
+    run = begin(store, bundle)
+    store.add([unreadable(run, bundle, "/images/1.png", number=1)])
+    store.add([scored(run, bundle, 1, score=2.5)._replace(regions=(REGION,))])
+    assert store.regions(bundle.id, sha256(1)) == (REGION,)

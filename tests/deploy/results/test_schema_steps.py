@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine
-
 from deploy.bundles.bundle import write_bundle
-from deploy.results.database import parse_url
 from deploy.results.store import ResultStore
-from tests.deploy.results.result_rows import begin, scored, sha256
+from tests.deploy.results.result_rows import REGION, begin, scored, sha256
+from tests.deploy.results.schema_steps import step_back
 from tests.parts.plant import bundle_files, make_draft
-
-
-def step_back(path: Path, revision: str) -> None:
-    """The schema as a Linewise of that step left it."""
-    config, engine = Config(), create_engine(parse_url(path))
-    config.set_main_option("script_location", "deploy.results:migrations")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
-    engine.dispose()
 
 
 def test_rows_of_before_p_values_stay_and_have_none(tmp_path: Path) -> None:
@@ -33,3 +19,17 @@ def test_rows_of_before_p_values_stay_and_have_none(tmp_path: Path) -> None:
     with ResultStore(path) as store:
         store.add([scored(begin(store, bundle), bundle, 2)])
         assert [(row.image_sha256, row.p_value) for row in store.query()] == [(sha256(2), 0.25), (sha256(1), None)]
+
+
+def test_rows_of_before_regions_stay_and_have_none(tmp_path: Path) -> None:
+    bundle, path = write_bundle(tmp_path / "bundle", make_draft(), bundle_files()), tmp_path / "results.sqlite"
+    with ResultStore(path) as store:
+        row = scored(begin(store, bundle), bundle, 1)._replace(image_height=30, image_width=40, regions=(REGION,))
+        store.add([row])
+        assert store.regions(bundle.id, sha256(1)) == (REGION,)
+    step_back(path, "0003")
+    with ResultStore(path) as store:
+        store.add([row, row._replace(image_sha256=sha256(2), image_path="/images/2.png")])
+        rows = [(row.image_sha256, row.image_height, row.image_width) for row in store.query()]
+        assert rows == [(sha256(2), 30, 40), (sha256(1), None, None)]
+        assert store.regions(bundle.id, sha256(2)) == (REGION,)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import csv
 import os
-import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from deploy.results.migrations.versions import m0003_verdicts
 from deploy.results.records import NewVerdict
-from deploy.results.schema import VERSION_TABLE, Verdict, VerdictRow
+from deploy.results.schema import Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from deploy.results.verdict_files import COLUMNS, read_verdicts, verdict_on, write_verdicts
 from pipeline.errors import ConfigError, ImageError, LinewiseError, StorageError
 from pipeline.storage import sha256_file
 from tests.deploy.results.result_rows import sha256
+from tests.deploy.results.schema_steps import step_back
 from tests.parts.line_on_disk import picture, save
 
 
@@ -61,10 +60,7 @@ def test_verdicts_are_noted_together_or_not_at_all(store: ResultStore) -> None:
 def test_a_store_of_before_gets_the_table_and_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "results.sqlite"
     ResultStore(path).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("DROP TABLE verdicts")
-        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '{m0003_verdicts.down_revision}'")
-    connection.close()
+    step_back(path, "0002")
     with ResultStore(path) as store:
         store.add_verdicts([said(1, Verdict.GOOD)])
         assert len(store.verdicts("caps")) == 1

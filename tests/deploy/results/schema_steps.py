@@ -1,0 +1,21 @@
+"""Steps of a result database's schema, taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+
+from deploy.results.database import parse_url
+
+
+def step_back(path: Path, revision: str) -> None:
+    """The schema as a Linewise of that step left it."""
+    config, engine = Config(), create_engine(parse_url(path))
+    config.set_main_option("script_location", "deploy.results:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+    engine.dispose()
