@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from deploy.reports.overlay import RGB, crop_patch, encode_jpeg, overlay_jpeg, shrink, worst_cell
 from pipeline.calibration import Decision
+from pipeline.regions import Region
 
 
 class NearestGood(NamedTuple):
@@ -42,6 +43,8 @@ class GalleryItem:
         good_patch: the good patch it was compared with, or None.
         good_label: which good image that is.
         reason: what a person should know of the decision; None where the score says all.
+        size: (height, width) in pixels of the upright image; None: not known, and `regions` are then not shown.
+        regions: where a flagged image is marked, in those pixels, the largest first.
     """
 
     name: str
@@ -53,6 +56,8 @@ class GalleryItem:
     good_patch: bytes | None = None
     good_label: str = ""
     reason: str | None = None
+    size: tuple[int, int] | None = None
+    regions: Sequence[Region] = ()
 
 
 def build_item(
@@ -61,6 +66,8 @@ def build_item(
     score: float,
     decision: Decision,
     reason: str | None = None,
+    size: tuple[int, int] | None = None,
+    regions: Sequence[Region] = (),
     pixels: RGB,
     anomaly_map: NDArray[np.float32],
     pixel_threshold: float,
@@ -77,6 +84,8 @@ def build_item(
         score: the image score.
         decision: on it.
         reason: of it.
+        size: see `GalleryItem`, like `regions`.
+        regions: see there.
         pixels: uint8 RGB (H, W, 3) at model size; the patches are cut from it, as the model saw them.
         anomaly_map: (h, w).
         pixel_threshold: where the contour runs.
@@ -109,6 +118,8 @@ def build_item(
         good_patch=good_patch,
         good_label=good_label,
         reason=reason,
+        size=size,
+        regions=regions,
     )
 
 

@@ -24,6 +24,8 @@ from pipeline.imaging.images import UnreadableImage
 MAX_NAMED = 500
 """How many files the page names that are unreadable, and that the model could not judge; it counts all of them."""
 MAX_SUPPORT = 16
+MAX_REGIONS = 5
+"""How many regions an image's table has, and numbers its picture; it counts all of them."""
 
 
 class NotJudged(NamedTuple):
@@ -106,5 +108,6 @@ def write_report(path: Path, data: ReportData) -> None:
             "data_uri": data_uri,
             "max_named": MAX_NAMED,
             "max_support": MAX_SUPPORT,
+            "max_regions": MAX_REGIONS,
         },
     )

@@ -44,6 +44,8 @@ class Pictures:
                 score=score,
                 decision=decision,
                 reason=result.reason,
+                size=result.size,
+                regions=result.regions,
                 pixels=view.pixels,
                 anomaly_map=view.anomaly_map,
                 pixel_threshold=self._manifest.threshold.pixel,
@@ -73,6 +75,8 @@ class Pictures:
             decision=decision,
             image=encode_jpeg(shrink(grey if display is None else display, EARLIER_SIDE)),
             overlay=encode_jpeg(shrink(drawn, EARLIER_SIDE)),
+            size=result.size,
+            regions=result.regions,
         )
 
     def _display(self, result: ImageResult) -> NDArray[np.uint8] | None:

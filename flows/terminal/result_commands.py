@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -13,14 +13,18 @@ from flows.terminal.console import out
 from pipeline.errors import ConfigError
 from pipeline.settings import load_settings
 
+if TYPE_CHECKING:
+    from deploy.results.schema import RunRow
+    from deploy.results.store import ResultStore
+
 FORMATS = ("parquet", "csv")
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     results = typer.Typer(help="What was scored, from the result store.", no_args_is_help=True)
-    results.callback()(lambda: None)  # with one command alone, typer would drop its name
     results.command("export")(export)
+    results.command("coco")(coco)
     app.add_typer(results, name="results")
 
 
@@ -45,13 +49,41 @@ def export(
         raise ConfigError(f"format to be one of {', '.join(FORMATS)}", repr(chosen), "name one with --format")
     start = _time(since) if since is not None else None
     with ResultStore(load_settings().database) as store:
-        if not (latest := store.runs(line=line, limit=1)):
-            raise ConfigError("a line that was scored", f"no run of {line!r}", "check its name")
-        if run is not None and not store.runs(line=line, run_id=run):
-            raise ConfigError(f"a scoring run of {line}", f"run {run}", f"name one; the latest is {latest[0].id}")
+        _find_run(store, line, run)
         rows = store.stream(line=line, run_id=run, since=start, oldest_first=True)
         count = export_rows(rows, output, ExportFormat(chosen))
     out().print(f"{count} rows of {escape(line)} in {escape(str(output))}")
+
+
+def coco(
+    line: Annotated[str, typer.Argument(help="Name of the product line.")],
+    output: Annotated[Path, typer.Option(help="JSON file to write.")],
+    run: Annotated[
+        int | None,
+        typer.Option(help="Only what this scoring run wrote (default: all that the latest run's bundle scored)."),
+    ] = None,
+) -> None:
+    """Write a line's images as COCO JSON, the regions marked in them as annotations: box, polygon, area, score."""
+    from deploy.results.coco import write_coco  # noqa: PLC0415  # `--help` does not wait for it
+    from deploy.results.store import ResultStore  # noqa: PLC0415
+
+    with ResultStore(load_settings().database) as store:
+        counts = write_coco(store, _find_run(store, line, run), output, whole_bundle=run is None)
+    told = f"{counts.images} images of {line} with {counts.annotations} regions in {output}"
+    out().print(escape(told))
+    if counts.left_out:
+        out().print(f"left out: {counts.left_out} that were scored before regions were kept, or could not be judged")
+
+
+def _find_run(store: ResultStore, line: str, run: int | None) -> RunRow:
+    """The line's scoring run of that number, or its latest."""
+    if not (latest := store.runs(line=line, limit=1)):
+        raise ConfigError("a line that was scored", f"no run of {line!r}", "check its name")
+    if run is None:
+        return latest[0]
+    if not (found := store.runs(line=line, run_id=run)):
+        raise ConfigError(f"a scoring run of {line}", f"run {run}", f"name one; the latest is {latest[0].id}")
+    return found[0]
 
 
 def _time(text: str) -> datetime:

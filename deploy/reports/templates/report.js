@@ -45,6 +45,8 @@
       target.src = source.src;
       target.alt = source.alt;
     }
+    byId("large-view").querySelector("svg")?.remove();
+    byId("large-view").append(...[...card.querySelectorAll(".view svg")].map((svg) => svg.cloneNode(true)));
     byId("large-name").textContent = card.dataset.name;
     byId("large-verdict").className = `verdict ${card.dataset.decision}`;
     byId("large-verdict").replaceChildren(...[...card.querySelector(".verdict").childNodes].map((n) => n.cloneNode(true)));
