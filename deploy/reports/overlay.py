@@ -80,7 +80,7 @@ def heat_map_image(
         opacity = cv2.LUT(marked, _OPACITIES)
         colours = cv2.applyColorMap(marked, _COLOURS[:, None])
         blended[part] = cv2.blendLinear(blended[part].copy(), colours, 1 - opacity, opacity)
-    return _draw_contours(blended, values >= pixel_threshold)
+    return _draw_contours(blended, _marked(anomaly_map, pixel_threshold, height, width))
 
 
 def upsample_map(anomaly_map: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
@@ -186,6 +186,15 @@ def _media_type(encoded: bytes) -> Literal["jpeg", "png"]:
     if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     raise ValueError(f"expected JPEG or PNG bytes, got {encoded[:8]!r}")
+
+
+def _marked(anomaly_map: NDArray[np.float32], pixel_threshold: float, height: int, width: int) -> NDArray[np.bool_]:
+    """What `pipeline.regions` marks, at (height, width): bilinear too, as bicubic would join and add small regions."""
+    size = (width, height)
+    return (
+        cv2.resize(np.ascontiguousarray(anomaly_map, np.float32), size, interpolation=cv2.INTER_LINEAR)
+        >= pixel_threshold
+    )
 
 
 def _draw_contours(image: RGB, marked: NDArray[np.bool_]) -> RGB:
