@@ -52,7 +52,7 @@ def main() -> None:
             for good in GOOD:
                 if (line.name, str(good), str(seed)) in known:
                     continue
-                output = _scored(backbone, drawn.good[:good], drawn.query, seed)
+                output = scored_by_patchcore(backbone, drawn.good[:good], drawn.query, seed)
                 figures = ranking_figures(output, truth)
                 row = (line.name, line.data_set, good, seed, figures["image_auroc"], figures["aupro"])
                 _add(path, row)
@@ -88,9 +88,10 @@ class _Taps(nn.Module):
 
 
 @torch.no_grad()
-def _scored(
+def scored_by_patchcore(
     backbone: OpenBackbone, good: Sequence[ImageRecord], query: Sequence[ImageRecord], seed: int
 ) -> AnomalyOutput:
+    """PatchCore of the good images at the backbone's size, asked for the query: maps (Q, H, W) of the input's size."""
     from anomalib.models.components.sampling import (  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
         k_center_greedy,
     )
