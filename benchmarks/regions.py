@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -142,7 +142,7 @@ def _compared(defects: Masks, regions: Masks, defective: bool) -> Found:
     return Found(
         np.array([defect.mean() for defect in defects]),
         overlaps.max(axis=1, initial=0.0),
-        overlaps.any(axis=0),
+        overlaps.max(axis=0, initial=0.0) > 0,
         defective,
     )
 
@@ -156,8 +156,9 @@ def _figures(images: Sequence[Found]) -> list[float]:
     return [*recalls, _mean(overlaps > 0), _mean(touching), _mean(overlaps[overlaps > 0]), _mean(good)]
 
 
-def _mean(values: Sequence[float] | NDArray[np.generic]) -> float:
-    return float(np.mean(values)) if len(values) else math.nan
+def _mean(values: Iterable[float]) -> float:
+    known = np.array([*values], np.float64)
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _of_methods(means: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
