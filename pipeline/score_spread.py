@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 PRIOR_COUNT = 4
 _FEW, _STRAY = 4, 0.8  # images from which on good parts stray further than their spread says, and how much at most
-_STRAY_WITH_DEFECTS, _HALFWAY_DEFECTS = 1.35, 1.5  # how much more with many known defects; so many give half of it
+_STRAY_WITH_DEFECTS, _HALFWAY_DEFECTS = 0.6, 1.5  # how much more with many known defects; so many give half of it
 MANY = 12
 """Scores from which on the bulk is read off quantiles."""
 _BULK = (0.1, 0.5, 0.8)  # those quantiles
@@ -57,8 +57,7 @@ def straying(n: int, defects: int) -> float:
     image's, and that makes up for how far the next shift's parts differ from those at hand. Of thirty images it makes
     up for nothing; and a direction that known defects gave leads some new good parts astray, too. On thirteen real
     lines, whose test images were taken apart from the others, the factor that rejected about what was asked for is 1
-    with 4 images, and with 30 it is 1.7 without defects and 2.5 with four. Eight of ten data sets get the last one from
-    the nine others, too (`benchmarks/take_up.md`).
+    with 4 images, and with 30 it is 1.7 without defects and 2.1 with four (`benchmarks/take_up.md`).
     """
     most = _STRAY + _STRAY_WITH_DEFECTS * defects / (defects + _HALFWAY_DEFECTS)
     return 1.0 + most * max(0.0, 1.0 - _FEW / n)

@@ -5,7 +5,10 @@ parts differ most, which are the ones that say least. Whitened, every direction 
 nearest neighbour is nearest in that sense (a local Mahalanobis distance). Measured on 13 real lines in
 `benchmarks/auto.md`.
 
-Source: PCA whitening, Kessy et al., The American Statistician 2018, here with shrunk eigenvalues.
+The matrix is symmetric: of all that whiten, the one that moves features least, so that a channel stays what the
+backbone made of it and means the same on every line. Distances are those of any other.
+
+Source: ZCA (Mahalanobis) whitening, Kessy et al., The American Statistician 2018, here with shrunk eigenvalues.
 """
 
 from __future__ import annotations
@@ -71,7 +74,10 @@ class Whitening(nn.Module):
 
 
 def _whitening_matrix(patches_Cn: Tensor, weights_n: Tensor | None) -> Tensor:
-    """The (C, C) matrix whose product with a patch has (nearly) unit covariance over these patches; None: alike."""
+    """The symmetric (C, C) matrix whose product with a patch has (nearly) unit covariance over these patches.
+
+    `weights_n`: of the patches; None: all alike.
+    """
     values, vectors = torch.linalg.eigh(torch.cov(patches_Cn, aweights=weights_n))
     values = values.clamp_min(0)
-    return (vectors * (values + _SHRINKAGE * values.mean() + _FLOOR).rsqrt()).t()
+    return (vectors * (values + _SHRINKAGE * values.mean() + _FLOOR).rsqrt()) @ vectors.t()
