@@ -33,7 +33,8 @@ _ASPECTS = 1.05  # 4:3 and 5:4 differ by 1.07
 
 _SIZES = 8  # that a bundle tells of
 
-_PREFIX = "unlike the line"
+UNLIKE = "unlike the line"
+"""How the reason begins where an image as a whole is none of the line's."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Likeness:
         problem = self._squashed(seen.size) or self._odd(seen.look)
         if problem is None and distance is not None and not distance <= self.distance:
             problem = "another product, or the camera is moved, defocused or disturbed"
-        return None if problem is None else f"{_PREFIX}: {problem}"
+        return None if problem is None else f"{UNLIKE}: {problem}"
 
     def _squashed(self, size: tuple[int, int]) -> str | None:
         height, width = size

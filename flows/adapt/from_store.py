@@ -13,12 +13,12 @@ from flows.adapt.request import AdaptRequest
 from flows.unlabelled import Candidate, Candidates
 from pipeline.errors import LineError
 from pipeline.imaging.images import read_file
+from pipeline.likeness import UNLIKE
 from pipeline.product_lines.layout_names import DEFECT, GOOD
 from pipeline.product_lines.left_out import LeftOut, load_distinct_line
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings
 
-_UNLIKE = "unlike the line"  # how the reason begins where an image as a whole is none of the line's
 _GONE, _CHANGED = "with a verdict but gone", "with a verdict but changed"
 
 
@@ -75,7 +75,7 @@ def _production(store: ResultStore, line: str, hours: float) -> Candidates:
     for row in store.stream(line=line, status=ResultStatus.SCORED, since=since):  # the latest first
         if row.image_sha256 is None or row.image_sha256 in latest:
             continue
-        left_out = row.score is None or (row.reason or "").startswith(_UNLIKE)
+        left_out = row.score is None or (row.reason or "").startswith(UNLIKE)
         latest[row.image_sha256] = None if left_out else Candidate(Path(row.image_path), row.image_sha256)
     files = tuple(candidate for candidate in latest.values() if candidate is not None)
     return Candidates(files=files, where=f"among the images of {line} that were scored in the last {hours:g} hours")

@@ -27,12 +27,13 @@ from pipeline.calibration import Threshold
 from pipeline.errors import LineError
 from pipeline.imaging.files import instead_of_folder
 from pipeline.imaging.images import Opener, image_limits
+from pipeline.likeness import UNLIKE
 from pipeline.product_lines.left_out import load_distinct_line
 
 MAX_IMAGES = 5000
 """Images of a kind that are scored, at most: evenly over their folder."""
 UNREADABLE, KNOWN, COPY = "unreadable", "known from adaptation", "equal to another"
-NOT_JUDGED, UNLIKE = "without a finite score", "unlike the line"
+NOT_JUDGED = "without a finite score"
 
 
 T = TypeVar("T")

@@ -14,12 +14,11 @@ from deploy.results.records import NewResult
 from deploy.results.schema import ResultStatus, Verdict
 from deploy.results.store import ResultStore
 from deploy.results.verdict_files import verdict_on
-from flows.adapt import from_store, job, show
+from flows.adapt import job, show
 from flows.adapt.from_store import KnownLine, know_line
 from flows.adapt.job import AdaptResult
 from flows.adapt.request import AdaptRequest
 from flows.score import job as score
-from pipeline import likeness
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, LineError
 from pipeline.settings import Settings, load_settings
@@ -213,7 +212,7 @@ def test_images_of_the_last_hours_whatever_their_decision_but_none_unlike_the_li
     folders: Folders, settings: Settings, adapted: AdaptResult
 ):
     shots = [folders.shots / f"good {number:02}.png" for number in range(4, 12)]
-    unlike = {"decision": Decision.REVIEW, "reason": f"{likeness._PREFIX}: dark"}
+    unlike = {"decision": Decision.REVIEW, "reason": f"{UNLIKE}: dark"}
     rows: list[tuple[Path, dict[str, Any]]] = [
         (shots[0], {}),
         (shots[1], {"decision": Decision.REJECT, "score": 2.0}),
@@ -231,7 +230,6 @@ def test_images_of_the_last_hours_whatever_their_decision_but_none_unlike_the_li
     assert production(folders, settings, 24) == names, "each content once, as the latest version saw it"
     assert production(folders, settings, 48) == [*names[:3], "good 10.png", names[3]]
     assert production(folders, settings, 0.5) == []
-    assert from_store._UNLIKE == likeness._PREFIX
 
 
 def test_adaptation_takes_up_what_was_scored_and_leaves_out_defects(
@@ -246,7 +244,7 @@ def test_adaptation_takes_up_what_was_scored_and_leaves_out_defects(
     seen = {names[sha256] for sha256 in (*support.taken_up, *support.not_taken_up)}
     with ResultStore(settings.database) as store:
         rows = store.stream(line=LINE)
-        unlike = {Path(row.image_path).name for row in rows if (row.reason or "").startswith(likeness._PREFIX)}
+        unlike = {Path(row.image_path).name for row in rows if (row.reason or "").startswith(UNLIKE)}
     assert "dark.png" in unlike
     assert seen == {*names.values()} - unlike - {"bad 26.png"}
     assert not any(names[sha256].startswith("bad") for sha256 in support.taken_up)
