@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.score_spread import PRIOR_COUNT, bulk, centre
-from pipeline.score_tail import TAIL_RATES, ScoreTail, tail_of
+from pipeline.score_tail import TAIL_RATES, ScoreTail, counted_tail, tail_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class GoodLaw:
         smallest: the smallest share that it tells.
         method: how it was found, in a few words.
         sample_count: how many scores it rests on.
+        share_from: the share that scores at least so high, where scores are counted; None: they are not.
     """
 
     middle: float
@@ -31,10 +32,13 @@ class GoodLaw:
     smallest: float
     method: str
     sample_count: int
+    share_from: Callable[[float], float] | None = None
 
     def tail(self, rate: float) -> ScoreTail:
         """Its table for the plant, with the rate that a threshold is set for among the others."""
-        return tail_of(self.score_at, rate, self.smallest)
+        if self.share_from is None:
+            return tail_of(self.score_at, rate, self.smallest)
+        return counted_tail(self.score_at, self.share_from, rate, self.smallest)
 
 
 def prediction_law(scores: NDArray[np.float64], *, strays: float, method: str) -> GoodLaw:
@@ -108,6 +112,7 @@ def conformal_law(scores: NDArray[np.float64], *, method: str) -> GoodLaw:
         smallest=1 / (n + 1),
         method=method,
         sample_count=n,
+        share_from=lambda score: int(1 + (scores >= score).sum()) / (n + 1),
     )
 
 

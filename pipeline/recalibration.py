@@ -5,8 +5,9 @@ that are new to the head need neither: a further good part is drawn as they were
 
 - where n >= 1 / r - 1 the threshold is distribution-free (`good_law.conformal_law`): 99 images keep 1 % whatever the
   law of the scores, and the rate's interval is that of what was counted;
-- with fewer it is the normal model's prediction interval around their bulk, as adaptation's is, and so is the interval,
-  unless more of the good images are rejected than it allows: that model is wrong here, and what was counted is told.
+- with fewer it is the normal model's prediction interval around their bulk, as in adaptation, and so is the interval,
+  unless more of the good images are rejected than it allows. That model is wrong here: the limit is then the
+  distribution-free one of so few, just above their highest score, which keeps 1 / (n + 1); what was counted is told.
 
 Nobody has labelled unlabelled images, and the highest of their scores may be defects': for them it is always the normal
 model, whose centre and spread are read off quantiles that a few defects do not move (`score_spread.bulk`). Known
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline.calibration import Threshold, threshold_by, threshold_by_defects
 from pipeline.errors import LineError
-from pipeline.good_law import conformal_law, prediction_law
+from pipeline.good_law import GoodLaw, conformal_law, prediction_law
 from pipeline.more_images import calibrated_with, distribution_free_count
 from pipeline.promise import Promise, counted_interval, promise_at, rate_interval
 from pipeline.score_spread import MANY, bulk
@@ -63,21 +64,24 @@ def recalibrate(
             f"{n} that can be used",
             "add images of its production",
         )
-    counted = labelled and n >= distribution_free_count(rate)
-    if counted:
-        law = conformal_law(scores, method="distribution-free limit")
+
+    def by(law: GoodLaw, *, few: bool) -> tuple[Threshold, tuple[float, float]]:
+        """The threshold by a law, and the interval of its rate as counted."""
+        usual = peaks if labelled else peaks[scores < law.score_at(rate)]
+        if missed_defects is None:
+            threshold = threshold_by(law, usual, rate, known_defects, few=few)
+        else:
+            threshold = threshold_by_defects(law, usual, missed_defects, known_defects)
+        return threshold, counted_interval(int((scores >= threshold.reject).sum()), n)
+
+    counting = conformal_law(scores, method="distribution-free limit")
+    if labelled and n >= distribution_free_count(rate):
+        threshold, interval = by(counting, few=False)
     else:
-        law = prediction_law(scores, strays=1.0, method="prediction interval")
-    usual = peaks if labelled else peaks[scores < law.score_at(rate)]
-    if missed_defects is None:
-        threshold = threshold_by(law, usual, rate, known_defects, few=not counted and n < MANY)
-    else:
-        threshold = threshold_by_defects(law, usual, missed_defects, known_defects)
-    interval = counted_interval(int((scores >= threshold.reject).sum()), n)
-    if not counted:
-        modelled = rate_interval(threshold.reject, *bulk(scores), n, strays=1.0)
-        refuted = labelled and interval[0] > modelled[1]
-        interval = interval if refuted else modelled
+        threshold, counted = by(prediction_law(scores, strays=1.0, method="prediction interval"), few=n < MANY)
+        interval = rate_interval(threshold.reject, *bulk(scores), n, strays=1.0)
+        if labelled and counted[0] > interval[1]:
+            threshold, interval = by(counting, few=False)
     promise = promise_at(threshold, interval, known_defects)
     if missed_defects is None:
         promise = replace(promise, calibrated_with=calibrated_with(rate, promise, n, labelled=labelled))

@@ -58,3 +58,19 @@ def tail_of(score_at: Callable[[float], float], rate: float, smallest: float) ->
     rates = sorted({*TAIL_RATES, rate, smallest}, reverse=True)
     by_score = {score_at(told): told for told in rates if told >= smallest}  # of equal scores the smallest rate stays
     return ScoreTail(rates=tuple(by_score.values()), scores=tuple(by_score))
+
+
+def counted_tail(
+    score_at: Callable[[float], float], share_from: Callable[[float], float], rate: float, smallest: float
+) -> ScoreTail:
+    """The table of a law that counts scores: at each score that it tells, of which there may be many, and just past it.
+
+    Args:
+        score_at: the score just past those of the good parts that so large a share lets through.
+        share_from: the share that scores at least so high, as it is counted.
+        rate: as in `tail_of`.
+        smallest: as in `tail_of`.
+    """
+    past = tail_of(score_at, rate, smallest).scores
+    scores = sorted({*past, *(math.nextafter(score, -math.inf) for score in past)})
+    return ScoreTail(rates=tuple(map(share_from, scores)), scores=tuple(scores))

@@ -59,11 +59,14 @@ def test_a_few_defects_among_unlabelled_images_do_not_move_it() -> None:
     assert found(np.append(scores, np.full(5, 9.0)))[0].reject > 8, "as good ones they would count"
 
 
-def test_more_rejected_good_images_than_the_normal_law_has_are_told() -> None:
+def test_good_images_that_refute_the_normal_law_set_the_threshold_as_more_of_them_would() -> None:
+    """Rejecting six of 56 good images for 1 % asked was told, and done."""
     scores = np.append(np.random.default_rng(5).normal(1.0, 0.2, 50), np.full(6, 9.0))
     threshold, promise = found(scores, rate=0.01)
-    assert (scores >= threshold.reject).sum() == 6
-    assert (promise.lowest_rate, promise.highest_rate) == counted_interval(6, 56)
+    assert threshold.method == DISTRIBUTION_FREE
+    assert not (scores >= threshold.reject).any()
+    assert threshold.expected_false_reject_rate == 1 / 57
+    assert (promise.lowest_rate, promise.highest_rate) == counted_interval(0, 56)
     assert found(scores, rate=0.01, labelled=False)[1].highest_rate < 0.05, "unlabelled ones may be defects"
 
 
@@ -93,7 +96,17 @@ def test_p_values_end_at_what_so_many_scores_can_tell() -> None:
     scores = np.random.default_rng(4).normal(1.0, 0.2, 99)
     threshold = found(scores, rate=0.01)[0]
     assert threshold.p_value(99.0) == pytest.approx(0.01)
-    assert threshold.p_value(float(np.sort(scores)[-10])) == pytest.approx(0.1, rel=0.1)
+    assert threshold.p_value(float(np.sort(scores)[-10])) == pytest.approx(0.11)
+
+
+@pytest.mark.parametrize("equal", [1, 15, 60])
+def test_equal_scores_have_the_p_value_that_counts_all_of_them(equal: int) -> None:
+    """One of 15 equal ones had that of the highest, 0.01."""
+    scores = np.append(np.linspace(0.0, 1.0, 99 - equal), np.full(equal, 2.0))
+    threshold = found(scores, rate=0.05)[0]
+    assert threshold.p_value(2.0) == pytest.approx((equal + 1) / 100)
+    assert threshold.p_value(2.001) == pytest.approx(0.01)
+    assert threshold.expected_false_reject_rate == 0.05
 
 
 @pytest.mark.parametrize(("labelled", "n", "kind"), [(True, 3, "4 good"), (False, 11, "12 unlabelled")])

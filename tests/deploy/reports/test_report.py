@@ -18,6 +18,7 @@ from deploy.reports.report import NotJudged, write_report
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 from pipeline.imaging.images import UnreadableImage
+from pipeline.score_tail import ScoreTail
 from tests.deploy.reports.report_parts import (
     HOSTILE,
     THRESHOLD,
@@ -29,6 +30,13 @@ from tests.deploy.reports.report_parts import (
     written,
 )
 from tests.parts.chromium import open_page
+
+
+def test_a_p_value_that_is_the_last_one_told_may_be_rarer(tmp_path: Path) -> None:
+    tail = ScoreTail(rates=(0.5, 0.01), scores=(0.3, 1.2))
+    page = written(tmp_path, report_data([0.3, 1.2, 1.7], manifest=manifest(threshold=replace(THRESHOLD, tail=tail))))
+    assert page.text.count("p 0.01 or rarer") == 2
+    assert page.text.count("p 0.5 ") == 1
 
 
 def test_the_page_says_what_the_run_found(tmp_path: Path) -> None:
