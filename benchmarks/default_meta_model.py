@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.draws import cached, draw
-from benchmarks.study import chosen_lines
+from benchmarks.study import asked_lines, one_or_more
 from benchmarks.tables import METRICS, mean, metrics, table
 from flows.asking.learner_names import LearnerName
 from flows.meta_train import job as meta_train
@@ -107,14 +107,14 @@ def main() -> None:
     tested = commands.add_parser("test")
     tested.add_argument("folder", type=Path, metavar="LINES")
     tested.add_argument("--lines", default="", help="only these, comma-separated")
-    tested.add_argument("--draws", type=int, default=2)
+    tested.add_argument("--draws", type=one_or_more, default=2)
     tested.add_argument("--query", type=int, default=80, help="most query images of a line, half of them good")
     tested.add_argument("--meta-model", type=Path, help="folder of another in_context meta-model to test instead")
     asked = parser.parse_args()
     if asked.command == "train":
         train(asked.folder.expanduser().absolute())
     else:
-        test(chosen_lines(asked.folder, asked.lines), asked.draws, asked.query, asked.meta_model)
+        test(asked_lines(tested, asked), asked.draws, asked.query, asked.meta_model)
 
 
 if __name__ == "__main__":

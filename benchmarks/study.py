@@ -37,7 +37,7 @@ def options(
         parser.add_argument("folder", type=Path, metavar="LINES", help="<data set>/<line> in the MVTec AD layout")
         parser.add_argument("--lines", default=only, help="only these, comma-separated")
     if draws is not None:
-        parser.add_argument("--draws", type=int, default=draws, help="of each line, seeds 0, 1, ...")
+        parser.add_argument("--draws", type=one_or_more, default=draws, help="of each line, seeds 0, 1, ...")
     if page:
         parser.add_argument("--write", action="store_true", help="put the figures into the page beside the script")
     return parser
@@ -63,7 +63,7 @@ class Study:
         self._began = time.monotonic()
         tune_process()
         self.settings = load_settings()
-        self.lines = chosen_lines(self.asked.folder, self.asked.lines) if "folder" in self.asked else []
+        self.lines = asked_lines(parser, self.asked) if "folder" in self.asked else []
         self.draws = range(self.asked.draws if "draws" in self.asked else 1)
         self.page = Path(script).with_suffix(".md")
 
@@ -82,6 +82,25 @@ class Study:
         print(figures)
         if self.asked.write:
             replace_figures(self.page, figures)
+
+
+def one_or_more(text: str) -> int:
+    """An option's number of draws and the like.
+
+    Raises:
+        ArgumentTypeError: it is none, or below one.
+    """
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
+def asked_lines(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> list[ProductLine]:
+    """The lines that the options ask for, see `chosen_lines`; a mistake ends the program as a wrong option does."""
+    try:
+        return chosen_lines(asked.folder, asked.lines)
+    except LineError as error:
+        parser.error(str(error))
 
 
 def chosen_lines(folder: Path, only: str) -> list[ProductLine]:

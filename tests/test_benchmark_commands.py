@@ -66,6 +66,31 @@ def test_some_of_the_lines_by_name(tmp_path: Path):
         chosen_lines(tmp_path, f"made/other,{names[0]}")
 
 
+@pytest.mark.parametrize("command", [["rotation"], ["default_meta_model", "test"]])
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--lines", "made/other"], "expected lines of {folder} in --lines, got made/other: name some of ['made/"),
+        (["--draws", "0"], "argument --draws: expected a whole number from 1 on, got '0'"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(
+    command: list[str],
+    wrong: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    write_line(tmp_path / "made", 1, good=2, test_good=1, defects=1, size=64)
+    name, *rest = command
+    monkeypatch.setattr("sys.argv", [name, *rest, str(tmp_path), *wrong])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"benchmarks.{name}").main()
+    assert ended.value.code == 2
+    assert f"error: {told.format(folder=tmp_path)}" in capsys.readouterr().err
+
+
 def test_means_leave_out_what_is_undefined():
     nan = float("nan")
     assert percent(mean([[0.5, nan], [0.7, nan], [nan, nan]])) == "60.0 / -"
