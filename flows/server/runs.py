@@ -13,7 +13,7 @@ from prefect import get_client, tags
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, ParameterTypeError
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 from prefect.tasks import Task
@@ -34,7 +34,26 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
+class _SentenceOnce(logging.Filter):
+    """Prefect logs the exception that a worker's flow ends with: of a user's mistake, in its form too, what it says."""
+
+    _last = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is not the last mistake again."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, LinewiseError | ParameterTypeError):
+            if str(error) == self._last:
+                return False
+            record.msg, record.args, record.exc_info = "%s", (error,), None
+        if record.levelno >= logging.ERROR:
+            self._last = record.getMessage()
+        return True
+
+
 logging.getLogger("prefect.task_runs").addFilter(_without_traceback)
+logging.getLogger("prefect.flow_runs").addFilter(_SentenceOnce())
+logging.getLogger("prefect.engine").addFilter(_SentenceOnce())
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -14,7 +14,9 @@ prefect = pytest.importorskip("prefect", reason="the extra `flows` is not instal
 
 from prefect import flow, task  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
+from prefect.exceptions import ParameterTypeError  # noqa: E402
 from prefect.flow_engine import run_flow  # noqa: E402
+from prefect.logging.loggers import flow_run_logger  # noqa: E402
 
 import flows.adapt.flow  # noqa: E402
 import flows.calibrate.flow  # noqa: E402
@@ -31,7 +33,7 @@ from flows.export.request import ExportRequest  # noqa: E402
 from flows.progress import Progress  # noqa: E402
 from flows.score.request import ScorePlantRequest, ScoreRequest  # noqa: E402
 from flows.server import artifacts, runs  # noqa: E402
-from pipeline.errors import LineError, StorageError  # noqa: E402
+from pipeline.errors import ConfigError, LineError, StorageError  # noqa: E402
 from pipeline.imaging.images import read_native  # noqa: E402
 from pipeline.settings import Device, Settings, load_settings  # noqa: E402
 from tests.flows.adapted_home import LINE, SIZE, score_request  # noqa: E402
@@ -286,6 +288,37 @@ def test_a_relative_path_that_reaches_a_worker_is_refused(prefect_api, adapted_h
     assert isinstance(state, prefect.State)
     assert state.is_failed()
     assert str(state.message).startswith("expected an absolute path for images, got 'train': begin it with /, or ")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            {"images": "/a", "target_false_reject_rate": 0.01, "missed_defects": 0.1},
+            "expected either target-false-reject-rate or missed-defects: each alone sets the threshold, got 0.01 and "
+            "0.1: leave one of them out",
+        ),
+        ({"images": "/a", "missed_defects": 7}, "request.missed_defects: Input should be less than or equal to 0.9"),
+        ({"images": "/nowhere"}, "expected a folder with a product line, got no such folder as /nowhere"),
+    ],
+)
+def test_a_mistake_in_a_form_is_logged_without_a_traceback(prefect_api, adapted_home, caplog, wrong, told):
+    """As a worker's child runs it, which logs whatever a flow ends with."""
+    with get_client(sync_client=True) as client:
+        flow_id = client.create_flow_from_name("calibrate-line")
+        deployment_id = client.create_deployment(flow_id, "wrong", entrypoint="flows.calibrate.flow.calibrate_line")
+        run = client.create_flow_run_from_deployment(deployment_id, parameters={"request": {"line": LINE, **wrong}})
+        with pytest.raises((ConfigError, LineError, ParameterTypeError)):
+            run_flow(flows.calibrate.flow.calibrate_line, flow_run=run, error_logger=flow_run_logger(run))
+        state = client.read_flow_run(run.id).state
+        client.delete_deployment(deployment_id)
+    assert state is not None
+    assert state.is_failed()
+    assert told in str(state.message)
+    logged = [record for record in caplog.records if record.name == "prefect.flow_runs" and record.levelname == "ERROR"]
+    assert len(logged) == 1
+    assert told in logged[0].getMessage()
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_the_command_sends_absolute_paths_through_prefect(prefect_api, adapted_home, linewise, tmp_path, monkeypatch):
