@@ -40,7 +40,7 @@ class NewResult(NamedTuple):
 
 
 class NewVerdict(NamedTuple):
-    """What a person says of one image content of a line; the store notes when it was said."""
+    """What a person says of one image content of a line; `said_at`: when, with a zone; None: now, as it is stored."""
 
     line: str
     image_path: str
@@ -48,6 +48,7 @@ class NewVerdict(NamedTuple):
     verdict: Verdict
     by: str | None = None
     note: str | None = None
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True)

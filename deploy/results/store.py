@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from deploy.bundles.bundle import Bundle
@@ -26,6 +26,7 @@ from deploy.results.inserts import RESULTS, insert_batch
 from deploy.results.records import Duplicate, NewResult, NewVerdict, StoredScore, path_text
 from deploy.results.region_rows import read_regions
 from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus, VerdictRow
+from deploy.results.verdict_queries import lines_by_content, verdicts_of
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
 from pipeline.regions import Region
@@ -142,13 +143,13 @@ class ResultStore:
     def add_verdicts(self, verdicts: Iterable[NewVerdict]) -> int:
         """Note what a person says of images, all of it in one transaction; return how many verdicts that is.
 
-        The latest one on a content counts; earlier ones stay.
+        The latest one on a content counts; earlier ones stay. One that says when it was said keeps its time.
 
         Raises:
             StorageError: the database cannot be written. Nothing is noted then.
         """
-        said_at = datetime.now(UTC)
-        rows = [VerdictRow(**verdict._asdict(), said_at=said_at) for verdict in verdicts]
+        now = datetime.now(UTC)
+        rows = [VerdictRow(**{**verdict._asdict(), "said_at": verdict.said_at or now}) for verdict in verdicts]
         with database_errors(self.url), Session(self._writing) as session, session.begin():
             session.add_all(rows)
         return len(rows)
@@ -261,16 +262,16 @@ class ResultStore:
         with database_errors(self.url), self._engine.connect() as connection:
             return connection.scalars(scored.order_by(ResultRow.scored_at.desc()).limit(1)).first()
 
+    def lines_of(self, sha256s: Iterable[str]) -> dict[str, set[str]]:
+        """By content the lines that it was scored for, or was to be; without contents that no line knows."""
+        with database_errors(self.url), self._engine.connect() as connection:
+            return lines_by_content(connection, sha256s)
+
     def verdicts(self, line: str, *, image_sha256: str | None = None, overruled: bool = False) -> list[VerdictRow]:
         """What people say of a line's images, or of one content, the latest first.
 
         On each content the word that counts; with `overruled` also those that a later one took the place of.
         """
-        statement = select(VerdictRow).where(VerdictRow.line == line).order_by(VerdictRow.id.desc())
-        if image_sha256 is not None:
-            statement = statement.where(VerdictRow.image_sha256 == image_sha256)
-        if not overruled:
-            latest = select(func.max(VerdictRow.id)).where(VerdictRow.line == line).group_by(VerdictRow.image_sha256)
-            statement = statement.where(VerdictRow.id.in_(latest))
+        statement = verdicts_of(line, image_sha256=image_sha256, overruled=overruled)
         with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
             return list(session.scalars(statement))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from deploy.reports.rows import cell_text, harmless_cell
 from deploy.results.records import NewVerdict, path_text
 from deploy.results.schema import Verdict, VerdictRow
+from deploy.results.store import ResultStore
 from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import image_limits, naming, open_image
@@ -17,6 +20,8 @@ from pipeline.storage import replacing_text, storage_errors
 
 COLUMNS = ("image_path", "verdict", "by", "note", "said_at", "image_sha256", "line")
 """Of a written file, in order; a file that is read needs the first two and may have any others."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def parse_verdict(text: str, where: str = "") -> Verdict:
@@ -50,24 +55,45 @@ def verdict_on(
 def read_verdicts(path: Path, line: str) -> list[NewVerdict]:
     """The verdicts in a CSV file: a row an image, under a header.
 
-    The columns are `image_path` and `verdict`, and `by` and `note` where they are there; others are passed over. A
-    relative path is one from the file's own folder.
+    The columns are `image_path` and `verdict`, and those of `COLUMNS` that are there; others are passed over. A
+    relative path is one from the file's own folder. Where a row has a hash, the verdict is of that content, wherever
+    the image is by now; where it has a time, it was said then. So what was written comes back as it was.
 
     Raises:
-        ConfigError: the file has no such columns or no row, or a row says no verdict, or two say both of one image.
+        ConfigError: the file has no such columns or no row, or a row says no verdict, or two say both of one image at
+            one time, or a row is of another line.
         ImageError: an image cannot be used. All sentences on a row name it, by its line of the file.
         StorageError: the file cannot be read.
     """
-    found: dict[str, tuple[int, NewVerdict]] = {}
+    found: dict[tuple[str, datetime | None], tuple[int, NewVerdict]] = {}
     for row, cells in _rows(path):
         said = _in_row(path, line, row, cells)
-        before = found.setdefault(said.image_sha256, (row, said))
+        before = found.setdefault((said.image_sha256, said.said_at), (row, said))
         if before[1].verdict is not said.verdict:
             got = f"{before[1].verdict} in row {before[0]} and {said.verdict} in row {row} of {path}"
             raise ConfigError("one verdict an image", got, "remove the row that is wrong")
     if not found:
         raise ConfigError(f"verdicts in {path}", "none", "write a row for each image under the header")
     return [said for _, said in found.values()]
+
+
+def remark_on_lines(store: ResultStore, line: str, verdicts: Sequence[NewVerdict]) -> str | None:
+    """What to say of images that were never scored for the line: nobody can tell whether they are of it.
+
+    Raises:
+        ConfigError: the store knows one of them as another line's only.
+    """
+    paths = {said.image_sha256: said.image_path for said in verdicts}
+    lines = store.lines_of(paths)
+    for sha256, known in lines.items():
+        if line not in known:
+            other = min(known)
+            got = f"{paths[sha256]}, which was scored for {other} and never for {line}"
+            raise ConfigError(f"images of {line}", got, f"name {other}, or score the image for {line} first")
+    if not (never := [path for sha256, path in paths.items() if sha256 not in lines]):
+        return None
+    more = f" and {len(never) - 1} more" if never[1:] else ""
+    return f"Never scored for {line}, so that nobody has seen whether it fits the line: {never[0]}{more}."
 
 
 def write_verdicts(rows: Iterable[VerdictRow], path: Path) -> int:
@@ -106,8 +132,27 @@ def _in_row(path: Path, line: str, row: int, cells: dict[str, str]) -> NewVerdic
     if not (name := cells["image_path"].strip()):
         raise ConfigError(f"an image's path{where}", "an empty cell", "write one, or remove the row")
     verdict = parse_verdict(cells["verdict"], where)
-    by, note = (cell_text(cells.get(column, "").strip()) for column in ("by", "note"))
+    by, note, said_at, sha256, of_line = (cell_text(cells.get(column, "").strip()) for column in COLUMNS[2:])
+    if of_line not in ("", line):
+        raise ConfigError(f"images of {line}{where}", f"one of {of_line}", "import it for that line")
+    if sha256:
+        if not _SHA256.fullmatch(sha256):
+            raise ConfigError(f"a content's SHA-256, 64 digits in hex,{where}", repr(sha256), "leave the cell empty")
+        said = NewVerdict(line, path_text(path.parent / name), sha256, verdict, by=by or None, note=note or None)
+    else:
+        try:
+            said = verdict_on(path.parent / name, line, verdict, by=by, note=note)
+        except ImageError as error:
+            raise ImageError(f"{error.expected}{where}", error.got, error.remedy, error.path) from error
+    return said._replace(said_at=_time(said_at, where) if said_at else None)
+
+
+def _time(text: str, where: str) -> datetime:
     try:
-        return verdict_on(path.parent / name, line, verdict, by=by, note=note)
-    except ImageError as error:
-        raise ImageError(f"{error.expected}{where}", error.got, error.remedy, error.path) from error
+        said_at = datetime.fromisoformat(text)
+    except ValueError:
+        said_at = None
+    if said_at is None or said_at.tzinfo is None:
+        wanted = f"a time with its zone, such as 2026-03-01T06:30:00+00:00,{where}"
+        raise ConfigError(wanted, repr(text), "write it so, or leave the cell empty")
+    return said_at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from flows.terminal.console import JsonOption, out, table, write_json
+from flows.terminal.console import JsonOption, err, out, table, write_json
 from flows.terminal.registry_commands import LineArgument
 from pipeline.errors import ConfigError
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:  # opening a database waits until a command needs it
+    from deploy.results.records import NewVerdict
     from deploy.results.store import ResultStore
 
 EveryOption = Annotated[bool, typer.Option("--every", help="Also those that a later one on the same image overruled.")]
@@ -47,7 +48,7 @@ def add(
     said = parse_verdict(verdict)
     new = [verdict_on(image, line, said, by=by, note=note) for image in images]
     with _store_of(line) as store:
-        count = store.add_verdicts(new)
+        count = _add(store, line, new)
     out().print(f"{_count(count)} on images of {escape(line)}: {said}")
 
 
@@ -58,7 +59,8 @@ def import_verdicts(
         typer.Argument(
             metavar="CSV",
             help="CSV file with the columns image_path (relative ones from its own folder) and verdict (good or "
-            "defective), and by and note if you like.",
+            "defective), and by and note if you like. What verdicts export wrote comes back with its times, also where "
+            "images are gone.",
         ),
     ],
 ) -> None:
@@ -67,7 +69,8 @@ def import_verdicts(
 
     new = read_verdicts(file, line)
     with _store_of(line) as store:
-        count = store.add_verdicts(new)
+        there = {(row.image_sha256, row.said_at, row.verdict) for row in store.verdicts(line, overruled=True)}
+        count = _add(store, line, [row for row in new if (row.image_sha256, row.said_at, row.verdict) not in there])
     out().print(f"{_count(count)} on images of {escape(line)}")
 
 
@@ -112,6 +115,14 @@ def export(
     with _store_of(line) as store:
         count = write_verdicts(reversed(store.verdicts(line, overruled=every)), output)
     out().print(f"{_count(count)} on images of {escape(line)} in {escape(str(output))}")
+
+
+def _add(store: ResultStore, line: str, new: Sequence[NewVerdict]) -> int:
+    from deploy.results.verdict_files import remark_on_lines  # noqa: PLC0415
+
+    if remark := remark_on_lines(store, line, new):
+        err().print(f"[yellow]{escape(remark)}")
+    return store.add_verdicts(new)
 
 
 @contextmanager

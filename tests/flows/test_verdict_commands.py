@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.bundles.registry import Registry
 from deploy.results.schema import Verdict
 from deploy.results.store import ResultStore
 from pipeline.settings import load_settings
+from pipeline.storage import sha256_file
+from tests.deploy.results.result_rows import begin, scored
 from tests.flows.adapted_home import LINE
 from tests.flows.command import Command
 from tests.parts.line_on_disk import picture, save
@@ -59,6 +62,36 @@ def test_a_table_is_imported_whole_and_comes_out_again(linewise: Command, adapte
     with ResultStore(load_settings().database) as store:
         rows = store.verdicts(LINE, overruled=True)
     assert [row.verdict for row in rows] == [Verdict.DEFECTIVE, Verdict.GOOD], "nothing of it is there"
+
+
+def test_an_export_that_comes_in_twice_says_nothing_new(linewise: Command, adapted_home: Path, images: Path):
+    for verdict in ("good", "defective"):
+        linewise("verdicts", "add", LINE, images / "0.png", "--verdict", verdict)
+    linewise("verdicts", "export", LINE, "--every", "--output", images / "out.csv")
+    code, out, _ = linewise("verdicts", "import", LINE, images / "out.csv")
+    assert (code, out) == (0, f"0 verdicts on images of {LINE}\n")
+
+
+def test_a_verdict_on_an_image_that_the_line_never_saw_is_told_and_one_on_anothers_is_refused(
+    linewise: Command, adapted_home: Path, images: Path
+):
+    """Nothing was said: a slip of the folder was learned."""
+    zero, one, two = (images / f"{number}.png" for number in range(3))
+    with ResultStore(load_settings().database) as store:
+        bundle = Registry(load_settings().home).live(LINE)
+        row = scored(begin(store, bundle), bundle, 0)._replace(image_sha256=sha256_file(zero))
+        store.add([row, row._replace(image_sha256=sha256_file(one), line="nuts")])
+    code, _, err = linewise("verdicts", "add", LINE, zero, "--verdict", "good")
+    assert (code, err) == (0, "")
+    code, _, err = linewise("verdicts", "add", LINE, zero, two, "--verdict", "good")
+    assert code == 0
+    assert err == f"Never scored for {LINE}, so that nobody has seen whether it fits the line: {two}.\n"
+    code, _, err = linewise("verdicts", "add", LINE, one, zero, "--verdict", "good")
+    assert code == 2
+    assert err == (
+        f"linewise: expected images of {LINE}, got {one}, which was scored for nuts and never for {LINE}: name nuts, "
+        f"or score the image for {LINE} first\n"
+    )
 
 
 @pytest.mark.parametrize(

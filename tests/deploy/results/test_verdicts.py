@@ -46,6 +46,19 @@ def test_the_latest_word_on_a_content_of_a_line_counts_and_earlier_ones_stay(sto
     assert timedelta() <= datetime.now(UTC) - first.said_at < timedelta(minutes=5)
 
 
+def test_of_two_verdicts_the_later_one_counts_whichever_came_first(store: ResultStore) -> None:
+    """As where an export of another store comes in."""
+    now = datetime.now(UTC)
+    for hours, verdict in ((2, Verdict.DEFECTIVE), (5, Verdict.GOOD), (3, Verdict.GOOD)):
+        store.add_verdicts([said(1, verdict)._replace(said_at=now - timedelta(hours=hours))])
+    assert [row.verdict for row in store.verdicts("caps")] == [Verdict.DEFECTIVE]
+    assert [row.said_at for row in store.verdicts("caps", overruled=True)] == [
+        now - timedelta(hours=hours) for hours in (2, 3, 5)
+    ]
+    store.add_verdicts([said(1, Verdict.GOOD)])
+    assert [row.verdict for row in store.verdicts("caps", image_sha256=sha256(1))] == [Verdict.GOOD]
+
+
 def test_verdicts_are_noted_together_or_not_at_all(store: ResultStore) -> None:
     def words_and_a_mistake() -> Iterator[NewVerdict]:
         yield said(1, Verdict.GOOD)
@@ -118,6 +131,10 @@ def test_a_table_is_read_whole_relative_paths_from_its_own_folder(images: Path) 
         (["image_path,verdict", "0.png,good", "1.png,bad"], "a verdict, good or defective in row 3 of FILE, got 'bad'"),
         (["image_path,verdict", "", "0.png"], "a verdict, good or defective in row 3 of FILE, got ''"),
         (["image_path,verdict", ",good"], "an image's path in row 2 of FILE, got an empty cell"),
+        (["image_path,verdict,line", "0.png,good,nuts"], "images of caps in row 2 of FILE, got one of nuts: import it"),
+        (["image_path,verdict,image_sha256", "0.png,good,77"], "64 digits in hex, in row 2 of FILE, got '77': leave"),
+        (["image_path,verdict,said_at", "0.png,good,noon"], "such as 2026-03-01T06:30:00+00:00, in row 2 of FILE, got"),
+        (["image_path,verdict,said_at", "0.png,good,2026-03-01"], "got '2026-03-01': write it so, or leave the cell"),
         (["image_path,verdict", "9.png,good"], "expected an image file in row 2 of FILE, got no such file in "),
         (
             ["image_path,verdict", "0.png,good", "1.png,good", "0.png,defective"],
@@ -156,3 +173,23 @@ def test_what_is_written_can_be_read_again(images: Path, store: ResultStore, tmp
     assert [said.image_sha256 for said in again] == [row.image_sha256 for row in rows]
     assert again[0].note == "=1+1", "without the apostrophe"
     assert (again[1].by, again[1].note, again[1].verdict) == ("Ada", "a, hair", Verdict.GOOD)
+
+
+def test_verdicts_that_changed_and_images_that_moved_come_back_as_they_were(
+    images: Path, store: ResultStore, tmp_path: Path
+) -> None:
+    """An image with two verdicts was refused, and so was one that is gone."""
+    zero, one = images / "0.png", images / "1.png"
+    store.add_verdicts([verdict_on(zero, "caps", Verdict.GOOD), verdict_on(one, "caps", Verdict.GOOD, by="Ada")])
+    store.add_verdicts([verdict_on(zero, "caps", Verdict.DEFECTIVE)])
+    path = tmp_path / "out.csv"
+    rows = store.verdicts("caps", overruled=True)
+    write_verdicts(reversed(rows), path)
+    one.rename(images / "moved.png")
+    zero.write_bytes((images / "2.png").read_bytes())
+    with ResultStore(tmp_path / "other.sqlite") as other:
+        other.add_verdicts(read_verdicts(path, "caps"))
+        found = other.verdicts("caps", overruled=True)
+    for row, before in zip(found, rows, strict=True):
+        told = ("image_path", "image_sha256", "verdict", "by", "said_at")
+        assert [getattr(row, name) for name in told] == [getattr(before, name) for name in told]

@@ -1,0 +1,34 @@
+"""What is asked of the store's verdicts, and of the lines that their images were scored for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from sqlalchemy import Connection, Select, func, select
+
+from deploy.results.schema import ResultRow, VerdictRow
+
+_AT_ONCE = 256  # contents in a statement
+_LATEST_FIRST = (VerdictRow.said_at.desc(), VerdictRow.id.desc())  # those that are imported may be older than others
+
+
+def verdicts_of(line: str, *, image_sha256: str | None, overruled: bool) -> Select[tuple[VerdictRow]]:
+    """The verdicts on a line's images, or on one content, the latest first; see `ResultStore.verdicts`."""
+    place = func.row_number().over(partition_by=VerdictRow.image_sha256, order_by=_LATEST_FIRST).label("place")
+    placed = select(VerdictRow.id, place).where(VerdictRow.line == line).subquery()
+    statement = select(VerdictRow).join(placed, placed.c.id == VerdictRow.id).order_by(*_LATEST_FIRST)
+    if image_sha256 is not None:
+        statement = statement.where(VerdictRow.image_sha256 == image_sha256)
+    return statement if overruled else statement.where(placed.c.place == 1)
+
+
+def lines_by_content(connection: Connection, sha256s: Iterable[str]) -> dict[str, set[str]]:
+    """The lines that contents have results of; see `ResultStore.lines_of`."""
+    found: dict[str, set[str]] = {}
+    remaining = iter(sha256s)
+    while batch := list(islice(remaining, _AT_ONCE)):
+        pairs = select(ResultRow.image_sha256, ResultRow.line).where(ResultRow.image_sha256.in_(batch)).distinct()
+        for sha256, line in connection.execute(pairs):
+            found.setdefault(sha256, set()).add(line)
+    return found
