@@ -108,8 +108,7 @@ def images_below(folder: Path) -> Candidates:
     if not files and not_read.found:
         got = f"none in {folder}, but {not_read.found}"
         raise LineError("unlabelled images", got, "name a folder that holds images")
-    said = (f"{masks.found}.",) if masks.found else ()
-    return Candidates(files=files, where=f"in {folder}", remarks=(*not_read.sentences, *said))
+    return Candidates(files=files, where=f"in {folder}", remarks=(*not_read.sentences, *masks.sentences))
 
 
 def draw_unlabelled(

@@ -25,6 +25,8 @@ CARD = "card.md"
 HEAD = "head.onnx"
 BANK_SOURCES = "bank_sources.npy"
 SUPPORT_FOLDER = "support"
+INT8_ENDING = "-int8"
+"""Of the name of a version with an int8 backbone."""
 
 _PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 FILE_NAME = re.compile(rf"{_PLAIN_NAME}(/{_PLAIN_NAME})?")  # at most one folder deep, and never upwards

@@ -20,7 +20,7 @@ from pathlib import Path
 from deploy.bundles.backbone_shelf import LOCK, BackboneShelf
 from deploy.bundles.bundle import Bundle, load_bundle, read_manifest, write_bundle
 from deploy.bundles.line_folder import LIVE, LivePointer, line_of, read_pointer, slug, write_pointer
-from deploy.bundles.manifest import FILE_NAME, BundleDraft, BundleManifest
+from deploy.bundles.manifest import FILE_NAME, INT8_ENDING, BundleDraft, BundleManifest
 from deploy.bundles.packs import Deployment, open_packed, write_pack
 from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.features import BackboneArtefact
@@ -75,10 +75,13 @@ class Registry:
 
     def new_version(self, line: str) -> str:
         """A name for the next version of a line: the time in UTC, so that names sort and mean something elsewhere."""
+        return self._new_version(line)
+
+    def _new_version(self, line: str, ending: str = "") -> str:
         taken = self._versions_of(line)
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        candidates = [stamp, *(f"{stamp}-{number}" for number in range(2, len(taken) + 3))]
-        return next(name for name in candidates if name not in taken)
+        stamps = [stamp, *(f"{stamp}-{number}" for number in range(2, len(taken) + 3))]
+        return next(name for stamp in stamps if (name := f"{stamp}{ending}") not in taken)
 
     def add(self, draft: BundleDraft, files: Mapping[str, bytes | Path]) -> Bundle:
         """Write a new version of the line that the draft names. It is not live before `promote`.
@@ -93,14 +96,16 @@ class Registry:
             return write_bundle(folder / draft.version, draft, files)
 
     def add_next(self, draft: BundleDraft, files: Mapping[str, bytes | Path]) -> Bundle:
-        """As `add`, under a name of the registry's own: the draft's is another's by now where two end in one second.
+        """As `add`, under a name of the registry's own, which ends as that of any version with an int8 backbone does:
+        the draft's is another's by now where two end in one second.
 
         Raises:
             ConfigError: the line's name cannot be used.
             StorageError: the disk is full or read-only. Nothing is left behind.
         """
         with self._writing(draft.line) as folder:
-            named = draft.model_copy(update={"version": self.new_version(draft.line)})
+            version = self._new_version(draft.line, INT8_ENDING if draft.int8 is not None else "")
+            named = draft.model_copy(update={"version": version})
             return write_bundle(folder / named.version, named, files)
 
     def bundle(self, line: str, version: str) -> Bundle:

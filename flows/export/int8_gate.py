@@ -18,7 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deploy.bundles.bundle import Bundle, write_bundle
-from deploy.bundles.manifest import CARD, BackboneRecord, BundleDraft, Int8Record, LineageRecord, SupportRecord
+from deploy.bundles.manifest import (
+    CARD,
+    INT8_ENDING,
+    BackboneRecord,
+    BundleDraft,
+    Int8Record,
+    LineageRecord,
+    SupportRecord,
+)
 from deploy.bundles.packs import Deployment
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import ImageScore
@@ -161,7 +169,7 @@ def _bundle(deployment: Deployment, artefact: BackboneArtefact, comparison: Comp
     draft = BundleDraft.model_validate(
         {
             **kept,
-            "version": f"{manifest.version}-int8",
+            "version": f"{manifest.version}{INT8_ENDING}",
             "spec": artefact.spec,
             "backbone": BackboneRecord(
                 name=artefact.spec.name, fingerprint=artefact.spec.fingerprint, onnx_sha256=artefact.onnx_sha256

@@ -182,7 +182,10 @@ def test_masks_of_a_line_among_unlabelled_images_show_no_parts(folder: Path):
     assert "earlier/good/0.png" in names(drawn, folder)
     assert "masks/0.png" in names(drawn, folder), "no line's"
     assert "earlier/masks/0.png" not in names(drawn, folder)
-    assert drawn.remarks == ("earlier/masks/ left out, as masks of a line whose good parts lie beside them.",)
+    assert drawn.remarks == (
+        "earlier/masks/ left out, as masks of a line whose good parts lie beside them: where they are parts, name "
+        "their folder itself.",
+    )
 
 
 def test_a_folder_without_anything_that_is_read_says_what_it_holds(tmp_path: Path):

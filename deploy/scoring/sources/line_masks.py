@@ -42,7 +42,7 @@ class LineMasks:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What to say of them: one sentence, or none."""
-        return (f"{self.found}: to score such images, name their folder itself.",) if self._found else ()
+        return (f"{self.found}: where they are parts, name their folder itself.",) if self._found else ()
 
 
 def _is_line(folder: Path) -> bool:

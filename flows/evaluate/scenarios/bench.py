@@ -125,9 +125,10 @@ class Bench:
         start = time.perf_counter()
         line = AdaptedLine(labelled.view, learner, labelled.head, ())
         features = labelled.backbone.features
-        found, _ = take_up_into(line, support.images.unlabelled, features=features, seed=support.seed)
+        found, report = take_up_into(line, support.images.unlabelled, features=features, seed=support.seed)
         seconds = labelled.seconds + time.perf_counter() - start
-        return AdaptedHead(found.head, support, found.view, labelled.backbone, seconds, alone=found.alone)
+        took_up = bool(report.taken)
+        return AdaptedHead(found.head, support, found.view, labelled.backbone, seconds, found.alone, took_up)
 
     def _adapt(self, learner: Learner, support: Support) -> AdaptedHead:
         if learner.chooses_size:

@@ -29,5 +29,5 @@ def rows(bench: Bench, fold: Fold) -> Iterator[Row]:
                     adapted = bench.adapt(name, entry.learner, support)
                     keys = {"meta_train_seconds": entry.seconds}
                     # Pooled thresholds are of supports without take-up.
-                    calibration = None if support.images.unlabelled else entry.calibration
+                    calibration = None if adapted.took_up else entry.calibration
                     yield bench.row(line, name, support, adapted, query, calibration=calibration, **keys)

@@ -14,9 +14,10 @@ from flows.evaluate.request import EvaluateRequest
 from pipeline.evaluation import Row
 from pipeline.storage import replace_file, storage_errors
 
-_MEANING = 3
+_MEANING = 4
 """Raised where equal settings come to mean another evaluation. 2: `iterations` are all outer steps, pooled ones too. 3:
-lines are without what cannot be used."""
+lines are without what cannot be used. 4: where no unlabelled image is taken up, the threshold rests on the source
+lines."""
 
 
 class FoldRows:

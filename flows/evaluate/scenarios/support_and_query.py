@@ -98,7 +98,7 @@ class Support:
 
 class AdaptedHead:
     """A head, the support it came from, and through which backbone; `seconds` from cached features to the head, what is
-    shared included.
+    shared included; `took_up`: whether it learned from unlabelled images.
     """
 
     def __init__(
@@ -109,8 +109,10 @@ class AdaptedHead:
         backbone: CachedBackbone,
         seconds: float,
         alone: AnomalyOutput | None = None,
+        took_up: bool = False,
     ) -> None:
         self.head, self.view, self.backbone, self.seconds, self.alone = head, view, backbone, seconds, alone
+        self.took_up = took_up
         self._support = support
         self._last: tuple[Query, AnomalyOutput] | None = None
 

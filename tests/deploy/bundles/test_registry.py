@@ -18,6 +18,7 @@ from deploy.bundles.registry import Registry
 from pipeline.errors import BundleError, ConfigError, LinewiseError, StorageError
 from pipeline.storage import file_lock
 from tests.checkout import REPOSITORY
+from tests.deploy.bundles.test_facts import full_draft
 from tests.parts.plant import (
     SIZE,
     bundle_files,
@@ -135,6 +136,13 @@ def test_two_that_took_the_same_name_are_both_added(registry: Registry) -> None:
     assert [registry.bundle(LINE, version).manifest.version for version in added] == added
 
 
+def test_a_new_version_with_an_int8_backbone_is_called_so(registry: Registry) -> None:
+    draft = full_draft().model_copy(update={"line": LINE})
+    added = [registry.add_next(draft, bundle_files()).manifest.version for _ in range(2)]
+    assert len({*added}) == 2
+    assert all(version.endswith("-int8") for version in added)
+
+
 def test_a_damaged_version_is_listed_and_never_goes_live(registry: Registry) -> None:
     head = registry.bundle(LINE, "v2").head_path
     head.write_bytes(head.read_bytes()[:-1])
@@ -225,6 +233,7 @@ import deploy.bundles.bundle
 from deploy.bundles.registry import Registry
 
 sys.path.insert(0, {str(REPOSITORY)!r})
+from tests.deploy.bundles.test_facts import full_draft
 from tests.parts.plant import bundle_files, make_draft
 
 def write_and_die(path, content, write=deploy.bundles.bundle.write_durably):

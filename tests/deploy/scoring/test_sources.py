@@ -62,8 +62,8 @@ def test_a_lines_masks_are_no_parts_and_are_told_of(tmp_path, watched):
     assert sorted(given) == sorted(PARTS)
     (said,) = source.source.remarks if isinstance(source, Watching) else source.remarks
     assert said == (
-        "bolts/GT/, ground_truth/, masks/ and 1 more left out, as masks of a line whose good parts lie beside them: to "
-        "score such images, name their folder itself."
+        "bolts/GT/, ground_truth/, masks/ and 1 more left out, as masks of a line whose good parts lie beside them: "
+        "where they are parts, name their folder itself."
     )
     assert FolderSource(tmp_path / "masks").total == 1
 

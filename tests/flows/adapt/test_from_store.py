@@ -21,6 +21,7 @@ from flows.adapt.request import AdaptRequest
 from flows.score import job as score
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, LineError
+from pipeline.likeness import UNLIKE
 from pipeline.settings import Settings, load_settings
 from pipeline.storage import sha256_file
 from pipeline.synthetic.lines import generate_line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from flows.asking.learner_names import LearnerName
 from flows.evaluate import job as evaluate
 from flows.evaluate.figures.evaluation_rows import METRICS, Setting, parse_rows
 from flows.evaluate.request import EvaluateRequest, Protocol, Scenario
+from flows.evaluate.scenarios import few_shot
 from flows.evaluate.scenarios.bench import Bench
 from flows.progress import ignore_progress
 from model_zoo.learner_table import make_learner
+from pipeline import take_up
 from pipeline.episode_draws import EpisodeImages, sample_images
-from pipeline.evaluation import Row
-from pipeline.product_lines.lines import ProductLine, load_line
+from pipeline.evaluation import Fold, Row
+from pipeline.product_lines.lines import ProductLine, find_lines, load_line
 from pipeline.settings import Settings
 from pipeline.synthetic.lines import write_line
 from tests.flows.evaluate.scenarios.evaluated import SIZE, request
@@ -168,3 +171,17 @@ def test_the_query_is_the_same_for_all_numbers_and_shares_no_image_with_the_supp
         known = {record.path for record in (*adapted.view.good, *adapted.view.defects)}
         assert (len(known) > 4 + 2) == (count > 0)
         assert known <= {record.path for record in images}
+
+
+def test_where_nothing_is_taken_up_the_threshold_rests_on_the_source_lines(
+    plant: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    """As `adapt` sets it; it rested on the line alone, as if images without a label had been learned."""
+    monkeypatch.setattr(take_up, "_limit", lambda *_: (-math.inf, True))
+    changes = {"learners": (LearnerName.IN_CONTEXT,), "good": (4,), "defects": (2,), "iterations": 10, "seeds": 1}
+    asked = request(plant, Scenario.FEW_SHOT, unlabelled=(0, 5), **changes)
+    lines = tuple(find_lines(plant))
+    without, left_out = few_shot.rows(Bench(asked, settings, ignore_progress), Fold("all", lines, lines))
+    assert (without["unlabelled"], left_out["unlabelled"]) == (0, 5)
+    promised = ("lowest_rate", "highest_rate")
+    assert [left_out[name] for name in promised] == [without[name] for name in promised]
