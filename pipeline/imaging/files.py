@@ -113,6 +113,13 @@ def instead_of_folder(path: Path) -> str:
     return "unpack it, and name the folder that comes out" if is_archive else "check the path"
 
 
+def instead_of_empty(folder: Path, otherwise: str) -> str:
+    """What to do about a folder that lacks what was looked for, where it may lie packed in one that is there."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in ARCHIVE_SUFFIXES)
+    archives = [name for name in names if not is_passed_over(name)]
+    return f"unpack {archives[0]}, and name the folder that comes out" if archives else otherwise
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file of that name is taken for an image."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a name a million times, no path

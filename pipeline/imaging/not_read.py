@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from pipeline.imaging.files import IMAGE_SUFFIXES
+from pipeline.imaging.files import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES
 
 JPEG_ALIASES = frozenset({".jfif", ".jpe", ".jif", ".jfi"})
 """Suffixes of what is a JPEG under another name."""
@@ -95,5 +95,7 @@ def remedy(suffixes: Collection[str]) -> str:
     """What to do about files of these suffixes that should be read."""
     aliases = sorted(JPEG_ALIASES & set(suffixes))
     rename = f"{' and '.join(aliases)} is JPEG, so rename it to .jpg; " if aliases else ""
+    archives = sorted(ARCHIVE_SUFFIXES & set(suffixes))
+    unpack = f"unpack {' and '.join(archives)} where they hold images; " if archives else ""
     mend = "mend or remove what leads nowhere; " if BROKEN_LINK in suffixes else ""
-    return f"{mend}{rename}what is read is {', '.join(sorted(IMAGE_SUFFIXES))}"
+    return f"{mend}{unpack}{rename}what is read is {', '.join(sorted(IMAGE_SUFFIXES))}"

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ConfigError, ImageError, LineError, StorageError
-from pipeline.imaging.files import instead_of_folder, iter_image_files, read_bytes
+from pipeline.imaging.files import instead_of_empty, instead_of_folder, iter_image_files, read_bytes
 from pipeline.imaging.images import image_limits, open_image
 from pipeline.imaging.masks import read_mask
 from pipeline.imaging.not_read import NotRead
@@ -40,7 +40,6 @@ _VISA_FOLDERS = {
 _KOLEKTOR_LINE = "commutator"
 _KOLEKTOR_TEST_EVERY = 3  # every third commutator's good parts are for testing
 _NOTICES = ("license", "licence", "readme")
-_CHOOSE = "choose another format or folder"
 
 
 Plan = Iterator[PlannedFile]
@@ -141,7 +140,7 @@ def _plan_btad(source: Path) -> Plan:
 def _plan_visa(source: Path) -> Plan:
     table = source / "split_csv" / "1cls.csv"
     if not table.is_file():
-        raise LineError("the VisA layout with split_csv/1cls.csv", f"none in {source}", _CHOOSE)
+        raise _another_layout("the VisA layout with split_csv/1cls.csv", source)
     try:
         rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -172,7 +171,7 @@ def _plan_kolektorsdd(source: Path) -> Plan:
     """
     folders = [folder for folder in sorted(source.glob("kos[0-9]*")) if folder.is_dir()]
     if not folders:
-        raise LineError("the KolektorSDD layout with folders kos01, kos02, ...", f"none in {source}", _CHOOSE)
+        raise _another_layout("the KolektorSDD layout with folders kos01, kos02, ...", source)
     line = PurePosixPath(_KOLEKTOR_LINE)
     for index, folder in enumerate(folders):
         good_folder = "test/good" if index % _KOLEKTOR_TEST_EVERY == _KOLEKTOR_TEST_EVERY - 1 else "train/good"
@@ -225,8 +224,13 @@ def _line_folders(source: Path, marker: str, layout: str) -> list[Path]:
     found = (folder for folder in sorted(source.iterdir()) if not is_passed_over(folder.name))
     folders = [folder for folder in found if (folder / marker).is_dir()]
     if not folders:
-        raise LineError(f"{layout} with <line>/{marker}", f"none in {source}", _CHOOSE)
+        raise _another_layout(f"{layout} with <line>/{marker}", source)
     return folders
+
+
+def _another_layout(expected: str, source: Path) -> LineError:
+    remedy = instead_of_empty(source, "choose another format or folder")
+    return LineError(expected, f"none in {source}", remedy)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import LineError, StorageError
-from pipeline.imaging.files import instead_of_folder, is_image_name, iter_image_files
+from pipeline.imaging.files import instead_of_empty, instead_of_folder, is_image_name, iter_image_files
 from pipeline.imaging.not_read import NotRead
 from pipeline.product_lines.layout_names import DEFECT, GOOD, MASKS, meant_by, surely_masks
 from pipeline.product_lines.mask_pairing import pair_masks, refuse_masks_beside
@@ -122,7 +122,7 @@ def _find_lines(root: Path) -> list[ProductLine]:
         return [load_line(root)]  # which says what to do about them
     if not lines:
         got = f"none in {root} or two levels below{_but_not_read(root)}"
-        raise LineError(f"product lines with {_LAYOUTS}", got, "check the folder")
+        raise LineError(f"product lines with {_LAYOUTS}", got, instead_of_empty(root, "check the folder"))
     return sorted(lines, key=lambda line: line.name)
 
 
@@ -195,7 +195,7 @@ def _good_records(folder: Path, name: str, *, required_by: Path | None = None) -
         for other in _good_by_another_name(folder.parent):
             got, remedy = f"{got}, but a folder {other.name}/", f"rename {other.name}/ to {GOOD}/"
         if remedy == copy:
-            got += _but_not_read(required_by)
+            got, remedy = f"{got}{_but_not_read(required_by)}", instead_of_empty(required_by, copy)
         raise LineError(f"a product line with {_LAYOUTS}", got, remedy)
     return records
 

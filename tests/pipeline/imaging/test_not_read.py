@@ -27,6 +27,15 @@ def test_how_many_which_and_an_example(tmp_path):
     assert seen(tmp_path / "good").sentences[0].startswith("3 files left out")
 
 
+def test_archives_are_to_be_unpacked(tmp_path):
+    """Beside good/ they were told as if they were pictures in another format."""
+    (sentence,) = seen(tmp_path, "good/1.png", "more.zip", "night.7z").sentences
+    assert sentence == (
+        "2 files left out, not read as images (1 .7z, 1 .zip), such as more.zip: unpack .7z and .zip where they hold "
+        f"images; {READ}."
+    )
+
+
 @pytest.mark.parametrize("name", ["a.gif", "a.AVIF", "a.raw", "a.png.part", "a.jpg.1", "a.mp4", "a.zip", "Bild"])
 def test_nothing_is_left_out_in_silence(tmp_path, name):
     (sentence,) = seen(tmp_path, "1.png", name).sentences

@@ -299,6 +299,9 @@ def test_a_source_of_another_layout_is_refused(tmp_path, name):
     with pytest.raises(LineError) as caught:
         import_data_set(name, source, tmp_path / "out")
     assert str(caught.value) == f"expected {layouts[name]}, got none in {source}: choose another format or folder"
+    (source / "all.tar.xz").touch()
+    with pytest.raises(LineError, match=r"got none in .*: unpack all.tar.xz, and name the folder that comes out"):
+        import_data_set(name, source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
