@@ -14,7 +14,7 @@ from deploy.scoring.sources.line_masks import LineMasks
 from flows.views import AdaptedLine
 from pipeline.augmentations import ROTATIONS
 from pipeline.errors import LineError
-from pipeline.imaging.files import instead_of_folder, iter_image_files
+from pipeline.imaging.files import instead_of_empty, instead_of_folder, iter_image_files
 from pipeline.imaging.images import PreprocessSpec, UnreadableImage, read_image
 from pipeline.imaging.not_read import NotRead
 from pipeline.imaging.white_level import depth_problem
@@ -107,7 +107,7 @@ def images_below(folder: Path) -> Candidates:
     files = tuple(Candidate(path) for path in iter_image_files(folder, not_read.see) if not masks.hold(path.parent))
     if not files and not_read.found:
         got = f"none in {folder}, but {not_read.found}"
-        raise LineError("unlabelled images", got, "name a folder that holds images")
+        raise LineError("unlabelled images", got, instead_of_empty(folder, "name a folder that holds images"))
     return Candidates(files=files, where=f"in {folder}", remarks=(*not_read.sentences, *masks.sentences))
 
 

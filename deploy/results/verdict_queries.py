@@ -13,7 +13,7 @@ _AT_ONCE = 256  # contents in a statement
 _LATEST_FIRST = (VerdictRow.said_at.desc(), VerdictRow.id.desc())  # those that are imported may be older than others
 
 
-def verdicts_of(line: str, *, image_sha256: str | None, overruled: bool) -> Select[tuple[VerdictRow]]:
+def verdicts_of(line: str, *, image_sha256: str | None, overruled: bool) -> Select[VerdictRow]:
     """The verdicts on a line's images, or on one content, the latest first; see `ResultStore.verdicts`."""
     place = func.row_number().over(partition_by=VerdictRow.image_sha256, order_by=_LATEST_FIRST).label("place")
     placed = select(VerdictRow.id, place).where(VerdictRow.line == line).subquery()
@@ -30,5 +30,6 @@ def lines_by_content(connection: Connection, sha256s: Iterable[str]) -> dict[str
     while batch := list(islice(remaining, _AT_ONCE)):
         pairs = select(ResultRow.image_sha256, ResultRow.line).where(ResultRow.image_sha256.in_(batch)).distinct()
         for sha256, line in connection.execute(pairs):
-            found.setdefault(sha256, set()).add(line)
+            if sha256 is not None:
+                found.setdefault(sha256, set()).add(line)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -115,7 +116,9 @@ def _near_duplicates(
     originals: Sequence[ExaminedImage], copies: Sequence[ExaminedImage], white_level: int | None
 ) -> tuple[NearDuplicate, ...]:
     """The copies that are originals saved anew, each with the closest one; identical files are not repeated."""
-    pairs = find_near_duplicates(_thumbnails(originals, white_level), _thumbnails(copies, white_level))
+    thumbnails = [_thumbnails(images, white_level) for images in (originals, copies)]
+    areas = [[math.prod(image.size) for image in images] for images in (originals, copies)]
+    pairs = find_near_duplicates(*thumbnails, *areas)
     closest: dict[int, NearDuplicate] = {}
     for left, right, difference in sorted(pairs, key=lambda pair: pair[2]):
         original, copy = originals[left], copies[right]

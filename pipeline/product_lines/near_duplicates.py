@@ -5,6 +5,8 @@ Shape letters: N and M images, T the thumbnail's side.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,10 @@ THUMBNAIL_SIDE = 64
 _HASH_SIDE = 16
 _MAX_DIFFERENT_BITS = 48  # of 256; a copy in JPEG quality 60 changed up to 28 on the lines this was tried on
 _MAX_GREY_LEVELS = 1.0  # the same copies differed by up to 0.7 on average
+_FINE_SIDE = (
+    200  # pixels; of fewer a thumbnail averages less of a JPEG's noise away: copies of 100 px differed by 1 to 2
+)
+_MAX_OF_SMALL = 2.0  # times as much is allowed where images are small
 _MAX_GREY_LEVELS_ANYWHERE = 24  # and by up to 19 where they did most; what was marked on one differs more there
 _MAX_SHARE_OF_MEDIAN = 0.25  # parts that all look alike differ by as little: a copy must stand out among the pairs
 _SAMPLED_PAIRS = 4096
@@ -30,28 +36,42 @@ def thumbnail(pixels: Pixels, encoded: EncodedImage) -> Pixels:
     return turn_upright(small, encoded.orientation)
 
 
-def find_near_duplicates(left_NTT: NDArray[np.uint8], right_MTT: NDArray[np.uint8]) -> list[tuple[int, int, float]]:
+def find_near_duplicates(
+    left_NTT: NDArray[np.uint8],
+    right_MTT: NDArray[np.uint8],
+    left_areas: Sequence[int],
+    right_areas: Sequence[int],
+) -> list[tuple[int, int, float]]:
     """Pairs (index in left, index in right, mean difference in grey levels) that show the same picture.
 
     Args:
         left_NTT: N thumbnails, 0..255.
         right_MTT: M thumbnails, 0..255.
+        left_areas: pixels of the N images.
+        right_areas: pixels of the M images.
     """
     if not len(left_NTT) or not len(right_MTT):
         return []
-    limit = min(_MAX_GREY_LEVELS, _MAX_SHARE_OF_MEDIAN * _median_difference(left_NTT, right_MTT))
+    stands_out = _MAX_SHARE_OF_MEDIAN * _median_difference(left_NTT, right_MTT)
+    left_limits, right_limits = _limits(left_areas), _limits(right_areas)
     right_hashes, left_means, right_means = _hashes(right_MTT), _means(left_NTT), _means(right_MTT)
     pairs: list[tuple[int, int, float]] = []
     for left, left_hash in enumerate(_hashes(left_NTT)):
+        limits = np.minimum(np.maximum(right_limits, left_limits[left]), stands_out)
         different_bits = np.bitwise_count(right_hashes ^ left_hash).sum(axis=1)
         # Means differ by no more than what they are of: parts that all have one hash are told apart at once.
         least_difference = np.abs(right_means - left_means[left]).mean(axis=1)
-        for right in np.flatnonzero((different_bits <= _MAX_DIFFERENT_BITS) & (least_difference <= limit)):
+        for right in np.flatnonzero((different_bits <= _MAX_DIFFERENT_BITS) & (least_difference <= limits)):
             pair = left_NTT[left], right_MTT[right]
             difference = _difference(*pair)
-            if difference <= limit and cv2.norm(*pair, cv2.NORM_INF) <= _MAX_GREY_LEVELS_ANYWHERE:
+            if difference <= limits[right] and cv2.norm(*pair, cv2.NORM_INF) <= _MAX_GREY_LEVELS_ANYWHERE:
                 pairs.append((left, int(right), difference))
     return pairs
+
+
+def _limits(areas: Sequence[int]) -> NDArray[np.float64]:
+    """How much copies of images of such areas may differ on average, grey levels."""
+    return _MAX_GREY_LEVELS * np.clip(_FINE_SIDE / np.sqrt(areas), 1.0, _MAX_OF_SMALL)
 
 
 def _hashes(thumbnails_NTT: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -185,21 +185,35 @@ def test_a_training_image_saved_anew_for_testing(line, how):
     assert report.ok
 
 
+def test_a_small_image_saved_anew_is_found(tmp_path):
+    """A thumbnail of 100 pixels a side keeps more of what JPEG does to them than one of 512 does."""
+    for number in range(5):
+        noise = np.random.default_rng(number).normal(0, 12, (100, 100, 3))
+        pixels = np.clip(picture(number, 100, 100) + cv2.GaussianBlur(noise, (0, 0), 0.7), 0, 255).astype(np.uint8)
+        save(tmp_path / f"train/good/{number}.png", pixels)
+    save(tmp_path / "test/good/copy.jpg", pixels, cv2.IMWRITE_JPEG_QUALITY, 60)
+    save(tmp_path / "test/good/other.jpg", picture(9, 100, 100), cv2.IMWRITE_JPEG_QUALITY, 60)
+    (pair,) = check_line(tmp_path).near_duplicates
+    assert (pair.original.name, pair.copy.name) == ("4.png", "copy.jpg")
+    assert 1 < pair.difference < 2
+
+
 def test_parts_that_all_look_alike_are_no_copies():
     rng = np.random.default_rng(0)
     part = picture(0, 64, 64)[:, :, 0]
     alike = np.stack([np.clip(part + rng.normal(0, 0.6, part.shape), 0, 255).round() for _ in range(12)]).astype(
         np.uint8
     )
-    assert find_near_duplicates(alike[:8], alike[8:]) == []
-    assert find_near_duplicates(alike[:0], alike) == []
-    assert find_near_duplicates(alike, alike[:0]) == []
+    for area in (64 * 64, 10**6):
+        assert find_near_duplicates(alike[:8], alike[8:], [area] * 8, [area] * 4) == []
+    assert find_near_duplicates(alike[:0], alike, [], [64 * 64] * 12) == []
+    assert find_near_duplicates(alike, alike[:0], [64 * 64] * 12, []) == []
 
 
 def test_near_duplicates_agree_with_comparing_every_pair():
     left = np.stack([picture(seed, 64, 64)[:, :, 0] for seed in range(30)])
     right = np.concatenate([left[[7, 3]], [picture(99, 64, 64)[:, :, 0]]])
-    assert find_near_duplicates(left, right) == [(3, 1, 0.0), (7, 0, 0.0)]
+    assert find_near_duplicates(left, right, [10**6] * 30, [10**6] * 3) == [(3, 1, 0.0), (7, 0, 0.0)]
 
 
 def test_deep_images(tmp_path):
