@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from pipeline.errors import LineError
 from pipeline.product_lines.examined_images import ExaminedImage, examine_images
-from pipeline.product_lines.line_report import DuplicateGroup, named, place
+from pipeline.product_lines.line_report import DuplicateGroup, place
+from pipeline.product_lines.line_sentences import named
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.storage import sha256_file, storage_errors
 

@@ -25,7 +25,7 @@ from pipeline.imaging.masks import read_mask
 from pipeline.imaging.not_read import NotRead
 from pipeline.product_lines.layout_names import GOOD
 from pipeline.product_lines.line_check import check_line
-from pipeline.product_lines.line_report import unused_sentences
+from pipeline.product_lines.line_sentences import unused_sentences
 from pipeline.product_lines.lines import ProductLine, load_line, load_named_line
 from pipeline.product_lines.mask_pairing import pair_masks
 from pipeline.product_lines.planned_files import PlannedFile, carry_out, refuse_collisions, refuse_unreadable

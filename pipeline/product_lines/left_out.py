@@ -8,7 +8,8 @@ from pathlib import Path
 from pipeline.imaging.files import iter_image_files
 from pipeline.imaging.not_read import NotRead
 from pipeline.product_lines.copies import find_copies, without_copies
-from pipeline.product_lines.line_report import copy_sentences, unused_sentences
+from pipeline.product_lines.line_report import copy_sentences
+from pipeline.product_lines.line_sentences import unused_sentences
 from pipeline.product_lines.lines import MASK_FOLDERS, ProductLine, load_line
 
 

@@ -116,9 +116,9 @@ def _near_duplicates(
     originals: Sequence[ExaminedImage], copies: Sequence[ExaminedImage], white_level: int | None
 ) -> tuple[NearDuplicate, ...]:
     """The copies that are originals saved anew, each with the closest one; identical files are not repeated."""
-    thumbnails = [_thumbnails(images, white_level) for images in (originals, copies)]
-    areas = [[math.prod(image.size) for image in images] for images in (originals, copies)]
-    pairs = find_near_duplicates(*thumbnails, *areas)
+    pairs = find_near_duplicates(
+        _thumbnails(originals, white_level), _thumbnails(copies, white_level), _areas(originals), _areas(copies)
+    )
     closest: dict[int, NearDuplicate] = {}
     for left, right, difference in sorted(pairs, key=lambda pair: pair[2]):
         original, copy = originals[left], copies[right]
@@ -135,6 +135,10 @@ def _thumbnails(images: Sequence[ExaminedImage], white_level: int | None) -> NDA
         for image in images
     ]
     return np.array(scaled, np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+
+
+def _areas(images: Sequence[ExaminedImage]) -> list[int]:
+    return [math.prod(image.size) for image in images]
 
 
 def _mask_report(defects: Sequence[ExaminedImage]) -> MaskReport:

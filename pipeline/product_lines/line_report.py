@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,15 +10,22 @@ from pathlib import Path
 from pipeline.imaging.images import UnreadableImage
 from pipeline.imaging.not_read import NotRead
 from pipeline.imaging.white_level import line_white_level
-from pipeline.product_lines.layout_names import DEFECT, GOOD, meant_by
-from pipeline.product_lines.lines import MASK_FOLDERS, ProductLine
+from pipeline.product_lines.layout_names import GOOD
+from pipeline.product_lines.line_sentences import (
+    empty_mask_sentences,
+    first_few,
+    how_many,
+    mask_sentences,
+    mosaic_sentences,
+    named,
+    unused_sentences,
+)
+from pipeline.product_lines.lines import ProductLine
 from pipeline.product_lines.mask_check import ExaminedMask
 
 TRAIN_GOOD = "train good"
 TEST_GOOD = "test good"
 _FEW_GOOD_IMAGES = 4
-_READ = (GOOD, DEFECT, *MASK_FOLDERS)
-_NAMED = 3  # files that a sentence names before it only counts
 _TOLD_GROUPS = 5  # of equal files, each in a sentence
 
 
@@ -138,13 +145,13 @@ class LineReport:
 
     def _errors(self) -> Iterator[str]:
         if self.unreadable:
-            yield f"{_count(self.unreadable, 'image')} cannot be used: {self._reasons(self.unreadable)}."
+            yield f"{how_many(self.unreadable, 'image')} cannot be used: {self._reasons(self.unreadable)}."
         if len(self.bit_depths) > 1:
             depths = " and ".join(f"{count} of {bits} bits" for bits, count in sorted(self.bit_depths.items()))
             yield f"The images differ in depth, {depths}: take all of them with one camera setting."
         yield from _few(self._on_both_sides())
         if self.masks.unusable:
-            yield f"{_count(self.masks.unusable, 'mask')} cannot be used: {self._reasons(self.masks.unusable)}."
+            yield f"{how_many(self.masks.unusable, 'mask')} cannot be used: {self._reasons(self.masks.unusable)}."
 
     def _on_both_sides(self) -> Iterator[str]:
         for group in self.duplicates:
@@ -166,7 +173,7 @@ class LineReport:
             yield f"The images have {len(self.sizes)} sizes, from {smallest} to {largest} pixels."
         if 1 in self.channels and len(self.channels) > 1:
             colour = sum(self.channels.values()) - self.channels[1]
-            yield f"{_count(range(self.channels[1]), 'image')} in grey, but {colour} in colour."
+            yield f"{how_many(range(self.channels[1]), 'image')} in grey, but {colour} in colour."
 
     def _repeats(self) -> Iterator[str]:
         yield from copy_sentences(self.line.root, self.duplicates)
@@ -176,12 +183,12 @@ class LineReport:
         ):
             if found:
                 pairs = [f"{self._names([pair.copy])} of {self._names([pair.original])}" for pair in found]
-                yield f"{_count(pairs, copy)} may be a {original} saved anew: {_some(pairs)}."
+                yield f"{how_many(pairs, copy)} may be a {original} saved anew: {first_few(pairs)}."
 
     def _unmarked(self) -> Iterator[str]:
         masked = len(self.masks.usable) + len(self.masks.empty) + len(self.masks.unusable)
         if self.masks.missing and masked:
-            yield f"{_count(self.masks.missing, 'defect')} without a mask: {self._names(self.masks.missing)}."
+            yield f"{how_many(self.masks.missing, 'defect')} without a mask: {self._names(self.masks.missing)}."
         yield from empty_mask_sentences(self.line.root, self.masks.empty)
 
     def _oddities(self) -> Iterator[str]:
@@ -194,41 +201,7 @@ class LineReport:
         return named(self.line.root, paths)
 
     def _reasons(self, images: Iterable[UnreadableImage]) -> str:
-        return _some([f"{self._names([image.path])} ({image.reason})" for image in images])
-
-
-def mask_sentences(root: Path, masks: Sequence[ExaminedMask]) -> Iterator[str]:
-    """What is said of masks that can be read, with file names relative to `root`."""
-    nearly_all = [_named_below(root, mask.path) for mask in masks if mask.marks_nearly_all]
-    as_upright = [_named_below(root, mask.path) for mask in masks if mask.taken_as_upright]
-    if nearly_all:
-        yield (
-            f"{_count(nearly_all, 'mask')} with nearly all of the image marked, {_some(nearly_all)}: inverted (white "
-            "is sound), a label map or palette whose background is not 0, or a picture with the mask in its alpha "
-            "channel? Save masks that are 0 wherever the part is sound."
-        )
-    if as_upright:
-        yield (
-            f"{_count(as_upright, 'mask')} of images that EXIF turns or mirrors, taken as drawn on the upright image, "
-            f"as viewers show it: {_some(as_upright)}. Were they drawn on the pixels as stored, save the images "
-            "without their EXIF orientation."
-        )
-
-
-def empty_mask_sentences(root: Path, masks: Sequence[Path]) -> Iterator[str]:
-    """What is said of defects' masks that mark nothing."""
-    if masks:
-        yield f"{_count(masks, 'mask')} without a marked pixel: {named(root, masks)}."
-
-
-def mosaic_sentences(root: Path, mosaics: Sequence[Path], grey: int) -> Iterator[str]:
-    """What is said where most of a line's `grey` images of one channel look like Bayer mosaics."""
-    if mosaics and 2 * len(mosaics) >= grey:
-        yield (
-            f"{_count(mosaics, 'image')} of one channel with a colour sensor's checker, {named(root, mosaics)}: Bayer "
-            "mosaics? They are read as grey. Where they are and colour matters, let the camera make the colours, or "
-            "adapt with its pattern, such as --bayer RGGB."
-        )
+        return first_few([f"{self._names([image.path])} ({image.reason})" for image in images])
 
 
 def place(kind: str, *, in_training: bool) -> str:
@@ -246,7 +219,7 @@ def copy_sentences(root: Path, groups: Iterable[DuplicateGroup]) -> Iterator[str
 def _counted_once(root: Path, groups: Iterable[DuplicateGroup]) -> Iterator[str]:
     for group in groups:
         if len(group.places) == 1:
-            images = _count(group.paths, f"{group.places[0]} image")
+            images = how_many(group.paths, f"{group.places[0]} image")
             counted = "are judged each" if group.places == (TEST_GOOD,) else "count once"
             yield f"{images} are the same file and {counted}: {named(root, group.paths)}."
         elif not {TRAIN_GOOD, TEST_GOOD} & set(group.places):
@@ -259,36 +232,6 @@ def _few(sentences: Iterable[str]) -> Iterator[str]:
     yield from every[:_TOLD_GROUPS]
     if len(every) > _TOLD_GROUPS:
         yield f"So are {len(every) - _TOLD_GROUPS} more groups of images: `linewise lines check` has all with --json."
-
-
-def unused_sentences(root: Path, unused: tuple[Path, ...]) -> Iterator[str]:
-    """What is said of image files that are no image and no mask of a line, with the names that their folders need."""
-    if unused:
-        folders = dict.fromkeys(path.relative_to(root).parts[0] for path in unused if path.parent != root)
-        meant = [(folder, meant_by(folder)) for folder in folders]
-        hints = [f"rename {folder}/ to {name}/" for folder, name in meant if name and folder not in _READ]
-        hint = f": {' and '.join(hints)}, if that is what it holds" if hints else ""
-        yield f"{_count(unused, 'image file')} not used in this layout: {named(root, unused)}{hint}."
-
-
-def named(root: Path, paths: Iterable[Path]) -> str:
-    """The first of some files in a line's folder, and how many more there are."""
-    return _some([_named_below(root, path) for path in paths])
-
-
-def _named_below(root: Path, path: Path) -> str:
-    """An image that somebody judged at the plant lies elsewhere, and is called by its whole path."""
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _count(things: Iterable[object], noun: str) -> str:
-    count = len(list(things))
-    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _by_area(size: tuple[int, int]) -> tuple[int, int]:
