@@ -16,6 +16,7 @@ from pipeline.episode_draws import sample_episode
 from pipeline.episodes import Episode
 from pipeline.errors import LineError
 from pipeline.head_calibration import source_scores
+from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.learner import Learner, MetaLearner
 from pipeline.meta_training import SourceTask
@@ -29,8 +30,8 @@ QUERY_IMAGES = 16
 CALIBRATION_QUERY = 96  # a 1 % tail needs hundreds of good images in all
 
 
-def usable_lines(folder: Path, on_progress: OnProgress) -> list[ProductLine]:
-    """The lines under a folder, each without what cannot be used, which is remarked on.
+def usable_lines(folder: Path, on_progress: OnProgress, bayer: BayerPattern | None = None) -> list[ProductLine]:
+    """The lines under a folder, each without what cannot be used, which is remarked on; see `usable_line`.
 
     Raises:
         LineError: no line, or one that cannot be used.
@@ -39,7 +40,7 @@ def usable_lines(folder: Path, on_progress: OnProgress) -> list[ProductLine]:
     found = find_lines(folder)
     for line in found:
         on_progress(Progress(stage="check lines", done=len(lines), total=len(found)))
-        usable, said = usable_line(line)
+        usable, said = usable_line(line, bayer=bayer)
         lines.append(usable)
         for sentence in said:
             on_progress(Progress(stage="check lines", done=len(lines), total=len(found), remark=sentence))

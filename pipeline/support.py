@@ -245,7 +245,10 @@ def _key(record: ImageRecord, preprocess: PreprocessSpec, transform: str) -> Fea
 
 
 def _of_its_camera(record: ImageRecord, preprocess: PreprocessSpec) -> PreprocessSpec:
-    return preprocess if record.white_level is None else replace(preprocess, white_level=record.white_level)
+    level, bayer = record.white_level, record.bayer
+    if level is None and bayer is None:
+        return preprocess
+    return replace(preprocess, white_level=level or preprocess.white_level, bayer=bayer or preprocess.bayer)
 
 
 def _masks(records: Sequence[ImageRecord], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:

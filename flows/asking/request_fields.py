@@ -13,6 +13,7 @@ from flows.asking.flags import Flag
 from flows.asking.request import Request
 from pipeline.errors import ConfigError
 from pipeline.features import DEFAULT_BACKBONE
+from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.settings import Device
 
 
@@ -55,6 +56,14 @@ ChosenSize = Annotated[
         description="Side of the square the images are resized to, in pixels; a multiple of the backbone's coarsest "
         "stride, 16 for most (default: the meta-model's, or what the support chooses where the learner is auto, or "
         "256).",
+    ),
+]
+MosaicLines = Annotated[
+    BayerPattern | None,
+    Field(
+        description="Colours of the Bayer mosaics that the images of one channel are, in lines where most have a "
+        "colour sensor's checker: the first two pixels of the first row, then of the second (default: such images are "
+        "grey)."
     ),
 ]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Equal seeds give equal results on one machine.")]

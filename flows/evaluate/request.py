@@ -17,6 +17,7 @@ from flows.asking.request_fields import (
     Iterations,
     JsonFile,
     LineSettings,
+    MosaicLines,
     Seed,
     Several,
     UnlabelledCount,
@@ -99,6 +100,7 @@ class EvaluateRequest(LineSettings):
     )
     iterations: Iterations = 400
     seed: Seed = 0
+    bayer: MosaicLines = None
     synthetic_lines: int = Field(
         default=0, ge=0, le=1000, description="Generated lines that join the training lines of every fold."
     )

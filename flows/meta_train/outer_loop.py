@@ -139,7 +139,7 @@ def split_lines(request: MetaTrainRequest, on_progress: OnProgress) -> Split:
     Raises:
         LineError: no line to train on, or one that cannot be used.
     """
-    found = usable_lines(request.lines, on_progress)
+    found = usable_lines(request.lines, on_progress, request.bayer)
     lines = [line for line in found if line.defects or request.learner in UNTRAINED]
     if not lines:
         raise LineError(
@@ -148,6 +148,7 @@ def split_lines(request: MetaTrainRequest, on_progress: OnProgress) -> Split:
             "name a folder of lines (MVTec AD layout), or make some with `linewise synthetic`",
         )
     if request.validation_lines is not None:
-        return lines, [line for line in usable_lines(request.validation_lines, on_progress) if line.defects]
+        validated = usable_lines(request.validation_lines, on_progress, request.bayer)
+        return lines, [line for line in validated if line.defects]
     enough = len(lines) >= 4 and len(lines[-1].defects) > QUERY_IMAGES // 4
     return (lines[:-1], lines[-1:]) if enough else (lines, [])

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from flows.asking.flags import Flag
 from flows.asking.learner_names import LearnerName
 from flows.asking.request import Request
-from flows.asking.request_fields import Backbone, DefectCount, GoodCount, InputSize, Iterations, Seed
+from flows.asking.request_fields import Backbone, DefectCount, GoodCount, InputSize, Iterations, MosaicLines, Seed
 from pipeline.features import DEFAULT_BACKBONE
 from pipeline.settings import Device
 
@@ -51,6 +51,7 @@ class MetaTrainRequest(Request):
     defects: Annotated[DefectCount, Field(description="Defective images in an episode's support, at most.")] = 4
     backbone: Backbone = DEFAULT_BACKBONE
     size: InputSize = 256
+    bayer: MosaicLines = None
     seed: Seed = 0
     device: TrainingDevice = Field(
         default=Device.CPU,  # results do not depend on what a machine happens to have; a GPU is asked for

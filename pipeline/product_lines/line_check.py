@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import ImageLimits, UnreadableImage
 from pipeline.imaging.not_read import NotRead
 from pipeline.imaging.white_level import line_white_level
@@ -29,12 +30,17 @@ from pipeline.product_lines.near_duplicates import THUMBNAIL_SIDE, find_near_dup
 
 
 def check_line(
-    line: Path | ProductLine, *, limits: ImageLimits | None = None, workers: int | None = None
+    line: Path | ProductLine,
+    *,
+    bayer: BayerPattern | None = None,
+    limits: ImageLimits | None = None,
+    workers: int | None = None,
 ) -> LineReport:
     """Read every image and mask of a line and report.
 
     Args:
         line: its folder, in either layout of `pipeline.product_lines.lines`, or the line as it was loaded.
+        bayer: every image must be a mosaic of this pattern; None: none is.
         limits: what is refused before decoding; None: what this machine is set to refuse.
         workers: decoding threads; None: one for each processor.
 
@@ -43,7 +49,7 @@ def check_line(
     """
     line = load_line(line) if isinstance(line, Path) else line
     records = (*line.train_good, *line.test_good, *line.defects)
-    images = examine_images(records, limits=limits, workers=workers)
+    images = examine_images(records, bayer=bayer, limits=limits, workers=workers)
     unused, not_read = unused_files(line)
     return report_on(line, images, duplicates=_duplicates(line, images), unused=unused, not_read=not_read)
 

@@ -126,6 +126,11 @@ class LineReport:
         return line_white_level(self.brightest)
 
     @property
+    def of_mosaics(self) -> bool:
+        """Whether all images are of one channel and most of them look like Bayer mosaics."""
+        return {*self.channels} == {1} and 2 * len(self.mosaics) >= self.channels[1]
+
+    @property
     def ok(self) -> bool:
         """Whether there is no error; warnings may remain."""
         return not any(self._errors())

@@ -26,8 +26,8 @@ def mask_sentences(root: Path, masks: Sequence[ExaminedMask]) -> Iterator[str]:
     if as_upright:
         yield (
             f"{how_many(as_upright, 'mask')} of images that EXIF turns or mirrors, taken as drawn on the upright "
-            f"image, as viewers show it: {first_few(as_upright)}. Were they drawn on the pixels as stored, save the images "
-            "without their EXIF orientation."
+            f"image, as viewers show it: {first_few(as_upright)}. Were they drawn on the pixels as stored, save the "
+            "images without their EXIF orientation."
         )
 
 
@@ -42,8 +42,8 @@ def mosaic_sentences(root: Path, mosaics: Sequence[Path], grey: int) -> Iterator
     if mosaics and 2 * len(mosaics) >= grey:
         yield (
             f"{how_many(mosaics, 'image')} of one channel with a colour sensor's checker, {named(root, mosaics)}: "
-            "Bayer mosaics? They are read as grey. Where they are and colour matters, let the camera make the colours, or "
-            "adapt with its pattern, such as --bayer RGGB."
+            "Bayer mosaics? They are read as grey. Where they are and colour matters, let the camera make the "
+            "colours, or state its pattern, such as --bayer RGGB."
         )
 
 

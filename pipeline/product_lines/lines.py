@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import LineError, StorageError
+from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.files import instead_of_empty, instead_of_folder, is_image_name, iter_image_files
 from pipeline.imaging.not_read import NotRead
 from pipeline.product_lines.layout_names import DEFECT, GOOD, MASKS, meant_by, surely_masks
@@ -39,7 +40,8 @@ class ImageRecord:
     """One image of a line. `kind` is "good" or the defect's name; `mask_path` only for defects that have one.
 
     `shift` is the change of camera the image is seen under, see `under`; None: as it was taken. `white_level` is what
-    the line's camera calls white where a job looks at lines of many cameras; None: what its `PreprocessSpec` says.
+    the line's camera calls white where a job looks at lines of many cameras, and `bayer` the pattern of its mosaics;
+    None: what its `PreprocessSpec` says.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class ImageRecord:
     mask_path: Path | None = None
     shift: CameraShift | None = None
     white_level: int | None = None
+    bayer: BayerPattern | None = None
 
     @property
     def is_defect(self) -> bool:

@@ -22,11 +22,12 @@ def protocol_folds(request: EvaluateRequest, settings: Settings, on_progress: On
     if request.protocol is Protocol.TRAIN_TEST:
         assert request.train_lines is not None
         assert request.test_lines is not None
-        train, test = (usable_lines(folder, on_progress) for folder in (request.train_lines, request.test_lines))
+        folders = (request.train_lines, request.test_lines)
+        train, test = (usable_lines(folder, on_progress, request.bayer) for folder in folders)
         folds = [Fold("test", tuple(train), tuple(test))]
     else:
         assert request.lines is not None
-        lines = usable_lines(request.lines, on_progress)
+        lines = usable_lines(request.lines, on_progress, request.bayer)
         by_data_set = request.protocol is Protocol.LEAVE_ONE_DATA_SET_OUT
         folds = leave_one_data_set_out(lines) if by_data_set else leave_one_line_out(lines)
     return [Fold(fold.name, (*fold.train, *generated), fold.test) for fold in folds]

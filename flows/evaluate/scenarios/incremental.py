@@ -48,7 +48,7 @@ def parts(request: EvaluateRequest, settings: Settings, on_progress: OnProgress)
     """
     generated = generated_lines(request, settings, on_progress)
     assert request.lines is not None
-    lines = usable_lines(request.lines, on_progress)
+    lines = usable_lines(request.lines, on_progress, request.bayer)
     for line in lines:
         halves(line, request.seed)
     order = np.random.default_rng(request.seed).permutation(len(lines))

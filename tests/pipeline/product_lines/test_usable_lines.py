@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.episode_draws import sample_images
 from pipeline.errors import LineError
+from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.product_lines.line_check import check_line
 from pipeline.product_lines.lines import ProductLine, load_line
@@ -15,6 +16,7 @@ from pipeline.product_lines.usable_lines import usable_line
 from pipeline.storage import sha256_file
 from pipeline.support import build_query
 from tests.parts.line_on_disk import mask, picture, save, sentences, sound_line
+from tests.pipeline.imaging.test_bayer import mosaic
 
 
 @pytest.fixture
@@ -107,3 +109,23 @@ def test_deep_images_are_seen_with_their_lines_white_level(tmp_path):
     query = build_query(usable.train_good, _Seen(), PreprocessSpec(height=96, width=128))
     brightest = max(picture(number).max() for number in range(4))
     assert query.levels[0].max() == pytest.approx(brightest, abs=1), "not the sixteenth of it"
+
+
+def test_mosaics_are_seen_in_colour_where_their_pattern_is_stated_and_other_lines_as_they_are(tmp_path):
+    """Only `adapt` could be told: what was evaluated was another line, in grey."""
+    green = np.array([0.6, 1.0, 0.5])  # of BGR: a sensor sees more of it
+    colours = [(picture(number) * green).astype(np.uint8) for number in range(4)]
+    for number, pixels in enumerate(colours):
+        save(tmp_path / f"mosaics/good/{number}.png", mosaic(pixels[:, :, ::-1], BayerPattern.GRBG))
+        save(tmp_path / f"grey/good/{number}.png", pixels[:, :, 0])
+        save(tmp_path / f"colour/good/{number}.png", pixels)
+    lines = {name: load_line(tmp_path / name) for name in ("mosaics", "grey", "colour")}
+    _, said = usable_line(lines["mosaics"])
+    assert "Bayer mosaics? They are read as grey." in said[0]
+    usable, said = usable_line(lines["mosaics"], bayer=BayerPattern.GRBG)
+    assert said == ()
+    query = build_query(usable.train_good, _Seen(), PreprocessSpec(height=96, width=128))
+    expected = np.stack([pixels[:, :, ::-1].transpose(2, 0, 1) for pixels in colours]).astype(np.float32)
+    assert np.abs(query.levels[0].numpy() - expected)[:, :, 4:-4, 4:-4].mean() < 4
+    for name in ("grey", "colour"):
+        assert usable_line(lines[name], bayer=BayerPattern.GRBG) == usable_line(lines[name])
