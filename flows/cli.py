@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -83,6 +84,9 @@ def main() -> int:
     interrupted.
     """
     tune_process()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what it cannot write, such as a name's bytes, it writes escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except LinewiseError as error:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from flows.activities import activity
 from flows.adapt.request import AdaptRequest
@@ -20,7 +19,7 @@ from flows.export.request import ExportRequest
 from flows.meta_train.request import MetaTrainRequest
 from flows.score.request import ScoreRequest
 from flows.terminal.activity_commands import run_job
-from flows.terminal.console import out, table
+from flows.terminal.console import literal, out, table
 from pipeline.errors import StorageError
 from pipeline.settings import Device, load_settings
 
@@ -67,7 +66,7 @@ def demo(
     _say(4, "Exporting the bundle: ONNX, its threshold, where it comes from")
     pack = ExportRequest(line=NEW_LINE, destination=folder / f"bundle-{version}")
     exported = run_job(activity("export"), pack, settings)
-    out().print(f"      {exported.size_bytes / 2**20:.1f} MiB in {escape(str(exported.folder))}")
+    out().print(f"      {exported.size_bytes / 2**20:.1f} MiB in {literal(str(exported.folder))}")
 
     _say(5, "Scoring the line's other images with onnxruntime, from the exported bundle")
     score = ScoreRequest(
@@ -82,7 +81,7 @@ def demo(
     _say(6, f"Results on {scored.summary.counts.found} images that neither step has seen")
     _show(scored, adapted)
     out().print(
-        f"\nDone in {time.monotonic() - began:.0f} s. Open the report: [bold]{escape(str(scored.report))}[/bold]"
+        f"\nDone in {time.monotonic() - began:.0f} s. Open the report: [bold]{literal(str(scored.report))}[/bold]"
     )
 
 

@@ -22,6 +22,7 @@ from pipeline.product_lines.lines import ImageRecord
 from pipeline.storage import sha256_file
 from pipeline.support import DirectFeatures, FeatureSource, build_unlabelled
 from pipeline.take_up import TakeUp, take_up
+from pipeline.unicode_names import one_line
 
 UNLABELLED = "unlabelled"
 """The kind of their records."""
@@ -177,9 +178,9 @@ class _Seen:
         if file.sha256 not in (None, image.sha256):
             self._moved += 1
         elif isinstance(image, UnreadableImage):
-            self._unusable.append(f"{file.path.name}: {image.reason}")
+            self._unusable.append(f"{one_line(file.path.name)}: {image.reason}")
         elif problem := depth_problem(image.bit_depth, image.brightest, preprocess.white_level):
-            self._unusable.append(f"{file.path.name}: {problem}")
+            self._unusable.append(f"{one_line(file.path.name)}: {problem}")
         elif image.sha256 in contents:
             self._copies += 1
         else:

@@ -11,13 +11,15 @@
     ├── StorageError         a folder, file or database cannot be written or read
     └── UnfinishedError      a part of what was asked for could not be done; carries the result, which says so
 
-A message is one sentence of three parts: what was expected, what came, what to do. Programming errors are `assert`
-and the built-in exceptions; they are never turned into one of these.
+A message is one sentence of three parts, on one line whatever names hold: what was expected, what came, what to do.
+Programming errors are `assert` and the built-in exceptions; they are never turned into one of these.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from pipeline.unicode_names import one_line
 
 
 class LinewiseError(Exception):
@@ -33,7 +35,7 @@ class LinewiseError(Exception):
         self.expected = expected
         self.got = got
         self.remedy = remedy
-        super().__init__(f"expected {expected}, got {got}: {remedy}")
+        super().__init__(one_line(f"expected {expected}, got {got}: {remedy}"))
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.expected, self.got, self.remedy)  # survives process pools and Prefect's serialiser

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.storage import replace_file
+from pipeline.unicode_names import one_line
 
 _MISSING = "–"
 
@@ -39,7 +40,6 @@ def write_page(path: Path, template: str, *, style: str, script: str, context: d
         f"script-src {_quoted_hash(code)}; base-uri 'none'; form-action 'none'"
     )
     html = environment.get_template(template).render(style=Markup(sheet), script=Markup(code), policy=policy, **context)  # noqa: S704 - our own files
-    # A file name may hold bytes that are no text; show them escaped, so that the page stays valid UTF-8.
     replace_file(path, html.encode("utf-8", "backslashreplace"))
 
 
@@ -74,9 +74,15 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_on_one_line,
     )
     environment.filters.update(number=number, percent=percent)
     return environment
+
+
+def _on_one_line(value: object) -> object:
+    """Text and paths; of `Markup` line ends are a part."""
+    return one_line(str(value)) if type(value) is str or isinstance(value, Path) else value
 
 
 def _joined(environment: Environment, names: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.calibration import Decision
 from pipeline.regions import Region
 from pipeline.storage import replacing_text
+from pipeline.unicode_names import one_line
 
 ROWS_FORMAT = 1
 
@@ -50,8 +51,8 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
     """Write the rows as CSV with a header line (UTF-8, fields empty where there is nothing); return how many.
 
-    A name's bytes come out as they are on disk, also where they are no UTF-8; text that a spreadsheet would run as a
-    formula gets an apostrophe in front: file names come from anywhere.
+    What is no text in a name is escaped (`one_line`), and text that a spreadsheet would run as a formula gets an
+    apostrophe in front: file names come from anywhere. The JSON has names exactly.
 
     Raises:
         StorageError: the file cannot be written; an older one is then still there.
@@ -61,7 +62,9 @@ def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
-            writer.writerow(map(harmless_cell, _cells(row)))
+            writer.writerow(
+                harmless_cell(one_line(cell) if isinstance(cell, str) else cell) for cell in _cells(row)
+            )
     return count
 
 

@@ -14,6 +14,7 @@ from deploy.reports.rows import harmless_cell
 from deploy.results.schema import ResultRow
 from pipeline.errors import ConfigError
 from pipeline.storage import replacing_binary, replacing_text
+from pipeline.unicode_names import one_line
 
 ROW_GROUP = 16_384
 """Rows that are in memory at once, and that a reader of the Parquet file can skip at once."""
@@ -53,7 +54,7 @@ def export_rows(rows: Iterable[ResultRow], path: Path, file_format: ExportFormat
 
     Parquet has typed columns, times in microseconds of UTC, and a row group for 16,384 rows. CSV has a header line,
     empty fields where there is nothing, times as ISO 8601 with their zone, and an apostrophe before text that a
-    spreadsheet would run as a formula.
+    spreadsheet would run as a formula, and what is no text in names escaped (`one_line`).
 
     Raises:
         ConfigError: pyarrow, which Parquet needs, is not installed.
@@ -103,4 +104,6 @@ def _values(row: ResultRow) -> tuple[Any, ...]:
 
 
 def _text(value: Any) -> str | float | None:
-    return value.isoformat() if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return one_line(value) if isinstance(value, str) else value

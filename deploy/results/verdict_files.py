@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.files import read_bytes
 from pipeline.imaging.images import image_limits, naming, open_image
 from pipeline.storage import replacing_text, storage_errors
+from pipeline.unicode_names import one_line
 
 COLUMNS = ("image_path", "verdict", "by", "note", "said_at", "image_sha256", "line")
 """Of a written file, in order; a file that is read needs the first two and may have any others."""
@@ -93,7 +94,7 @@ def remark_on_lines(store: ResultStore, line: str, verdicts: Sequence[NewVerdict
     if not (never := [path for sha256, path in paths.items() if sha256 not in lines]):
         return None
     more = f" and {len(never) - 1} more" if never[1:] else ""
-    return f"Never scored for {line}, so that nobody has seen whether it fits the line: {never[0]}{more}."
+    return f"Never scored for {line}, so that nobody has seen whether it fits the line: {one_line(never[0])}{more}."
 
 
 def write_verdicts(rows: Iterable[VerdictRow], path: Path) -> int:

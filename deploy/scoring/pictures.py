@@ -14,6 +14,7 @@ from deploy.scoring.display import native_of
 from deploy.scoring.image_result import ImageResult, ImageView
 from pipeline.augmentations import AUGMENTATIONS
 from pipeline.calibration import Decision
+from pipeline.imaging.images import UnreadableImage, read_file
 
 EARLIER_SIDE = 448
 
@@ -99,7 +100,10 @@ def _support_view(bundle: Bundle) -> SupportView:
     def show(image: int, augmentation: int) -> NDArray[np.uint8] | None:
         if image not in pictures:
             return None
-        stored = cv2.imread(str(pictures[image]), cv2.IMREAD_COLOR)
+        file = read_file(pictures[image])  # OpenCV itself takes no path that is not in UTF-8
+        if isinstance(file, UnreadableImage):
+            return None
+        stored = cv2.imdecode(np.frombuffer(file.data, np.uint8), cv2.IMREAD_COLOR)
         if stored is None:
             return None
         pixels = np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -18,6 +18,7 @@ from pipeline.product_lines.layout_names import DEFECT, GOOD
 from pipeline.product_lines.left_out import LeftOut, load_distinct_line
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings
+from pipeline.unicode_names import one_line
 
 _GONE, _CHANGED = "with a verdict but gone", "with a verdict but changed"
 
@@ -131,4 +132,5 @@ def _left_out(reason: str, paths: list[Path]) -> tuple[str, ...]:
     if not paths:
         return ()
     verdicts = "1 verdict is" if len(paths) == 1 else f"{len(paths)} verdicts are"
-    return (f"{verdicts} left out, as {reason}: {paths[0]}{f' and {len(paths) - 1} more' if paths[1:] else ''}.",)
+    named = f"{one_line(str(paths[0]))}{f' and {len(paths) - 1} more' if paths[1:] else ''}"
+    return (f"{verdicts} left out, as {reason}: {named}.",)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.markup import escape
-
 from deploy.bundles.facts import all_facts
 from flows.adapt.job import AdaptResult
 from flows.adapt.new_lines import NewLinesResult
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
-from flows.terminal.console import err, out
+from flows.terminal.console import err, literal, out
 from flows.unlabelled import TakeUpReport
 
 _LEFT_OUT = 5  # unlabelled images that are named
@@ -22,13 +20,13 @@ def show(request: AdaptRequest, result: AdaptResult) -> int:
     manifest = result.bundle.manifest
     state = "live" if result.live else "registered, not live"
     cost = f"{result.seconds:.1f} s with at most {result.peak_mib:,.0f} MiB"
-    out().print(escape(f"{manifest.line} {manifest.version}: {state}, adapted in {cost}"))
+    out().print(literal(f"{manifest.line} {manifest.version}: {state}, adapted in {cost}"))
     for fact in all_facts(manifest):
         if fact.brief:
-            out().print(escape(f"  {fact.name}: {fact.value}"))
+            out().print(literal(f"  {fact.name}: {fact.value}"))
     if result.taken_up is not None and result.taken_up.left_out:
         for told in _left_out(request.unlabelled, result.taken_up):
-            out().print(escape(f"  {told}"))
+            out().print(literal(f"  {told}"))
     return 0
 
 
@@ -44,10 +42,10 @@ def _left_out(folder: Path | None, report: TakeUpReport) -> Iterator[str]:
 def show_new_lines(_request: AdaptNewLinesRequest, result: NewLinesResult) -> int:
     """What became of each new line; 1 where one could not be adapted to."""
     if not result.lines:
-        out().print(f"Every line in {escape(str(result.incoming))} is registered.")
+        out().print(f"Every line in {literal(str(result.incoming))} is registered.")
     for line in result.lines:
         if line.problem is None:
-            out().print(escape(f"{line.name}: adapted"))
+            out().print(literal(f"{line.name}: adapted"))
         else:
-            err().print(f"[red]{escape(line.name)}: {escape(line.problem)}")
+            err().print(f"[red]{literal(line.name)}: {literal(line.problem)}")
     return int(any(line.problem is not None for line in result.lines))

@@ -29,6 +29,7 @@ from pipeline.imaging.files import instead_of_folder
 from pipeline.imaging.images import Opener, image_limits
 from pipeline.likeness import UNLIKE
 from pipeline.product_lines.left_out import load_distinct_line
+from pipeline.unicode_names import one_line
 
 MAX_IMAGES = 5000
 """Images of a kind that are scored, at most: evenly over their folder."""
@@ -216,4 +217,4 @@ def _spread(items: Sequence[T], kind: Kind) -> tuple[Sequence[T], list[str]]:
 
 def _sentence(count: int, reason: str, example: str) -> str:
     more = f", and {count - 1:,} more" if count > 1 else ""
-    return f"Left out as {reason}: {example}{more}."
+    return f"Left out as {reason}: {one_line(example)}{more}."

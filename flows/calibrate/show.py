@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.markup import escape
-
 from deploy.bundles.facts import Section, facts_of
 from flows.calibrate.job import CalibrateResult
 from flows.calibrate.request import CalibrateRequest
-from flows.terminal.console import out
+from flows.terminal.console import literal, out
 
 
 def show(_request: CalibrateRequest, result: CalibrateResult) -> int:
     """What was registered, the threshold before and now, and what either rejects of the images."""
     manifest = result.bundle.manifest
     state = "live" if result.live else "registered, not live"
-    out().print(escape(f"{manifest.line} {manifest.version}: {state}, calibrated in {result.seconds:.1f} s"))
+    out().print(literal(f"{manifest.line} {manifest.version}: {state}, calibrated in {result.seconds:.1f} s"))
     for told in rejected_sentences(result):
-        out().print(escape(f"  {told}"))
+        out().print(literal(f"  {told}"))
     for fact in facts_of(manifest)[Section.DECISION]:  # what else it is made of stays
         if fact.brief and fact.key != "reject":  # told with the one before
-            out().print(escape(f"  {fact.name}: {fact.value}"))
+            out().print(literal(f"  {fact.name}: {fact.value}"))
     return 0
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from flows.doctor.job import DeviceReport, Diagnosis
 from flows.doctor.request import DoctorRequest
-from flows.terminal.console import out, table, write_json
+from flows.terminal.console import literal, out, table, write_json
 
 _COLOURS = {"ok": "green", "skipped": "dim", "problem": "red"}
 
@@ -32,21 +31,21 @@ def show(request: DoctorRequest, diagnosis: Diagnosis, *, as_json: bool = False)
 def _show(diagnosis: Diagnosis) -> None:
     machine = diagnosis.machine
     memory = f"{machine.memory_bytes / 2**30:.1f} GiB of memory"
-    out().print(escape(f"{machine.platform}, Python {machine.python}, {machine.cpus} CPUs, {memory}"))
+    out().print(literal(f"{machine.platform}, Python {machine.python}, {machine.cpus} CPUs, {memory}"))
     packages = (f"{name} {version or '–'}" for name, version in machine.packages.items())
-    out().print(escape(", ".join(packages)))
+    out().print(literal(", ".join(packages)))
     out().print(_device_table(diagnosis.devices))
     for report in diagnosis.devices:
         device = report.survey.device
         if report.problem is not None:
-            out().print(escape(f"{device}: {report.problem}"))
+            out().print(literal(f"{device}: {report.problem}"))
         if report.available:
-            out().print(escape(f"{device} parity: {report.parity_says}"))
-            out().print(escape(f"{device} speed: {report.speed_says}"))
+            out().print(literal(f"{device} parity: {report.parity_says}"))
+            out().print(literal(f"{device} speed: {report.speed_says}"))
     checks = table("Installation", "check", "", "finding")
     for check in diagnosis.checks:
         verdict = f"[{_COLOURS[check.verdict.value]}]{check.verdict.value}[/]"
-        checks.add_row(escape(check.name.replace("_", " ")), verdict, escape(check.says))
+        checks.add_row(literal(check.name.replace("_", " ")), verdict, literal(check.says))
     out().print(checks)
     usable = [report.survey.device.value for report in diagnosis.devices if report.works]
     if diagnosis.problems:
@@ -64,7 +63,7 @@ def _device_table(reports: tuple[DeviceReport, ...]) -> Table:
             survey.device.value,
             "yes" if survey.compiled_in else "no",
             {True: "yes", False: "no", None: "none needed"}[survey.driver],
-            escape(", ".join(survey.missing_libraries) or "none"),
+            literal(", ".join(survey.missing_libraries) or "none"),
             works,
         )
     return listing

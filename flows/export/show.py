@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
-
 from flows.export.job import ExportResult
 from flows.export.request import ExportRequest
-from flows.terminal.console import out
+from flows.terminal.console import literal, out
 
 
 def show(_request: ExportRequest, result: ExportResult) -> int:
     """One line: what is where."""
     size = result.size_bytes / 2**20
     out().print(
-        f"{escape(result.line)} {escape(result.version)} ({result.learner}): {result.files} files, {size:.1f} MiB "
-        f"in {escape(str(result.folder))}"
+        f"{literal(result.line)} {literal(result.version)} ({result.learner}): {result.files} files, {size:.1f} MiB "
+        f"in {literal(str(result.folder))}"
     )
     if result.int8 is not None:
-        out().print(escape(f"  int8: {result.int8.figures}"))
+        out().print(literal(f"  int8: {result.int8.figures}"))
         out().print(f"  {result.speedup:.2f} times as fast as float32 here (one thread, decoding left out)")
     return 0

@@ -21,6 +21,7 @@ from flows.server.artifacts import (
 from flows.server.late_runs import skip_late_runs, skipping_late_runs
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
+from pipeline.unicode_names import one_line
 
 
 @flow(name="score-folder", flow_run_name="score {request.line}")
@@ -49,9 +50,9 @@ def warn_of_what_is_missing(result: job.ScoreResult) -> None:
     """Name the files that no decision was made on, and say what was left out, in the run's log."""
     if in_a_run():
         for remark in result.remarks:
-            get_run_logger().warning("%s", remark)
+            get_run_logger().warning("%s", one_line(remark))
         for file in result.summary.unreadable_files[:20]:
-            get_run_logger().warning("no decision on %s: %s", file.path, file.reason)
+            get_run_logger().warning("no decision on %s: %s", one_line(str(file.path)), file.reason)
 
 
 def show(result: job.ScoreResult) -> None:

@@ -13,6 +13,7 @@ from flows.server.artifacts import Cell, ProgressArtifact, artifact_key, in_a_ru
 from flows.server.late_runs import skip_late_runs, skipping_late_runs
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
+from pipeline.unicode_names import one_line
 
 MAX_SENTENCES = 20
 """How many folders are named that no usable line belongs to, and unreadable files of a line."""
@@ -46,10 +47,10 @@ def warn_of_what_is_missing(result: job.ScorePlantResult) -> None:
         return
     log, summary = get_run_logger(), result.summary
     for sentence in [*result.remarks, *summary.problems, *list(summary.skipped.values())[:MAX_SENTENCES]]:
-        log.warning("%s", sentence)
+        log.warning("%s", one_line(sentence))
     for line in summary.lines:
         for file in line.tally.unreadable[:MAX_SENTENCES]:
-            log.warning("no decision on %s: %s", file.path, file.reason)
+            log.warning("no decision on %s: %s", one_line(str(file.path)), file.reason)
 
 
 def show(request: ScorePlantRequest, result: job.ScorePlantResult) -> None:

@@ -7,12 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.markup import escape
-
 from flows.score.job import ScoreResult
 from flows.score.plant_job import ScorePlantResult
 from flows.score.request import ScorePlantRequest, ScoreRequest
-from flows.terminal.console import err, out, table
+from flows.terminal.console import err, literal, out, table
 from pipeline.imaging.images import UnreadableImage
 
 MAX_FLAGGED = 10
@@ -30,18 +28,18 @@ def show(_request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) 
         _show_unreadable(result.summary.unreadable_files, unreadable)
         return no_decision
     counts = result.summary.counts.figures()
-    listing = table(escape(f"{result.line} {result.version}"), *(name.replace("_", " ") for name in counts))
+    listing = table(literal(f"{result.line} {result.version}"), *(name.replace("_", " ") for name in counts))
     listing.add_row(*map(str, counts.values()))
     out().print(listing)
     for image in result.summary.flagged[:MAX_FLAGGED]:
         score = "no score" if image.score is None else f"{image.score:.3f}"
         reason = f": {image.reason}" if image.reason else ""
-        out().print(f"  {image.decision} {score:>8}  {escape(f'{image.label}{reason}')}")
+        out().print(f"  {image.decision} {score:>8}  {literal(f'{image.label}{reason}')}")
     if result.summary.counts.flagged > MAX_FLAGGED:
         out().print(f"  and {result.summary.counts.flagged - MAX_FLAGGED} more: see the report")
     _show_unreadable(result.summary.unreadable_files, unreadable)
-    out().print(f"{_pace(figures)}, {escape(result.device)}")
-    out().print(f"Report: {escape(str(result.report))}")
+    out().print(f"{_pace(figures)}, {literal(result.device)}")
+    out().print(f"Report: {literal(str(result.report))}")
     return no_decision
 
 
@@ -58,7 +56,7 @@ def _pace(figures: Mapping[str, Any]) -> str:
 def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:
     """Name the first of `count` files that no decision was made on."""
     for file in files[:MAX_UNREADABLE]:
-        err().print(f"[yellow]no decision on {escape(str(file.path))}: {escape(file.reason)}")
+        err().print(f"[yellow]no decision on {literal(str(file.path))}: {literal(file.reason)}")
     if count > MAX_UNREADABLE:
         more = count - MAX_UNREADABLE
         err().print(f"[yellow]and {more} more {'file' if more == 1 else 'files'} without a decision")
@@ -79,19 +77,19 @@ def show_plant(_request: ScorePlantRequest, result: ScorePlantResult, *, as_json
         names = [name.replace("_", " ") for name in counts]
         listing = table("Plant", "line", "version", *names, right=tuple(names))
         for row in figures["lines"]:
-            listing.add_row(escape(row["line"]), escape(row["version"]), *(str(row[name]) for name in counts))
+            listing.add_row(literal(row["line"]), literal(row["version"]), *(str(row[name]) for name in counts))
         out().print(listing)
-        out().print(f"{_pace(figures)}, {escape(figures['device'])}")
-        out().print(f"Report: {escape(figures['report'])}")
+        out().print(f"{_pace(figures)}, {literal(figures['device'])}")
+        out().print(f"Report: {literal(figures['report'])}")
     unreadable = [file for line in result.summary.lines for file in line.tally.unreadable]
     _show_unreadable(unreadable, figures["unreadable"])
     skipped, sentences = figures["skipped_images"], figures["skipped_folders"]
     for sentence in sentences[:MAX_FLAGGED]:
-        err().print(f"[yellow]{escape(sentence)}")
+        err().print(f"[yellow]{literal(sentence)}")
     if len(sentences) > MAX_FLAGGED:
         err().print(f"[yellow]and {len(sentences) - MAX_FLAGGED} more: see the report")
     if skipped:
         err().print(f"[yellow]no decision on {skipped} {'image' if skipped == 1 else 'images'} without a usable line")
     for sentence in figures["problems"]:
-        err().print(f"[red]{escape(sentence)}")
+        err().print(f"[red]{literal(sentence)}")
     return int(any(figures[name] for name in ("unreadable", "skipped_images", "problems", "pictures_left_out")))

@@ -24,6 +24,7 @@ from prefect.logging import get_run_logger
 from deploy.reports.gallery import GalleryItem
 from deploy.reports.overlay import data_uri, encode_jpeg, shrink
 from flows.progress import Progress
+from pipeline.unicode_names import one_line
 
 THUMBNAIL_SIDE = 160
 MAX_PICTURES = 12
@@ -40,7 +41,7 @@ def artifact_key(*parts: str) -> str:
 
 def plain(text: str) -> str:
     """`text` as literal markdown: names of files and lines are data, never markup."""
-    flat = re.sub(r"\s+", " ", text)
+    flat = re.sub(r"\s+", " ", one_line(text))
     return re.sub(r"([\\`*_{}\[\]()<>#|!~&$])", r"\\\1", flat)
 
 
@@ -82,7 +83,7 @@ def _words(value: Cell) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
 
 
 def publish_figures(key: str, figures: Mapping[str, Cell], description: str, more: str = "") -> None:
@@ -105,7 +106,11 @@ def publish_markdown(key: str, markdown: str, description: str) -> None:
 def publish_table(key: str, rows: Sequence[Mapping[str, Cell]], description: str) -> None:
     """Create a table artifact on this run; outside a run nothing happens."""
     if in_a_run():
-        create_table_artifact(key=key, table=[dict(row) for row in rows], description=description)
+        create_table_artifact(key=key, table=[_as_text(row) for row in rows], description=description)
+
+
+def _as_text(row: Mapping[str, Cell]) -> dict[str, Cell]:
+    return {name: one_line(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
 
 
 def in_a_run() -> bool:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from flows.own_weights import own_weights
-from flows.terminal.console import JsonOption, out, table, write_json
+from flows.terminal.console import JsonOption, literal, out, table, write_json
 from pipeline.features import DEFAULT_BACKBONE
 from pipeline.settings import load_settings
 
@@ -56,7 +55,7 @@ def learners(
     for row in rows:
         cells = [row["name"], row["family"], row["adapts"], "yes" if row["meta_trained"] else "no"]
         cells += [f"{row['cost']:.2f} x", f"{row['head_numbers'] / 1e6:.2f} M"] if costs else [row["source"]]
-        listing.add_row(*map(escape, cells))
+        listing.add_row(*map(literal, cells))
     out().print(listing)
     if costs:
         out().print(
@@ -88,7 +87,7 @@ def backbones(json_path: JsonOption = None) -> None:
     listing = table("Backbones", "name", "weights", "licence")
     listing.columns[0].no_wrap = True
     for row in rows:
-        listing.add_row(*map(escape, (row["name"] + " (default)" * row["default"], *_weights_and_licence(row))))
+        listing.add_row(*map(literal, (row["name"] + " (default)" * row["default"], *_weights_and_licence(row))))
     out().print(listing)
     out().print(
         "Weights of your own are weights/NAME.safetensors or .pth in the home folder, and come before a package's. "

@@ -18,8 +18,14 @@ from rich.table import Table
 from flows.progress import OnProgress
 from flows.progress import Progress as JobProgress
 from pipeline.storage import make_folder_of, replace_file
+from pipeline.unicode_names import one_line
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON ('-': standard output).")]
+
+
+def literal(text: str) -> str:
+    """Text for rich as it stands, on one line: names of files and lines are data, neither markup nor layout."""
+    return escape(one_line(text))
 
 
 def out() -> Console:
@@ -52,7 +58,7 @@ def progress_bars() -> Iterator[OnProgress]:
         )
         if progress.remark and progress.remark not in remarks:
             remarks.add(progress.remark)
-            bars.console.print(f"[yellow]{escape(progress.remark)}")
+            bars.console.print(f"[yellow]{literal(progress.remark)}")
 
     try:
         yield show

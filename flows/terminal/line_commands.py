@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from flows.terminal.console import JsonOption, err, out, table, write_json
+from flows.terminal.console import JsonOption, err, literal, out, table, write_json
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:  # reading images waits until a command needs it
@@ -76,13 +75,13 @@ def _show_report(name: str, report: LineReport) -> None:
     depths = ", ".join(f"{bits} bit" for bits in sorted(report.bit_depths))
     white = f", white level {report.white_level}" if report.white_level is not None else ""
     masks = f"{len(report.masks.usable)} usable masks" if report.line.has_masks else "no masks"
-    out().print(f"[bold]{escape(name)}[/bold]  {'fit' if report.ok else '[red]not fit[/red]'}")
-    out().print(escape(f"  {counts}; {masks}"))
+    out().print(f"[bold]{literal(name)}[/bold]  {'fit' if report.ok else '[red]not fit[/red]'}")
+    out().print(literal(f"  {counts}; {masks}"))
     if report.sizes:
-        out().print(escape(f"  {sizes}{more} pixels, {depths}{white}"))
+        out().print(literal(f"  {sizes}{more} pixels, {depths}{white}"))
     for problem in report.problems:
         colour = "red" if problem.severity == "error" else "yellow"
-        out().print(f"  [{colour}]{problem.severity}[/{colour}]: {escape(problem.sentence)}")
+        out().print(f"  [{colour}]{problem.severity}[/{colour}]: {literal(problem.sentence)}")
 
 
 def import_lines(
@@ -97,11 +96,11 @@ def import_lines(
     from pipeline.product_lines.importers import import_data_set  # noqa: PLC0415  # `--help` does not wait for it
 
     def tell(remark: str) -> None:
-        err().print(f"[yellow]{escape(remark)}")
+        err().print(f"[yellow]{literal(remark)}")
 
     imported = import_data_set(data_format, source, destination, link=link, on_remark=tell)
     out().print(
-        f"{len(imported)} lines in {escape(str(destination))}: {escape(', '.join(line.name for line in imported))}"
+        f"{len(imported)} lines in {literal(str(destination))}: {literal(', '.join(line.name for line in imported))}"
     )
 
 
@@ -131,7 +130,7 @@ def list_lines(
     counts = ("train_good", "test_good", "defects", "masks")
     listing = table("Product lines", "line", *(name.replace("_", " ") for name in counts))
     for row in rows:
-        listing.add_row(escape(str(row["line"])), *(str(row[name]) for name in counts))
+        listing.add_row(literal(str(row["line"])), *(str(row[name]) for name in counts))
     out().print(listing)
 
 
@@ -160,4 +159,4 @@ def synthetic(
     for path in write_lines(
         folder, range(seed, seed + lines), good=good, test_good=test_good, defects=defects, size=size
     ):
-        out().print(escape(str(path)))
+        out().print(literal(str(path)))

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from flows.terminal.console import JsonOption, out, table, write_json
+from flows.terminal.console import JsonOption, literal, out, table, write_json
 from pipeline.settings import load_settings
 
 LineArgument = Annotated[str, typer.Argument(help="Name of the product line.")]
@@ -50,7 +49,7 @@ def list_versions(
     if json_path is not None:
         return
     if not records:
-        out().print(f"No line is registered in {escape(str(registry.home))}: run linewise adapt LINE FOLDER")
+        out().print(f"No line is registered in {literal(str(registry.home))}: run linewise adapt LINE FOLDER")
         return
     problems = ["problem"] if any(record.problem for _, record in records) else []  # the room is short on 80 columns
     listing = table("Registry", "line", "version", "live", "learner", "created", *problems)
@@ -59,7 +58,7 @@ def list_versions(
         learner = record.manifest.learner.name if record.manifest else "–"
         created = record.created_at.strftime("%Y-%m-%d %H:%M")
         cells = (name, record.version, "live" if record.live else "", learner, created, record.problem or "")
-        listing.add_row(*map(escape, cells[: len(listing.columns)]))
+        listing.add_row(*map(literal, cells[: len(listing.columns)]))
     out().print(listing)
 
 
@@ -68,7 +67,7 @@ def promote(line: LineArgument, version: Annotated[str, typer.Argument(help="Ver
     from deploy.bundles.registry import Registry  # noqa: PLC0415
 
     bundle = Registry(load_settings().home).promote(line, version)
-    out().print(f"Live for {escape(line)}: {escape(bundle.manifest.version)}")
+    out().print(f"Live for {literal(line)}: {literal(bundle.manifest.version)}")
 
 
 def roll_back(line: LineArgument) -> None:
@@ -76,7 +75,7 @@ def roll_back(line: LineArgument) -> None:
     from deploy.bundles.registry import Registry  # noqa: PLC0415
 
     bundle = Registry(load_settings().home).roll_back(line)
-    out().print(f"Live for {escape(line)}: {escape(bundle.manifest.version)}")
+    out().print(f"Live for {literal(line)}: {literal(bundle.manifest.version)}")
 
 
 def import_pack(
@@ -93,4 +92,4 @@ def import_pack(
     if promote_it:
         registry.promote(manifest.line, manifest.version)
     state = "live" if promote_it else "registered, not live"
-    out().print(f"{escape(manifest.line)} {escape(manifest.version)}: {state}")
+    out().print(f"{literal(manifest.line)} {literal(manifest.version)}: {state}")

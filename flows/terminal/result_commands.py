@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from flows.terminal.console import out
+from flows.terminal.console import literal, out
 from pipeline.errors import ConfigError
 from pipeline.settings import load_settings
 
@@ -52,7 +51,7 @@ def export(
         _find_run(store, line, run)
         rows = store.stream(line=line, run_id=run, since=start, oldest_first=True)
         count = export_rows(rows, output, ExportFormat(chosen))
-    out().print(f"{count} rows of {escape(line)} in {escape(str(output))}")
+    out().print(f"{count} rows of {literal(line)} in {literal(str(output))}")
 
 
 def coco(

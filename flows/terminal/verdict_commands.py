@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from flows.terminal.console import JsonOption, err, out, table, write_json
+from flows.terminal.console import JsonOption, err, literal, out, table, write_json
 from flows.terminal.registry_commands import LineArgument
 from pipeline.errors import ConfigError
 from pipeline.settings import load_settings
@@ -49,7 +48,7 @@ def add(
     new = [verdict_on(image, line, said, by=by, note=note) for image in images]
     with _store_of(line) as store:
         count = _add(store, line, new)
-    out().print(f"{_count(count)} on images of {escape(line)}: {said}")
+    out().print(f"{_count(count)} on images of {literal(line)}: {said}")
 
 
 def import_verdicts(
@@ -71,7 +70,7 @@ def import_verdicts(
     with _store_of(line) as store:
         there = {(row.image_sha256, row.said_at, row.verdict) for row in store.verdicts(line, overruled=True)}
         count = _add(store, line, [row for row in new if (row.image_sha256, row.said_at, row.verdict) not in there])
-    out().print(f"{_count(count)} on images of {escape(line)}")
+    out().print(f"{_count(count)} on images of {literal(line)}")
 
 
 def list_verdicts(line: LineArgument, every: EveryOption = False, json_path: JsonOption = None) -> None:
@@ -95,12 +94,12 @@ def list_verdicts(line: LineArgument, every: EveryOption = False, json_path: Jso
     if json_path is not None:
         return
     if not rows:
-        out().print(f"No verdict on images of {escape(line)} yet: run linewise verdicts add LINE IMAGE --verdict good")
+        out().print(f"No verdict on images of {literal(line)} yet: run linewise verdicts add LINE IMAGE --verdict good")
         return
     listing = table("Verdicts", "image", "verdict", "by", "said", "note")
     for row in rows:
         said = row.said_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        listing.add_row(*map(escape, (row.image_path, row.verdict, row.by or "", said, row.note or "")))
+        listing.add_row(*map(literal, (row.image_path, row.verdict, row.by or "", said, row.note or "")))
     out().print(listing)
 
 
@@ -114,14 +113,14 @@ def export(
 
     with _store_of(line) as store:
         count = write_verdicts(reversed(store.verdicts(line, overruled=every)), output)
-    out().print(f"{_count(count)} on images of {escape(line)} in {escape(str(output))}")
+    out().print(f"{_count(count)} on images of {literal(line)} in {literal(str(output))}")
 
 
 def _add(store: ResultStore, line: str, new: Sequence[NewVerdict]) -> int:
     from deploy.results.verdict_files import remark_on_lines  # noqa: PLC0415
 
     if remark := remark_on_lines(store, line, new):
-        err().print(f"[yellow]{escape(remark)}")
+        err().print(f"[yellow]{literal(remark)}")
     return store.add_verdicts(new)
 
 

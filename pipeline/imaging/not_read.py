@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.imaging.files import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES
+from pipeline.unicode_names import one_line
 
 JPEG_ALIASES = frozenset({".jfif", ".jpe", ".jif", ".jfi"})
 """Suffixes of what is a JPEG under another name."""
@@ -79,9 +80,9 @@ class NotRead:
         if self._example is None:
             return ""
         most_first = sorted(self._by_suffix.items(), key=lambda kind: (-kind[1], not kind[0], kind[0]))
-        kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in most_first]
+        kinds = [f"{count} {one_line(suffix) or 'without a suffix'}" for suffix, count in most_first]
         more = f" and {len(kinds) - _KINDS} more kinds" if len(kinds) > _KINDS else ""
-        name = self._example.relative_to(self._folder).as_posix()
+        name = one_line(self._example.relative_to(self._folder).as_posix())
         files = f"{self.count} file{'' if self.count == 1 else 's'} left out, not read as images"
         return f"{files} ({', '.join(kinds[:_KINDS])}{more}), such as {name}"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.product_lines.layout_names import DEFECT, GOOD, meant_by
 from pipeline.product_lines.lines import MASK_FOLDERS
 from pipeline.product_lines.mask_check import ExaminedMask
+from pipeline.unicode_names import one_line
 
 _READ = (GOOD, DEFECT, *MASK_FOLDERS)
 _NAMED = 3  # files that a sentence names before it only counts
@@ -64,7 +65,7 @@ def named(root: Path, paths: Iterable[Path]) -> str:
 
 def _named_below(root: Path, path: Path) -> str:
     """An image that somebody judged at the plant lies elsewhere, and is called by its whole path."""
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+    return one_line((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
 
 
 def first_few(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.images import ImageLimits, check_size
 
 _TIMEOUT_MS = 5000  # to open, and between two frames
@@ -57,8 +57,10 @@ def open_capture(source: str | int, options: str, limits: ImageLimits) -> cv2.Vi
         limits: on the size of frames, as the header has it; ffmpeg may decode a first one to learn what is in it.
 
     Raises:
-        ImageError: the frames are too large or too small.
+        ImageError: the frames are too large or too small, or the name is no text, by which OpenCV ends the process.
     """
+    if isinstance(source, str) and any("\ud800" <= character <= "\udfff" for character in source):
+        raise ImageError("a video whose name is in UTF-8", source, "rename it")
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS]
     with _opening, _environment(_OPTIONS, options), _silent_opencv():
         if isinstance(source, int):

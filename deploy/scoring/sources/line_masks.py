@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.product_lines.layout_names import surely_masks
 from pipeline.product_lines.lines import holds_good_parts
+from pipeline.unicode_names import one_line
 
 _NAMED = 3  # folders that the sentence names before it only counts
 
@@ -36,7 +37,7 @@ class LineMasks:
         if not self._found:
             return ""
         first, more = sorted(self._found)[:_NAMED], len(self._found) - _NAMED
-        names = ", ".join(f"{name}/" for name in first) + (f" and {more} more" if more > 0 else "")
+        names = ", ".join(f"{one_line(name)}/" for name in first) + (f" and {more} more" if more > 0 else "")
         return f"{names} left out, as masks of a line whose good parts lie beside them"
 
     @property

@@ -95,6 +95,14 @@ def test_decode_limits_hold_for_videos(tmp_path):
         VideoFile(clip, Sampling(), ImageLimits(max_pixels=1000))
 
 
+def test_a_video_whose_name_is_no_text_is_a_sentence(tmp_path):
+    """OpenCV ended the process."""
+    path = tmp_path / "clip\udcff.avi"
+    path.write_bytes(b"x")
+    with pytest.raises(ImageError, match=r"expected a video whose name is in UTF-8, got .*clip.xff.avi: rename it"):
+        open_source(path)
+
+
 def test_only_videos_open_as_videos(tmp_path):
     """ffmpeg would follow a playlist or a list of files to wherever they lead."""
     clip = write_video(tmp_path / "clip.avi", 3)
