@@ -88,7 +88,7 @@ def test_csv_has_no_formula_and_times_with_a_zone(store, tmp_path):
     assert [row["score"] for row in rows] == ["0.0", "1.0", "2.0", "", ""]
     assert rows[0]["scored_at"] == "2026-03-04T05:06:07.890123+00:00"
     assert rows[3]["reason"] == '\'=HYPERLINK("http://evil")'
-    assert (rows[4]["image_path"], rows[4]["reason"]) == ("'@stream#1", "a, quoted\nreason")
+    assert (rows[4]["image_path"], rows[4]["reason"]) == ("'@stream#1", "a, quoted\\nreason")
 
 
 @pytest.mark.parametrize(
