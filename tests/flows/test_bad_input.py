@@ -245,7 +245,7 @@ def test_a_bundle_with_one_byte_changed(linewise: Command, plant: Path, home: Pa
 
 
 def test_a_file_name_is_no_formula_and_no_new_row_in_the_csv(linewise: Command, plant: Path, tmp_path: Path):
-    formula, torn = "=cmd|' C calc'!A0.png", 'a "b",\nc.png'
+    formula, torn, shown = "=cmd|' C calc'!A0.png", 'a "b",\nc.png', r'a "b",\nc.png'
     write_image(plant / formula, brightness=40, seed=9)
     (plant / torn).write_text("no image")
     code, _, error = linewise("score", LINE, plant, "--csv", tmp_path / "rows.csv", "--json", tmp_path / "rows.json")
@@ -253,9 +253,9 @@ def test_a_file_name_is_no_formula_and_no_new_row_in_the_csv(linewise: Command, 
     with (tmp_path / "rows.csv").open(newline="") as file:
         from_csv = {row["path"]: row for row in csv.DictReader(file)}
     from_json = {row["path"]: row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
-    assert from_csv.keys() == {f"'{formula}", torn, "good_0.png", "good_1.png"}, "a spreadsheet must not run it"
+    assert from_csv.keys() == {f"'{formula}", shown, "good_0.png", "good_1.png"}, "a spreadsheet must not run it"
     assert from_json.keys() == {formula, torn, "good_0.png", "good_1.png"}
     assert float(from_csv[f"'{formula}"]["score"]) == from_json[formula]["score"]
     assert from_csv[f"'{formula}"]["decision"] == from_json[formula]["decision"]
-    assert from_csv[torn]["reason"] == from_json[torn]["reason"]
-    assert from_csv[torn]["status"] == from_json[torn]["status"] == "unreadable"
+    assert from_csv[shown]["reason"] == from_json[torn]["reason"]
+    assert from_csv[shown]["status"] == from_json[torn]["status"] == "unreadable"
