@@ -62,9 +62,7 @@ def write_csv(path: Path, rows: Iterable[ReportRow]) -> int:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
-            writer.writerow(
-                harmless_cell(one_line(cell) if isinstance(cell, str) else cell) for cell in _cells(row)
-            )
+            writer.writerow(harmless_cell(one_line(cell) if isinstance(cell, str) else cell) for cell in _cells(row))
     return count
 
 

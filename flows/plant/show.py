@@ -6,14 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 
 from deploy.bundles.manifest import linewise_version
 from flows.plant.down import PlantDown
 from flows.plant.started_parts import Part, Started
 from flows.plant.status import PlantStatus
 from flows.plant.up import PlantUp
-from flows.terminal.console import out, table, write_json
+from flows.terminal.console import literal, out, table, write_json
 
 if TYPE_CHECKING:  # it imports Prefect
     from flows.plant.served import Served
@@ -63,7 +62,7 @@ def show_status(status: PlantStatus, json_path: Path | None) -> int:
             _show_served(status.served)
         _show_lines(status)
         for problem in status.problems:
-            out().print(f"[red]{escape(problem)}[/]")
+            out().print(f"[red]{literal(problem)}[/]")
         if not status.problems:
             out().print("[green]Nothing is wrong.[/]")
     return int(bool(status.problems))
@@ -88,7 +87,7 @@ def _show_served(served: Served) -> None:
     for deployment in served.deployments:
         told = [f"{schedule.when} {'on' if schedule.on else 'off'}" for schedule in deployment.schedules]
         schedules = ", ".join(told) + (" (all paused)" if deployment.paused else "")
-        deployments.add_row(escape(deployment.name), escape(schedules or "none"))
+        deployments.add_row(literal(deployment.name), literal(schedules or "none"))
     out().print(deployments)
     groups = {
         "running": served.running,
@@ -126,4 +125,4 @@ def _line(part: Part, started: Started, began: tuple[Part, ...]) -> str:
 
 
 def _print(text: str) -> None:
-    out().print(escape(text))
+    out().print(literal(text))

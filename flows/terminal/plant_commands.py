@@ -6,9 +6,8 @@ from importlib import import_module
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from flows.terminal.console import JsonOption, err
+from flows.terminal.console import JsonOption, err, literal
 from pipeline.settings import load_settings
 
 
@@ -62,4 +61,4 @@ def status(
 
 
 def _say(text: str) -> None:
-    err().print(escape(text))
+    err().print(literal(text))

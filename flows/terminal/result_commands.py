@@ -69,7 +69,7 @@ def coco(
     with ResultStore(load_settings().database) as store:
         counts = write_coco(store, _find_run(store, line, run), output, whole_bundle=run is None)
     told = f"{counts.images} images of {line} with {counts.annotations} regions in {output}"
-    out().print(escape(told))
+    out().print(literal(told))
     if counts.left_out:
         out().print(f"left out: {counts.left_out} that were scored before regions were kept, or could not be judged")
 
