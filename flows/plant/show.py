@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-
 from deploy.bundles.manifest import linewise_version
 from flows.plant.down import PlantDown
 from flows.plant.started_parts import Part, Started
@@ -99,7 +98,7 @@ def _show_served(served: Served) -> None:
     _print("Runs: " + ", ".join(f"{len(runs)} {name}" for name, runs in groups.items()))
     runs = table("Runs", "run", "state", "since", "message")
     for run in (run for group in groups.values() for run in group[-_MOST_RUNS:]):
-        runs.add_row(*map(escape, (run.name, run.state, _local(run.since), run.message)))
+        runs.add_row(*map(literal, (run.name, run.state, _local(run.since), run.message)))
     if runs.row_count:
         out().print(runs)
 
@@ -111,7 +110,7 @@ def _show_lines(status: PlantStatus) -> None:
     listing = table("Lines", "line", "live version", "last image scored")
     for line in status.lines:
         scored = _local(line.last_scored) if line.last_scored else "never"
-        listing.add_row(*map(escape, (line.line, line.version or "none", scored)))
+        listing.add_row(*map(literal, (line.line, line.version or "none", scored)))
     out().print(listing)
 
 
