@@ -7,7 +7,7 @@ count nothing. The direction of an unseen kind of defect is another, so its weig
 of defects.
 
 Source: Cox, JRSS B 1958, with a ridge penalty (le Cessie & van Houwelingen, Applied Statistics 1992); the use on
-residuals is ours. Measured in `benchmarks/direction.md`.
+residuals is ours. Measured in `benchmarks/auto.md`.
 """
 
 from __future__ import annotations
