@@ -31,7 +31,6 @@ from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
 from pipeline.regions import Region
 
-# Longer than the others: one connection pool answers all that is asked of the results, and has one face.
 TRANSACTION_ROWS = 256
 
 _SCORED = select(*(RESULTS.c[name] for name in StoredScore._fields)).where(

@@ -158,7 +158,7 @@ def test_a_map_that_is_not_finite_never_passes_whoever_sees_to_it(
     assert view.nearest.shape == (CELLS, CELLS)
 
 
-def test_batches_of_mixed_lines_ask_for_no_map_either(plant: Plant, copies: Counter[str]) -> None:
+def test_batches_of_mixed_lines_ask_for_those_maps_alone_too(plant: Plant, copies: Counter[str]) -> None:
     use(plant, covered(head_graph()))
 
     class OneLane:
@@ -179,7 +179,8 @@ def test_batches_of_mixed_lines_ask_for_no_map_either(plant: Plant, copies: Coun
     finally:
         dispatch.close()
     assert [outcome.result.status for outcome in outcomes] == [FileStatus.SCORED] * 5
-    assert (copies["maps"], copies["rows"]) == (0, 0)
+    assert [outcome.result.decision for outcome in outcomes] == [Decision.PASS] * 4 + [Decision.REJECT]
+    assert (copies["maps"], copies["rows"]) == (1, 0), "of the one whose regions are told"
 
 
 @pytest.mark.gpu

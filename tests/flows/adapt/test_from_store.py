@@ -48,7 +48,7 @@ def folders(tmp_path: Path) -> Folders:
             folder, name = "line/good" if number < 4 else "shots", f"good {number:02}.png"
         else:
             column = 4 + 8 * (number - 24)
-            pixels[20:32, column : column + 10] = 255 - pixels[20:32, column : column + 10]
+            pixels[20:28, column : column + 7] = 255 - pixels[20:28, column : column + 7]
             folder, name = "line/defect/spot" if number < 26 else "shots", f"bad {number}.png"
         save(tmp_path / folder / name, pixels)
     save(tmp_path / "shots/dark.png", np.zeros((SIZE, SIZE, 3), np.uint8))

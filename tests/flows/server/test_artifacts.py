@@ -31,7 +31,7 @@ def test_artifact_keys_are_what_prefect_takes(parts, key):
 
 
 def test_names_are_data_and_never_markup():
-    assert artifacts.plain("a|b\n[x](y) <img> `c`") == r"a\|b \[x\]\(y\) \<img\> \`c\`"
+    assert artifacts.plain("a|b\n[x](y) <img> `c`") == r"a\|b\\n\[x\]\(y\) \<img\> \`c\`"
 
 
 def test_gallery_inlines_small_pictures():

@@ -125,7 +125,10 @@ def _stray() -> bytes:
 _CHANNELS = {1: "mono", 3: "colour", 4: "colour with alpha"}
 _WHITE = "the line's white level becomes white: `adapt --white-level {}`"
 
-_BAYER = "as grey, for nothing in the file says that it is one; as colour with `adapt --bayer RGGB`"
+_BAYER = (
+    "as grey, for nothing in the file says that it is one; as colour with `--bayer RGGB` (`adapt`, `evaluate`, "
+    "`meta-train`)"
+)
 
 KINDS = (
     Kind("JPEG, colour", lambda: jpeg(picture())),
