@@ -1,29 +1,23 @@
-"""Opening the result store's database: URL, connection settings, schema migrations, and failures as sentences."""
+"""Opening the result store's database: URL, connection settings, the schema's revision, and failures as sentences."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 
-from deploy.results.schema import VERSION_TABLE
+from deploy.results.schema import SCHEMA_REVISION, VERSION_TABLE
 from pipeline.errors import ConfigError, StorageError
-from pipeline.storage import file_lock, storage_errors
+from pipeline.storage import storage_errors
 
 BUSY_SECONDS = 30
 """How long a writer waits for another process to end its transaction."""
 
-_MIGRATION_LOCK = 0x6C696E6577697365  # "linewise": the key of PostgreSQL's advisory lock
 _BEGIN = "sqlite_begin"
 
 
@@ -74,7 +68,7 @@ def open_database(url: URL) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
     try:
         with database_errors(url):
-            _migrate(engine)
+            _bring_up_to_date(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -133,42 +127,16 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'DEFERRED')}")
 
 
-def _migrate(engine: Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", "deploy.results:migrations")  # also inside an installed wheel
-    script = ScriptDirectory.from_config(config)
-    if _schema_state(engine) == set(script.get_heads()):
-        return
-    with _migration_lock(engine):  # two processes may open a new database at once
-        state = _schema_state(engine)
-        try:
-            script.get_revisions(tuple(state))
-        except CommandError as error:
-            raise StorageError(
-                "a result database of this version of Linewise or an older one",
-                f"schema {', '.join(sorted(state))}, which this version does not know",
-                "upgrade Linewise on this machine",
-            ) from error
-        if engine.dialect.name == "sqlite":
-            raw = engine.raw_connection()  # a journal's mode changes outside transactions only, and stays in the file
-            try:
-                raw.cursor().execute("PRAGMA journal_mode=WAL")
-            finally:
-                raw.close()
-        with for_writing(engine).begin() as connection:
-            if engine.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+def _bring_up_to_date(engine: Engine) -> None:
+    if schema_revisions(engine) != {SCHEMA_REVISION}:
+        from deploy.results.migrating import migrate  # noqa: PLC0415  # Alembic takes a quarter of a second to import
+
+        migrate(engine)
 
 
-def _schema_state(engine: Engine) -> set[str]:
+def schema_revisions(engine: Engine) -> set[str]:
+    """What the database says of its schema, as Alembic wrote it: one revision; none where it is empty."""
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return set(context.get_current_heads())
-
-
-def _migration_lock(engine: Engine) -> AbstractContextManager[None]:
-    if engine.url.get_backend_name() != "sqlite" or engine.url.database is None:
-        return nullcontext()
-    return file_lock(Path(f"{engine.url.database}.lock"))
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return set()
+        return set(connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")))  # noqa: S608  # our own name

@@ -25,6 +25,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from pipeline.calibration import Decision
 
+SCHEMA_REVISION = "0004"
+"""Of the last migration: what a database has that needs none."""
+
 VERSION_TABLE = "linewise_schema"
 """Where alembic notes how far the schema is; not its usual name, which another program in one database may use."""
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from alembic import command
-from alembic.config import Config
 from sqlalchemy import create_engine
 
 from deploy.results.database import parse_url
+from deploy.results.migrating import alembic_config
 
 
 def step_back(path: Path, revision: str) -> None:
     """The schema as a Linewise of that step left it."""
-    config, engine = Config(), create_engine(parse_url(path))
-    config.set_main_option("script_location", "deploy.results:migrations")
+    config, engine = alembic_config(), create_engine(parse_url(path))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, revision)

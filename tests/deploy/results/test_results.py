@@ -9,14 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, text
 
 from deploy.bundles.bundle import Bundle, write_bundle
-from deploy.results.database import parse_url
 from deploy.results.records import Duplicate, NewResult, path_text
-from deploy.results.schema import VERSION_TABLE, Base, ResultRow, ResultStatus, RunStatus
+from deploy.results.schema import ResultRow, ResultStatus, RunStatus
 from deploy.results.store import ResultStore
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
@@ -169,26 +165,6 @@ def test_new_databases_are_made_by_many_at_once(database: str) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-
-
-def test_the_migrations_make_what_the_classes_say(database: str) -> None:
-    ResultStore(database).close()
-    engine = create_engine(parse_url(database))
-    with engine.connect() as connection:
-        options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
-        context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, Base.metadata) == []
-    engine.dispose()
-
-
-def test_a_database_of_a_newer_linewise_asks_for_an_upgrade(database: str) -> None:
-    ResultStore(database).close()
-    engine = create_engine(parse_url(database))
-    with engine.begin() as connection:
-        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
-    engine.dispose()
-    with pytest.raises(StorageError, match=r"9999.*upgrade Linewise"):
-        ResultStore(database)
 
 
 def test_sqlite_runs_in_wal_mode_and_takes_a_plain_path(tmp_path: Path) -> None:
