@@ -86,22 +86,36 @@ def _show_report(name: str, report: LineReport) -> None:
 
 def import_lines(
     data_format: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="mvtec, mpdd, mvtec3d, visa, btad or kolektorsdd.")
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="A data set: mvtec, mpdd, mvtec3d, visa, btad or kolektorsdd. "
+            "A tool's labels: labelme, coco, yolo, cvat, label_studio or pascal_voc.",
+        ),
     ],
-    source: Annotated[Path, typer.Argument(help="The data set as its owner distributes it, unpacked.")],
-    destination: Annotated[Path, typer.Argument(help="Data-set folder to make.")],
+    source: Annotated[
+        Path, typer.Argument(help="The data set as its owner distributes it, unpacked; or images with a tool's labels.")
+    ],
+    destination: Annotated[Path, typer.Argument(help="Data-set folder to make, or line of labelled images.")],
     link: Annotated[bool, typer.Option("--link", help="Hard-link the files instead of copying them.")] = False,
+    unlabelled_are_good: Annotated[
+        bool,
+        typer.Option(
+            "--unlabelled-are-good", help="Take images that the labels say nothing of for good parts; else left out."
+        ),
+    ] = False,
 ) -> None:
-    """Bring a public data set into the MVTec AD layout."""
+    """Bring a public data set into the MVTec AD layout, or a folder of images that a tool labelled into a line."""
     from pipeline.product_lines.importers import import_data_set  # noqa: PLC0415  # `--help` does not wait for it
 
     def tell(remark: str) -> None:
         err().print(f"[yellow]{literal(remark)}")
 
-    imported = import_data_set(data_format, source, destination, link=link, on_remark=tell)
-    out().print(
-        f"{len(imported)} lines in {literal(str(destination))}: {literal(', '.join(line.name for line in imported))}"
+    imported = import_data_set(
+        data_format, source, destination, link=link, unlabelled_are_good=unlabelled_are_good, on_remark=tell
     )
+    lines = "1 line" if len(imported) == 1 else f"{len(imported)} lines"
+    out().print(f"{lines} in {literal(str(destination))}: {literal(', '.join(line.name for line in imported))}")
 
 
 def list_lines(

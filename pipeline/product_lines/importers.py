@@ -1,4 +1,4 @@
-"""Public data sets into the MVTec AD layout: one function over an explicit table of formats.
+"""Public data sets into the MVTec AD layout, and labelled images into a line: one function over tables of formats.
 
 An importer only plans: which source file goes where. `import_data_set` carries the plan out in a folder beside the
 destination and renames it, so a destination is either whole or not there.
@@ -9,6 +9,8 @@ destination and renames it, so a destination is either whole or not there.
     visa         split_csv/1cls.csv names the split, label and mask of each image
     btad         <line>/train/ok, test/ok, test/ko, ground_truth/ko
     kolektorsdd  kosNN/PartN.jpg with PartN_label.bmp: one line, "commutator"
+
+Formats of labelling tools are in `pipeline.product_lines.labels.labelled_line`.
 """
 
 from __future__ import annotations
@@ -23,12 +25,19 @@ from pipeline.imaging.files import instead_of_empty, instead_of_folder, iter_ima
 from pipeline.imaging.images import image_limits, open_image
 from pipeline.imaging.masks import read_mask
 from pipeline.imaging.not_read import NotRead
+from pipeline.product_lines.labels.labelled_line import READERS, plan_labelled
 from pipeline.product_lines.layout_names import GOOD
 from pipeline.product_lines.line_check import check_line
 from pipeline.product_lines.line_sentences import unused_sentences
 from pipeline.product_lines.lines import ProductLine, load_line, load_named_line
 from pipeline.product_lines.mask_pairing import pair_masks
-from pipeline.product_lines.planned_files import PlannedFile, carry_out, refuse_collisions, refuse_unreadable
+from pipeline.product_lines.planned_files import (
+    PlannedFile,
+    carry_out,
+    refuse_collisions,
+    refuse_unreadable,
+    refuse_without_good,
+)
 from pipeline.system_files import is_passed_over
 
 _VISA_COLUMNS = ("object", "split", "label", "image", "mask")
@@ -51,46 +60,65 @@ def import_data_set(
     destination: Path,
     *,
     link: bool = False,
+    unlabelled_are_good: bool = False,
     on_remark: Callable[[str], None] = lambda _: None,
 ) -> list[ProductLine]:
-    """Bring a data set over and return its lines, named "<destination>/<line>".
+    """Bring a data set over and return its lines, named "<destination>/<line>"; of labelled images, "<destination>".
 
     Args:
-        format: a key of `IMPORTERS`.
-        source: the data set as its owner distributes it, unpacked.
-        destination: a folder that does not exist yet; it becomes the data-set folder.
+        format: a key of `IMPORTERS`, or a labelling tool's of `READERS`.
+        source: the data set as its owner distributes it, unpacked; or images with a tool's files of labels.
+        destination: a folder that does not exist yet; it becomes the data-set folder, or the line of labelled images.
         link: hard-link the files instead of copying them (same file system only).
+        unlabelled_are_good: images that a labelling tool's files say nothing of are good; else they are left out.
         on_remark: called with a sentence for all that is left out or, as `linewise lines check` has it, odd.
 
     Raises:
-        ConfigError: an unknown format.
+        ConfigError: an unknown format, or `unlabelled_are_good` where nothing is labelled.
         LineError: the source does not look like the format, or the destination exists.
         StorageError: a file cannot be read or written.
     """
-    if format not in IMPORTERS:
-        raise ConfigError(f"a data set format among {', '.join(sorted(IMPORTERS))}", repr(format), "choose one of them")
+    if format not in IMPORTERS and format not in READERS:
+        formats = ", ".join((*sorted(IMPORTERS), *sorted(READERS)))
+        raise ConfigError(f"a data set format among {formats}", repr(format), "choose one of them")
+    if unlabelled_are_good and format not in READERS:
+        expected = f"a labelling tool's format for --unlabelled-are-good ({', '.join(sorted(READERS))})"
+        raise ConfigError(expected, repr(format), "do without the flag")
     if not source.is_dir():
         got = f"a file, {source}" if source.exists() else f"no such folder as {source}"
         raise LineError(f"a folder with a data set in {format} format", got, instead_of_folder(source))
     if destination.exists() or destination.is_symlink():
         raise LineError("a destination that does not exist yet", str(destination), "choose another or move it away")
+    if format in READERS:
+        plan = plan_labelled(format, source, unlabelled_are_good=unlabelled_are_good, on_remark=on_remark)
+    else:
+        plan = _plan_data_set(format, source, on_remark)
+    refuse_collisions(plan)
+    refuse_unreadable(plan)
+    carry_out(plan, destination, link=link)
+    lines = [load_line(destination)] if format in READERS else _data_set_lines(plan, destination)
+    for line in lines:
+        for sentence in check_line(line).told_by_jobs:
+            on_remark(f"{line.name}: {sentence}")
+    return lines
+
+
+def _plan_data_set(format: str, source: Path, on_remark: Callable[[str], None]) -> list[PlannedFile]:
     try:
         plan = list(IMPORTERS[format](source))
     except OSError as error:
         got = f"{error.strerror or error} at {error.filename}"
         raise StorageError("a data set that can be listed", got, "grant access to it") from error
-    refuse_collisions(plan)
-    refuse_unreadable(plan)
+    refuse_without_good(plan)
     for sentence in _left_out(format, source, plan):
         on_remark(sentence)
-    carry_out(plan, destination, link=link)
+    return plan
+
+
+def _data_set_lines(plan: list[PlannedFile], destination: Path) -> list[ProductLine]:
     names = sorted({planned.target.parts[0] for planned in plan if len(planned.target.parts) > 1})
     data_set = destination.name
-    lines = [load_named_line(destination / name, name=f"{data_set}/{name}", data_set=data_set) for name in names]
-    for line in lines:
-        for sentence in check_line(line).told_by_jobs:
-            on_remark(f"{line.name}: {sentence}")
-    return lines
+    return [load_named_line(destination / name, name=f"{data_set}/{name}", data_set=data_set) for name in names]
 
 
 def _plan_mvtec(source: Path) -> Plan:

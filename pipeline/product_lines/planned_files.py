@@ -16,17 +16,21 @@ from pipeline.unicode_names import composed
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file to bring over: `target` is relative to the destination, "<line>/<split>/<kind>/<file>"."""
+    """One file to bring over: `target` is relative to the destination, "<line>/<split>/<kind>/<file>".
+
+    `contents` is written instead of a copy of the source, such as the mask of labels that are on it; None: the copy.
+    """
 
     source: Path
     target: PurePosixPath
+    contents: bytes | None = None
 
 
 def refuse_collisions(plan: Sequence[PlannedFile]) -> None:
-    """See that no two files go to one name, and that every line has good training images.
+    """See that no two files go to one name.
 
     Raises:
-        LineError: as the sentence says.
+        LineError: two do.
     """
     taken: dict[str, Path] = {}
     for planned in plan:
@@ -35,6 +39,14 @@ def refuse_collisions(plan: Sequence[PlannedFile]) -> None:
             got = f"{taken[key]} and {planned.source} for {planned.target}"
             raise LineError("one source file for each name", got, "rename one of them")
         taken[key] = planned.source
+
+
+def refuse_without_good(plan: Sequence[PlannedFile]) -> None:
+    """See that every line of a data set has good training images.
+
+    Raises:
+        LineError: one has none.
+    """
     for line in {planned.target.parts[0] for planned in plan if len(planned.target.parts) > 1}:
         if not any(planned.target.is_relative_to(f"{line}/train/{GOOD}") for planned in plan):
             raise LineError("good training images in every line", f"none for {line!r}", "check the data set")
@@ -66,7 +78,9 @@ def carry_out(plan: Sequence[PlannedFile], destination: Path, *, link: bool) -> 
             for planned in plan:
                 target = partial / planned.target
                 target.parent.mkdir(parents=True, exist_ok=True)
-                if link:
+                if planned.contents is not None:
+                    target.write_bytes(planned.contents)
+                elif link:
                     target.hardlink_to(planned.source.resolve())
                 else:
                     shutil.copyfile(planned.source, target)
