@@ -1,8 +1,8 @@
 """A folder of labelled images as a line: `good/`, `defect/<kind>/` and `masks/<kind>/`, whole or not at all.
 
-labelme       a JSON file beside each image          yolo           a text for each image, and a table of names
-coco          one JSON file, or one for each split   label_studio   the JSON export, and the images that it is of
-cvat          the XML of "CVAT for images 1.1"       pascal_voc     an XML file for each image
+    labelme       a JSON file beside each image          yolo           a text for each image, and a table of names
+    coco          one JSON file, or one for each split   label_studio   the JSON export, and the images that it is of
+    cvat          the XML of "CVAT for images 1.1"       pascal_voc     an XML file for each image
 
 Images that the labels name without a defect are good ones; of those that they do not name nothing is known.
 """

@@ -277,8 +277,8 @@ def test_an_unknown_format_names_the_known_ones(mvtec, tmp_path):
     with pytest.raises(ConfigError) as caught:
         import_data_set("mnist", mvtec, tmp_path / "out")
     assert str(caught.value) == (
-        "expected a data set format among btad, kolektorsdd, mpdd, mvtec, mvtec3d, visa, got 'mnist': "
-        "choose one of them"
+        "expected a data set format among btad, kolektorsdd, mpdd, mvtec, mvtec3d, visa, coco, cvat, label_studio, "
+        "labelme, pascal_voc, yolo, got 'mnist': choose one of them"
     )
 
 
