@@ -1,6 +1,7 @@
 """COCO: a JSON file for many images, with polygons, run lengths, and boxes where an annotation has nothing else.
 
-Images that it lists without an annotation are ones on which nothing was found.
+Images that it lists without an annotation are ones on which nothing was found; but for those of `linewise results coco`
+that were flagged without a region, which nobody knows to be good.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.calibration import Decision
 from pipeline.errors import LineError
 from pipeline.product_lines.labels.label_files import (
     LabelSource,
@@ -63,6 +65,8 @@ def _images(source: LabelSource, path: Path, values: dict[str, Any]) -> Iterator
             size = None if None in sides else size_of(*sides)
             labels = tuple(_label(annotation, kinds, size) for annotation in annotations[_key(image)])
             image_path = source.find(name(image.get("file_name"), "file_name"), path)
+            if not labels and image.get("decision", Decision.PASS) != Decision.PASS:
+                continue
             yield LabelledImage(image_path, labels, size, f"{source.place(path)}, image {image['id']}")
 
 

@@ -18,6 +18,8 @@ from deploy.results.store import ResultStore
 from flows.score import job
 from flows.score.request import ScoreRequest
 from pipeline.imaging.images import read_native
+from pipeline.imaging.masks import read_mask
+from pipeline.product_lines.lines import load_line
 from pipeline.settings import load_settings
 from tests.flows.command import Command
 from tests.parts.image_files import exif_block, jpeg_with_exif
@@ -127,6 +129,31 @@ def test_the_export_reads_in_pycocotools(images: Path, linewise: Command, tmp_pa
     assert [coco.annToMask(annotation).sum() for annotation in annotations] == pytest.approx(
         [annotation["area"] for annotation in annotations], rel=0.1
     )
+
+
+def test_the_export_becomes_a_line_with_masks_of_the_same_regions(
+    images: Path, linewise: Command, tmp_path: Path
+) -> None:
+    regions = {Path(row["path"]).name: row["regions"] for row in rows_of(score(images))}
+    assert linewise("results", "coco", LINE, "--output", images / "coco.json")[0] == 0
+    code, told, _ = linewise("lines", "import", "coco", images, tmp_path / "again")
+    assert (code, told) == (0, f"1 line in {tmp_path / 'again'}: again\n")
+    line = load_line(tmp_path / "again")
+    assert [record.path.name for record in line.train_good] == ["c_passes.png"]
+    assert [(record.path.name, record.kind) for record in line.defects] == [
+        ("a_upright.png", "defect"),
+        ("b_turned.jpg", "defect"),
+    ]
+    for record in line.defects:
+        assert record.mask_path is not None
+        mask = read_mask(record.mask_path, (HEIGHT, WIDTH))
+        told_of = regions[record.path.name]
+        count, _, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+        found = sorted(statistics[1:].tolist(), key=lambda row: -row[cv2.CC_STAT_AREA])
+        assert count - 1 == len(told_of)
+        for part, region in zip(found, told_of, strict=True):
+            assert part[:4] == pytest.approx(region["box"], abs=1)
+            assert part[4] == pytest.approx(cv2.contourArea(np.array(region["contour"], np.float32)), rel=0.01)
 
 
 def test_the_export_of_a_run_has_what_it_wrote(images: Path, linewise: Command, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.parts.labelled_images import (
     cvat,
     cvat_image,
     defects,
+    good,
     imported,
     labelme,
     region,
@@ -228,6 +229,16 @@ def test_json_of_other_programs_is_passed_over(parts):
     write_json(parts / "a.json", labelme("a.png", {"label": "scratch", "points": OUTLINE}))
     write_json(parts / "b.json", labelme("b.png"))
     assert list(defects(imported("labelme", parts)[0])) == ["a.png"]
+
+
+def test_images_that_linewise_flagged_without_a_region_are_not_good(parts):
+    values = coco({"a.png": [], "b.png": []})
+    for image, decision in zip(values["images"], ("PASS", "REVIEW"), strict=True):
+        image["decision"] = decision
+    write_json(parts / "coco.json", values)
+    line, said = imported("coco", parts)
+    assert good(line) == ["a.png"]
+    assert "1 image without labels left out: b.png" in said[1]
 
 
 def test_masks_are_written_where_images_are_linked(parts):
