@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.product_lines.labels.labelled_line import READERS
+
 COMMANDS = (
     "lines",
     "synthetic",
@@ -122,12 +124,13 @@ def test_synthetic(linewise, tmp_path):
     assert all((folder / "train" / "good").is_dir() for folder in folders)
 
 
-def test_import_refuses_what_is_not_the_format(linewise, tmp_path):
+@pytest.mark.parametrize("data_format", ["visa", *READERS])
+def test_import_refuses_what_is_not_the_format(linewise, tmp_path, data_format):
     (tmp_path / "source").mkdir()
-    code, _, err = linewise("lines", "import", "visa", tmp_path / "source", tmp_path / "visa")
+    code, _, err = linewise("lines", "import", data_format, tmp_path / "source", tmp_path / "line")
     assert code == 2
     assert one_sentence(err)
-    assert not (tmp_path / "visa").exists()
+    assert not (tmp_path / "line").exists()
 
 
 def test_learners(linewise):

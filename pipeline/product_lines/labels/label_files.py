@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import reprlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -39,10 +41,13 @@ class LabelSource:
         self.not_read = NotRead(self.root)
         self._others: list[Path] = []
         self.images = tuple(iter_image_files(self.root, self._see))
+        self._folders = {image.parent for image in self.images}
         self._known = {composed(os.fspath(image)): image for image in self.images}
-        self._by_name: dict[str, list[Path]] = {}
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
         for image in self.images:
-            self._by_name.setdefault(composed(image.name), []).append(image)
+            self._by_name[composed(image.name)].append(image)
+            self._by_stem[composed(image.stem)].append(image)
 
     def _see(self, path: Path) -> None:
         self._others.append(path)
@@ -73,6 +78,13 @@ class LabelSource:
         got = f"{named(self.root, found)} for {stated!r}"
         raise LineError("one image of a name that labels have", got, "rename the images, or import each folder alone")
 
+    def find_renamed(self, stated: str, beside: Path) -> Path:
+        """As `find`; where there is none, the only image of the file's own name: both may have been renamed."""
+        renamed = self._within_reach(self._by_stem.get(composed(beside.stem), ()), beside)
+        if len(renamed) == 1 and not self.look_for(stated, beside):
+            return renamed[0]
+        return self.find(stated, beside)
+
     def look_for(self, stated: str, beside: Path) -> list[Path]:
         """The images that `find` chooses from."""
         path = composed(stated.replace("\\", "/"))
@@ -80,7 +92,12 @@ class LabelSource:
         if exact is not None:
             return [exact]
         parts = tuple(part for part in PurePosixPath(path).parts if part not in ("/", ".", ".."))
-        return [image for image in self._by_name.get(parts[-1] if parts else "", ()) if self._ends_as(image, parts)]
+        same_name = self._within_reach(self._by_name.get(parts[-1] if parts else "", ()), beside)
+        return [image for image in same_name if self._ends_as(image, parts)]
+
+    def _within_reach(self, images: Sequence[Path], beside: Path) -> list[Path]:
+        """Labels that lie among images are of those there and below, not of some other folder's with the same name."""
+        return [i for i in images if beside.parent not in self._folders or i.is_relative_to(beside.parent)]
 
     def _ends_as(self, image: Path, parts: Sequence[str]) -> bool:
         here = composed(image.relative_to(self.root).as_posix()).split("/")
@@ -230,4 +247,4 @@ def _list(value: Any, what: str) -> list[Any]:
 
 
 def _short(value: Any) -> str:
-    return f"{value!r:.60}" if value is not None else "none"
+    return f"{reprlib.repr(value):.60}" if value is not None else "none"

@@ -53,15 +53,7 @@ def _image(source: LabelSource, path: Path, values: dict[str, Any]) -> LabelledI
     labels += [Label(flag) for flag, is_set in record(values.get("flags") or {}, "flags").items() if is_set]
     sides = values.get("imageHeight"), values.get("imageWidth")
     size = None if None in sides else size_of(*sides)
-    return LabelledImage(_path(source, path, stated), tuple(labels), size, source.place(path))
-
-
-def _path(source: LabelSource, path: Path, stated: str) -> Path:
-    """LabelMe itself goes by the name of its file where images have been renamed together with it."""
-    same_name = [image for image in source.images if image.parent == path.parent and image.stem == path.stem]
-    if len(same_name) == 1 and not source.look_for(stated, path):
-        return same_name[0]
-    return source.find(stated, path)
+    return LabelledImage(source.find_renamed(stated, path), tuple(labels), size, source.place(path))
 
 
 def _shapes(shape: dict[str, Any]) -> tuple[Shape, ...]:

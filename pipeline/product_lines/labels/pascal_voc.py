@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from pipeline.errors import LineError
@@ -22,19 +21,10 @@ def read_pascal_voc(source: LabelSource) -> Iterator[LabelledImage]:
                 found = True
                 labels = tuple(_label(thing) for thing in root.iterfind("object"))
                 size = _size(root.find("size"))
-                yield LabelledImage(_path(source, path, root), labels, size, source.place(path))
+                stated = name(root.findtext("filename") or f"{path.stem}.jpg", "filename")
+                yield LabelledImage(source.find_renamed(stated, path), labels, size, source.place(path))
     if not found:
         raise source.none_found("XML files of Pascal VOC")
-
-
-def _path(source: LabelSource, path: Path, root: Element) -> Path:
-    """By the name that is stated, else by the file's own: tools leave the first where images were renamed."""
-    stated = name(root.findtext("filename") or f"{path.stem}.jpg", "filename")
-    if not source.look_for(stated, path):
-        same_name = [image for image in source.images if image.stem == path.stem]
-        if len(same_name) == 1:
-            return same_name[0]
-    return source.find(stated, path)
 
 
 def _size(element: Element | None) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -50,7 +51,7 @@ def _in_labels(image: Path, root: Path) -> Path:
     return root.joinpath(*parts)
 
 
-def _kinds(source: LabelSource) -> list[str] | dict[int, str]:
+def _kinds(source: LabelSource) -> dict[int, Any]:
     for path in source.files(".yaml", ".yml"):
         with labels_in(source.place(path)):
             try:
@@ -59,17 +60,17 @@ def _kinds(source: LabelSource) -> list[str] | dict[int, str]:
                 raise LineError("a table of names in YAML", f"what is none ({error})", "export it again") from error
             names = values.get("names") if isinstance(values, dict) else None
             if isinstance(names, dict):
-                return {whole(key): str(kind) for key, kind in names.items()}
+                return {whole(key): kind for key, kind in names.items()}
             if isinstance(names, list):
-                return [str(kind) for kind in names]
+                return dict(enumerate(names))
     for path in source.files(".txt", ".names"):
         if path.name.lower() in _NAME_FILES:
             with labels_in(source.place(path)):
-                return read_text(path).splitlines()
+                return dict(enumerate(read_text(path).splitlines()))
     raise source.none_found("the names of YOLO's classes, in data.yaml or classes.txt")
 
 
-def _image(image: Path, text: Path, kinds: list[str] | dict[int, str], place: str) -> LabelledImage:
+def _image(image: Path, text: Path, kinds: dict[int, Any], place: str) -> LabelledImage:
     lines = [line.split() for line in read_text(text).splitlines() if line.strip()]
     if not lines:
         return LabelledImage(image, (), None, place)
@@ -80,12 +81,13 @@ def _image(image: Path, text: Path, kinds: list[str] | dict[int, str], place: st
     return LabelledImage(image, tuple(_label(line, kinds, size) for line in lines), size, place)
 
 
-def _label(line: list[str], kinds: list[str] | dict[int, str], size: tuple[int, int]) -> Label:
+def _label(line: list[str], kinds: dict[int, Any], size: tuple[int, int]) -> Label:
     index = whole(line[0])
-    known = dict(enumerate(kinds)) if isinstance(kinds, list) else kinds
-    if index not in known:
-        raise LineError("a class that has a name", f"class {index} of {len(known)}", "complete the table of names")
-    return Label(name(known[index], "a class's name"), (_shape([number(value) for value in line[1:]], size),))
+    if index not in kinds:
+        raise LineError("a class that has a name", f"class {index} of {len(kinds)}", "complete the table of names")
+    kind = kinds[index]
+    kind = str(kind) if isinstance(kind, int | float) else name(kind, "a class's name")
+    return Label(kind, (_shape([number(value) for value in line[1:]], size),))
 
 
 def _shape(values: list[float], size: tuple[int, int]) -> Shape:

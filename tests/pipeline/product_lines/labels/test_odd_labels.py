@@ -116,6 +116,13 @@ def test_lines_of_yolo(parts, line, sentence):
     assert sentence in refused("yolo", parts)
 
 
+def test_names_in_yaml_that_would_grow(parts):
+    nested = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+    (parts / "data.yaml").write_text(f"a0: &a0 lol\n{nested}names: [*a11]\n")
+    (parts / "a.txt").write_text("0 0.5 0.5 0.2 0.2")
+    assert "a class's name as text, got [[" in refused("yolo", parts)
+
+
 def test_yolo_without_an_image_or_names(parts):
     (parts / "a.txt").write_text("0 0.5 0.5 0.2 0.2")
     assert "the names of YOLO's classes, in data.yaml or classes.txt" in refused("yolo", parts)
@@ -200,6 +207,12 @@ def test_two_images_for_a_name_and_two_labels_for_an_image(parts):
     assert "one image of a name that labels have, got x/c.png, y/c.png for 'c.png'" in refused("coco", parts)
     write_json(parts / "coco.json", coco({"a.png": [], "./a.png": []}))
     assert "the labels of an image in one place, got two for a.png" in refused("coco", parts)
+
+
+def test_labels_are_not_taken_for_another_folders_image_of_that_name(parts):
+    write_images(parts, "monday/1.png", "tuesday/0.png")
+    write_json(parts / "monday/0.json", labelme("0.png"))
+    assert "an image for all labels, got none called '0.png' in monday/0.json" in refused("labelme", parts)
 
 
 def test_images_that_differ_in_their_suffix_alone(parts):
