@@ -22,7 +22,8 @@ from benchmarks.tables import mean, metrics, percent, table, table_row
 from benchmarks.turned_lines import FREE, SURFACES, turn_line
 from flows.views import ANY_ANGLE
 from model_zoo.heads.invariant_inputs import level_groups
-from model_zoo.learners.auto import AutoConfig, AutoLearner
+from model_zoo.learners.auto import AutoLearner
+from model_zoo.learning.auto_head import AutoConfig
 from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
 from pipeline.evaluation import ranking_figures, score_levels

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from flows.progress import OnProgress, Progress
 from model_zoo.learning.guard import bank_scores
 from pipeline.calibration import PooledCalibration, SourceScores, pool
@@ -116,13 +118,15 @@ class Sources:
 
 
 def task_calibration(learner: MetaLearner, tasks: Sequence[SourceTask]) -> PooledCalibration:
-    """What prepared episodes say about thresholds, with this learner and with the memory bank it may fall back to."""
-    of_learner, of_bank = [], []
-    for index, task in enumerate(tasks):
-        for scores, found in (
-            (of_learner, learner.good_scores(task.prepared, seed=index)),
-            (of_bank, bank_scores(task.prepared)),
-        ):
-            support, query = (part.double().numpy() for part in found)
-            scores.append(SourceScores(task.line, support, query))
-    return replace(pool(of_learner), fallback=pool(of_bank))
+    """What prepared episodes say about thresholds, with this learner and with the memory bank where it may fall back to
+    that.
+    """
+    found = pool([_scores_of(task, learner.good_scores(task.prepared, seed=i)) for i, task in enumerate(tasks)])
+    if learner.fallback is None:
+        return found
+    return replace(found, fallback=pool([_scores_of(task, bank_scores(task.prepared)) for task in tasks]))
+
+
+def _scores_of(task: SourceTask, found: tuple[Tensor, Tensor]) -> SourceScores:
+    support, query = (part.double().numpy() for part in found)
+    return SourceScores(task.line, support, query)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from model_zoo.learners.abml import AbmlConfig, AbmlLearner
-from model_zoo.learners.auto import AutoConfig, AutoLearner
+from model_zoo.learners.auto import AutoLearner
 from model_zoo.learners.autoregressive import AutoregressiveConfig, AutoregressiveLearner
 from model_zoo.learners.bmaml import BmamlConfig, BmamlLearner
 from model_zoo.learners.hypernetwork import HypernetworkConfig, HypernetworkLearner
@@ -21,8 +21,10 @@ from model_zoo.learners.meta_sgd_hypernetwork import MetaSgdHypernetworkConfig, 
 from model_zoo.learners.neural_process import NeuralProcessConfig, NeuralProcessLearner
 from model_zoo.learners.prototypical import PrototypicalConfig, PrototypicalLearner
 from model_zoo.learners.reptile import ReptileConfig, ReptileLearner
+from model_zoo.learners.shared_direction import SharedDirectionConfig, SharedDirectionLearner
 from model_zoo.learners.transfer import TransferConfig, TransferLearner
 from model_zoo.learners.vae import VaeConfig, VaeLearner
+from model_zoo.learning.auto_head import AutoConfig
 from pipeline.errors import ConfigError
 from pipeline.features import BackboneSpec
 from pipeline.learner import Learner
@@ -73,6 +75,11 @@ def _auto(spec: BackboneSpec, _outer: int, _pooled: int, _seed: int) -> Learner:
     return AutoLearner(spec, AutoConfig())
 
 
+def _shared_direction(spec: BackboneSpec, outer: int, _pooled: int, _seed: int) -> Learner:
+    """All of its steps are pooled ones, and none of them is left to chance."""
+    return SharedDirectionLearner(spec, SharedDirectionConfig(outer_steps=outer, pooled_steps=outer))
+
+
 _THETA = "bank and theta"
 _LOCAL = "bank, theta and the trunk's last convolution"
 
@@ -83,6 +90,12 @@ LEARNERS: dict[str, LearnerEntry] = {
         "bank, defect direction and input size",
         _auto,
         is_meta=False,
+    ),
+    "shared_direction": LearnerEntry(
+        "hierarchical Bayes",
+        "ours, after Grant et al., ICLR 2018; Rajeswaran et al., NeurIPS 2019",
+        "bank, defect direction and input size",
+        _shared_direction,
     ),
     "memory_bank": LearnerEntry("memory bank", "Roth et al., CVPR 2022", "bank", _memory_bank, is_meta=False),
     "transfer": LearnerEntry(

@@ -9,6 +9,7 @@ class LearnerName(StrEnum):
     """The few-shot learners."""  # the names of model_zoo.learner_table; a test holds the two lists equal
 
     AUTO = "auto"
+    SHARED_DIRECTION = "shared_direction"
     MEMORY_BANK = "memory_bank"
     TRANSFER = "transfer"
     IN_CONTEXT = "in_context"

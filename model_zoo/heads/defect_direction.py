@@ -6,6 +6,10 @@ good patch). What counts is where a cell lies on that line, in standard deviatio
 count nothing. The direction of an unseen kind of defect is another, so its weight is bounded; it grows with the number
 of defects.
 
+What defects of other lines have in common may be given as a prior: the ridge then penalises the distance to it instead
+of that to zero (the posterior mode under a Gaussian prior of that mean), and without any defect the prior itself is the
+direction.
+
 Source: Cox, JRSS B 1958, with a ridge penalty (le Cessie & van Houwelingen, Applied Statistics 1992); the use on
 residuals is ours. Measured in `benchmarks/auto.md`.
 """
@@ -28,6 +32,7 @@ _STEPS = 40  # of L-BFGS, at most
 _GOOD_CELLS = 8192
 _ORDINARY, _ENOUGH = 1.0, 10.0  # standard deviations from which a cell counts, and up to which
 _STRENGTH, _HALFWAY = 0.15, 2.0  # weight with many defects, and the number of defects that gives half of it
+_PRIOR_COUNTS = 4.0  # defects that a prior weighs as many as
 
 
 class Cells(NamedTuple):
@@ -42,42 +47,79 @@ class Cells(NamedTuple):
         return cls(*(maps.flatten(2).transpose(1, 2).flatten(0, 1) for maps in (level_BChw, match.residuals)))
 
 
-def direction_strength(defects: int) -> float:
-    """The weight of the direction, from the number of defective images.
+class Coefficients(NamedTuple):
+    """A direction on one level: (C,) of the features and (C,) of the residuals."""
+
+    features: Tensor
+    residuals: Tensor
+
+
+DirectionPrior = Sequence[Coefficients]
+"""Per level, the coefficients that a line's own are drawn to: of inputs standardised by the line's good cells."""
+
+
+class Standardisation(NamedTuple):
+    """Mean and standard deviation (C,) of good cells' inputs."""
+
+    mean: Tensor
+    spread: Tensor
+
+    @classmethod
+    def by(cls, good_nC: Tensor) -> Standardisation:
+        """Of these cells."""
+        return cls(good_nC.mean(0), good_nC.std(0).clamp_min(1e-6))
+
+    def __call__(self, inputs_nC: Tensor) -> Tensor:
+        """Inputs in its units."""
+        return (inputs_nC - self.mean) / self.spread
+
+
+def direction_strength(defects: int, *, prior: bool = False) -> float:
+    """The weight of the direction, from the number of defective images and whether there is a prior.
 
     More would be better for defects of the known kinds (with 16 of them twice as much), and worse for other kinds.
     """
-    return _STRENGTH * defects / (defects + _HALFWAY)
+    known = defects + _PRIOR_COUNTS * prior
+    return _STRENGTH * known / (known + _HALFWAY)
 
 
 class DefectDirection(nn.Module):
-    """Features and residuals in, how much each cell looks like the support's defects; nothing where it has none.
-    Exportable.
+    """Features and residuals in, how much each cell looks like the support's defects, or other lines'; nothing where
+    there are none. Exportable.
 
     Args:
         good: per level, cells of good images, each left out of what it is matched with.
         defects: per defect, for each level its defective cells, at least one; there may be none.
         groups: channel ranges of each level's groups.
         strength: its weight, see `direction_strength`.
+        prior: of other lines' defects.
     """
 
     strength: Tensor
 
     def __init__(
-        self, good: Sequence[Cells], defects: Sequence[Sequence[Cells]], groups: LevelGroups, *, strength: float
+        self,
+        good: Sequence[Cells],
+        defects: Sequence[Sequence[Cells]],
+        groups: LevelGroups,
+        *,
+        strength: float,
+        prior: DirectionPrior | None = None,
     ) -> None:
         super().__init__()
         self.groups = groups
         self.register_buffer("strength", torch.tensor(strength))
         for index, ranges in enumerate(groups):
             of_level = [defect[index] for defect in defects]
-            along = Cells(*(torch.zeros_like(maps[0]) for maps in good[index]))  # (C,) each
+            along = Coefficients(*(torch.zeros_like(maps[0]) for maps in good[index]))
             offsets = torch.zeros(len(ranges))
             for group, (start, stop) in enumerate(ranges):
-                if of_level:
+                if of_level or prior is not None:
                     inside = slice(start, stop)
                     direction, offset = _discriminant(
-                        _joined(good[index], inside), [_joined(cells, inside) for cells in of_level]
+                        joined(good[index], inside),
+                        [joined(cells, inside) for cells in of_level],
+                        None if prior is None else joined(prior[index], inside),
                     )
                     along.features[inside], along.residuals[inside] = direction.chunk(2)
                     offsets[group] = offset
@@ -85,13 +127,13 @@ class DefectDirection(nn.Module):
             self.register_buffer(f"residuals_{index}", along.residuals)
             self.register_buffer(f"offsets_{index}", offsets)
 
-    def forward(self, levels: TensorLevels, matches: list[BankMatch], grid: tuple[int, int]) -> Tensor:
-        """What to add to the log distances of a batch (B, H, W); `levels` are the whitened ones of `matches`."""
+    def forward(self, levels: TensorLevels, residuals_of: TensorLevels, grid: tuple[int, int]) -> Tensor:
+        """What to add to the log distances of a batch (B, H, W), from whitened levels and their residuals."""
         found: list[Tensor] = []
-        for index, (level, match, ranges) in enumerate(zip(levels, matches, self.groups, strict=True)):
+        for index, (level, residual, ranges) in enumerate(zip(levels, residuals_of, self.groups, strict=True)):
             features, residuals = getattr(self, f"features_{index}"), getattr(self, f"residuals_{index}")
             offsets = getattr(self, f"offsets_{index}")
-            along = level * features[:, None, None] + match.residuals * residuals[:, None, None]
+            along = level * features[:, None, None] + residual * residuals[:, None, None]
             for group, (start, stop) in enumerate(ranges):
                 deviations = along[:, start:stop].sum(1, keepdim=True) - offsets[group]
                 if tuple(deviations.shape[-2:]) != grid:
@@ -100,12 +142,12 @@ class DefectDirection(nn.Module):
         return torch.cat(found, 1).mean(1) * self.strength
 
 
-def _joined(cells: Cells, channels: slice) -> Tensor:
-    """Features and residuals of a group (n, 2 C)."""
-    return torch.cat([cells.features[:, channels], cells.residuals[:, channels]], 1)
+def joined(level: Cells | Coefficients, channels: slice) -> Tensor:
+    """Features and residuals of a group (..., 2 C)."""
+    return torch.cat([level.features[..., channels], level.residuals[..., channels]], -1)
 
 
-def _discriminant(good_nC: Tensor, defects: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _discriminant(good_nC: Tensor, defects: Sequence[Tensor], prior_C: Tensor | None) -> tuple[Tensor, Tensor]:
     """The regression's direction (C,), scaled so that good cells have unit standard deviation along it, and their mean.
 
     Good cells weigh as much as defective ones, and each defect as much as another, whatever its size.
@@ -113,22 +155,31 @@ def _discriminant(good_nC: Tensor, defects: Sequence[Tensor]) -> tuple[Tensor, T
     if len(good_nC) > _GOOD_CELLS:
         generator = torch.Generator().manual_seed(0)
         good_nC = good_nC[torch.randperm(len(good_nC), generator=generator)[:_GOOD_CELLS]]
-    mean, spread = good_nC.mean(0), good_nC.std(0).clamp_min(1e-6)
-    inputs = (torch.cat([good_nC, *defects]) - mean) / spread
-    weights = torch.cat([torch.full((len(cells),), 1 / len(cells) / len(defects)) for cells in defects])
-    weights = torch.cat([torch.full((len(good_nC),), 1 / len(good_nC)), weights])
-    labels = (torch.arange(len(inputs)) >= len(good_nC)).to(inputs)
-    direction = _logistic_direction(inputs, labels, weights) / spread
+    standard = Standardisation.by(good_nC)
+    start = torch.zeros_like(standard.mean) if prior_C is None else prior_C
+    coefficients = start
+    if defects:
+        inputs = standard(torch.cat([good_nC, *defects]))
+        weights = balanced_weights(len(good_nC), [len(cells) for cells in defects])
+        labels = (torch.arange(len(inputs)) >= len(good_nC)).to(inputs)
+        coefficients = _logistic_direction(inputs, labels, weights, start)
+    direction = coefficients / standard.spread
     along = good_nC @ direction
     direction = direction / along.std().clamp_min(1e-6)
-    return direction, direction @ mean
+    return direction, direction @ standard.mean
+
+
+def balanced_weights(good: int, defects: Sequence[int]) -> Tensor:
+    """Weights of so many good cells, 1 in sum, and of each defect's (n,), which are 1 in sum and alike for each."""
+    counts = [(good, 1), *((cells, len(defects)) for cells in defects)]
+    return torch.cat([torch.full((cells,), 1 / cells / parts) for cells, parts in counts])
 
 
 @torch.enable_grad()
-def _logistic_direction(inputs_nC: Tensor, labels_n: Tensor, weights_n: Tensor) -> Tensor:
-    """Coefficients (C,) of the ridge-penalised logistic regression with an intercept."""
-    inputs_nC = inputs_nC.detach()
-    coefficients = torch.zeros(inputs_nC.shape[1], requires_grad=True)
+def _logistic_direction(inputs_nC: Tensor, labels_n: Tensor, weights_n: Tensor, prior_C: Tensor) -> Tensor:
+    """Coefficients (C,) of the logistic regression with an intercept; the ridge holds them to the prior."""
+    inputs_nC, prior_C = inputs_nC.detach(), prior_C.detach()
+    coefficients = prior_C.clone().requires_grad_(True)
     intercept = torch.zeros((), requires_grad=True)
     optimiser = torch.optim.LBFGS([coefficients, intercept], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
@@ -136,7 +187,7 @@ def _logistic_direction(inputs_nC: Tensor, labels_n: Tensor, weights_n: Tensor) 
         optimiser.zero_grad()
         logits = inputs_nC @ coefficients + intercept
         likelihood = F.binary_cross_entropy_with_logits(logits, labels_n, weights_n, reduction="sum")
-        value = likelihood + _RIDGE * coefficients.square().sum()
+        value = likelihood + _RIDGE * (coefficients - prior_C).square().sum()
         value.backward()
         return value
 

@@ -67,7 +67,7 @@ class FoldTrainer:
         self._spec = spec
         self._sources = sources
         self._on_progress = on_progress
-        self._tasks: dict[tuple[Preparation | None, str], list[SourceTask]] = {}
+        self._tasks: dict[tuple[Preparation | str, str], list[SourceTask]] = {}
 
     def train(
         self, fold: Fold, learners: Iterable[str], *, calibrate: bool = True, calibrate_starts: bool = False
@@ -143,7 +143,7 @@ class FoldTrainer:
 
     def _episodes(self, learner: MetaLearner, line: ProductLine) -> list[SourceTask]:
         """The line's episodes, prepared once for all learners that prepare alike."""
-        key = learner.preparation, line.name
+        key = learner.preparation or learner.name, line.name
         if key not in self._tasks:
             self._on_progress(Progress(stage="episodes", done=len(self._tasks)))
             self._tasks[key] = self._sources.tasks(learner, line)

@@ -25,7 +25,8 @@ from model_zoo.heads.bank import coreset
 from model_zoo.heads.invariant_inputs import level_groups
 from model_zoo.heads.task_head import image_score
 from model_zoo.heads.whitening import Whitening
-from model_zoo.learners.auto import AutoConfig, AutoHead, AutoLearner
+from model_zoo.learners.auto import AutoLearner
+from model_zoo.learning.auto_head import AutoConfig, AutoHead
 from model_zoo.learning.separation import overlaps, separation
 from pipeline.episodes import QuerySet, SupportSet
 from pipeline.features import FeatureGroup
@@ -115,7 +116,8 @@ def test_without_defects_the_direction_adds_nothing_and_with_them_only_to_what_i
         assert float(head.direction.strength) == pytest.approx(count)
         levels = head.whitening(*query.levels)
         matches = head.bank.match(levels)
-        added = head.direction(levels, matches, head.bank.grid)
+        residuals = tuple(match.residuals for match in matches)
+        added = head.direction(levels, residuals, head.bank.grid)
         assert float(added.min()) >= 0
         assert float(added.max()) <= 9 * count + 1e-6
         assert torch.allclose(head(*query.levels).anomaly_map, head.bank.anomaly_map(matches) + added)
@@ -187,7 +189,9 @@ def test_the_only_good_image_is_scored_as_new_ones_are(m: int, higher: float):
     assert isinstance(head, AutoHead)
     levels = head.whitening(*support.good)
     matches = head.bank.match(levels, torch.arange(1))
-    known = head.bank.anomaly_map(matches) + head.direction(levels, matches, head.bank.grid)
+    known = head.bank.anomaly_map(matches) + head.direction(
+        levels, tuple(match.residuals for match in matches), head.bank.grid
+    )
     output = head.leave_one_out(support)
     assert torch.allclose(output.anomaly_map, known + higher, atol=1e-5)
     assert torch.allclose(output.image_score, image_score(known) + higher, atol=1e-5)
