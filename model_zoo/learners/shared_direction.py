@@ -46,7 +46,7 @@ class SharedDirectionConfig(AutoConfig):
 
     outer_steps: int = 600
     pooled_steps: int = 600
-    rate: float = 0.01
+    rate: float = 0.03
     ridge: float = 0.3
 
 
