@@ -10,8 +10,7 @@ from torch import Tensor
 
 from flows.meta_train.training_device import on_device
 from model_zoo.learner_table import LEARNERS, make_learner
-from model_zoo.learning.task_learner import TaskLearner
-from pipeline.learner import OuterStepReport
+from pipeline.learner import MetaLearner, OuterStepReport
 from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
 from tests.parts.episodes import SPEC, ToyLine
 
@@ -19,23 +18,23 @@ META = [name for name, entry in LEARNERS.items() if entry.is_meta]
 STEPS = 3
 
 
-def fresh(name: str) -> TaskLearner:
-    made = make_learner(name, SPEC, outer_steps=STEPS, pooled_steps=1, seed=0)
-    assert isinstance(made, TaskLearner)
+def fresh(name: str) -> MetaLearner:
+    made = make_learner(name, SPEC, outer_steps=STEPS, pooled_steps=1, seed=0).as_meta()
+    assert made is not None
     return made
 
 
-def toy_tasks() -> list[SourceTask]:
-    return [SourceTask("toy", f"line{i}", fresh("in_context").prepare(ToyLine(i).episode(m=i))) for i in range(3)]
+def toy_tasks(name: str) -> list[SourceTask]:
+    return [SourceTask("toy", f"line{i}", fresh(name).prepare(ToyLine(i).episode(m=i))) for i in range(3)]
 
 
-def scores(learner: TaskLearner) -> Tensor:
+def scores(learner: MetaLearner) -> Tensor:
     """Image scores after adaptation to a toy line: what validation does between two outer steps."""
     return learner.adapt(ToyLine(8).support(), seed=1)(*ToyLine(8).query().levels).image_score
 
 
 def train(
-    learner: TaskLearner, tasks: list[SourceTask], device: torch.device, steps: int = STEPS, **more: Any
+    learner: MetaLearner, tasks: list[SourceTask], device: torch.device, steps: int = STEPS, **more: Any
 ) -> list[OuterStepReport]:
     config = MetaTrainingConfig(steps=steps, validate_every=2)
     with on_device(learner, device):

@@ -140,7 +140,7 @@ def job_request(folder: Path, device: Device, processes: int) -> MetaTrainReques
 @pytest.mark.parametrize("name", META)
 def test_every_learner_trains_on_a_gpu_reproducibly_and_as_on_the_cpu(name: str):
     needs_gpus(1)
-    tasks = toy_tasks()
+    tasks = toy_tasks(name)
     at_home, there, again = fresh(name), fresh(name), fresh(name)
     reports = train(there, tasks, CUDA)
     assert_equal_reports(reports, train(at_home, tasks, CPU), rtol=1e-2)
@@ -154,7 +154,7 @@ def test_every_learner_trains_on_a_gpu_reproducibly_and_as_on_the_cpu(name: str)
 @pytest.mark.parametrize(("first", "then"), [(CUDA, CPU), (CPU, CUDA)])
 def test_a_run_goes_on_on_the_other_device(first: torch.device, then: torch.device, tmp_path: Path):
     needs_gpus(1)
-    tasks = toy_tasks()
+    tasks = toy_tasks("maml_gan")
     train(fresh("maml_gan"), tasks, first, 2, run=tmp_path)
     resumed = train(fresh("maml_gan"), tasks, then, run=tmp_path, resume=True)
     assert_equal_reports(resumed, train(fresh("maml_gan"), tasks, CPU), rtol=1e-2)
