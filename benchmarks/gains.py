@@ -1,6 +1,7 @@
-"""Tables from the rows of `linewise evaluate --csv`: learners line by line, and their gain over the memory bank.
+"""Tables from the rows of `linewise evaluate --csv`: learners line by line, and their gain over the memory bank, or
+over another learner.
 
-    python -m benchmarks.gains benchmarks/auto.csv benchmarks/auto.md [--plot benchmarks/auto.svg]
+    python -m benchmarks.gains benchmarks/auto.csv benchmarks/auto.md [--plot benchmarks/auto.svg] [--over auto]
 
 Means are taken over draws; gains over data sets, so that relatives count once, with a 95 % bootstrap interval.
 """
@@ -115,19 +116,20 @@ def cost_table(evaluation: Evaluation, learners: Sequence[str]) -> list[str]:
     return table([f"with {given} defects", *told], rows)
 
 
-def figures(evaluation: Evaluation) -> str:
+def figures(evaluation: Evaluation, reference: str = BASELINE) -> str:
     """All tables of an evaluation."""
-    settings, others = evaluation.settings, sorted({*evaluation.learners} - {BASELINE})
+    settings, others = evaluation.settings, sorted({*evaluation.learners} - {reference})
     if len(others) == 1:
-        columns = [Cell(BASELINE, settings[0]), *(Cell(others[0], setting) for setting in settings)]
-        parts = [line_table(evaluation, columns)]
+        with_defects = settings if reference != BASELINE else settings[:1]  # which makes nothing of them
+        columns = [Cell(reference, setting) for setting in with_defects]
+        parts = [line_table(evaluation, [*columns, *(Cell(others[0], setting) for setting in settings)])]
     else:
         parts = [means_table(evaluation)]
-    parts += [gain_table(evaluation, [Cell(name, setting) for name in others]) for setting in settings]
+    parts += [gain_table(evaluation, [Cell(name, setting) for name in others], reference) for setting in settings]
     if POOLED in others and len(others) > 1:
         shown = [name for name in others if name != POOLED]
         parts += [gain_table(evaluation, [Cell(name, setting) for name in shown], POOLED) for setting in settings]
-    parts.append(cost_table(evaluation, [BASELINE, *others]))
+    parts.append(cost_table(evaluation, [reference, *others]))
     return "\n\n".join("\n".join(part) for part in parts)
 
 
@@ -167,13 +169,14 @@ def main() -> None:
     parser = options(__doc__, lines=False, page=False)
     parser.add_argument("csv", type=Path)
     parser.add_argument("page", type=Path, nargs="?", help="written between its markers; without it printed")
+    parser.add_argument("--over", default=BASELINE, help=f"the learner that gains are counted from ({BASELINE})")
     parser.add_argument("--plot", type=Path, help="an SVG of the gains over the memory bank")
     asked = parser.parse_args()
     evaluation = read_evaluation(asked.csv)
     if asked.page:
-        replace_figures(asked.page, figures(evaluation))
+        replace_figures(asked.page, figures(evaluation, asked.over))
     else:
-        print(figures(evaluation))
+        print(figures(evaluation, asked.over))
     if asked.plot:
         draw(evaluation, asked.plot)
 

@@ -96,7 +96,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     looking = time.perf_counter() - start
     labelled = (*images.good, *images.defects)
     least_area(request, labelled)  # one as large as the image is refused before the work, too
-    if learner.chooses_size and request.size is None and meta is None:
+    if request.size is None and _chooses_size(learner, meta):
         others = (other for other in candidate_sizes(labelled) if other != size)
         backbones += [open_backbone(request.backbone, other, settings) for other in others]
     unlabelled = _unlabelled(request, known, backbones[0].preprocess(images.white_level, request.bayer))
@@ -169,6 +169,17 @@ def _peak_mib() -> float:
     """The most memory that this process has held so far."""
     unit = 1 if sys.platform == "darwin" else 1024  # of what the system counts in, bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1024**2
+
+
+def _chooses_size(learner: Learner, meta: MetaModel | None) -> bool:
+    """Whether the line's input size is chosen from its support, as an evaluation of the learner does.
+
+    What it learned from other lines at the default size serves every size. A meta-model of another size was asked for,
+    and one of a learner that learns nothing holds thresholds of its size alone.
+    """
+    return learner.chooses_size and (
+        meta is None or (learner.as_meta() is not None and meta.spec.height == DEFAULT_SIZE)
+    )
 
 
 def _meta_model(request: AdaptRequest) -> MetaModel | None:

@@ -54,8 +54,8 @@ ChosenSize = Annotated[
         ge=64,
         le=1024,
         description="Side of the square the images are resized to, in pixels; a multiple of the backbone's coarsest "
-        "stride, 16 for most (default: the meta-model's, or what the support chooses where the learner is auto, or "
-        "256).",
+        "stride, 16 for most (default: what the support chooses where the learner is auto or shared_direction, else "
+        "the meta-model's, or 256).",
     ),
 ]
 MosaicLines = Annotated[

@@ -36,8 +36,8 @@ _TIMED_IMAGES = 8
 class Bench:
     """What one process of an evaluation shares among its parts: backbone, features, source episodes, timings.
 
-    Where no input size was asked for, `auto` chooses a line's from the support; all others, meta-training and the
-    pooled thresholds see the default.
+    Where no input size was asked for, learners that choose a line's do so from the support; all others, meta-training
+    and the pooled thresholds see the default.
     """
 
     def __init__(self, request: EvaluateRequest, settings: Settings, on_progress: OnProgress) -> None:

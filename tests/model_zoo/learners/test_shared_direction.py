@@ -10,6 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from flows import views
+from flows.adapt import job as adapt
+from flows.adapt.request import AdaptRequest
+from flows.asking.learner_names import LearnerName
+from flows.open_backbone import open_backbone
 from flows.source_lines import task_calibration
 from model_zoo.learner_table import make_learner
 from model_zoo.learners.auto import AutoLearner
@@ -17,10 +22,13 @@ from model_zoo.learners.shared_direction import SharedDirectionLearner
 from model_zoo.learning.auto_head import AutoConfig
 from model_zoo.learning.direction_tasks import DirectionTask
 from pipeline.episodes import QuerySet, SupportSet
+from pipeline.features import DEFAULT_BACKBONE, BackboneSpec
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model, save_meta_model
 from pipeline.meta_training import MetaTrainingConfig, SourceTask, meta_train
 from pipeline.metrics import image_auroc
+from pipeline.settings import load_settings
+from pipeline.synthetic.lines import write_line
 from tests.parts.episodes import SPEC, ToyLine
 
 AUTO = AutoLearner(SPEC, AutoConfig())
@@ -156,24 +164,47 @@ def test_validation_falls_while_it_learns_and_the_state_goes_on(tasks: list[Dire
     assert torch.equal(other.recipe.prior[0].features, whole.recipe.prior[0].features)
 
 
-def test_a_meta_model_on_disk_gives_the_same_heads(trained: SharedDirectionLearner, tmp_path: Path):
-    model = MetaModel(
+def as_meta_model(learner: SharedDirectionLearner, spec: BackboneSpec) -> MetaModel:
+    return MetaModel(
         identifier="shared_direction-0",
-        learner=trained.name,
+        learner=learner.name,
         seed=0,
         good=4,
         outer_steps=400,
         pooled_steps=400,
-        spec=SPEC,
+        spec=spec,
         lines=("toy",),
         calibration=None,
         final_loss=None,
-        weights=dict(trained.state_dict()),
+        weights=dict(learner.state_dict()),
     )
-    save_meta_model(model, tmp_path / "model")
+
+
+def test_a_meta_model_on_disk_gives_the_same_heads(trained: SharedDirectionLearner, tmp_path: Path):
+    save_meta_model(as_meta_model(trained, SPEC), tmp_path / "model")
     again = untrained()
     again.load_state_dict(load_meta_model(tmp_path / "model").weights)
     line = AlikeLine(33)
     support, query = line.support(m=1), line.query().levels
     mine, other = (learner.adapt(support, seed=0)(*query) for learner in (trained, again))
     assert torch.equal(mine.anomaly_map, other.anomaly_map)
+
+
+@pytest.mark.parametrize(("asked", "tried"), [(None, {"64 px", "128 px"}), (64, set())])
+def test_a_line_chooses_its_size_and_what_was_learned_at_the_default_serves_it(
+    asked: int | None, tried: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for module in (views, adapt):
+        monkeypatch.setattr(module, "DEFAULT_SIZE", 64)
+    monkeypatch.setattr(views, "LARGER_SIZES", (128,))
+    settings = load_settings(tmp_path / "home")
+    spec = open_backbone(DEFAULT_BACKBONE, 64, settings).spec
+    learner = make_learner("shared_direction", spec)
+    assert isinstance(learner, SharedDirectionLearner)
+    save_meta_model(as_meta_model(learner, spec), tmp_path / "model")
+    images = write_line(tmp_path, 2, good=2, test_good=0, defects=2, size=160)
+    request = AdaptRequest(
+        line="chosen", images=images, learner=LearnerName(learner.name), meta_model=tmp_path / "model", size=asked
+    )
+    manifest = adapt.run(request, settings).bundle.manifest
+    assert {name for choice in manifest.choices for name in choice.evidence} == tried
