@@ -41,6 +41,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "scale",
         "scenarios",
         "scoring",
+        "shared_direction",
         "thresholds",
         "toy_regression",
         "unlike",
