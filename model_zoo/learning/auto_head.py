@@ -31,7 +31,8 @@ _FOLD_DEFECTS = 32  # a fold's direction is found from at most so many defects, 
 _FOLD_GOOD = 64  # good images that tell ordinary residuals where defects are left out
 _DEFECT_FOLDS = 8
 _MOST_CELLS, _FEWEST_CELLS, _ALL_CELLS = 64, 8, 8192  # of a defect, of one among very many, and of all about
-_ALONE, _ALONE_WITH_DEFECTS = 0.5, 6.0  # see `AutoHead.leave_one_out`; the latter times the direction's strength
+_ALONE = 0.5  # see `Recipe.higher_alone`
+_ALONE_WITH_DEFECTS, _ALONE_WITH_PRIOR = 6.0, 2.5  # times the strength that the defects have without a prior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,16 @@ class Recipe:
     def strength(self, defects: int) -> float:
         """The direction's weight with so many defects."""
         return direction_strength(defects, prior=self.prior is not None)
+
+    def higher_alone(self, defects: int) -> float:
+        """What is added to the scores of a single good image.
+
+        It can only be scored by a head that knows it. New good images then score higher, by 0.49 in log distance (the
+        median of 13 real lines), with one, two and four defects by 0.71, 0.88 and 1.05 (`benchmarks/thresholds.md`);
+        with a prior, which does not know the image, by 0.50, 0.61, 0.64 and 0.75. About as much is added.
+        """
+        each = _ALONE_WITH_DEFECTS if self.prior is None else _ALONE_WITH_PRIOR
+        return _ALONE + each * direction_strength(defects)
 
     def direction(
         self, good: Sequence[Cells], defects: Sequence[Sequence[Cells]], strength: float | None = None
@@ -100,7 +111,8 @@ class AutoHead(AnomalyHead):
         """
         if support.k == 1:
             score, anomaly_map, nearest = self._output(self.whitening(*support.good), torch.arange(1))
-            return AnomalyOutput(score + self.higher_alone, anomaly_map + self.higher_alone, nearest)
+            higher = self.recipe.higher_alone(support.m)
+            return AnomalyOutput(score + higher, anomaly_map + higher, nearest)
         outputs: list[AnomalyOutput] = []
         order: list[int] = []
         strength = self.recipe.strength(support.m)
@@ -109,16 +121,6 @@ class AutoHead(AnomalyHead):
             order += fold
         back = torch.tensor(order).argsort()
         return AnomalyOutput(*(torch.cat(parts)[back] for parts in zip(*outputs, strict=True)))
-
-    @property
-    def higher_alone(self) -> Tensor:
-        """What is added to the scores of a single good image.
-
-        It can only be scored by a head that knows it. New good images then score higher, by 0.49 in log distance (the
-        median of 13 real lines), with one, two and four defects by 0.71, 0.88 and 1.05: about as much is added here
-        (`benchmarks/thresholds.md`).
-        """
-        return _ALONE + _ALONE_WITH_DEFECTS * self.direction.strength
 
     @torch.no_grad()
     def leave_one_defect_out(self, support: SupportSet) -> Tensor:

@@ -61,8 +61,8 @@ def direction_task(episode: Episode, recipe: Recipe) -> DirectionTask:
     memory = memory_of(support, recipe, seed=0)
     good = tuple(level[~query.labels] for level in query.levels)
     if support.k == 1:
-        higher = memory.head(recipe).higher_alone
-        order, folds = [0], [_scored(memory, support.good, torch.arange(1), higher=float(higher))]
+        higher = recipe.higher_alone(support.m)
+        order, folds = [0], [_scored(memory, support.good, torch.arange(1), higher=higher)]
     else:
         order, folds = [], []
         for fold, others in memories_without(support, memory.bank, recipe):
