@@ -8,7 +8,8 @@ of defects.
 
 What defects of other lines have in common may be given as a prior: the ridge then penalises the distance to it instead
 of that to zero (the posterior mode under a Gaussian prior of that mean), and without any defect the prior itself is the
-direction.
+direction. It counts as four defects beside the line's own: the likelihood does not grow with their number, so its mean
+shrinks.
 
 Source: Cox, JRSS B 1958, with a ridge penalty (le Cessie & van Houwelingen, Applied Statistics 1992); the use on
 residuals is ours. Measured in `benchmarks/auto.md`.
@@ -32,7 +33,7 @@ _STEPS = 40  # of L-BFGS, at most
 _GOOD_CELLS = 8192
 _ORDINARY, _ENOUGH = 1.0, 10.0  # standard deviations from which a cell counts, and up to which
 _STRENGTH, _HALFWAY = 0.15, 2.0  # weight with many defects, and the number of defects that gives half of it
-_PRIOR_COUNTS = 4.0  # defects that a prior weighs as many as
+_PRIOR_COUNTS = 4.0  # defects that a prior counts as
 
 
 class Cells(NamedTuple):
@@ -116,10 +117,11 @@ class DefectDirection(nn.Module):
             for group, (start, stop) in enumerate(ranges):
                 if of_level or prior is not None:
                     inside = slice(start, stop)
+                    share = _PRIOR_COUNTS / (len(of_level) + _PRIOR_COUNTS)
                     direction, offset = _discriminant(
                         joined(good[index], inside),
                         [joined(cells, inside) for cells in of_level],
-                        None if prior is None else joined(prior[index], inside),
+                        None if prior is None else share * joined(prior[index], inside),
                     )
                     along.features[inside], along.residuals[inside] = direction.chunk(2)
                     offsets[group] = offset
