@@ -56,6 +56,14 @@ def test_defects_move_the_direction_away_from_a_prior_that_is_wrong():
     assert mean_inside(-0.2, 0) < mean_inside(-0.2, 3) <= mean_inside(None, 3)
 
 
-def test_a_prior_weighs_as_much_as_four_defects():
+def test_the_more_defects_a_line_shows_the_less_its_prior_says():
+    changes = []
+    for defects in (1, 4, 16):
+        with_prior, alone = direction(defects, -0.2).state_dict(), direction(defects, None).state_dict()
+        changes.append(sum(float((with_prior[name] - alone[name]).square().sum()) for name in alone))
+    assert changes[0] > changes[1] > changes[2] > 0
+
+
+def test_a_prior_counts_as_four_defects():
     assert [round(direction_strength(m), 4) for m in (0, 1, 4)] == [0.0, 0.05, 0.1]
     assert [direction_strength(m, prior=True) for m in (0, 1, 4)] == [direction_strength(m + 4) for m in (0, 1, 4)]
