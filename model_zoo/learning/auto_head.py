@@ -32,7 +32,7 @@ _FOLD_GOOD = 64  # good images that tell ordinary residuals where defects are le
 _DEFECT_FOLDS = 8
 _MOST_CELLS, _FEWEST_CELLS, _ALL_CELLS = 64, 8, 8192  # of a defect, of one among very many, and of all about
 _ALONE = 0.5  # see `Recipe.higher_alone`
-_ALONE_WITH_DEFECTS, _ALONE_WITH_PRIOR = 6.0, 2.5  # times the strength that the defects have without a prior
+_ALONE_WITH_DEFECTS, _ALONE_WITH_PRIOR = 6.0, 3.5  # times the strength that the defects have without a prior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Recipe:
 
         It can only be scored by a head that knows it. New good images then score higher, by 0.49 in log distance (the
         median of 13 real lines), with one, two and four defects by 0.71, 0.88 and 1.05 (`benchmarks/thresholds.md`);
-        with a prior, which does not know the image, by 0.50, 0.61, 0.64 and 0.75. About as much is added.
+        with a prior, which does not know the image, by 0.50, 0.64, 0.72 and 0.91. About as much is added.
         """
         each = _ALONE_WITH_DEFECTS if self.prior is None else _ALONE_WITH_PRIOR
         return _ALONE + each * direction_strength(defects)
