@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_zoo.heads.defect_direction import Coefficients, joined
+from model_zoo.heads.defect_direction import Cells, Coefficients, joined
 from model_zoo.heads.invariant_inputs import level_groups
 from model_zoo.learning.auto_head import AutoConfig, Recipe, adaptation
 from model_zoo.learning.direction_tasks import DirectionTask, direction_task, good_scores
@@ -71,7 +71,7 @@ class SharedDirectionLearner(nn.Module, MetaLearner):
     def recipe(self) -> Recipe:
         """What heads are made by, on the CPU."""
         prior = [
-            Coefficients(*(values.detach().cpu() for values in level))
+            Coefficients(*(values.detach().to("cpu", copy=True) for values in level))
             for level in zip(self.features, self.residuals, strict=True)
         ]
         return Recipe(groups=self.groups, config=self.config, prior=prior)
@@ -95,7 +95,7 @@ class SharedDirectionLearner(nn.Module, MetaLearner):
         optimiser.zero_grad()
         (loss + self.config.ridge * squares).backward()
         average_gradients(self.parameters())
-        norm = nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
+        norm = torch.stack([p.grad.norm() for p in self.parameters() if p.grad is not None]).norm()
         optimiser.step()
         return OuterStepReport(loss=float(loss.detach()), figures={"gradient_norm": float(norm)})
 
@@ -106,7 +106,7 @@ class SharedDirectionLearner(nn.Module, MetaLearner):
         losses = []
         for index, (level, ranges) in enumerate(zip(task.query, self.groups, strict=True)):
             device = self.intercepts[index].device
-            cells = type(level.cells)(*(values.to(device, torch.float32) for values in level.cells))
+            cells = Cells(*(values.to(device, torch.float32) for values in level.cells))
             weights, labels = level.weights.to(device), level.defective.to(device, torch.float32)
             prior = Coefficients(self.features[index], self.residuals[index])
             for group, (start, stop) in enumerate(ranges):

@@ -139,6 +139,16 @@ def test_the_only_defect_is_scored_with_the_prior(trained: SharedDirectionLearne
     assert float(alone) > float(by_distance) + 0.05
 
 
+def test_a_head_keeps_its_prior_while_the_learner_goes_on(tasks: list[DirectionTask]):
+    learner, support = untrained(), AlikeLine(34).support()
+    learner.outer_step(tasks[:1])
+    head = learner.adapt(support, seed=0)
+    before = head.leave_one_out(support).image_score
+    for task in tasks:
+        learner.outer_step([task])
+    assert torch.equal(head.leave_one_out(support).image_score, before)
+
+
 def test_thresholds_are_pooled_without_a_fallback(trained: SharedDirectionLearner, tasks: list[DirectionTask]):
     found = task_calibration(trained, [SourceTask("toy", f"line{i}", task) for i, task in enumerate(tasks)])
     assert found.fallback is None
