@@ -65,7 +65,10 @@ class SupportSet:
         defects: M real defects, levels (M, C, h, w); M may be 0.
         defect_masks: (M, H, W) defect fraction, 0..1; all zero where `has_mask` is False.
         has_mask: (M,) bool; False: only the image's label is known (weak supervision).
-        further: of more good images than are held in full; None: there are no more.
+        further: of more good images than are held in full; None: there are no more. All of them lie in the region.
+        looked_at: (1 + A, H, W) bool, the finest grid's cells that lie in the line's region of interest, of an image as
+            it is and of each augmentation, those of `further` among them; None: all of an image is looked at. Features
+            outside are there all the same: whoever adapts leaves them out.
     """
 
     good: TensorLevels
@@ -77,6 +80,7 @@ class SupportSet:
     defect_masks: Tensor
     has_mask: Tensor
     further: PatchSample | None = None
+    looked_at: Tensor | None = None
 
     @property
     def k(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from pipeline.episodes import PatchSample, SupportSet, TensorLevels
+from pipeline.region_cells import cells_inside
 
 HELD = 128
 """Good images in full: enough for leave-one-out scores to show a 1 % tail, 144 MB of features at 512 px."""
@@ -46,15 +47,21 @@ def turned_views(good: int, angles: int) -> list[ViewNumber]:
 
 
 def sample_patches(
-    parts: Iterable[tuple[Sequence[ViewNumber], TensorLevels]], views: int, *, seed: int, rows: int = ROWS
+    parts: Iterable[tuple[Sequence[ViewNumber], TensorLevels]],
+    views: int,
+    *,
+    seed: int,
+    rows: int = ROWS,
+    looked_at: torch.Tensor | None = None,
 ) -> PatchSample:
-    """A random sample of patches, as many of each view.
+    """A random sample of patches, as many of each view that shows so many.
 
     Args:
         parts: a few views at a time, and their levels (B, C, h, w).
         views: how many views there are in all parts, at least 1.
         seed: of the draw.
         rows: about how many patches a level are wanted; at least one of each view, and no more than it has.
+        looked_at: (1 + A, H, W) bool as in `SupportSet`, outside of which no patch is taken; None: everywhere.
     """
     generator = torch.Generator().manual_seed(seed)
     each = -(-rows // views)
@@ -64,7 +71,11 @@ def sample_patches(
             vectors, sources = [], []
             for level in levels:
                 height, width = level.shape[-2:]
-                cells = torch.randperm(height * width, generator=generator)[:each].sort().values
+                if looked_at is None:
+                    places = torch.arange(height * width)
+                else:
+                    places = cells_inside(looked_at[1 + augmentation], (height, width)).flatten().nonzero()[:, 0]
+                cells = places[torch.randperm(len(places), generator=generator)[:each].sort().values]
                 vectors.append(level[view].flatten(1)[:, cells].t().contiguous())
                 origin = torch.tensor([image, augmentation]).expand(len(cells), 2)
                 sources.append(torch.cat([origin, torch.stack([cells // width, cells % width], 1)], 1))

@@ -6,6 +6,7 @@ feature is asked for under a key that names exactly what was computed, so that a
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,8 +29,10 @@ from pipeline.imaging.images import PreprocessSpec, read_size, require_image
 from pipeline.imaging.masks import read_mask
 from pipeline.patch_samples import HELD, ViewNumber, batches, sample_patches, turned_views
 from pipeline.product_lines.lines import ImageRecord
+from pipeline.region_cells import region_of_views
+from pipeline.region_of_interest import RegionOfInterest
 from pipeline.storage import sha256_file
-from pipeline.synthetic.defects import paint_defect
+from pipeline.synthetic.defects import estimate_foreground, paint_defect
 from pipeline.synthetic.jitter import photometric_jitter
 
 Pixels = NDArray[np.uint8]
@@ -97,6 +100,7 @@ def build_support(
     *,
     seed: int,
     held: int = HELD,
+    region: RegionOfInterest | None = None,
     on_decoded: Callable[[], None] = lambda: None,
 ) -> SupportSet:
     """The support set of these images.
@@ -109,6 +113,7 @@ def build_support(
         config: of their views; see `SupportConfig.for_count`.
         seed: of the synthetic defects and of the sample.
         held: how many good images are held in full, at most.
+        region: of the images that is looked at: synthetic defects begin there; None: all of them.
         on_decoded: called for each image that is read.
 
     Raises:
@@ -121,7 +126,7 @@ def build_support(
     in_full = good[:held]
     K, A, N = len(in_full), len(names) if len(good) < _ENOUGH else 0, config.synthetic
     decode = _decoder(preprocess, on_decoded)
-    painted = [_painted(in_full[i % K], preprocess, seed * 1000 + i, decode) for i in range(N)]
+    painted = [_painted(in_full[i % K], preprocess, seed * 1000 + i, decode, region) for i in range(N)]
     groups: list[list[Item]] = [
         [_plain(record, preprocess, decode) for record in in_full],
         [_augmented(record, preprocess, name, decode) for record in in_full for name in names[:A]],
@@ -133,6 +138,9 @@ def build_support(
     parts = [tuple(torch.from_numpy(level[start:stop]) for level in levels) for start, stop in itertools.pairwise(ends)]
     grid = (levels[0].shape[-2], levels[0].shape[-1])
     masks, has_mask = _masks(defects, grid)
+    looked_at = None
+    if region is not None:
+        looked_at = region_of_views(region, (preprocess.height, preprocess.width), names, grid)
     further = [(image, -1) for image in range(K, len(good))] + ([] if A else turned_views(len(good), len(names)))
 
     def sampled() -> Iterator[tuple[Sequence[ViewNumber], TensorLevels]]:
@@ -154,7 +162,8 @@ def build_support(
         defects=parts[3],
         defect_masks=masks,
         has_mask=has_mask,
-        further=sample_patches(sampled(), len(further), seed=seed) if further else None,
+        further=sample_patches(sampled(), len(further), seed=seed, looked_at=looked_at) if further else None,
+        looked_at=looked_at,
     )
 
 
@@ -226,12 +235,18 @@ def _augmented(record: ImageRecord, preprocess: PreprocessSpec, name: str, decod
 
 
 def _painted(
-    record: ImageRecord, preprocess: PreprocessSpec, seed: int, decode: Decode
+    record: ImageRecord, preprocess: PreprocessSpec, seed: int, decode: Decode, region: RegionOfInterest | None
 ) -> tuple[Item, NDArray[np.bool_]]:
     """A synthetic defect on a good image, and its mask. Pasted material comes from the image in another light."""
     good, rng = decode(record), np.random.default_rng(seed)
-    image, mask, _ = paint_defect(good, rng, donor=photometric_jitter(good, rng))
-    return (_key(record, preprocess, f"synthetic:{PAINTER_VERSION}:{seed}"), lambda: image), mask
+    drawn, product = f"synthetic:{PAINTER_VERSION}:{seed}", None
+    if region is not None:
+        inside = region.at(*good.shape[:2])
+        product = estimate_foreground(good) & (inside > 127)
+        product = product if product.any() else inside > 127
+        drawn = f"{drawn}:{hashlib.sha256(inside.tobytes()).hexdigest()}"
+    image, mask, _ = paint_defect(good, rng, foreground=product, donor=photometric_jitter(good, rng))
+    return (_key(record, preprocess, drawn), lambda: image), mask
 
 
 def _pixels(record: ImageRecord, preprocess: PreprocessSpec) -> Pixels:
