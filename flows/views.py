@@ -23,6 +23,7 @@ from pipeline.imaging.images import PreprocessSpec, read_size
 from pipeline.learner import AnomalyHead, AnomalyOutput, Choice, Learner
 from pipeline.patch_samples import HELD, held_first
 from pipeline.product_lines.lines import ImageRecord
+from pipeline.region_of_interest import RegionOfInterest
 from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_support
 
 SUPPORT = SupportConfig()
@@ -45,7 +46,7 @@ class View:
     """A line's support images as one backbone at one input size sees them.
 
     `good` has the order of the support's image numbers, those first that it holds in full; `config` is what of it
-    these many images need.
+    these many images need; of a line with a `region` the rest of an image does not count.
     """
 
     backbone: OpenBackbone
@@ -54,6 +55,7 @@ class View:
     defects: tuple[ImageRecord, ...]
     config: SupportConfig
     support: SupportSet
+    region: RegionOfInterest | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def view_of(
     white_level: int | None = None,
     bayer: BayerPattern | None = None,
     features: FeatureSource | None = None,
+    region: RegionOfInterest | None = None,
     seed: int,
     on_decoded: Callable[[], None] = lambda: None,
 ) -> View:
@@ -97,8 +100,10 @@ def view_of(
     features = features or DirectFeatures(backbone.extractor)
     held = images_in_full(backbone.spec)
     good, config = held_first(good, held, seed), config.for_count(len(good))
-    support = build_support(good, defects, features, preprocess, config, seed=seed, held=held, on_decoded=on_decoded)
-    return View(backbone, preprocess, tuple(good), tuple(defects), config, support)
+    support = build_support(
+        good, defects, features, preprocess, config, seed=seed, held=held, region=region, on_decoded=on_decoded
+    )
+    return View(backbone, preprocess, tuple(good), tuple(defects), config, support, region)
 
 
 def images_in_full(spec: BackboneSpec) -> int:
@@ -128,6 +133,7 @@ def adapt_at_best_size(
     config: SupportConfig,
     white_level: int | None,
     bayer: BayerPattern | None,
+    region: RegionOfInterest | None = None,
     seed: int,
     on_read: Callable[[int, int], None] = lambda _read, _of: None,
 ) -> AdaptedLine:
@@ -154,6 +160,7 @@ def adapt_at_best_size(
             config=config,
             white_level=white_level,
             bayer=bayer,
+            region=region,
             seed=seed,
             on_decoded=one_more,
         )

@@ -1,7 +1,7 @@
 """The region of interest: the part of a line's images that is looked at. Outside it nothing counts. Torch-free.
 
-A person draws it once for a line whose parts lie in the same place: as a mask image, white where to look, or as JSON with
-polygons in pixels of the upright image,
+A person draws it once for a line whose parts lie in the same place: as a mask image, white where to look, or as JSON
+with polygons in pixels of the upright image,
 
     {"width": 1920, "height": 1080, "look": [[[x, y], [x, y], [x, y]], ...], "ignore": [...]}
 

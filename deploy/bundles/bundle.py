@@ -5,6 +5,7 @@
     card.md             the same for people
     head.onnx           the line's anomaly head; the backbone is shared and lies in the registry (or in a pack)
     bank_sources.npy    for each row of the coarsest bank, the support image and cell it came from
+    region.png          what of the image is looked at, white; of a line with a region of interest only
     support/000.jpg     good support images at model size, by the bank's image numbers
 
 A bundle's id is the sha256 of its manifest, which holds every other hash: equal ids mean equal bundles. Nothing in a
@@ -20,6 +21,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
@@ -35,6 +37,7 @@ from deploy.bundles.manifest import (
     FORMAT_VERSION,
     HEAD,
     MANIFEST,
+    REGION,
     SEAL,
     SUPPORT_FOLDER,
     BundleDraft,
@@ -45,6 +48,7 @@ from deploy.bundles.verdict import NOT_JUDGED, Scored, Verdict
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError
 from pipeline.likeness import Seen
+from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import MarkedMap
 from pipeline.storage import fsync_folder, new_folder, sha256_file, storage_errors, write_durably
 from pipeline.system_files import is_system_name
@@ -106,6 +110,22 @@ class Bundle:
             return Verdict(Decision.PASS, f"no marked region covers {threshold.least_area_in_words}")
         least, millimetres = threshold.least_area, threshold.millimetres_per_pixel
         return Verdict(decision, regions=marked.regions(seen.size, least_area=least, millimetres_per_pixel=millimetres))
+
+    @cached_property
+    def region(self) -> RegionOfInterest | None:
+        """What of the image is looked at, None: all of it.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        if self.manifest.region is None:
+            return None
+        path = self.path / REGION
+        try:
+            return RegionOfInterest.from_png(path.read_bytes())
+        except (OSError, ValueError) as error:
+            remedy = "adapt the line again to make a new version"
+            raise BundleError(f"a mask image in {path}", f"'{error}'", remedy) from error
 
     def copy_to(self, folder: Path) -> None:
         """Copy every file, durably, into the existing empty folder `folder`, the manifest last."""

@@ -67,6 +67,9 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
         yield Fact("least_area", "Least area of a defect", least, brief=True)
     if threshold.millimetres_per_pixel is not None:
         yield Fact("millimetres_per_pixel", "A pixel's side on the part", f"{threshold.millimetres_per_pixel:g} mm")
+    if manifest.region is not None:
+        looked = f"{manifest.region.share:.0%} of the image; only whether it is of the line is told by the whole of it"
+        yield Fact("region", "Looked at", looked, brief=True)
     yield Fact("unlike", "REVIEW as unlike the line", _unlike_text(manifest.likeness))
     scores = _count(threshold.sample_count, "score")
     again = manifest.calibration

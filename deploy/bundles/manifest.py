@@ -16,7 +16,7 @@ from pipeline.imaging.images import PreprocessSpec
 from pipeline.likeness import Likeness
 from pipeline.promise import Promise
 
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"
@@ -24,6 +24,7 @@ SEAL = "manifest.sha256"
 CARD = "card.md"
 HEAD = "head.onnx"
 BANK_SOURCES = "bank_sources.npy"
+REGION = "region.png"
 SUPPORT_FOLDER = "support"
 INT8_ENDING = "-int8"
 """Of the name of a version with an int8 backbone."""
@@ -106,6 +107,12 @@ class ChoiceRecord(Record):
     evidence: dict[str, float]
 
 
+class RegionRecord(Record):
+    """The part of the image that is looked at, drawn in the bundle's `region.png`: its share of the image."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
 class ParityRecord(Record):
     """Largest absolute differences between torch and the exported graphs, over `images` images."""
 
@@ -157,6 +164,7 @@ class BundleDraft(Record):
     promise: Promise | None = None
     calibration: CalibrationRecord | None = None
     likeness: Likeness | None = None
+    region: RegionRecord | None = None
     choices: tuple[ChoiceRecord, ...] = ()
     metrics: dict[str, float] = {}
     parity: ParityRecord
@@ -185,7 +193,7 @@ class BundleManifest(BundleDraft):
         for name in self.files:
             if not FILE_NAME.fullmatch(name) or name in (MANIFEST, SEAL):
                 raise ValueError(f"{name!r} is not a file name a bundle may hold")
-        for name in (HEAD, CARD):
+        for name in (HEAD, CARD, *([REGION] if self.region is not None else [])):
             if name not in self.files:
                 raise ValueError(f"{name} is not among the files")
         return self

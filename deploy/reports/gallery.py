@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from deploy.reports.overlay import RGB, crop_patch, encode_jpeg, overlay_jpeg, shrink, worst_cell
 from pipeline.calibration import Decision
+from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import Region
 
 
@@ -75,6 +76,7 @@ def build_item(
     bank_sources: NDArray[np.integer] | None = None,
     support_view: SupportView | None = None,
     display: RGB | None = None,
+    region: RegionOfInterest | None = None,
     max_side: int = 448,
 ) -> GalleryItem:
     """A gallery item from what scoring one image gives.
@@ -93,6 +95,7 @@ def build_item(
         bank_sources: (N, 4), for each bank row good image, augmentation (-1: none), row and column.
         support_view: gives the good images; None: the good patch is left out.
         display: the image at a better size for looking at; None: `pixels`.
+        region: of the image that is looked at; None: all of it.
         max_side: of the two large pictures.
     """
     shown = shrink(display if display is not None else pixels, max_side)
@@ -113,7 +116,7 @@ def build_item(
         score=score,
         decision=decision,
         image=encode_jpeg(shown, quality=82),
-        overlay=overlay_jpeg(shown, anomaly_map, pixel_threshold, max_side=max_side, quality=82),
+        overlay=overlay_jpeg(shown, anomaly_map, pixel_threshold, max_side=max_side, quality=82, region=region),
         worst_patch=worst_patch,
         good_patch=good_patch,
         good_label=good_label,

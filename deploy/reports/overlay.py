@@ -17,6 +17,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from pipeline.region_of_interest import RegionOfInterest
+
 RGB = NDArray[np.uint8]
 """An image, uint8 (H, W, 3), red first."""
 
@@ -29,6 +31,7 @@ _COLOURS: RGB = (
     .astype(np.uint8)
 )
 _OPACITIES = (_OPACITY * np.sqrt(np.linspace(0, 1, 256))).astype(np.float32)
+_UNSEEN = 0.4  # of its brightness is what lies outside a line's region of interest shown with
 _CONTOUR: tuple[int, int, int] = (0, 229, 255)  # cyan: neither inferno nor any common product has it
 _CONTOUR_EDGE: tuple[int, int, int] = (0, 0, 0)
 
@@ -41,6 +44,7 @@ def overlay_jpeg(
     max_side: int = 1024,
     quality: int = 85,
     scale: float | None = None,
+    region: RegionOfInterest | None = None,
 ) -> bytes:
     """The image under its heat map and contour, as a JPEG.
 
@@ -51,11 +55,14 @@ def overlay_jpeg(
         max_side: the picture's longer side in pixels at most; smaller images keep their size.
         quality: JPEG quality, 1..100.
         scale: map units from the threshold to the hottest colour; None: the threshold's magnitude (1 if that is 0).
+        region: of the image that is looked at, the rest is shaded; None: all of it.
 
     Raises:
         ValueError: a shape or type is another, or the map or the threshold is not finite.
     """
-    blended = heat_map_image(shrink(image, max_side), anomaly_map, pixel_threshold, scale=scale)
+    shown = shrink(image, max_side)
+    seen = shown if region is None else _shaded(shown, region)
+    blended = heat_map_image(seen, anomaly_map, pixel_threshold, scale=scale)
     return encode_jpeg(blended, quality=quality)
 
 
@@ -81,6 +88,12 @@ def heat_map_image(
         colours = cv2.applyColorMap(marked, _COLOURS[:, None])
         blended[part] = cv2.blendLinear(blended[part].copy(), colours, 1 - opacity, opacity)
     return _draw_contours(blended, _marked(anomaly_map, pixel_threshold, height, width))
+
+
+def _shaded(image: RGB, region: RegionOfInterest) -> RGB:
+    """The image, dark outside the region."""
+    inside = region.at(*image.shape[:2])[..., None] / np.float32(255)
+    return np.rint(image * (_UNSEEN + (1 - _UNSEEN) * inside)).astype(np.uint8)
 
 
 def upsample_map(anomaly_map: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ class Pictures:
     def __init__(self, gallery: Gallery, bundle: Bundle) -> None:
         self._gallery = gallery
         self._manifest = bundle.manifest
-        self._sources = bundle.bank_sources()
+        self._sources, self._region = bundle.bank_sources(), bundle.region
         self._support_view = _support_view(bundle)
 
     def take(self, result: ImageResult, view: ImageView | None) -> None:
@@ -54,6 +54,7 @@ class Pictures:
                 bank_sources=self._sources,
                 support_view=self._support_view,
                 display=self._display(result) if view.frame is None else _rgb(view.frame),
+                region=self._region,
             )
 
         if view is not None:

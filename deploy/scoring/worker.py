@@ -220,7 +220,9 @@ class ScoringWorker:
         return self._write_overlay(image, scored.anomaly_map, self.overlays)
 
     def _write_overlay(self, image: Ready, anomaly_map: NDArray[np.float32], folder: Path) -> Path:
-        picture = overlay_jpeg(self._display(image), anomaly_map, self.bundle.manifest.threshold.pixel)
+        bundle = self.bundle
+        threshold, region = bundle.manifest.threshold.pixel, bundle.region
+        picture = overlay_jpeg(self._display(image), anomaly_map, threshold, region=region)
         path = folder / f"{image.sha256}.jpg"
         with storage_errors(path):
             folder.mkdir(parents=True, exist_ok=True)

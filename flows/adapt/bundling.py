@@ -16,12 +16,14 @@ from deploy.bundles.bundle import Bundle
 from deploy.bundles.manifest import (
     BANK_SOURCES,
     HEAD,
+    REGION,
     SUPPORT_FOLDER,
     BackboneRecord,
     BundleDraft,
     LearnerRecord,
     LineageRecord,
     ParityRecord,
+    RegionRecord,
     SupportRecord,
 )
 from deploy.bundles.registry import Registry
@@ -73,6 +75,8 @@ def add_bundle(
         path = Path(scratch) / HEAD
         parity = _export(request.line, adapted, images, path, settings.templates)
         files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(adapted.head.bank_sources.numpy())}
+        if view.region is not None:
+            files[REGION] = view.region.to_png()
         for index in _pictured(adapted.head.bank_sources):
             pixels = require_image(view.good[index].path, view.preprocess).pixels
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
@@ -136,6 +140,7 @@ def _draft(
         threshold=threshold,
         promise=promise,
         likeness=likeness,
+        region=None if view.region is None else RegionRecord(share=view.region.share),
         choices=adapted.choices,
         parity=ParityRecord(
             max_score_error=parity.max_score_error,

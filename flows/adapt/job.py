@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploy.bundles.bundle import Bundle
@@ -14,6 +15,7 @@ from deploy.engine.parity import Parity
 from flows.adapt.bundling import add_bundle
 from flows.adapt.from_store import KnownLine, know_line
 from flows.adapt.line_images import choose_images
+from flows.adapt.line_region import line_region, require_cells
 from flows.adapt.request import AdaptRequest
 from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
@@ -21,12 +23,14 @@ from flows.progress import OnProgress, Progress, ignore_progress
 from flows.unlabelled import TakeUpReport, Unlabelled, draw_unlabelled, images_below, take_up_into
 from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_at_best_size, candidate_sizes
 from model_zoo.learner_table import learner_entry, make_learner
+from model_zoo.learning.region_learner import RegionLearner
 from model_zoo.shipped import SHIPPED, shipped_meta_model
 from pipeline.calibration import Threshold
 from pipeline.errors import BundleError, ConfigError
 from pipeline.imaging.images import PreprocessSpec, read_file
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
+from pipeline.region_of_interest import RegionOfInterest
 from pipeline.settings import Settings
 
 _STAGE = "adapt"
@@ -86,19 +90,19 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 
     tell(0)
     known = know_line(request, settings)
-    line = known.line
     meta = _meta_model(request)
     size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
     backbones = [open_backbone(request.backbone, size, settings)]
     learner = _learner(request, meta, backbones[0])
     start = time.perf_counter()
-    images = choose_images(request, line, known.left_out, learner, tell_looked)
+    images = choose_images(request, known.line, known.left_out, learner, tell_looked)
+    region, images = line_region(request, known.line.root, images)
     looking = time.perf_counter() - start
-    labelled = (*images.good, *images.defects)
-    least_area(request, labelled)  # one as large as the image is refused before the work, too
+    least_area(request, images.labelled)  # one as large as the image is refused before the work, too
     if request.size is None and _chooses_size(learner, meta):
-        others = (other for other in candidate_sizes(labelled) if other != size)
+        others = (other for other in candidate_sizes(images.labelled) if other != size)
         backbones += [open_backbone(request.backbone, other, settings) for other in others]
+    learner = _within(region, learner, backbones)
     unlabelled = _unlabelled(request, known, backbones[0].preprocess(images.white_level, request.bayer))
     said = (*images.remarks, *unlabelled.remarks)
     for remark in said:
@@ -115,6 +119,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         config=config,
         white_level=images.white_level,
         bayer=request.bayer,
+        region=region,
         seed=request.seed,
         on_read=tell_read,
     )
@@ -151,6 +156,14 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         taken_up=taken_up,
         peak_mib=_peak_mib(),
     )
+
+
+def _within(region: RegionOfInterest | None, learner: Learner, backbones: Sequence[OpenBackbone]) -> Learner:
+    """The learner as it looks at a region, which must have enough cells at every input size; None: at all."""
+    if region is None:
+        return learner
+    require_cells(region, [backbone.spec for backbone in backbones])
+    return RegionLearner(learner)
 
 
 def _unlabelled(request: AdaptRequest, known: KnownLine, preprocess: PreprocessSpec) -> Unlabelled:

@@ -31,6 +31,11 @@ class LineImages:
     left_out: dict[str, int]
     remarks: tuple[str, ...]
 
+    @property
+    def labelled(self) -> tuple[ImageRecord, ...]:
+        """All of them."""
+        return (*self.good, *self.defects)
+
 
 def choose_images(
     request: AdaptRequest,

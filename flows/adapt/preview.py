@@ -81,6 +81,7 @@ def _looking_through(deployment: Deployment) -> Callable[[Path, str], Preview | 
             anomaly_map=scored.anomaly_map,
             pixel_threshold=manifest.threshold.pixel,
             display=read_native(path, white_level=preprocess.white_level, bayer=preprocess.bayer),
+            region=deployment.bundle.region,
             max_side=SIDE,
         )
         return Preview(item, image.sha256 in used)

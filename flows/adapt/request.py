@@ -76,6 +76,12 @@ class AdaptRequest(AdaptSettings):
 
     line: LineName
     images: Path = Field(description="Folder with good/ and defect/ (or the MVTec AD layout) of this line.")
+    region: Path | None = Field(
+        default=None,
+        description="Region of interest, outside of which nothing counts: a mask image, white where to look, or JSON "
+        "with polygons in pixels of the upright image (default: region.png or region.json in the line's folder, else "
+        "the whole image).",
+    )
     unlabelled: Path | None = Field(
         default=None,
         description="Folder with images of this line's production that nobody has labelled, most of them good: those "

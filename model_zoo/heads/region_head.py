@@ -1,14 +1,15 @@
 """A region of interest for any head: outside cells are never seen, for cells from inside stand in for them.
 
-Whatever a head computes over an image (nearest rows, medians, covariances, its highest cells) it computes over its cells.
-So before it sees an image, every cell outside the region is overwritten by the features of one inside, and no head and no
-learner needs to know of regions: nothing outside can reach a bank, a scale, a score or a map. Afterwards the map outside
-is set to one low value.
+Whatever a head computes over an image (nearest rows, medians, covariances, its highest cells) it computes over its
+cells. So before it sees an image, every cell outside the region is overwritten by the features of one inside, and no
+head and no learner needs to know of regions: nothing outside can reach a bank, a scale, a score or a map. Afterwards
+the map outside is set to one low value.
 
 Which cell stands in for which: next to the region, where maps are interpolated and averaged, the nearest one, so that
-nothing strange borders on the region. Further off whole cells of the coarsest grid are copied with what of the finer ones
-lies in them, evenly from all of the region, so that medians and shares are those of the region; and never to a place
-where distances count for more than where they come from (`heads.bank.border_weight`).
+nothing strange borders on the region. Further off whole cells of the coarsest grid are copied with what of the finer
+ones lies in them, evenly from all of the region, so that medians and shares are those of the region; and, while the
+region has others, never to a place where distances count for more than where they come from
+(`heads.bank.border_weight`).
 
 Shape letters: A augmentations, B images, C channels of a level, H x W the finest grid, h x w a level's grid, P = h * w.
 """
@@ -173,7 +174,7 @@ def _nearest(inside_hw: Tensor) -> Tensor:
     """For each cell the nearest one inside (P,)."""
     outside = (~inside_hw).numpy().astype(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    labels = labels.ravel()
+    labels = np.asarray(labels, np.int64).ravel()
     cells = np.flatnonzero(outside == 0)
     of_label = np.zeros(labels.max() + 1, np.int64)
     of_label[labels[cells]] = cells

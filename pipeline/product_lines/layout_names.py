@@ -9,6 +9,8 @@ from __future__ import annotations
 GOOD = "good"
 DEFECT = "defect"
 MASKS = "masks"
+REGION_FILES = ("region.png", "region.json")
+"""What the file is called that draws a line's region of interest, in the line's own folder."""
 
 _SAID = {
     GOOD: "good goods ok okay pass passed normal normals sound accept accepted defect_free no_defect non_defective "

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.imaging.files import iter_image_files
 from pipeline.imaging.not_read import NotRead
 from pipeline.product_lines.copies import find_copies, without_copies
+from pipeline.product_lines.layout_names import REGION_FILES
 from pipeline.product_lines.line_report import copy_sentences
 from pipeline.product_lines.line_sentences import unused_sentences
 from pipeline.product_lines.lines import MASK_FOLDERS, ProductLine, load_line
@@ -49,6 +50,7 @@ def unused_files(line: ProductLine) -> tuple[tuple[Path, ...], NotRead]:
     """The image files in a line's folder that are no image and no mask of it, and what is no image file."""
     records = (*line.train_good, *line.test_good, *line.defects)
     known = {record.path for record in records} | {record.mask_path for record in records}
+    known |= {line.root / name for name in REGION_FILES}
     not_read = NotRead(line.root, masks=[line.root / name for name in MASK_FOLDERS])
     unused = tuple(file for file in iter_image_files(line.root, not_read.see) if file not in known)
     return unused, not_read

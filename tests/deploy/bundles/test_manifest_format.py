@@ -47,6 +47,7 @@ ADDED = {
         support.good_by_verdict support.defects_by_verdict
     """,
     8: "threshold.millimetres_per_pixel",
+    9: "region.share",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

@@ -1,4 +1,4 @@
-"""Every learner within a region: nothing outside it reaches a head, and what it does to an image says nothing outside."""
+"""Every learner within a region: nothing outside reaches a head, and a head says nothing of it."""
 
 from __future__ import annotations
 
