@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deploy.scoring.sources.line_masks import LineMasks
+from deploy.scoring.sources.line_masks import LineMasks, draws_region
 from flows.views import AdaptedLine
 from pipeline.augmentations import ROTATIONS
 from pipeline.errors import LineError
@@ -105,7 +105,8 @@ def images_below(folder: Path) -> Candidates:
         got = f"a file, {folder}" if folder.is_file() else f"no folder {folder}"
         raise LineError("a folder of unlabelled images", got, instead_of_folder(folder))
     not_read, masks = NotRead(folder), LineMasks(folder)
-    files = tuple(Candidate(path) for path in iter_image_files(folder, not_read.see) if not masks.hold(path.parent))
+    paths = iter_image_files(folder, not_read.see)
+    files = tuple(Candidate(path) for path in paths if not (masks.hold(path.parent) or draws_region(path)))
     if not files and not_read.found:
         got = f"none in {folder}, but {not_read.found}"
         raise LineError("unlabelled images", got, instead_of_empty(folder, "name a folder that holds images"))

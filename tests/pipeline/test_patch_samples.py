@@ -48,6 +48,18 @@ def test_every_view_leaves_as_many_patches_and_each_is_the_one_that_its_source_n
         assert torch.equal(vectors, level[image - 100, :, row, column])
 
 
+def test_no_patch_is_sampled_outside_the_region_of_its_view():
+    levels = ToyLine(1).good(4)
+    looked_at = torch.zeros(3, 8, 8, dtype=torch.bool)
+    looked_at[0, :, :4] = looked_at[1, :, 4:] = True
+    views = [(0, -1), (0, 0), (0, 1), (1, -1)]
+    sample = sample_patches([(views, levels)], 4, seed=0, rows=40, looked_at=looked_at)
+    for sources, side in zip(sample.sources, (8, 4), strict=True):
+        _, view, _, column = sources.unbind(1)
+        assert set(view.tolist()) == {-1, 0}, "the last view shows nothing of it"
+        assert torch.equal(column < side // 2, view == -1)
+
+
 def test_however_many_views_there_are_each_leaves_a_patch_and_none_more_than_it_has():
     levels = ToyLine(1).good(30)
     views = [(number, -1) for number in range(30)]

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from deploy.results.records import path_text
-from deploy.scoring.sources.line_masks import LineMasks
+from deploy.scoring.sources.line_masks import LineMasks, draws_region
 from deploy.scoring.sources.source import SourceItem
 from pipeline.imaging.files import iter_image_files
 from pipeline.imaging.not_read import NotRead
@@ -15,7 +15,7 @@ from pipeline.imaging.not_read import NotRead
 
 class FolderSource:
     """The image files of a folder, ordered by name, as a stream: the folder may hold any number of them. A line's masks
-    are left out (`LineMasks`).
+    and its region of interest are left out.
 
     Args:
         folder: searched with its subfolders.
@@ -61,7 +61,7 @@ class FolderSource:
     def _files(self) -> Iterator[Path]:
         not_read, holds_masks = NotRead(self._folder), lru_cache(maxsize=1024)(self._masks.hold)
         for path in iter_image_files(self._folder, lambda path: None if self._is_own(path) else not_read.see(path)):
-            if not (self._is_own(path) or holds_masks(path.parent)):
+            if not (self._is_own(path) or holds_masks(path.parent) or draws_region(path)):
                 yield path
         self._not_read = not_read
 

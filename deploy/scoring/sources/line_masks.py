@@ -1,10 +1,11 @@
-"""A line's masks in a folder to score: they show no parts, and are left out."""
+"""A line's masks and its region of interest in a folder to score: they show no parts, and are left out."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from pipeline.product_lines.layout_names import surely_masks
+from pipeline.product_lines.layout_names import REGION_FILES, surely_masks
 from pipeline.product_lines.lines import holds_good_parts
 from pipeline.unicode_names import one_line
 
@@ -44,6 +45,12 @@ class LineMasks:
     def sentences(self) -> tuple[str, ...]:
         """What to say of them: one sentence, or none."""
         return (f"{self.found}: where they are parts, name their folder itself.",) if self._found else ()
+
+
+def draws_region(path: str | Path) -> bool:
+    """Whether a file is the one that draws the region of interest of the line in whose folder it lies."""
+    folder, name = os.path.split(path)
+    return name in REGION_FILES and _is_line(Path(folder))
 
 
 def _is_line(folder: Path) -> bool:

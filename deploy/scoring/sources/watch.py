@@ -19,7 +19,7 @@ from pathlib import Path
 
 from deploy.results.records import path_text
 from deploy.scoring.sources.folder import own_folder
-from deploy.scoring.sources.line_masks import LineMasks
+from deploy.scoring.sources.line_masks import LineMasks, draws_region
 from deploy.scoring.sources.source import LiveSource, SourceItem
 from deploy.scoring.sources.taken import CountedNames, Placed, TakenFile, Taking, Written, placed, written
 from pipeline.errors import StorageError
@@ -206,7 +206,7 @@ class WatchedFolder(LiveSource):
             if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(path)):  # noqa: PTH112
                 if not (is_passed_over(entry.name) or self._is_own(path) or self._is_of_masks(path)):
                     self._list(path, poll, now, entered)
-            else:
+            elif not draws_region(path):
                 self._look_at(entry, poll, now)
 
     def _look_at(self, entry: os.DirEntry[str], poll: _Poll, now: float) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.reports import overlay
+from pipeline.region_of_interest import RegionOfInterest
 
 GREY = 128
 
@@ -29,6 +30,14 @@ def decoded(encoded: bytes) -> overlay.RGB:
 def test_nothing_is_drawn_on_a_map_well_below_the_threshold():
     quiet = np.full((8, 8), 0.5, dtype=np.float32)
     assert np.array_equal(overlay.heat_map_image(plain(), quiet, 1.0), plain())
+
+
+def test_what_lies_outside_the_region_is_shaded_and_the_rest_is_as_it_was():
+    quiet, region = np.full((8, 8), 0.5, dtype=np.float32), np.zeros((48, 64), np.bool_)
+    region[:, :32] = True
+    drawn = decoded(overlay.overlay_jpeg(plain(), quiet, 1.0, quality=100, region=RegionOfInterest(region)))
+    assert np.abs(drawn[:, :56].astype(int) - GREY).max() <= 2
+    assert np.abs(drawn[:, 72:].astype(int) - round(0.4 * GREY)).max() <= 2
 
 
 def test_heat_and_contour_are_where_the_map_is_high_and_nowhere_else():

@@ -51,11 +51,12 @@ def test_what_a_folder_leaves_out_is_told(plant, tmp_path):
 
 PARTS = ("good/0.png", "train/masks/1.png", "bolts/train/good/2.png", "nuts/good/3.png", "masks of cloth/4.png")
 MASKS = ("masks/0.png", "ground_truth/crack/5.png", "bolts/GT/6.png", "nuts/mask/7.png")
+REGIONS = ("region.png", "nuts/region.png")
 
 
 @pytest.mark.parametrize("watched", [False, True])
 def test_a_lines_masks_are_no_parts_and_are_told_of(tmp_path, watched):
-    for number, name in enumerate((*PARTS, *MASKS)):
+    for number, name in enumerate((*PARTS, *MASKS, *REGIONS)):
         write_image(tmp_path / name, brightness=30, seed=number)
     source = Watching(tmp_path, settle_seconds=0) if watched else FolderSource(tmp_path)
     given = [*source.poll(), *source.poll()] if isinstance(source, Watching) else [item.name for item in source.items()]
