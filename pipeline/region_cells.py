@@ -39,9 +39,18 @@ def region_of_views(
 
 
 def cells_inside(looked_at_HW: Tensor, grid: tuple[int, int]) -> Tensor:
-    """A level's cells (h, w) bool that lie in the region, at least one where the finest grid has any.
+    """A level's cells (h, w) bool whose features show the region, at least one where the finest grid has any.
 
-    Half of a cell has to, or as much as of any.
+    Half of a cell has to lie in it, or as much as of any. As a backbone averages features over 3 x 3 cells, those at the
+    edge show what is outside as well: they are left out where a neighbour that lies deeper shows what they do. So all of
+    the region is seen, and what is beside it hardly (`benchmarks/region_of_interest.md`).
     """
-    share = F.adaptive_avg_pool2d(looked_at_HW.float()[None, None], grid)[0, 0]
-    return (share >= min(_INSIDE, float(share.max()))) & (share > 0)
+    share = F.adaptive_avg_pool2d(looked_at_HW.float()[None, None], grid)
+    inside = (share >= min(_INSIDE, float(share.max()))) & (share > 0)
+    deep = ~_beside(~inside)
+    return (deep | (inside & ~_beside(deep)))[0, 0]
+
+
+def _beside(cells_11hw: Tensor) -> Tensor:
+    """The cells themselves and their eight neighbours."""
+    return F.max_pool2d(cells_11hw.float(), 3, 1, 1) > 0

@@ -87,7 +87,8 @@ def test_cells_are_inside_with_half_of_them_and_turn_with_the_view():
     assert torch.equal(views[1], views[0].flip(1))
     assert views[2, 5:].all()
     assert not views[2, :5].any()
-    assert cells_inside(views[0], (4, 4))[0].tolist() == [True, True, False, False]
+    assert cells_inside(views[0], (8, 8))[0].tolist() == [True, True, *6 * [False]], "the third sees beside the region"
+    assert cells_inside(views[0], (4, 4))[0].tolist() == [True, *3 * [False]]
     thin = torch.zeros(8, 8, dtype=torch.bool)
     thin[3, 3] = True
     assert cells_inside(thin, (4, 4)).sum() == 1
@@ -116,3 +117,12 @@ def test_synthetic_defects_begin_inside(tmp_path: Path):
     everywhere = build_support(line.train_good, (), SOURCE, preprocess, config, seed=0)
     assert everywhere.looked_at is None
     assert min(float(m[:, :4].sum()) for m in everywhere.synthetic_masks) == 0
+
+
+def test_a_part_too_thin_to_have_an_inner_cell_is_seen():
+    thin = torch.zeros(8, 8, dtype=torch.bool)
+    thin[:, :3] = thin[4, :] = True
+    seen = cells_inside(thin, (8, 8))
+    assert seen[:, :2].all()
+    assert seen[4, 3:].all()
+    assert not seen[0, 2]
