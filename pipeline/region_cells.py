@@ -41,9 +41,9 @@ def region_of_views(
 def cells_inside(looked_at_HW: Tensor, grid: tuple[int, int]) -> Tensor:
     """A level's cells (h, w) bool whose features show the region, at least one where the finest grid has any.
 
-    Half of a cell has to lie in it, or as much as of any. As a backbone averages features over 3 x 3 cells, those at the
-    edge show what is outside as well: they are left out where a neighbour that lies deeper shows what they do. So all of
-    the region is seen, and what is beside it hardly (`benchmarks/region_of_interest.md`).
+    Half of a cell has to lie in it, or as much as of any. As a backbone averages features over 3 x 3 cells, those at
+    the edge show what is outside as well: they are left out where a neighbour that lies deeper shows what they do. So
+    all of the region is seen, and less of what is beside it (`benchmarks/region_of_interest.md`).
     """
     share = F.adaptive_avg_pool2d(looked_at_HW.float()[None, None], grid)
     inside = (share >= min(_INSIDE, float(share.max()))) & (share > 0)
