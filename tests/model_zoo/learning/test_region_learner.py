@@ -15,7 +15,7 @@ from deploy.exporting.torch_to_onnx import export_head
 from model_zoo.heads.region_head import RegionHead
 from model_zoo.learner_table import LEARNERS, make_learner
 from model_zoo.learning.region_learner import RegionLearner
-from pipeline.episodes import SupportSet
+from pipeline.episodes import SupportSet, UnlabelledSet
 from pipeline.learner import AnomalyHead
 from pipeline.region_cells import cells_inside
 from tests.parts.episodes import SPEC, ToyLine
@@ -143,3 +143,17 @@ def test_without_a_region_heads_are_as_they_were():
     plain = make_learner("auto", SPEC, outer_steps=40, pooled_steps=20, seed=0).adapt(support, seed=0)
     within = learner("auto").adapt(support, seed=0)
     assert all(torch.equal(a, b) for a, b in zip(plain(*query), within(*query), strict=True))
+
+
+@pytest.mark.parametrize("views", [3, 0])
+def test_images_that_are_taken_up_are_seen_within_the_region_too(views: int):
+    line = ToyLine(10)
+    support, query = looking(line.support(), WIDE), line.query().levels
+    more, turned = line.good(3), line.good(3, views)
+    others = UnlabelledSet(levels=changed(more, WIDE), augmented=turned)
+    heads = [
+        learner("auto").adapt(support.joined_by(unlabelled), seed=0)
+        for unlabelled in (UnlabelledSet(levels=more, augmented=turned), others)
+    ]
+    first, second = (head(*query) for head in heads)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
