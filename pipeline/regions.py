@@ -93,10 +93,13 @@ class MarkedMap:
         down, across = size[0] / rows, size[1] / columns  # pixels a cell
         corners = np.add(_outline(inside), (left, top)) * (across, down)
         area = cells * down * across
-        box = (left * across, top * down, width * across, height * down)
-        x, y, across, down = (round(value, _DECIMALS) for value in box)
         return Region(
-            box=(x, y, across, down),
+            box=(
+                round(left * across, _DECIMALS),
+                round(top * down, _DECIMALS),
+                round(width * across, _DECIMALS),
+                round(height * down, _DECIMALS),
+            ),
             contour=tuple((round(float(x), _DECIMALS), round(float(y), _DECIMALS)) for x, y in corners),
             area=round(area, _DECIMALS),
             area_mm2=None if millimetres is None else float(f"{area * millimetres**2:.6g}"),
