@@ -63,8 +63,9 @@ def parts_box(line: ProductLine) -> Box:
     """The box in which the line's parts lie, of some good images, as a person would draw it."""
     edges = []
     for record in line.train_good[:20]:
-        rows, columns = np.nonzero(estimate_foreground(read_native(record.path)))
-        height, width = read_native(record.path).shape[:2]
+        image = read_native(record.path)
+        rows, columns = np.nonzero(estimate_foreground(image))
+        height, width = image.shape[:2]
         edges.append(
             (columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height)
         )
