@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGES = ("pipeline", "model_zoo", "flows", "deploy")
+PACKAGES = ("pipeline", "model_zoo", "flows", "deploy", "linewise")
 
 # The two places of deploy with torch: the exporter and what it is split into, and nvJPEG, which a setting asks for.
 WITH_TORCH = {

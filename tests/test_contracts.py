@@ -91,11 +91,11 @@ def test_import_contracts_are_kept() -> None:
 @pytest.mark.parametrize(
     ("module", "statement", "contract"),
     [
-        ("pipeline/errors.py", "import deploy.bundles.registry", "flows -> deploy | model_zoo -> pipeline"),
+        ("pipeline/errors.py", "import deploy.bundles.registry", "linewise -> flows -> deploy | model_zoo -> pipeline"),
         (
             "deploy/exporting/torch_to_onnx.py",
             "import model_zoo.shipped",
-            "flows -> deploy | model_zoo -> pipeline",
+            "linewise -> flows -> deploy | model_zoo -> pipeline",
         ),
         ("deploy/bundles/registry.py", "import prefect", "prefect only in flows"),
         ("pipeline/imaging/images.py", "import onnxruntime", "onnxruntime only in deploy"),
@@ -178,6 +178,8 @@ def test_package_inits_hold_a_docstring_and_nothing_else() -> None:
     inits = [file for file in source_files() if file.name == "__init__.py"]
     assert {module_name(file) for file in inits} >= set(PACKAGES)
     for file in inits:
+        if module_name(file) == "linewise":  # the public face, which tests/linewise pins
+            continue
         body = ast.parse(file.read_text(encoding="utf-8")).body
         if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
             body = body[1:]

@@ -50,6 +50,8 @@ class _Slot(Generic[LaneT]):
 class Dispatch(ABC, Generic[LaneT]):
     """Takes images of any lines, and holds a bounded number of them. For one calling thread; `close` it always.
 
+    Who waits for each image alone, as a server does, only calls `submit`, from any thread, and bounds their number.
+
     Args:
         window: so many images are in memory at most, counted from `put` to `take`.
     """
@@ -66,7 +68,7 @@ class Dispatch(ABC, Generic[LaneT]):
 
     def put(self, lane: LaneT, item: SourceItem) -> None:
         """Hand an image over; call `take` after it."""
-        begins, outcome = self._submit(lane, item)
+        begins, outcome = self.submit(lane, item)
         frame_bytes = 0 if item.frame is None else item.frame.nbytes
         self._slots.append(_Slot(lane, begins, outcome, frame_bytes))
         self._frame_bytes += frame_bytes
@@ -98,7 +100,7 @@ class Dispatch(ABC, Generic[LaneT]):
         """End the threads; what they are doing is lost."""
 
     @abstractmethod
-    def _submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[Outcome] | Future[None], Future[Outcome]]:
+    def submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[Outcome] | Future[None], Future[Outcome]]:
         """Give the image to a thread: what can be cancelled, and what will hold its outcome."""
 
     def _forget(self, count: int) -> None:
@@ -128,7 +130,8 @@ class Fused(Dispatch[LaneT]):
         self.cancel()  # also what a thread has in its turn and has not begun
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[Outcome], Future[Outcome]]:
+    def submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[Outcome], Future[Outcome]]:
+        """See `Dispatch`."""
         outcome: Future[Outcome] = Future()
         with self._lock:
             self._waiting.append((lane, item, outcome))
@@ -196,7 +199,8 @@ class Batched(Dispatch[LaneT]):
         self._decoders.shutdown(wait=True, cancel_futures=True)
         self._runners.shutdown(wait=True, cancel_futures=True)
 
-    def _submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[None], Future[Outcome]]:
+    def submit(self, lane: LaneT, item: SourceItem) -> tuple[Future[None], Future[Outcome]]:
+        """See `Dispatch`."""
         outcome: Future[Outcome] = Future()
         with self._lock:
             self._undecoded += 1

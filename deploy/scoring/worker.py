@@ -101,9 +101,12 @@ class ScoringWorker:
         """Decode and resize an item; the outcome at once where it has a score already or cannot be used."""
         if item.frame is not None and item.problem is None:
             return self._prepare_frame(item, item.frame)
-        if item.problem is not None or item.path is None:
+        if item.data is not None and item.problem is None:
+            file = ImageFile(Path(item.name), hashlib.sha256(item.data).hexdigest(), item.data)
+        elif item.problem is not None or item.path is None:
             return _unreadable(item, None, item.problem or "expected an image, got neither a file nor a frame")
-        file = self._read(item, item.path)
+        else:
+            file = self._read(item, item.path)
         if isinstance(file, Outcome):
             return file
         if (skipped := self._known(item, file.sha256)) is not None:
@@ -131,7 +134,7 @@ class ScoringWorker:
         if isinstance(image, UnreadableImage):
             return image
         problem = depth_problem(image.bit_depth, image.brightest, self._white_level)
-        return image if problem is None else UnreadableImage(image.path, image.sha256, problem)
+        return image if problem is None else UnreadableImage(image.path, image.sha256, str(problem))
 
     @property
     def _white_level(self) -> int | None:
@@ -141,7 +144,7 @@ class ScoringWorker:
         # A frame has no file, so what the model sees is its content: equal pixels have equal scores. Hashing the whole
         # frame instead would cost 3 ms of CPU for 1 Mpx, 15 times as much as the pixels at 256 px.
         if (problem := depth_problem(8, 255, self._white_level)) is not None:
-            return _unreadable(item, None, problem)
+            return _unreadable(item, None, str(problem))
         try:
             pixels = fit_frame(frame, self.bundle.manifest.preprocess)
         except ImageError as error:

@@ -135,7 +135,7 @@ def decode_file(
     """Decode a file's bytes to the spec. Never raises for a bad file: that comes back as a value."""
     try:
         encoded = (opener or open_image)(file.data, limits or image_limits())
-        return _decoded(file, encoded, spec)
+        return decode_opened(encoded, spec, file.path, file.sha256)
     except ImageError as error:
         return UnreadableImage(file.path, file.sha256, str(error))
 
@@ -152,7 +152,7 @@ def require_image(path: Path, spec: PreprocessSpec, limits: ImageLimits | None =
     """Decode a file to the spec, or raise an `ImageError` that names the file."""
     with naming(path):
         data = read_bytes(path, (limits or image_limits()).max_bytes)
-        return _decoded(ImageFile(path, hashlib.sha256(data).hexdigest(), data), open_image(data, limits), spec)
+        return decode_opened(open_image(data, limits), spec, path, hashlib.sha256(data).hexdigest())
 
 
 def read_native(
@@ -194,12 +194,13 @@ def fit_image(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.uint8]:
     return _fit(encoded, _decode_for(encoded, spec), spec)
 
 
-def _decoded(file: ImageFile, encoded: EncodedImage, spec: PreprocessSpec) -> DecodedImage:
+def decode_opened(encoded: EncodedImage, spec: PreprocessSpec, path: Path, sha256: str) -> DecodedImage:
+    """Decode an opened image, called `path` and of that content, to the spec. Raises `ImageError` for damaged data."""
     encoded = demosaiced(encoded, spec.bayer)
     stored = _decode_for(encoded, spec)
     brightest = brightest_value(stored) if encoded.bit_depth > 8 else 255
     pixels, size, colour = _fit(encoded, stored, spec), encoded.upright_size, encoded.channels > 1
-    return DecodedImage(file.path, file.sha256, pixels, size, encoded.bit_depth, brightest, colour)
+    return DecodedImage(path, sha256, pixels, size, encoded.bit_depth, brightest, colour)
 
 
 def _decode_for(encoded: EncodedImage, spec: PreprocessSpec) -> Pixels:

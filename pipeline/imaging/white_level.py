@@ -28,7 +28,7 @@ def line_white_level(brightest: int | None, stated: int | None = None) -> int | 
     return stated
 
 
-def depth_problem(bit_depth: int, brightest: int, white_level: int | None) -> str | None:
+def depth_problem(bit_depth: int, brightest: int, white_level: int | None) -> ImageError | None:
     """Why an image's values mean another brightness than those of a line's support; None where they mean the same.
 
     Args:
@@ -40,10 +40,10 @@ def depth_problem(bit_depth: int, brightest: int, white_level: int | None) -> st
         wanted = "8 bits" if white_level is None else "more than 8 bits"
         remedy = "set the camera as it was, or adapt the line again"
         got = f"{bit_depth} bits"
-        return str(ImageError(f"an image of {wanted}, as those that the line was adapted from", got, remedy))
+        return ImageError(f"an image of {wanted}, as those that the line was adapted from", got, remedy)
     if white_level is not None and brightest > white_level:
         remedy = f"adapt the line again with --white-level {white_level_for(brightest)}"
-        return str(ImageError(f"pixels up to the line's white level, {white_level}", str(brightest), remedy))
+        return ImageError(f"pixels up to the line's white level, {white_level}", str(brightest), remedy)
     return None
 
 

@@ -23,7 +23,8 @@ class SourceItem:
         name: what reports and tables call it: a file's path below its folder, "clip.avi#120", "rtsp://cam7/1#120".
         path: the file; of a frame the video's path and `#frame`, which is no file; None for a stream, whose name says
             all. What is kept in the result store is the absolute path, or the name where there is none.
-        frame: uint8 BGR (H, W, 3) of a frame; None: `path` is to be read.
+        frame: uint8 BGR (H, W, 3) of a frame; None: `data` is to be decoded, or `path` to be read.
+        data: a file's bytes that came without a path; no picture is drawn of it. None: `path` is to be read.
         where: said with the reason when a file cannot be used, e.g. "line 17 of parts.txt"; empty: nothing.
         problem: why it cannot be scored, as far as the source knows already; None: it knows nothing against it.
         taking: of a watched folder's file: to be asked whether what was read is what was taken, and is new; None: of
@@ -33,6 +34,7 @@ class SourceItem:
     name: str
     path: Path | None
     frame: NDArray[np.uint8] | None = None
+    data: bytes | None = None
     where: str = ""
     problem: str | None = None
     taking: Taking | None = None
