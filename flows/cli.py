@@ -17,6 +17,7 @@ from flows.terminal import (
     plant_commands,
     registry_commands,
     result_commands,
+    serve_command,
     verdict_commands,
 )
 from pipeline.errors import LinewiseError
@@ -69,6 +70,7 @@ for module in (
     catalogue,
     activity_commands,
     plant_commands,
+    serve_command,
     registry_commands,
     result_commands,
     verdict_commands,

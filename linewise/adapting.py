@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,11 +22,15 @@ from pipeline.product_lines.layout_names import DEFECT, GOOD, MASKS
 from pipeline.settings import Settings
 from pipeline.storage import storage_errors
 
-if TYPE_CHECKING:  # the job loads torch
-    from flows.adapt.job import AdaptResult
-
 _OWN = {"line", "images", "good", "defects"}
 """Fields of the request that are said by the images themselves."""
+
+
+class Adapted(NamedTuple):
+    """The version that was registered, and sentences on what was left out of the images or is odd."""
+
+    version: str
+    remarks: tuple[str, ...]
 
 
 def adapt_line(
@@ -38,7 +42,7 @@ def adapt_line(
     bgr: bool,
     options: Mapping[str, Any],
     settings: Settings,
-) -> AdaptResult:
+) -> Adapted:
     """See `linewise.line.Line.adapt`, whose images and options these are."""
     for images in (good, defects):
         if isinstance(images, np.ndarray | str | bytes | os.PathLike):
@@ -61,7 +65,8 @@ def adapt_line(
         for number, mask in enumerate(masks or ()):
             if mask is not None:
                 _lay(_marked(mask), Path(folder, MASKS, f"{number:06}"), bgr=bgr)
-        return import_module("flows.adapt.job").run(request, settings)
+        done = import_module("flows.adapt.job").run(request, settings)  # which loads torch
+    return Adapted(done.bundle.manifest.version, done.remarks)
 
 
 def _lay(image: Any, stem: Path, *, bgr: bool) -> None:

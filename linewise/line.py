@@ -137,8 +137,7 @@ class Line:
         adapted = adapt_line(name, good, defects, masks, bgr=_is_bgr(colour_order), options=options, settings=settings)
         for remark in adapted.remarks:
             log.warning("%s: %s", name, remark)
-        version = adapted.bundle.manifest.version
-        return cls(Registry(settings.home).deployment(name, version), wanted, settings)
+        return cls(Registry(settings.home).deployment(name, adapted.version), wanted, settings)
 
     def __enter__(self) -> Self:
         return self

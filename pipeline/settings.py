@@ -11,6 +11,7 @@
     LINEWISE_TEMPLATE_CACHE  folder of traced graphs that several homes share      <home>/templates
     LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
     LINEWISE_STREAM_CREDENTIALS  user:password of the cameras whose stream is scored
+    LINEWISE_REST_TOKEN      what `linewise serve` asks of every request            nothing
 
 Whatever Linewise names itself lies below the home folder; only what a user names on purpose lies elsewhere.
 """
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     feature_cache: Path | None = Field(default=None, description="Folder of cached patch features.")
     template_cache: Path | None = Field(default=None, description="Folder of traced graphs that several homes share.")
     stream_credentials: SecretStr | None = Field(default=None, description="user:password of cameras.")
+    rest_token: SecretStr | None = Field(default=None, description="What `linewise serve` asks of every request.")
     keep_reports: int = Field(default=500, ge=1, description="Newest report folders of a line that scoring keeps.")
 
     @field_validator("home", "feature_cache", "template_cache")

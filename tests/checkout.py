@@ -19,6 +19,9 @@ WITH_TORCH = {
     "deploy.exporting.score_cover",
 }
 
+# What only `linewise serve` loads, with the libraries of the extra "rest".
+WITH_FASTAPI = {"deploy.rest.app", "deploy.rest.metrics", "deploy.rest.server"}
+
 
 def source_files(*packages: str) -> Iterator[Path]:
     """The modules of these packages, of all of them where none is named."""

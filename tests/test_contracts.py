@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkout import PACKAGES, REPOSITORY, WITH_TORCH, is_migration, module_name, source_files
+from tests.checkout import PACKAGES, REPOSITORY, WITH_FASTAPI, WITH_TORCH, is_migration, module_name, source_files
 
 MAX_LINES = 300
 LONGER = "# Longer than the others: "
@@ -118,7 +118,9 @@ def test_a_broken_contract_is_found(tmp_path: Path, module: str, statement: str,
 
 
 def test_the_plants_modules_load_nothing_of_training() -> None:
-    deploy = {module_name(file) for file in source_files("deploy") if not is_migration(file)} - WITH_TORCH
+    deploy = (
+        {module_name(file) for file in source_files("deploy") if not is_migration(file)} - WITH_TORCH - WITH_FASTAPI
+    )
     assert {
         "deploy.engine.runtime",
         "deploy.scoring.scorer",
@@ -127,7 +129,10 @@ def test_the_plants_modules_load_nothing_of_training() -> None:
         "deploy.bundles.registry",
     } <= deploy
 
-    assert imports_of([*sorted(deploy), *(f"pipeline.{name}" for name in sorted(PLANT_PIPELINE)), "flows.cli"]) == ""
+    assert (
+        imports_of([*sorted(deploy), *(f"pipeline.{name}" for name in sorted(PLANT_PIPELINE)), "flows.cli", "linewise"])
+        == ""
+    )
 
 
 def test_an_import_of_training_is_seen() -> None:

@@ -33,6 +33,8 @@ FACES = (
     "deploy/results/store.py",
     "flows/activities.py",
     "flows/asking/request.py",
+    "linewise/line.py",
+    "linewise/result.py",
 )
 """Modules that scripts of our users begin at."""
 

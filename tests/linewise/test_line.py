@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,13 +16,7 @@ import pytest
 
 import linewise
 from deploy.bundles.registry import Registry
-from flows.adapt import job as adapt_job
-from flows.adapt.request import AdaptRequest
-from flows.score import job as score_job
-from flows.score.request import ScoreRequest
 from linewise import ConfigError, Decision, DeviceError, ImageError, Line, Result
-from pipeline.settings import Device, load_settings
-from pipeline.synthetic.lines import write_line
 from tests.checkout import REPOSITORY
 from tests.deploy.scoring_plant import LINE
 from tests.parts.plant import bundle_files, head_graph, make_draft, write_image, write_plant
@@ -232,85 +225,3 @@ def test_an_exported_folder_scores_alike(home: Path, opened: Line, tmp_path: Pat
         assert said(packed.score(image)) == said(opened.score(image))
     with pytest.raises(ConfigError, match="either a version or a bundle folder"):
         Line.open(folder, version="v1")
-
-
-def test_a_line_adapted_from_arrays_scores_as_the_command_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    images = write_line(tmp_path / "lines", 7, good=3, test_good=3, defects=3, size=96)
-    monkeypatch.setenv("LINEWISE_HOME", str(tmp_path / "home"))
-    good = sorted((images / "train/good").glob("*.png"))
-    masks = sorted((images / "ground_truth").rglob("*.png"))[:2]
-    broken = {
-        mask: next((images / "test" / mask.parent.name).glob(f"{mask.stem.removesuffix('_mask')}.png"))
-        for mask in masks
-    }
-    with caplog.at_level(logging.WARNING, logger="linewise"):
-        line = Line.adapt(
-            "bottling/caps",
-            good=[rgb(good[0]), *good[1:]],
-            defects=[rgb(path) for path in broken.values()],
-            masks=[cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE) > 0 for mask in masks],
-            device="cpu",
-            learner="memory_bank",
-            size=64,
-        )
-    manifest = Registry(tmp_path / "home").live("bottling/caps").manifest
-    assert (len(manifest.support.good), len(manifest.support.defects), manifest.support.masks) == (3, 2, 2)
-    assert line.version == manifest.version
-
-    as_files = tmp_path / "files"
-    for kind, paths in (("good", good), ("defect", broken.values()), ("masks", masks)):
-        (as_files / kind).mkdir(parents=True)
-        for number, path in enumerate(paths):
-            (as_files / kind / f"{number:06}.png").write_bytes(path.read_bytes())
-    asked = AdaptRequest.asked(line="files", images=as_files, learner="memory_bank", size=64)
-    assert adapt_job.run(asked, load_settings()).threshold == line.threshold
-
-    results: dict[Path, Any] = {}
-    request = ScoreRequest(line="bottling/caps", images=str(images / "test"), device=Device.CPU, workers=2)
-    monkeypatch.setattr(score_job, "write_line_page", lambda *_, **__: None)
-    taken = score_job.RunOutputs.take
-    monkeypatch.setattr(
-        score_job.RunOutputs,
-        "take",
-        lambda outputs, result, view, **about: (
-            results.update({result.path: result}),
-            taken(outputs, result, view, **about),
-        ),
-    )
-    score_job.run(request, load_settings())
-    assert len(results) == 6
-    for path, expected in results.items():
-        got = line.score(rgb(path))
-        assert (got.score, got.decision, got.reason, got.p_value, got.regions, got.size) == (
-            expected.score,
-            expected.decision,
-            expected.reason,
-            expected.p_value,
-            expected.regions,
-            expected.size,
-        )
-    assert any(result.regions for result in results.values())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ({"good": []}, "expected at least one good image"),
-        ({"good": np.zeros((SEEN, SEEN, 3), np.uint8)}, r"expected a list of images, got uint8 \(48, 48, 3\)"),
-        ({"good": "folder"}, "expected a list of images, got 'folder'"),
-        (
-            {"good": ["a.png"], "defects": ["b.png"], "masks": []},
-            "expected a mask, or None, for each defect, got 0 for 1",
-        ),
-        ({"good": ["a.png"], "sise": 64}, "expected sise to be"),
-        ({"good": ["a.png"], "size": 1}, "expected size to be greater than or equal to 64"),
-        ({"good": ["a.png"], "line": "other"}, "pass the images alone"),
-        ({"good": ["nowhere.png"]}, "got no such file in nowhere.png"),
-    ],
-)
-def test_what_cannot_be_adapted_from_is_one_sentence(home: Path, arguments: dict[str, Any], told: str) -> None:
-    with pytest.raises((ConfigError, ImageError), match=told) as raised:
-        Line.adapt("bottling/caps", **arguments)
-    assert "\n" not in str(raised.value)
