@@ -38,6 +38,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "promises",
         "region_of_interest",
         "regions",
+        "rest",
         "rotation",
         "scale",
         "scenarios",
