@@ -39,11 +39,12 @@ from deploy.scoring.sources.folder import FolderSource
 
 FOLDER = 0
 CLIENTS = (1, 2, 4, 16)
+COLUMNS = ("way", "images a second", "of the folder's", "CPU time of the folder's", "p50, ms", "p99, ms")
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[int]:
-    """The server as a process of its own; its port."""
+def serving(home: Path) -> Iterator[tuple[int, int]]:
+    """The server as a process of its own; its port and its number as a process."""
     command = [sys.executable, "-m", "flows.cli", "serve", "--lines", LINE, "--port", "0", "--device", "cpu"]
     environment = os.environ | {"LINEWISE_HOME": str(home)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)  # noqa: S603
@@ -53,10 +54,16 @@ def serving(home: Path) -> Iterator[int]:
         found = re.search(r":(\d+),", said)
         if found is None:
             raise RuntimeError(f"expected the server to begin, got {said!r}")
-        yield int(found[1])
+        yield int(found[1]), process.pid
     finally:
         process.terminate()
         process.communicate()
+
+
+def cpu_seconds(process: int) -> float:
+    """CPU time that another process has had, of which Linux keeps hundredths."""
+    _, _, fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")
+    return sum(int(ticks) for ticks in fields.split()[11:13]) / os.sysconf("SC_CLK_TCK")
 
 
 def post(port: int, files: Sequence[bytes]) -> list[float]:
@@ -73,11 +80,23 @@ def post(port: int, files: Sequence[bytes]) -> list[float]:
     return taken
 
 
-def over_http(port: int, files: Sequence[bytes], clients: int, latencies: dict[int, list[float]], _number: int) -> None:
-    """All files once, shared among so many clients."""
-    with ThreadPoolExecutor(clients) as pool:
-        for taken in pool.map(partial(post, port), [files[first::clients] for first in range(clients)]):
-            latencies.setdefault(clients, []).extend(taken)
+class Clients:
+    """So many clients, and what they measured: seconds of each image, and the server's CPU seconds of each round."""
+
+    def __init__(self, count: int, server: tuple[int, int], files: Sequence[bytes]) -> None:
+        self._count, self._files = count, files
+        self._port, self._process = server
+        self.latencies: list[float] = []
+        self.cpu: list[float] = []
+
+    def send(self, _number: int) -> None:
+        """All files once, shared among the clients."""
+        shares = [self._files[first :: self._count] for first in range(self._count)]
+        before = cpu_seconds(self._process)
+        with ThreadPoolExecutor(self._count) as pool:
+            for taken in pool.map(partial(post, self._port), shares):
+                self.latencies += taken
+        self.cpu.append(cpu_seconds(self._process) - before)
 
 
 def from_folder(deployment: Deployment, engine: ScoringEngine, root: Path, number: int) -> None:
@@ -93,7 +112,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=one_or_more, default=3)
     study = Study(__file__, parser)
     asked = study.asked
-    latencies: dict[int, list[float]] = {}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         line = deployed_line(root)
@@ -101,29 +119,27 @@ def main() -> None:
         files = [path.read_bytes() for path in sorted((root / "images").iterdir())]
         deployment = line.deployment
         engine = engine_of(deployment)
-        with serving(line.settings.home) as port:
-            over_http(port, files[:16], 4, {}, 0)
+        with serving(line.settings.home) as server:
+            Clients(4, server, files[:16]).send(0)
+            clients = {count: Clients(count, server, files) for count in CLIENTS}
             sides = {FOLDER: partial(from_folder, deployment, engine, root)}
-            sides |= {clients: partial(over_http, port, files, clients, latencies) for clients in CLIENTS}
+            sides |= {count: each.send for count, each in clients.items()}
             taken = in_turns(sides, asked.rounds)
     wall = {side: [found.wall for found in of] for side, of in taken.items()}
-    rows = [["folder", f"{asked.images / median(wall[FOLDER]):.1f}", "1.00", "-", "-"]]
-    for clients in CLIENTS:
-        p50, p99 = np.percentile(latencies[clients], (50, 99))
+    cpu = [found.cpu for found in taken[FOLDER]]
+    rows = [["folder", f"{asked.images / median(wall[FOLDER]):.1f}", "1.00", "1.00", "-", "-"]]
+    for count, each in clients.items():
+        p50, p99 = np.percentile(each.latencies, (50, 99))
+        speed = f"{asked.images / median(wall[count]):.1f}"
+        ratios = f"{median_ratio(wall[FOLDER], wall[count]):.2f}", f"{median_ratio(each.cpu, cpu):.2f}"
         rows.append(
-            [
-                f"{clients} client{'' if clients == 1 else 's'}",
-                f"{asked.images / median(wall[clients]):.1f}",
-                f"{median_ratio(wall[FOLDER], wall[clients]):.2f}",
-                f"{1000 * p50:.0f}",
-                f"{1000 * p99:.0f}",
-            ]
+            [f"{count} client{'' if count == 1 else 's'}", speed, *ratios, f"{1000 * p50:.0f}", f"{1000 * p99:.0f}"]
         )
     size = sum(map(len, files)) / len(files) / 1024
     study.publish(
         f"{asked.images} JPEGs of {SIDE} x {SIDE} ({size:.0f} KiB each), {available_cpus()} workers on the CPU, "
         f"medians of {asked.rounds} rounds.",
-        table(("way", "images a second", "of the folder's", "p50, ms", "p99, ms"), rows),
+        table(COLUMNS, rows),
     )
 
 

@@ -30,9 +30,8 @@ from deploy.rest.answers import HealthAnswer, LineAnswer, LineName, LinesAnswer,
 from deploy.rest.image_service import ImageService
 from deploy.rest.metrics import Metrics
 from deploy.rest.recording import SOURCE
-from deploy.rest.served_lines import UnknownLineError
 from deploy.scoring.image_result import FileStatus
-from pipeline.errors import LinewiseError, StorageError
+from pipeline.errors import ConfigError, LinewiseError, StorageError
 
 DEFAULT_PLACES = 64
 """Images that are under way at most, unless told otherwise."""
@@ -42,7 +41,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
         401: "The token is missing or wrong.",
-        404: "No such line is served.",
+        404: "No such line is served, or no version of it is live.",
         408: "The image took too long to arrive.",
         413: "The file is longer than any image may be.",
         415: "A form was sent instead of a file.",
@@ -53,7 +52,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 
 
 def make_app(service: ImageService, *, token: str | None = None, places: int = DEFAULT_PLACES) -> FastAPI:
-    """The application. It closes the service when it is shut down, after the last answer.
+    """The application. Whoever made the service closes it, once the application has ended.
 
     Args:
         service: scores.
@@ -68,7 +67,6 @@ def make_app(service: ImageService, *, token: str | None = None, places: int = D
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         threads.shutdown()
-        service.close()
 
     def require_token(
         given: Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))],
@@ -159,7 +157,7 @@ def _tell_errors(app: FastAPI, metrics: Metrics) -> None:
 
     @app.exception_handler(LinewiseError)
     async def tell(_request: Request, error: LinewiseError) -> JSONResponse:
-        if isinstance(error, UnknownLineError):
+        if isinstance(error, ConfigError):
             return JSONResponse({"detail": str(error)}, 404)
         if isinstance(error, StorageError):
             return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "1"})

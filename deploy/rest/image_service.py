@@ -64,7 +64,7 @@ class ImageService:
             What came of it, and the line at the bundle that said so. A file that cannot be used comes back as such.
 
         Raises:
-            UnknownLineError, ConfigError, BundleError: as `ServedLines.using`.
+            ConfigError, BundleError: as `ServedLines.using`.
             DeviceError: the device has not memory enough.
             StorageError: what is scored is to be kept, and could not be.
         """

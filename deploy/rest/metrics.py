@@ -21,7 +21,10 @@ class Metrics:
             registry=self._registry,
         )
         self.refused = Counter(
-            "linewise_refused", "Requests refused before scoring, by HTTP status.", ("status",), registry=self._registry
+            "linewise_refused",
+            "Images refused for their size or form, their time, or a full queue, by HTTP status.",
+            ("status",),
+            registry=self._registry,
         )
         self.seconds = Histogram(
             "linewise_image_seconds",

@@ -87,8 +87,7 @@ class ServedLines:
         """The line at what is live now, which stays open meanwhile.
 
         Raises:
-            UnknownLineError: no such line is served.
-            ConfigError: no version of it is live.
+            ConfigError: no such line is served, or no version of it is live.
             BundleError: the live bundle is damaged.
         """
         with self._lock:
@@ -112,7 +111,7 @@ class ServedLines:
             self._let_go(current)
             return begun
         if line not in (names := self._names()):
-            raise UnknownLineError(line, names)
+            raise _unknown(line, names)
         if not self._live.is_untried(line):
             raise self._unusable[line].with_traceback(None)  # what kept it from being opened is still so
         try:
@@ -134,9 +133,6 @@ class ServedLines:
             del self._served[bundle.id]
 
 
-class UnknownLineError(ConfigError):
-    """No line of that name is served."""
-
-    def __init__(self, line: str, names: Collection[str]) -> None:
-        known = ", ".join(sorted(names)) or "there is none yet"
-        super().__init__(f"a line that is served ({known})", repr(line[:100]), "name one of these, or adapt it first")
+def _unknown(line: str, names: Collection[str]) -> ConfigError:
+    known = ", ".join(sorted(names)) or "there is none yet"
+    return ConfigError(f"a line that is served ({known})", repr(line[:100]), "name one of these, or adapt it first")

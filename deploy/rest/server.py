@@ -52,7 +52,7 @@ def serve(
         ConfigError: the port is taken or the address is not this machine's; or no such line.
         DeviceError: the device is not there.
         BundleError: a line's live bundle is damaged.
-        StorageError: the registry or the result store cannot be used.
+        StorageError: the registry or the result store cannot be used, or the last rows could not be committed.
     """
     token = settings.rest_token
     with ExitStack() as stack:
@@ -68,6 +68,7 @@ def serve(
             store=stack.enter_context(ResultStore(settings.database)) if record else None,
             opener=image_opener(settings.jpeg_decoder),
         )
+        stack.callback(service.close)  # what cannot be committed is the command's last word
         service.lines.open_all()
         app = make_app(service, token=None if token is None else token.get_secret_value(), places=places)
         stack.enter_context(single_threaded_opencv())

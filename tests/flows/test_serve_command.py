@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -53,7 +54,8 @@ def test_it_serves_until_it_is_told_to_stop(home: Path, tmp_path: Path, number: 
     write_plant(home)
     image = write_image(tmp_path / "bright.png", brightness=240)
     command = [sys.executable, "-m", "flows.cli", "serve", "--port", "0", "--device", "cpu", "--record"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    environment = os.environ | {"LINEWISE_REST_TOKEN": "secret"}
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         said = process.stderr.readline()
@@ -61,6 +63,9 @@ def test_it_serves_until_it_is_told_to_stop(home: Path, tmp_path: Path, number: 
         assert found is not None, said
         with closing(HTTPConnection("127.0.0.1", int(found[1]), timeout=30)) as connection:
             connection.request("POST", f"/lines/{LINE}/score", image.read_bytes())
+            assert b"expected the server's token" in connection.getresponse().read()
+            token = {"Authorization": "Bearer secret"}
+            connection.request("POST", f"/lines/{LINE}/score", image.read_bytes(), token)
             assert b'"decision":"REJECT"' in connection.getresponse().read()
         process.send_signal(number)
         _, rest = process.communicate(timeout=60)

@@ -16,6 +16,7 @@ import pytest
 
 import linewise
 from deploy.bundles.registry import Registry
+from deploy.engine.devices import ResolvedDevice
 from linewise import ConfigError, Decision, DeviceError, ImageError, Line, Result
 from tests.checkout import REPOSITORY
 from tests.deploy.scoring_plant import LINE
@@ -124,6 +125,16 @@ def test_threads_get_what_one_thread_gets(opened: Line, tmp_path: Path) -> None:
         assert [said(result) for result in pool.map(opened.score, images * 4)] == alone * 4
     assert [said(result) for result in opened.score_batch(images)] == alone
     assert opened.score_batch([]) == []
+
+
+def test_a_batch_of_an_accelerator_gives_the_same(
+    opened: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose batches this CPU takes here; the last one is short."""
+    images = [rgb(path) for path in pictures(tmp_path / "images", 10)]
+    expected = [said(opened.score(image)) for image in images]
+    monkeypatch.setattr(ResolvedDevice, "batch_size", 4)
+    assert [said(result) for result in opened.score_batch(images)] == expected
 
 
 def test_an_array_its_file_and_its_bytes_are_one_image(opened: Line, tmp_path: Path) -> None:

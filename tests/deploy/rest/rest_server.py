@@ -87,3 +87,4 @@ def running(
         finally:
             server.should_exit = True
             thread.join()
+            service.close()

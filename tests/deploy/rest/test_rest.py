@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,7 +22,7 @@ from deploy.results.schema import RunStatus
 from deploy.results.store import ResultStore
 from pipeline.calibration import Decision
 from tests.deploy.rest.rest_server import RestServer, running
-from tests.parts.plant import bundle_files, head_graph, later_draft, write_image
+from tests.parts.plant import bundle_files, head_graph, later_draft, make_draft, write_image
 from tests.parts.whole_plant import CAPS, CORKS, PILL, WholePlant
 
 TOKEN = "a long random text"  # of this test
@@ -261,6 +263,13 @@ def test_the_card_says_what_decides(server: RestServer) -> None:
     assert server.ask("GET", "/lines/other").status == 404
 
 
+def test_a_line_without_a_live_version_is_not_there(server: RestServer, plant: WholePlant, bright: Path) -> None:
+    plant.registry.add(make_draft(line="waiting"), bundle_files())
+    answer = server.score("waiting", bright)
+    assert (answer.status, "expected a live version of waiting" in answer.detail) == (404, True)
+    assert server.score("waiting", bright).detail == answer.detail
+
+
 def test_metrics_count_images_by_line_and_decision(server: RestServer, bright: Path) -> None:
     for image in (bright, bright, b"no image"):
         server.score(PILL, image)
@@ -293,3 +302,24 @@ def test_results_are_kept_where_that_is_asked_for(home: Path, bright: Path, tmp_
         assert (kept.score, kept.decision, kept.image_sha256) == (told["score"], Decision.REJECT, told["sha256"])
         runs = {run.line: (run.status, run.scored, run.flagged, run.unreadable) for run in store.runs()}
         assert runs == {PILL: (RunStatus.FINISHED, 1, 1, 1), CAPS: (RunStatus.FINISHED, 1, 0, 0)}
+
+
+def test_a_result_that_cannot_be_kept_is_told(home: Path, bright: Path, tmp_path: Path) -> None:
+    file = tmp_path / "results.sqlite"
+
+    def rename(table: str, to: str) -> None:
+        with closing(sqlite3.connect(file, timeout=30)) as database:
+            database.execute(f"ALTER TABLE {table} RENAME TO {to}")
+            database.commit()
+
+    with ResultStore(file) as store:
+        with running(home, store=store) as server:
+            assert server.score(PILL, bright).status == 200
+            rename("results", "elsewhere")
+            deadline = time.monotonic() + 30
+            while (answer := server.score(PILL, bright)).status == 200:
+                assert time.monotonic() < deadline
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+            rename("elsewhere", "results")
+            assert server.score(PILL, bright, "?name=later").status == 200
+        assert [row.line for row in store.query()] == [PILL]
