@@ -1,14 +1,11 @@
-"""Images over HTTP: decided by the live bundle, as the folder path decides them; what is refused says why."""
+"""Images over HTTP: decided by the live bundle, as the folder path decides them."""
 
 from __future__ import annotations
 
 import base64
-import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,27 +23,6 @@ from tests.parts.plant import bundle_files, head_graph, later_draft, make_draft,
 from tests.parts.whole_plant import CAPS, CORKS, PILL, WholePlant
 
 TOKEN = "a long random text"  # of this test
-
-
-@pytest.fixture
-def plant(tmp_path: Path) -> WholePlant:
-    return WholePlant(tmp_path)
-
-
-@pytest.fixture
-def home(plant: WholePlant) -> Path:
-    return plant.registry.home
-
-
-@pytest.fixture
-def server(home: Path) -> Iterator[RestServer]:
-    with running(home) as started:
-        yield started
-
-
-@pytest.fixture
-def bright(tmp_path: Path) -> Path:
-    return write_image(tmp_path / "bright.png", brightness=255)
 
 
 def test_an_image_gets_its_decision(server: RestServer, bright: Path, tmp_path: Path) -> None:
@@ -167,95 +143,6 @@ def test_only_the_named_lines_are_served(home: Path, bright: Path) -> None:
         assert server.score(PILL, bright).status == 404
 
 
-def test_what_is_no_image_says_why(server: RestServer, bright: Path) -> None:
-    for body, told in (
-        (b"no image at all", "expected "),
-        (bright.read_bytes()[:200], "expected a complete PNG"),
-        (b"", "expected an image's file as the body, got nothing"),
-    ):
-        answer = server.score(PILL, body)
-        assert (answer.status, answer.detail.startswith(told)) == (422, True), answer.body
-    form = server.score(PILL, bright, Content_Type="multipart/form-data; boundary=x")
-    assert (form.status, "got multipart/form-data: send the file's bytes alone" in form.detail) == (415, True)
-
-
-def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(server: RestServer) -> None:
-    bomb = bytearray(cv2.imencode(".bmp", np.zeros((16, 16), np.uint8))[1].tobytes())
-    bomb[18:26] = (60_000).to_bytes(4, "little") * 2
-    answer = server.score(PILL, bytes(bomb))
-    assert answer.status == 422
-    png = bytearray(cv2.imencode(".png", np.zeros((16, 16), np.uint8))[1].tobytes())
-    png[16:24] = (60_000).to_bytes(4, "big") * 2
-    answer = server.score(PILL, bytes(png))
-    assert (answer.status, "expected " in answer.detail) == (422, True)
-
-
-def test_a_body_that_is_too_long_is_not_read(home: Path, bright: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deploy.rest import image_service
-
-    class Small(image_service.ImageLimits):
-        max_bytes = 10_000
-
-    monkeypatch.setattr(image_service, "image_limits", Small)
-    with running(home) as server:
-        declared = server.score(PILL, bytes(10_001))
-        assert declared.status == 413
-        assert declared.detail.startswith("expected at most 10,000 bytes, got 10,001 or more: save a smaller image or ")
-        chunked = server.ask("POST", f"/lines/{PILL}/score", iter([bytes(6_000)] * 2), Transfer_Encoding="chunked")
-        assert chunked.status == 413
-        assert server.score(PILL, bright).status == 200
-
-
-def test_a_full_queue_says_when_to_come_again(home: Path, bright: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    release = threading.Event()
-    score = ScoringEngine.score_mixed
-
-    def waiting(engine: ScoringEngine, names: list[str], images: np.ndarray):
-        release.wait(30)
-        return score(engine, names, images)
-
-    monkeypatch.setattr(ScoringEngine, "score_mixed", waiting)
-    with running(home, places=2) as server, ThreadPoolExecutor(2) as pool:
-        begun = [pool.submit(server.score, PILL, bright) for _ in range(2)]
-        while server.ask("GET", "/health").json["waiting"] < 2:
-            time.sleep(0.02)
-        refused = server.score(PILL, bright)
-        assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
-        assert "got 2 images of" in refused.detail
-        assert b'linewise_refused_total{status="503"} 1.0' in server.ask("GET", "/metrics").body
-        release.set()
-        assert [each.result().status for each in begun] == [200, 200]
-        assert server.score(PILL, bright).status == 200
-
-
-def test_a_stop_answers_what_is_under_way(home: Path, bright: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = threading.Event()
-    score = ScoringEngine.score_mixed
-
-    def slow(engine: ScoringEngine, names: list[str], images: np.ndarray):
-        begun.set()
-        time.sleep(0.5)
-        return score(engine, names, images)
-
-    monkeypatch.setattr(ScoringEngine, "score_mixed", slow)
-    with ThreadPoolExecutor(1) as pool:
-        with running(home) as server:
-            answer = pool.submit(server.score, PILL, bright)
-            assert begun.wait(30)
-        assert answer.result().status == 200
-
-
-def test_a_token_is_asked_for(home: Path, bright: Path) -> None:
-    with running(home, token=TOKEN) as server:
-        assert server.ask("GET", "/health").status == 200
-        for path in ("/lines", f"/lines/{PILL}", "/metrics"):
-            assert server.ask("GET", path).status == 401
-        none = server.score(PILL, bright)
-        assert (none.status, none.headers["WWW-Authenticate"]) == (401, "Bearer")
-        assert server.score(PILL, bright, Authorization="Bearer another").status == 401
-        assert server.score(PILL, bright, Authorization=f"Bearer {TOKEN}").status == 200
-
-
 def test_the_card_says_what_decides(server: RestServer) -> None:
     told = server.ask("GET", f"/lines/{CAPS}").json
     assert (told["version"], told["review"], told["reject"]) == ("v1", 1.0, 2.0)
@@ -302,24 +189,3 @@ def test_results_are_kept_where_that_is_asked_for(home: Path, bright: Path, tmp_
         assert (kept.score, kept.decision, kept.image_sha256) == (told["score"], Decision.REJECT, told["sha256"])
         runs = {run.line: (run.status, run.scored, run.flagged, run.unreadable) for run in store.runs()}
         assert runs == {PILL: (RunStatus.FINISHED, 1, 1, 1), CAPS: (RunStatus.FINISHED, 1, 0, 0)}
-
-
-def test_a_result_that_cannot_be_kept_is_told(home: Path, bright: Path, tmp_path: Path) -> None:
-    file = tmp_path / "results.sqlite"
-
-    def rename(table: str, to: str) -> None:
-        with closing(sqlite3.connect(file, timeout=30)) as database:
-            database.execute(f"ALTER TABLE {table} RENAME TO {to}")
-            database.commit()
-
-    with ResultStore(file) as store:
-        with running(home, store=store) as server:
-            assert server.score(PILL, bright).status == 200
-            rename("results", "elsewhere")
-            deadline = time.monotonic() + 30
-            while (answer := server.score(PILL, bright)).status == 200:
-                assert time.monotonic() < deadline
-            assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-            rename("elsewhere", "results")
-            assert server.score(PILL, bright, "?name=later").status == 200
-        assert [row.line for row in store.query()] == [PILL]
