@@ -76,6 +76,14 @@ ACTIVITIES = (
         deployment="calibrate-line",
     ),
     Activity(
+        command="threshold",
+        request="flows.threshold.request:ThresholdRequest",
+        job="flows.threshold.job:run",
+        show="flows.threshold.show:show",
+        flow="flows.threshold.flow:set_threshold",
+        deployment="set-threshold",
+    ),
+    Activity(
         command="export",
         request="flows.export.request:ExportRequest",
         job="flows.export.job:run",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deploy.bundles.manifest import BundleDraft, CalibrationRecord, ChoiceRecord, Int8Record
+from deploy.bundles.manifest import BundleDraft, CalibrationRecord, ChoiceRecord, Int8Record, SetByHandRecord
 from pipeline.likeness import Likeness
 from pipeline.more_images import distribution_free_count
 from pipeline.promise import Forecast, Promise
@@ -71,6 +71,36 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
         looked = f"{manifest.region.share:.0%} of the image; only whether it is of the line is told by the whole of it"
         yield Fact("region", "Looked at", looked, brief=True)
     yield Fact("unlike", "REVIEW as unlike the line", _unlike_text(manifest.likeness))
+    if manifest.lineage.set_by_hand is None:
+        yield from _calibrated(manifest)
+    else:
+        yield from _set_by_hand(manifest, manifest.lineage.set_by_hand)
+    if (tail := threshold.tail) is not None:
+        told = f"the share of good parts that score at least so high, told down to {_share_text(tail.smallest)}"
+        yield Fact("p_value", "p-value of a score", told)
+
+
+def _set_by_hand(manifest: BundleDraft, record: SetByHandRecord) -> Iterator[Fact]:
+    """Who set the threshold, when and why. No rate is told: nothing was calibrated for it."""
+    who = f"a person, {record.by}" if record.by else "a person"
+    yield Fact("threshold_method", "Set by", f"{who}, {record.at:%Y-%m-%d %H:%M %Z}", brief=True)
+    yield Fact("set_by_hand_why", "Why", record.why, brief=True)
+    review = (
+        "REVIEW never" if record.review_before >= record.reject_before else f"REVIEW from {record.review_before:.6g}"
+    )
+    before = f"REJECT from {record.reject_before:.6g}, {review} (version {record.set_from}, whose model this is)"
+    yield Fact("set_by_hand_before", "Before", before, brief=True)
+    promised = "none: nothing was calibrated for this threshold, so watch the rejects"
+    yield Fact("no_rate", "Good parts rejected, promised", promised, brief=True)
+    if manifest.threshold.tail is not None:
+        scores, again = _count(manifest.threshold.sample_count, "score"), manifest.calibration
+        kind = "unlabelled images" if again is not None and again.unlabelled else "good images"
+        yield Fact("p_value_source", "p-values as before, from", f"{scores} of {kind}")
+
+
+def _calibrated(manifest: BundleDraft) -> Iterator[Fact]:
+    """By what the threshold was calibrated, and what that promises."""
+    threshold = manifest.threshold
     scores = _count(threshold.sample_count, "score")
     again = manifest.calibration
     kind = "unlabelled images" if again is not None and again.unlabelled else "good images"
@@ -99,14 +129,11 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
             passed = f"{passed}, each scored by a model that was not shown it"
             yield Fact("known_defects_passed", "Your defects that would not be rejected", passed, brief=True)
         yield from _more_images(manifest, promise)
-    tail = threshold.tail
-    as_calibrated = _share_text(expected, tail)
-    yield Fact(
-        "expected_false_reject_rate", "Good parts rejected, as calibrated", as_calibrated, brief=missed is not None
-    )
-    if tail is not None:
-        told = f"the share of good parts that score at least so high, told down to {_share_text(tail.smallest)}"
-        yield Fact("p_value", "p-value of a score", told)
+    if expected is not None:
+        as_calibrated = _share_text(expected, threshold.tail)
+        yield Fact(
+            "expected_false_reject_rate", "Good parts rejected, as calibrated", as_calibrated, brief=missed is not None
+        )
 
 
 def _support(manifest: BundleDraft) -> Iterator[Fact]:
@@ -146,7 +173,8 @@ def _measured(manifest: BundleDraft) -> Iterator[Fact]:
         brief=True,
     )
     if (int8 := manifest.int8) is not None:
-        whose = "head, threshold" if manifest.calibration is None else "head"  # else "Set anew" tells of the threshold
+        set_anew = manifest.calibration is not None or manifest.lineage.set_by_hand is not None
+        whose = "head" if set_anew else "head, threshold"  # "Set anew", or "Set by", tells of another threshold
         origin = f"{int8.float32_fingerprint}; {whose} and the differences above are version {int8.float32_version}'s"
         yield Fact("int8", "int8 backbone", _int8_text(int8))
         yield Fact("int8_origin", "int8 made from", origin)

@@ -16,7 +16,7 @@ from pipeline.imaging.images import PreprocessSpec
 from pipeline.likeness import Likeness
 from pipeline.promise import Promise
 
-FORMAT_VERSION = 9
+FORMAT_VERSION = 10
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"
@@ -140,12 +140,30 @@ class Int8Record(Record):
     decisions_changed: Annotated[int, Field(ge=0)]
 
 
+class SetByHandRecord(Record):
+    """That a person set the threshold, which nothing was calibrated for and which promises no rate.
+
+    `set_from` is the line's version whose head this is, `reject_before` and `review_before` are its threshold's.
+    """
+
+    set_from: VersionName
+    at: AwareDatetime
+    why: Annotated[str, Field(min_length=1)]
+    by: str | None = None
+    reject_before: float
+    review_before: float
+
+
 class LineageRecord(Record):
-    """Where it comes from: lines the learner was meta-trained on, the version it replaces, and the seed."""
+    """Where it comes from: lines the learner was meta-trained on, the version it replaces, and the seed.
+
+    `set_by_hand`: who set the threshold, and why; None: it was calibrated.
+    """
 
     training_lines: tuple[str, ...] = ()
     parent: str | None = None
     seed: int = 0
+    set_by_hand: SetByHandRecord | None = None
 
 
 class BundleDraft(Record):

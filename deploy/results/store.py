@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from deploy.bundles.bundle import Bundle
@@ -67,6 +67,18 @@ class ResultStore:
         """Let go of every connection. Nothing waits here to be written: `add` commits."""
         self._engine.dispose()
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for the queries of other modules here; what it reads is of one moment."""
+        with database_errors(self.url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """The same in one transaction, which keeps SQLite's other writers waiting until its end."""
+        with database_errors(self.url), self._writing.begin() as connection:
+            yield connection
+
     # Writing
 
     def begin_run(self, bundle: Bundle, source: Path | str, *, device: str, workers: int) -> int:
@@ -106,7 +118,7 @@ class ResultStore:
         duplicates: list[Duplicate] = []
         remaining = iter(rows)
         while batch := list(islice(remaining, TRANSACTION_ROWS)):
-            with database_errors(self.url), self._writing.begin() as connection:
+            with self.writing() as connection:
                 found = insert_batch(connection, batch)
             duplicates.extend(found)
         return duplicates
@@ -136,7 +148,7 @@ class ResultStore:
                 seconds=seconds,
             )
         )
-        with database_errors(self.url), self._writing.begin() as connection:
+        with self.writing() as connection:
             connection.execute(statement)
 
     def add_verdicts(self, verdicts: Iterable[NewVerdict]) -> int:
@@ -157,7 +169,7 @@ class ResultStore:
 
     def was_used(self, bundle: Bundle) -> bool:
         """Whether any run used this bundle, so that images may have results of it. Cheap."""
-        with database_errors(self.url), self._engine.connect() as connection:
+        with self.reading() as connection:
             return (
                 connection.execute(select(RunRow.id).where(RunRow.bundle_id == bundle.id).limit(1)).first() is not None
             )
@@ -166,7 +178,7 @@ class ResultStore:
         """Those of the contents that have a score of this bundle."""
         found: set[str] = set()
         remaining = iter(sha256s)
-        with database_errors(self.url), self._engine.connect() as connection:
+        with self.reading() as connection:
             while batch := list(islice(remaining, TRANSACTION_ROWS)):
                 statement = _SCORED.with_only_columns(RESULTS.c.image_sha256).where(RESULTS.c.image_sha256.in_(batch))
                 found.update(connection.scalars(statement, {"bundle": bundle.id}))
@@ -174,7 +186,7 @@ class ResultStore:
 
     def find(self, bundle: Bundle, sha256: str) -> StoredScore | None:
         """What this bundle said about a content, None when it was not asked yet. Cheap: one look-up in an index."""
-        with database_errors(self.url), self._engine.connect() as connection:
+        with self.reading() as connection:
             row = connection.execute(_FIND, {"bundle": bundle.id, "sha256": sha256}).first()
         return None if row is None else StoredScore(*row)
 
@@ -183,7 +195,7 @@ class ResultStore:
 
         None where it passed, or was scored before regions were kept.
         """
-        with database_errors(self.url), self._engine.connect() as connection:
+        with self.reading() as connection:
             return read_regions(connection, bundle_id, sha256)
 
     def query(
@@ -258,12 +270,12 @@ class ResultStore:
     def last_scored(self, line: str) -> datetime | None:
         """When the latest image of a line got its score; None before the first. Cheap: one look-up in an index."""
         scored = select(ResultRow.scored_at).where(ResultRow.line == line, ResultRow.status == ResultStatus.SCORED)
-        with database_errors(self.url), self._engine.connect() as connection:
+        with self.reading() as connection:
             return connection.scalars(scored.order_by(ResultRow.scored_at.desc()).limit(1)).first()
 
     def lines_of(self, sha256s: Iterable[str]) -> dict[str, set[str]]:
         """By content the lines that it was scored for, or was to be; without contents that no line knows."""
-        with database_errors(self.url), self._engine.connect() as connection:
+        with self.reading() as connection:
             return lines_by_content(connection, sha256s)
 
     def verdicts(self, line: str, *, image_sha256: str | None = None, overruled: bool = False) -> list[VerdictRow]:

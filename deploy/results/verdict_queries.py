@@ -10,14 +10,14 @@ from sqlalchemy import Connection, Select, func, select
 from deploy.results.schema import ResultRow, VerdictRow
 
 _AT_ONCE = 256  # contents in a statement
-_LATEST_FIRST = (VerdictRow.said_at.desc(), VerdictRow.id.desc())  # those that are imported may be older than others
+LATEST_FIRST = (VerdictRow.said_at.desc(), VerdictRow.id.desc())  # what is imported may be older than others
 
 
 def verdicts_of(line: str, *, image_sha256: str | None, overruled: bool) -> Select[VerdictRow]:
     """The verdicts on a line's images, or on one content, the latest first; see `ResultStore.verdicts`."""
-    place = func.row_number().over(partition_by=VerdictRow.image_sha256, order_by=_LATEST_FIRST).label("place")
+    place = func.row_number().over(partition_by=VerdictRow.image_sha256, order_by=LATEST_FIRST).label("place")
     placed = select(VerdictRow.id, place).where(VerdictRow.line == line).subquery()
-    statement = select(VerdictRow).join(placed, placed.c.id == VerdictRow.id).order_by(*_LATEST_FIRST)
+    statement = select(VerdictRow).join(placed, placed.c.id == VerdictRow.id).order_by(*LATEST_FIRST)
     if image_sha256 is not None:
         statement = statement.where(VerdictRow.image_sha256 == image_sha256)
     return statement if overruled else statement.where(placed.c.place == 1)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deploy.bundles.bundle import Bundle
-from deploy.bundles.manifest import CARD, BundleDraft, CalibrationRecord, LineageRecord
+from deploy.bundles.manifest import CalibrationRecord
 from deploy.bundles.registry import Registry
+from deploy.bundles.threshold_versions import add_with_threshold
 from deploy.decoding.choice import image_opener
 from deploy.engine.devices import open_device
 from flows.calibrate.new_images import Kind, NewImages, find_labelled, find_unlabelled_files, score_new
@@ -17,7 +18,6 @@ from flows.calibrate.request import CalibrateRequest
 from flows.progress import OnProgress, Progress, ignore_progress
 from pipeline.calibration import Threshold
 from pipeline.missed_defects import require_defects
-from pipeline.promise import Promise
 from pipeline.recalibration import recalibrate
 from pipeline.settings import Settings
 
@@ -86,7 +86,9 @@ def run(request: CalibrateRequest, settings: Settings, on_progress: OnProgress =
         missed_defects=missed,
     )
     threshold = replace(threshold, least_area=before.least_area, millimetres_per_pixel=before.millimetres_per_pixel)
-    added = _add(registry, bundle, threshold, promise, new)
+    added = add_with_threshold(
+        registry, bundle, threshold, promise=promise, calibration=_record(bundle.manifest.version, new)
+    )
     if request.promote:
         registry.promote(request.line, added.manifest.version)
     return CalibrateResult(
@@ -99,29 +101,15 @@ def run(request: CalibrateRequest, settings: Settings, on_progress: OnProgress =
     )
 
 
-def _add(registry: Registry, bundle: Bundle, threshold: Threshold, promise: Promise, new: NewImages) -> Bundle:
-    """The bundle's files under a manifest with another threshold, as the line's next version."""
-    manifest = bundle.manifest
-    kept = manifest.model_dump(exclude={"files", "format_version", "created_at", "linewise_version"})
+def _record(version: str, new: NewImages) -> CalibrationRecord:
     hashes = {kind: tuple(image.sha256 for image in new.of(kind)) for kind in Kind}
-    parent = registry.live_version(manifest.line)
-    draft = BundleDraft.model_validate(
-        {
-            **kept,
-            "version": registry.new_version(manifest.line),
-            "threshold": threshold,
-            "promise": promise,
-            "calibration": CalibrationRecord(
-                calibrated_from=manifest.version,
-                good=hashes[Kind.GOOD],
-                defects=hashes[Kind.DEFECT],
-                unlabelled=hashes[Kind.UNLABELLED],
-                left_out=new.left_out,
-            ),
-            "lineage": LineageRecord.model_validate({**manifest.lineage.model_dump(), "parent": parent}),
-        }
+    return CalibrationRecord(
+        calibrated_from=version,
+        good=hashes[Kind.GOOD],
+        defects=hashes[Kind.DEFECT],
+        unlabelled=hashes[Kind.UNLABELLED],
+        left_out=new.left_out,
     )
-    return registry.add_next(draft, {name: bundle.path / name for name in manifest.files if name != CARD})
 
 
 def _rejected(new: NewImages, kind: Kind, before: Threshold, after: Threshold) -> Rejected:

@@ -48,6 +48,10 @@ ADDED = {
     """,
     8: "threshold.millimetres_per_pixel",
     9: "region.share",
+    10: """
+        lineage.set_by_hand.set_from lineage.set_by_hand.at lineage.set_by_hand.why lineage.set_by_hand.by
+        lineage.set_by_hand.reject_before lineage.set_by_hand.review_before
+    """,
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

@@ -1,0 +1,77 @@
+"""Versions of a line that differ in their threshold alone, and which of its versions score alike."""
+
+from __future__ import annotations
+
+from deploy.bundles.bundle import Bundle, read_manifest
+from deploy.bundles.manifest import (
+    CARD,
+    HEAD,
+    REGION,
+    BundleDraft,
+    BundleManifest,
+    CalibrationRecord,
+    LineageRecord,
+    SetByHandRecord,
+)
+from deploy.bundles.registry import Registry
+from pipeline.calibration import Threshold
+from pipeline.promise import Promise
+
+
+def add_with_threshold(
+    registry: Registry,
+    bundle: Bundle,
+    threshold: Threshold,
+    *,
+    promise: Promise | None,
+    calibration: CalibrationRecord | None,
+    set_by_hand: SetByHandRecord | None = None,
+) -> Bundle:
+    """Write a bundle's files under a manifest with another threshold, as the line's next version; not live yet.
+
+    Args:
+        registry: that has the bundle, and gets the new one.
+        bundle: whose head it is.
+        threshold: the new one.
+        promise: of the new one; None: nothing is promised.
+        calibration: what the new one, or its p-values, rest on beside the support.
+        set_by_hand: who set it; None: it was calibrated.
+
+    Raises:
+        StorageError: the disk is full or read-only. Nothing is left behind.
+    """
+    manifest = bundle.manifest
+    kept = manifest.model_dump(exclude={"files", "format_version", "created_at", "linewise_version"})
+    lineage = {
+        **manifest.lineage.model_dump(),
+        "parent": registry.live_version(manifest.line),
+        "set_by_hand": set_by_hand,
+    }
+    draft = BundleDraft.model_validate(
+        {
+            **kept,
+            "version": registry.new_version(manifest.line),
+            "threshold": threshold,
+            "promise": promise,
+            "calibration": calibration,
+            "lineage": LineageRecord.model_validate(lineage),
+        }
+    )
+    return registry.add_next(draft, {name: bundle.path / name for name in manifest.files if name != CARD})
+
+
+def scoring_alike(registry: Registry, bundle: Bundle) -> tuple[str, ...]:
+    """Ids of the line's versions, this one's among them, that give every image the same score: of equal heads.
+
+    Damaged ones are passed over.
+    """
+    found = {bundle.id}
+    for record in registry.versions(bundle.manifest.line):
+        if record.manifest is not None and _model(record.manifest) == _model(bundle.manifest):
+            found.add(read_manifest(record.path).id)
+    return tuple(sorted(found))
+
+
+def _model(manifest: BundleManifest) -> tuple[object, ...]:
+    """What a score depends on."""
+    return manifest.files[HEAD], manifest.backbone.onnx_sha256, manifest.preprocess, manifest.files.get(REGION)
