@@ -116,6 +116,14 @@ ACTIVITIES = (
         deployment="evaluate",
     ),
     Activity(
+        command="housekeeping",
+        request="flows.housekeeping.request:HousekeepingRequest",
+        job="flows.housekeeping.job:run",
+        show="flows.housekeeping.show:show",
+        flow="flows.housekeeping.flow:housekeeping",
+        deployment="housekeeping",
+    ),
+    Activity(
         command="doctor",
         request="flows.doctor.request:DoctorRequest",
         job="flows.doctor.job:run",

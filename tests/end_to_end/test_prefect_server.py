@@ -58,11 +58,12 @@ def screenshot(page: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 def test_deployments_are_registered_and_their_schedules_off(plant):
     names = {deployment.name for deployment in plant.client.read_deployments()}
-    scoring = {"export", "score-folder", "score-plant"}
-    assert names == {"meta-train", "adapt-line", "adapt-new-lines", "calibrate-line", "evaluate", "set-threshold"} | scoring
+    lines = {"adapt-line", "adapt-new-lines", "calibrate-line", "set-threshold"}
+    assert names == {"meta-train", "evaluate", "export", "score-folder", "score-plant", "housekeeping"} | lines
     schedules = {name: plant.deployment(name).schedules for name in names}
     assert {name: [schedule.active for schedule in found] for name, found in schedules.items() if found} == {
         "adapt-new-lines": [False],
+        "housekeeping": [False],
         "score-folder": [False],
         "score-plant": [False],
     }
