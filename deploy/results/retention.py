@@ -1,8 +1,9 @@
 """What the result store lets go of with age: rows with their regions, runs without rows, the names of pictures.
 
 What belongs to an image that somebody said a verdict of stays, whatever its age. All of it goes in small transactions
-with pauses between them, as SQLite lets one writer in at a time and scoring writes: the longest lock is in
-`benchmarks/housekeeping.md`. A process killed at any moment leaves whole rows or none, and the next run goes on.
+with pauses between them, as SQLite lets one writer in at a time and scoring writes: while 25,844 of 400,000 rows went,
+on two busy cores, half of the locks took less than 28 ms and the longest 0.23 s; a write of 64 rows beside it waited
+56 ms at most. A process killed at any moment leaves whole rows or none, and the next run goes on.
 
 SQLite keeps the room of rows that went inside its file, for new rows: a store that lets go as many as come no longer
 grows. `VACUUM`, which gives it back to the disk, writes the whole file anew and locks scoring out for as long, and

@@ -15,6 +15,8 @@ from flows.housekeeping import job
 from flows.housekeeping.job import Kind
 from flows.housekeeping.request import HousekeepingRequest
 from flows.score import job as score_job
+from flows.threshold import job as threshold_job
+from flows.threshold.request import ThresholdRequest
 from pipeline.settings import load_settings
 from tests.flows.adapted_home import LINE, score_request
 from tests.flows.command import Command
@@ -39,7 +41,8 @@ def housekeeping(**asked: object) -> dict[Kind, job.Removed]:
 
 @pytest.fixture
 def old_home(adapted_home, line) -> Path:
-    """A home whose rows, pictures and reports are 100 days old."""
+    """A home whose rows, pictures and reports are 100 days old; every image is flagged."""
+    threshold_job.run(ThresholdRequest(line=LINE, reject=1e-9, why="to have pictures"), load_settings())
     score_job.run(score_request(line), load_settings())
     age(adapted_home, 100)
     (adapted_home / "plant").mkdir()
