@@ -11,35 +11,35 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
 from deploy.results.retention import pictured_contents
 from deploy.results.store import ResultStore
-from pipeline.storage import storage_errors
 
 _PICTURE = re.compile(r"([0-9a-f]{64})\.jpg")
 _AT_ONCE = 256
 
 
 def old_pictures(store: ResultStore, folder: Path, before: datetime) -> Iterator[tuple[Path, int]]:
-    """Pictures below a folder of lines' folders that may go, and their bytes.
+    """Pictures that may go, and their bytes.
 
     Args:
         store: whose rows name pictures.
-        folder: with a folder of pictures for each line; there may be none.
-        before: the file was written before then, and so was each row that names it, unless a verdict keeps it.
+        folder: the lines' folders are in it, in each one for a bundle, named by its id's beginning; there may be none.
+        before: the file was written before then, and so was the row that names it, unless a verdict keeps it.
 
     Raises:
-        StorageError: files or rows cannot be read.
+        StorageError: rows cannot be read.
     """
-    for line in sorted(path for path in _entries(folder) if path.is_dir()):
-        aged = (path for path in _entries(line) if _PICTURE.fullmatch(path.name) and written_before(path, before))
-        while batch := list(islice(aged, _AT_ONCE)):
-            kept = pictured_contents(store, [path.stem for path in batch], before)
-            for path in batch:
-                if path.stem not in kept:
+    aged = (path for path in _pictures(folder) if written_before(path, before))
+    while batch := list(islice(aged, _AT_ONCE)):
+        kept = pictured_contents(store, [path.stem for path in batch], before)
+        for path in batch:
+            if not any(path.stem == sha256 and bundle_id.startswith(path.parent.name) for sha256, bundle_id in kept):
+                with suppress(FileNotFoundError):  # another housekeeper's
                     yield path, path.stat().st_size
 
 
@@ -51,9 +51,7 @@ def written_before(path: Path, before: datetime) -> bool:
         return False
 
 
-def _entries(folder: Path) -> Iterator[Path]:
-    with storage_errors(folder):
-        if folder.is_dir():
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    yield Path(entry.path)
+def _pictures(folder: Path) -> Iterator[Path]:
+    """All of them, folder by folder."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names if _PICTURE.fullmatch(name))

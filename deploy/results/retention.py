@@ -74,15 +74,15 @@ def forget_old_pictures(store: ResultStore, before: datetime) -> None:
     _in_batches(store, ResultRow, and_(_old(before), ResultRow.overlay_path.is_not(None)), forget)
 
 
-def pictured_contents(store: ResultStore, sha256s: Collection[str], since: datetime) -> set[str]:
-    """Those of some contents whose picture stays: a row names it that was scored since then, or has a verdict."""
-    named = select(ResultRow.image_sha256).where(
+def pictured_contents(store: ResultStore, sha256s: Collection[str], since: datetime) -> set[tuple[str, str]]:
+    """Content and bundle of each picture of some contents that stays: its row was scored since, or has a verdict."""
+    named = select(ResultRow.image_sha256, ResultRow.bundle_id).where(
         ResultRow.image_sha256.in_(sha256s),
         ResultRow.overlay_path.is_not(None),
         or_(ResultRow.scored_at >= since, _JUDGED),
     )
     with store.reading() as connection:
-        return {sha256 for sha256 in connection.scalars(named) if sha256 is not None}
+        return {(sha256, bundle_id) for sha256, bundle_id in connection.execute(named) if sha256 is not None}
 
 
 def bundles_in_use(store: ResultStore, line: str) -> set[str]:

@@ -105,7 +105,7 @@ def test_a_verdict_that_comes_meanwhile_keeps_its_row(store, bundle) -> None:
 
 
 def test_rows_let_go_of_pictures_before_their_files_go(store, bundle, tmp_path) -> None:
-    folder = tmp_path / "overlays" / "pill"
+    folder = tmp_path / "overlays" / "pill" / bundle.id[:16]
     folder.mkdir(parents=True)
     for at, numbers in ((OLD, range(6)), (NOW, range(6, 8))):
         add_rows(store, bundle, numbers, at, pictures=folder)
@@ -115,19 +115,19 @@ def test_rows_let_go_of_pictures_before_their_files_go(store, bundle, tmp_path) 
             os.utime(path, (at.timestamp(), at.timestamp()))
     say(store, 2)
     twin = Registry(tmp_path / "home").add(make_draft(version="v2", reject=3.0), bundle_files())
-    add_rows(store, twin, range(4, 5), NOW, pictures=folder)  # scored again: a newer row names the old file
+    add_rows(store, twin, range(3, 5), NOW, pictures=folder.with_name(twin.id[:16]))  # with pictures of its own
     (folder / "note.txt").write_text("a person's")
     os.utime(folder / "note.txt", (OLD.timestamp(), OLD.timestamp()))
 
-    found = dict(old_pictures(store, folder.parent, CUTOFF))
-    assert set(found) == {folder / f"{sha256(n)}.jpg" for n in (0, 1, 3, 5)}, "a dry run's answer"
+    found = dict(old_pictures(store, tmp_path / "overlays", CUTOFF))
+    assert set(found) == {folder / f"{sha256(n)}.jpg" for n in (0, 1, 3, 4, 5)}, "a dry run's answer"
     assert set(found.values()) == {5}
     forget_old_pictures(store, CUTOFF)
-    assert dict(old_pictures(store, folder.parent, CUTOFF)) == found, "and the real run's"
+    assert dict(old_pictures(store, tmp_path / "overlays", CUTOFF)) == found, "and the real run's"
     for path in found:
         path.unlink()
-    named = {Path(row.overlay_path) for row in store.query(limit=None) if row.overlay_path}
-    assert len(named) == 4
+    named = {Path(row.overlay_path) for row in store.query(bundle_id=bundle.id, limit=None) if row.overlay_path}
+    assert len(named) == 3
     assert all(path.is_file() for path in named)
     assert dict(old_pictures(store, tmp_path / "nowhere", CUTOFF)) == {}
 
