@@ -14,6 +14,7 @@ from flows.terminal import (
     activity_commands,
     catalogue,
     line_commands,
+    message_commands,
     plant_commands,
     registry_commands,
     result_commands,
@@ -73,6 +74,7 @@ for module in (
     serve_command,
     registry_commands,
     result_commands,
+    message_commands,
     verdict_commands,
     demo,
 ):

@@ -12,6 +12,7 @@
     LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
     LINEWISE_STREAM_CREDENTIALS  user:password of the cameras whose stream is scored
     LINEWISE_REST_TOKEN      what `linewise serve` asks of every request            nothing
+    LINEWISE_PUBLISH_CREDENTIALS user:password, or a webhook's token, of who is told of results
 
 Whatever Linewise names itself lies below the home folder; only what a user names on purpose lies elsewhere.
 """
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     template_cache: Path | None = Field(default=None, description="Folder of traced graphs that several homes share.")
     stream_credentials: SecretStr | None = Field(default=None, description="user:password of cameras.")
     rest_token: SecretStr | None = Field(default=None, description="What `linewise serve` asks of every request.")
+    publish_credentials: SecretStr | None = Field(default=None, description="user:password or token of receivers.")
     keep_reports: int = Field(default=500, ge=1, description="Newest report folders of a line that scoring keeps.")
 
     @field_validator("home", "feature_cache", "template_cache")

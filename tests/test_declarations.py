@@ -48,7 +48,7 @@ def third_party(file: Path) -> set[str]:
 
 
 def test_every_import_is_declared() -> None:
-    plant, everywhere = names(requirements("parquet", "rest")), names(requirements("train", "flows"))
+    plant, everywhere = names(requirements("mqtt", "parquet", "rest")), names(requirements("train", "flows"))
     undeclared = {
         f"{module_name(file)} imports {name}"
         for package in PACKAGES
@@ -61,7 +61,7 @@ def test_every_import_is_declared() -> None:
 
 def test_every_declared_dependency_is_used() -> None:
     used = {name for file in source_files() for name in third_party(file)}
-    declared = names(requirements("train", "flows", "backbones", "postgres", "parquet", "rest"))
+    declared = names(requirements("train", "flows", "backbones", "postgres", "mqtt", "parquet", "rest"))
     unused = declared - used - set(USED_WITHOUT_AN_IMPORT)
     assert not unused, f"declared in pyproject.toml and imported nowhere: {unused}"
 
@@ -80,13 +80,13 @@ def pinned_version(pin: Requirement) -> str:
 
 def test_the_pins_satisfy_what_is_declared() -> None:
     pinned = pins()
-    for requirement in requirements("train", "flows", "backbones", "postgres", "parquet", "rest", "dev"):
+    for requirement in requirements("train", "flows", "backbones", "postgres", "mqtt", "parquet", "rest", "dev"):
         version = pinned_version(pinned[canonicalize_name(requirement.name)])
         assert requirement.specifier.contains(version), f"constraints.txt has {version}, declared is {requirement}"
 
 
 def test_everything_that_gets_installed_is_pinned() -> None:
-    unpinned = closure(requirements("train", "flows", "backbones", "postgres", "parquet", "rest", "dev")) - set(pins())
+    unpinned = closure(requirements("train", "flows", "backbones", "postgres", "mqtt", "parquet", "rest", "dev")) - set(pins())
     assert not unpinned, f"run make lock: constraints.txt lacks {unpinned}"
 
 

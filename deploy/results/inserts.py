@@ -8,26 +8,35 @@ from typing import Any
 from sqlalchemy import Connection, and_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from deploy.results.records import Duplicate, NewResult
+from deploy.results.outbox import insert_messages
+from deploy.results.records import Duplicate, NewMessage, NewResult
 from deploy.results.region_rows import insert_regions
 from deploy.results.schema import Base, ResultRow, ResultStatus
 
 RESULTS = Base.metadata.tables["results"]
-_COLUMNS = [name for name in NewResult._fields if name != "regions"]
+_ROWS_OF_THEIR_OWN = ("regions", "message")
+_COLUMNS = [name for name in NewResult._fields if name not in _ROWS_OF_THEIR_OWN]
 _IDENTITY = {"image_path", "image_sha256", "line", "bundle_id", "bundle_version"}
 
 
 def insert_batch(connection: Connection, batch: Sequence[NewResult]) -> list[Duplicate]:
-    """Add rows and their regions; see `ResultStore.add`. The rows whose content was there under another path."""
+    """Add rows, their regions and messages; see `ResultStore.add`. The rows whose content was there under another path.
+
+    A message goes with a content's first row and its first score, and with each file that could not be opened.
+    """
     known = _known(connection, batch)
     duplicates: list[Duplicate] = []
     by_content: dict[tuple[str, str], NewResult] = {}
     by_path: dict[tuple[str, str], NewResult] = {}
+    messages: list[NewMessage] = []
     for row in batch:
         if row.image_sha256 is None:
             by_path[row.image_path, row.bundle_id] = row
+            messages += [row.message] if row.message else []
             continue
         key = (row.image_sha256, row.bundle_id)
+        is_news = key not in known or (known[key][1], row.status) == (ResultStatus.UNREADABLE, ResultStatus.SCORED)
+        messages += [row.message] if row.message and is_news else []
         path, status = known.setdefault(key, (row.image_path, row.status))
         if path != row.image_path:
             duplicates.append(Duplicate(row.image_path, path))
@@ -38,6 +47,7 @@ def insert_batch(connection: Connection, batch: Sequence[NewResult]) -> list[Dup
         insert_regions(connection, by_content.values())
     if by_path:
         connection.execute(_insert_path(connection.dialect.name), [_values(row) for row in by_path.values()])
+    insert_messages(connection, messages)
     return duplicates
 
 
@@ -59,7 +69,8 @@ def _known(connection: Connection, batch: Sequence[NewResult]) -> dict[tuple[str
 
 def _values(row: NewResult) -> dict[str, Any]:
     values = row._asdict()
-    del values["regions"]
+    for name in _ROWS_OF_THEIR_OWN:
+        del values[name]
     return values
 
 

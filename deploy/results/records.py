@@ -13,10 +13,20 @@ from pipeline.calibration import Decision
 from pipeline.regions import Region
 
 
+class NewMessage(NamedTuple):
+    """What is to be told of a result; see `OutboxRow`."""
+
+    message_id: str
+    destination: str
+    line: str
+    decision: str
+    body: str
+
+
 class NewResult(NamedTuple):
     """A row that is to be stored; its fields are `ResultRow`'s, whose objects take ten times as long to make.
 
-    `regions` become rows of their own.
+    `regions` become rows of their own, and so does `message`, where the row is news.
     """
 
     run_id: int
@@ -37,6 +47,7 @@ class NewResult(NamedTuple):
     image_height: int | None = None
     image_width: int | None = None
     regions: tuple[Region, ...] = ()
+    message: NewMessage | None = None
 
 
 class NewVerdict(NamedTuple):

@@ -25,7 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from pipeline.calibration import Decision
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """Of the last migration: what a database has that needs none."""
 
 VERSION_TABLE = "linewise_schema"
@@ -221,3 +221,33 @@ class VerdictRow(Base, kw_only=True):
     by: Mapped[str | None] = mapped_column(Text, default=None)
     note: Mapped[str | None] = mapped_column(Text, default=None)
     said_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class OutboxRow(Base, kw_only=True):
+    """A message that is to be delivered; it goes once the receiver has it. `id` says the order; none is used again.
+
+    `message_id` is the same whenever the same is sent again. `destination` is an address without credentials.
+    `decision` is that of the result, or UNREADABLE. `refusal` is why the receiver will never take it; None: it waits.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        UniqueConstraint("message_id", "destination"),
+        Index(
+            "ix_outbox_waiting",
+            "destination",
+            "id",
+            sqlite_where=text("refusal IS NULL"),
+            postgresql_where=text("refusal IS NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, init=False)
+    message_id: Mapped[str] = mapped_column(String(64))
+    destination: Mapped[str] = mapped_column(Text)
+    line: Mapped[str] = mapped_column(String(200))
+    decision: Mapped[str] = mapped_column(String(16))
+    body: Mapped[str] = mapped_column(Text)
+    queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    refusal: Mapped[str | None] = mapped_column(Text, default=None)

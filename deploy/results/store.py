@@ -23,6 +23,7 @@ from deploy.bundles.bundle import Bundle
 from deploy.bundles.manifest import linewise_version
 from deploy.results.database import database_errors, for_writing, open_database, parse_url
 from deploy.results.inserts import RESULTS, insert_batch
+from deploy.results.outbox import Outbox
 from deploy.results.records import Duplicate, NewResult, NewVerdict, StoredScore, path_text
 from deploy.results.region_rows import read_regions
 from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus, VerdictRow
@@ -54,6 +55,7 @@ class ResultStore:
         self.url = parse_url(database)
         self._engine = open_database(self.url)
         self._writing = for_writing(self._engine)
+        self.outbox = Outbox(self.url, self._engine)
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +109,7 @@ class ResultStore:
         """Commit rows, 256 to a transaction. A content that has a score of this bundle keeps its row.
 
         A content that was unreadable and now has a score gets it; a file that still cannot be opened gets the new
-        reason. A row's regions go with it.
+        reason. A row's regions and its message go with it.
 
         Returns:
             The rows whose content was there already under another path, in order.

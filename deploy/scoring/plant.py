@@ -14,6 +14,7 @@ from pathlib import Path
 
 from deploy.bundles.registry import Registry
 from deploy.engine.devices import ResolvedDevice
+from deploy.messages.publisher import Publisher
 from deploy.results.store import ResultStore
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.live_lines import LiveLine, LiveLines
@@ -44,6 +45,7 @@ def score_plant(
     on_result: OnLineResult | None = None,
     total: int | None = None,
     opener: Opener = open_image,
+    publisher: Publisher | None = None,
 ) -> PlantSummary:
     """Score `<line...>/**` of a folder with each line's live bundle; one row for each content and bundle in the store.
 
@@ -61,6 +63,7 @@ def score_plant(
             scored, in the order of the folder.
         total: how many images there are, if the caller knows.
         opener: reads a file's header and says how its pixels are decoded.
+        publisher: tells others of the new results; None: nobody is told.
 
     Raises:
         ConfigError: `workers` or `batch_size` is below one.
@@ -79,6 +82,7 @@ def score_plant(
         on_result=on_result,
         total=total,
         remarks=lambda: remarks,
+        publisher=publisher,
     )
     feeder = _PlantFeeder(
         source=plant,
@@ -124,6 +128,7 @@ class _PlantFeeder:
         self.source.know(self.lines.names())
         for item in self.source.items():
             if item is None:
+                self.run.use_pause()
                 self._use_the_pause()
             elif (line := self._line_of(item)) is not None:
                 self.run.put(line, item.item)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import cv2
 
 from deploy.engine.limits import available_cpus
+from deploy.messages.publisher import COMMIT_SECONDS, Publisher
+from deploy.results.records import NewResult
 from deploy.results.schema import RunStatus
 from deploy.results.store import ResultStore
 from deploy.scoring.dispatch import Batched, Dispatch, Fused
@@ -37,6 +39,7 @@ class ScoringRun:
         on_result: called from this thread for every image, in the order they were put.
         total: how many images there are, if the caller knows; it may change.
         remarks: asked for what someone should read now, besides what images of a line are told of.
+        publisher: tells others of the results; None: nobody is told.
 
     Raises:
         ConfigError: `workers` or `batch_size` is below one.
@@ -54,6 +57,7 @@ class ScoringRun:
         on_result: OnLineResult | None,
         total: int | None,
         remarks: Callable[[], Iterable[str]],
+        publisher: Publisher | None = None,
     ) -> None:
         self._workers = available_cpus() if workers is None else workers
         if self._workers < 1 or batch_size < 1:
@@ -68,8 +72,15 @@ class ScoringRun:
         """In the order they began."""
         self._counts: Counter[str] = Counter()
         self._rows = 0
-        self._sink = ResultSink(store)
-        self._progress = CommittedProgress(self._sink, on_progress, total, lambda: [*remarks(), *self.remarks])
+        self._publisher = publisher
+        if publisher is None:
+            self._sink = ResultSink(store)
+        else:
+            self._sink = ResultSink(store, commit_seconds=COMMIT_SECONDS, on_commit=publisher.committed)
+        of_delivery = (lambda: publisher.remarks) if publisher is not None else tuple
+        self._progress = CommittedProgress(
+            self._sink, on_progress, total, lambda: [*remarks(), *self.remarks, *of_delivery()]
+        )
         self._dispatch: Dispatch[LineScoring] = (
             Fused(self._workers) if batch_size == 1 else Batched(self._workers, batch_size)
         )
@@ -108,6 +119,10 @@ class ScoringRun:
             self._count(line, outcome)
             self._progress.tell_when_due()
         self._progress.tell_when_due()
+
+    def use_pause(self) -> None:
+        """The source has nothing new at the moment: see that nobody who is told of results waits until it has."""
+        self.take(everything=self._publisher is not None)
 
     def execute(self, feed: Callable[[], None]) -> None:
         """Score everything that `feed` puts, and mark how each line's run ended.
@@ -151,12 +166,16 @@ class ScoringRun:
         if outcome.remark is not None:
             line.remarks[f"{line.line}: {outcome.remark}"] = None
         if result.status is not FileStatus.SKIPPED:
-            self._sink.put(line.row(result))
+            self._sink.put(self._row(line, result))
             self._rows += 1
         self._counts.update({"done": 1, result.status: 1, "flagged": result.flagged})
         self._progress.reached(self._rows, self._state())
         if self._on_result is not None:
             self._on_result(line, result, outcome.view)
+
+    def _row(self, line: LineScoring, result: ImageResult) -> NewResult:
+        row = line.row(result)
+        return row if self._publisher is None else row._replace(message=self._publisher.message(row))
 
     def _state(self) -> ScoringProgress:
         return ScoringProgress(

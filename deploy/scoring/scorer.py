@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from deploy.bundles.bundle import Bundle
+from deploy.messages.publisher import Publisher
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.reporting import OnProgress
@@ -42,6 +43,7 @@ def score_images(
     remarks: Callable[[], Iterable[str]] = tuple,
     limits: ImageLimits | None = None,
     opener: Opener = open_image,
+    publisher: Publisher | None = None,
 ) -> ScoringSummary:
     """Score every image of a source, and keep one row for each content in the store.
 
@@ -67,6 +69,7 @@ def score_images(
         remarks: asked for what someone should read now, besides what the source says.
         limits: on the size of images; None: what this machine is set to.
         opener: reads a file's header and says how its pixels are decoded.
+        publisher: tells others of the new results; None: nobody is told.
 
     Returns:
         The run in numbers, and the files to look at.
@@ -100,14 +103,17 @@ def score_images(
             on_result=None if on_result is None else lambda _, result, view: on_result(result, view),
             total=total,
             remarks=lambda: [*source.remarks, *remarks()],
+            publisher=publisher,
         )
 
         def feed() -> None:
             line = run.begin(worker)
             for item in chain([first], items):
-                if item is not None:
+                if item is None:
+                    run.use_pause()
+                else:
                     run.put(line, item)
-                run.take()
+                    run.take()
 
         run.execute(feed)
     finally:

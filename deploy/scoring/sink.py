@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from deploy.results.records import Duplicate, NewResult
@@ -29,10 +30,20 @@ class ResultSink:
 
     Args:
         store: where the rows go.
+        commit_seconds: how long a row may wait for others.
+        on_commit: called from that thread after each transaction; None: nobody asks.
     """
 
-    def __init__(self, store: ResultStore) -> None:
+    def __init__(
+        self,
+        store: ResultStore,
+        *,
+        commit_seconds: float = _COMMIT_SECONDS,
+        on_commit: Callable[[], None] | None = None,
+    ) -> None:
         self._store = store
+        self._commit_seconds = commit_seconds
+        self._on_commit = on_commit
         self._changed = threading.Condition()  # guards the three below
         self._rows: deque[NewResult] = deque()
         self._closed = False
@@ -80,14 +91,16 @@ class ResultSink:
                     self._changed.notify_all()
                 return
             self.committed += len(rows)
+            if self._on_commit is not None:
+                self._on_commit()
             self.duplicates.count += len(found)
             self.duplicates.named.extend(found[: _MAX_DUPLICATES - len(self.duplicates.named)])
 
     def _next_rows(self) -> list[NewResult]:
-        """Rows for one transaction: 256, or what came in half a second; none when all is committed and closed."""
+        """Rows for one transaction: 256, or what came in time; none when all is committed and closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._rows)
-            self._changed.wait_for(lambda: self._closed or len(self._rows) >= TRANSACTION_ROWS, _COMMIT_SECONDS)
+            self._changed.wait_for(lambda: self._closed or len(self._rows) >= TRANSACTION_ROWS, self._commit_seconds)
             rows = [self._rows.popleft() for _ in range(min(len(self._rows), TRANSACTION_ROWS))]
             self._changed.notify_all()
             return rows

@@ -20,6 +20,7 @@ from deploy.scoring.scorer import score_images
 from deploy.scoring.tally import ScoringSummary
 from flows.progress import OnProgress, ignore_progress
 from flows.score.outputs import RunOutputs, RunResult, run_figures
+from flows.score.publishing import END_SECONDS, publishing, told_of_delivery
 from flows.score.request import ScoreRequest
 from flows.score.requested_source import count_images, ended_by_signals, pictures_left_out, request_source
 from flows.score.scoring_progress import telling
@@ -39,14 +40,16 @@ class ScoreResult(RunResult):
     def figures(self) -> dict[str, int | float | str | None]:
         """See `RunResult`."""
         figures = run_figures(self.summary, self.device)
-        return {"line": self.line, "version": self.version, **figures, "pictures_left_out": self.pictures_left_out}
+        left_out = {"pictures_left_out": self.pictures_left_out}
+        return {"line": self.line, "version": self.version, **figures, **left_out, **self.message_figures}
 
 
 def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> ScoreResult:
     """Score the images that have no result of this bundle yet; the report covers all of them.
 
     Raises:
-        ConfigError: no such line or version, maps would be written among the images, or nvJPEG is not installed.
+        ConfigError: no such line or version, maps would be written among the images, or nvJPEG or what publishing needs
+            is not installed.
         BundleError: the bundle is damaged, or an exported one is another line's.
         DeviceError: the device is not there, or nvJPEG is asked for and does not work.
         LineError: there is no image file.
@@ -71,6 +74,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     with (
         RunOutputs(request, settings.line_folder("reports", line)) as outputs,
         ResultStore(settings.database) as store,
+        publishing(request, settings, store) as publisher,
         ended_by_signals(source),
     ):
 
@@ -92,7 +96,9 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             total=total,
             remarks=remarks,
             opener=opener,
+            publisher=publisher,
         )
+        messages = publisher.end(END_SECONDS) if publisher is not None else None
         result = ScoreResult(
             line=line,
             version=version,
@@ -102,8 +108,9 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             report=outputs.report,
             json_path=outputs.json_path,
             csv_path=outputs.csv_path,
-            remarks=(*source.remarks, *summary.remarks),
+            remarks=(*source.remarks, *summary.remarks, *told_of_delivery(request.publish, messages)),
             pictures_left_out=pictures_left_out(source),
+            messages=messages,
         )
         outputs.finish(
             result,

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from deploy.messages.sender import Delivered
 from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.plant_summary import PlantSummary
@@ -29,7 +30,7 @@ class RunResult(ABC):
     """A finished scoring job, of a line or of a plant: the device it ran on, and what it wrote.
 
     `remarks` say what a reader should know about the source; `pictures_left_out` are files of it that are pictures by
-    their suffix, which is none that is read.
+    their suffix, which is none that is read. `messages` is None where nobody was told of the results.
     """
 
     device: str
@@ -38,10 +39,16 @@ class RunResult(ABC):
     csv_path: Path
     remarks: tuple[str, ...] = ()
     pictures_left_out: int = 0
+    messages: Delivered | None = None
 
     @abstractmethod
     def figures(self) -> dict[str, Any]:
         """The run in numbers, for a table, a JSON head or an artifact."""
+
+    @property
+    def message_figures(self) -> dict[str, int]:
+        """What became of the messages, for `figures`; nothing where nobody was told."""
+        return {} if self.messages is None else {f"messages_{k}": n for k, n in self.messages._asdict().items()}
 
 
 class RunOutputs:

@@ -17,6 +17,7 @@ from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.progress import OnProgress, ignore_progress
 from flows.score.outputs import RunOutputs, RunResult, run_figures
+from flows.score.publishing import END_SECONDS, publishing, told_of_delivery
 from flows.score.request import ScorePlantRequest
 from flows.score.requested_source import ended_by_signals, keep_maps_apart, pictures_left_out
 from flows.score.scoring_progress import telling
@@ -44,6 +45,7 @@ class ScorePlantResult(RunResult):
             "remarks": list(self.remarks),
             "problems": list(summary.problems),
             "report": str(self.report),
+            **self.message_figures,
         }
 
 
@@ -56,7 +58,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     """Score what has no result of its line's live bundle yet.
 
     Raises:
-        ConfigError: maps would be written among the images, or nvJPEG is asked for and not installed.
+        ConfigError: maps would be written among the images, or nvJPEG or what publishing needs is not installed.
         DeviceError: the device is not there, or nvJPEG is asked for and does not work.
         LineError: there is no such folder, or it holds no image of a line that can be scored and is not watched.
         StorageError: something cannot be read or written; what was scored until then is kept.
@@ -76,6 +78,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
     with (
         RunOutputs(request, settings.below_home("plant-reports")) as outputs,
         ResultStore(settings.database) as store,
+        publishing(request, settings, store) as publisher,
         ended_by_signals(source),
     ):
         summary = score_plant(
@@ -90,7 +93,9 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             on_result=lambda line, *seen: outputs.take(*seen, line=line.line, version=line.version),
             total=total,
             opener=opener,
+            publisher=publisher,
         )
+        messages = publisher.end(END_SECONDS) if publisher is not None else None
         if summary.counts.found == 0 and not request.watch:
             got = "; ".join(list(summary.skipped.values())[:5]) or f"none in {folder}"
             if isinstance(source, FolderSource) and source.left_out:
@@ -106,8 +111,9 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             report=outputs.report,
             json_path=outputs.json_path,
             csv_path=outputs.csv_path,
-            remarks=(*source.remarks, *summary.remarks),
+            remarks=(*source.remarks, *summary.remarks, *told_of_delivery(request.publish, messages)),
             pictures_left_out=pictures_left_out(source),
+            messages=messages,
         )
         outputs.finish(
             result,

@@ -5,13 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PrivateAttr, WithJsonSchema, model_validator
 
+from deploy.messages.destination import parse_destination
+from deploy.messages.told import Told
 from deploy.scoring.sources.address import StreamAddress, camera_index, is_url, stream_address
 from flows.asking.flags import Flag
 from flows.asking.request import Request
-from flows.asking.request_fields import CsvFile, JsonFile, LineName, ScoringDevice, Source, Version
+from flows.asking.request_fields import CsvFile, JsonFile, LineName, ScoringDevice, Several, Source, Version
 from pipeline.errors import ConfigError
+
+EVERY_RESULT = tuple(Told)
+
+
+def _address_of_receiver(text: str) -> str:
+    return parse_destination(text).address
+
+
+# As with a source, Prefect keeps what is typed into a form: no user and password there.
+PublishAddress = Annotated[
+    str,
+    AfterValidator(_address_of_receiver),
+    WithJsonSchema({"type": "string", "maxLength": 2000, "pattern": r"^[A-Za-z]+://[^@]*$"}),
+]
 
 
 class ScoringSettings(Request):
@@ -35,6 +51,21 @@ class ScoringSettings(Request):
         default=None,
         description="Folder for the anomaly map of every image scored in this run, as float32 TIFF (default: no maps).",
     )
+    publish: PublishAddress | None = Field(
+        default=None,
+        description="Who is told of each new result at once: mqtt://broker:1883/topic/prefix, mqtts://, or a webhook's "
+        "http:// or https:// (user:password in LINEWISE_PUBLISH_CREDENTIALS; default: nobody).",
+    )
+    publish_decisions: Annotated[tuple[Told, ...], Several] = Field(
+        default=EVERY_RESULT, min_length=1, description="Which results are told to publish's address."
+    )
+
+    @model_validator(mode="after")
+    def _someone_to_tell(self) -> Self:
+        if self.publish is None and set(self.publish_decisions) != set(EVERY_RESULT):
+            told = ",".join(self.publish_decisions)
+            raise ConfigError("publish's address where publish-decisions is named", repr(told), "name one with publish")
+        return self
 
 
 class ScoreRequest(ScoringSettings):

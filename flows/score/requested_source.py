@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from deploy.scoring.sources.address import HIDDEN, StreamAddress
+from deploy.scoring.sources.address import StreamAddress
 from deploy.scoring.sources.capture import parse_sampling
 from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.folder import FolderSource
@@ -18,6 +18,7 @@ from deploy.scoring.sources.source import ImageSource, LiveSource
 from flows.score.request import ScoreRequest
 from pipeline.errors import ConfigError, LineError
 from pipeline.settings import Settings
+from pipeline.url_secrets import HIDDEN
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flows.score.job import ScoreResult
+from flows.score.outputs import RunResult
 from flows.score.plant_job import ScorePlantResult
-from flows.score.request import ScorePlantRequest, ScoreRequest
+from flows.score.publishing import told_of_delivery
+from flows.score.request import ScorePlantRequest, ScoreRequest, ScoringSettings
 from flows.terminal.console import err, literal, out, table
 from pipeline.imaging.images import UnreadableImage
 
@@ -17,7 +19,7 @@ MAX_FLAGGED = 10
 MAX_UNREADABLE = 5
 
 
-def show(_request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) -> int:
+def show(request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) -> int:
     """Counts, the worst images, what could not be read, where the report is; 1 where some files got no decision."""
     no_decision = int(bool(result.summary.counts.unreadable or result.pictures_left_out))
     unreadable = result.summary.counts.unreadable
@@ -26,6 +28,7 @@ def show(_request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) 
         outputs = {"report": str(result.report), "json": str(result.json_path), "csv": str(result.csv_path)}
         sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
         _show_unreadable(result.summary.unreadable_files, unreadable)
+        _show_messages(request, result)
         return no_decision
     counts = result.summary.counts.figures()
     listing = table(literal(f"{result.line} {result.version}"), *(name.replace("_", " ") for name in counts))
@@ -40,6 +43,7 @@ def show(_request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) 
     _show_unreadable(result.summary.unreadable_files, unreadable)
     out().print(f"{_pace(figures)}, {literal(result.device)}")
     out().print(f"Report: {literal(str(result.report))}")
+    _show_messages(request, result)
     return no_decision
 
 
@@ -62,7 +66,13 @@ def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:
         err().print(f"[yellow]and {more} more {'file' if more == 1 else 'files'} without a decision")
 
 
-def show_plant(_request: ScorePlantRequest, result: ScorePlantResult, *, as_json: bool = False) -> int:
+def _show_messages(request: ScoringSettings, result: RunResult) -> None:
+    """What is still to be delivered, or never will be."""
+    for sentence in told_of_delivery(request.publish, result.messages):
+        err().print(f"[yellow]{literal(sentence)}")
+
+
+def show_plant(request: ScorePlantRequest, result: ScorePlantResult, *, as_json: bool = False) -> int:
     """A row for each line, what was skipped, and bundles that could not be used.
 
     1 where some files got no decision, be it that no line could be used for them, or a promoted bundle could not be
@@ -83,6 +93,7 @@ def show_plant(_request: ScorePlantRequest, result: ScorePlantResult, *, as_json
         out().print(f"Report: {literal(figures['report'])}")
     unreadable = [file for line in result.summary.lines for file in line.tally.unreadable]
     _show_unreadable(unreadable, figures["unreadable"])
+    _show_messages(request, result)
     skipped, sentences = figures["skipped_images"], figures["skipped_folders"]
     for sentence in sentences[:MAX_FLAGGED]:
         err().print(f"[yellow]{literal(sentence)}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from pipeline.errors import ConfigError
+from pipeline.url_secrets import without_secrets
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv"})
@@ -26,13 +27,6 @@ STREAM_OPTIONS = (
 )
 """The same for a stream."""
 
-HIDDEN = "***"
-"""Stands for a secret in `StreamAddress.shown`."""
-
-# Some cameras take the password in the query, some in the path: /user=admin_password=x_channel=1.sdp
-_SECRET = re.compile(
-    r"(?i)((?:user|login|passw|pwd|pass|token|key|auth|secret|sig|session)[a-z]*=)[^&/;,?#]*?(?=_\w+=|[&/;,?#]|$)"
-)
 _CAMERA = re.compile(r"camera:(\d{1,3})")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -80,7 +74,8 @@ def stream_address(url: str) -> StreamAddress:
     if parts is None:
         expected = "a stream's URL such as rtsp://camera7/line1"
         raise ConfigError(expected, "one without a usable host", "correct it; a / in a password is %2F")
-    shown = urlunsplit(parts._replace(path=_hidden(parts.path), query=_hidden(parts.query), fragment=""))
+    path, query = without_secrets(parts.path), without_secrets(parts.query)
+    shown = urlunsplit(parts._replace(path=path, query=query, fragment=""))
     return StreamAddress(shown, open_url).signed_in(credentials)
 
 
@@ -91,10 +86,6 @@ def _split(url: str) -> SplitResult | None:
     except ValueError:
         return None  # the library's own message quotes the URL
     return parts if usable else None
-
-
-def _hidden(text: str) -> str:
-    return _SECRET.sub(rf"\1{HIDDEN}", text)
 
 
 def _quoted(credentials: str) -> str:

@@ -28,7 +28,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url: str = request.getfixturevalue("postgres_server")
     engine = create_engine(parse_url(url))
     with engine.begin() as connection:
-        connection.execute(text(f"DROP TABLE IF EXISTS regions, results, runs, verdicts, {VERSION_TABLE}"))
+        connection.execute(text(f"DROP TABLE IF EXISTS outbox, regions, results, runs, verdicts, {VERSION_TABLE}"))
     engine.dispose()
     return url
 

@@ -26,7 +26,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 def test_a_new_row_brings_every_column_but_the_id() -> None:
-    assert set(NewResult._fields) - {"regions"} == set(ResultRow.__table__.columns.keys()) - {"id"}
+    assert set(NewResult._fields) - {"message", "regions"} == set(ResultRow.__table__.columns.keys()) - {"id"}
 
 
 def test_rows_come_back_as_they_went(store: ResultStore, bundle: Bundle) -> None:

@@ -1,0 +1,54 @@
+"""Where messages go: an address that may be shown and stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from pipeline.errors import ConfigError
+from pipeline.url_secrets import without_secrets
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883, "http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Destination:
+    """An address taken apart, without credentials. `path` is a topic's prefix, or what a webhook is posted to."""
+
+    address: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def parse_destination(text: str) -> Destination:
+    """Take an address apart.
+
+    Raises:
+        ConfigError: it is none, or holds credentials, which the message does not show.
+    """
+    wanted = "an address such as mqtt://broker:1883/topic/prefix or https://host/path"
+    scheme, _, rest = text.partition("://")
+    if (scheme := scheme.lower()) not in _PORTS:
+        raise ConfigError(wanted, f"one that begins with {scheme[:20]!r}", f"begin it with one of {', '.join(_PORTS)}")
+    if "@" in rest or without_secrets(rest) != rest:
+        remedy = "leave them out, and set LINEWISE_PUBLISH_CREDENTIALS to user:password (or to a webhook's token)"
+        raise ConfigError(wanted, "one with credentials", remedy)
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        host, port = parts.hostname, parts.port
+        (host or "").encode("idna")
+    except ValueError as error:
+        raise ConfigError(wanted, repr(text), "correct it") from error
+    if not host or port == 0 or parts.fragment or any(ord(sign) <= 32 or ord(sign) == 127 for sign in rest):
+        raise ConfigError(wanted, repr(text), "correct it")
+    if scheme in ("http", "https"):
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    else:
+        path = unquote(parts.path).strip("/")
+        if parts.query or any(sign in path for sign in "+#\0"):
+            raise ConfigError(wanted, repr(text), "leave out ?, # and +: a topic that is published has none")
+    if not path.isascii() and scheme in ("http", "https"):
+        raise ConfigError(wanted, repr(text), "write other signs as % and their code")
+    return Destination(f"{scheme}://{rest}", scheme, host, port or _PORTS[scheme], path)
