@@ -29,9 +29,10 @@ def parse_destination(text: str) -> Destination:
         ConfigError: it is none, or holds credentials, which the message does not show.
     """
     wanted = "an address such as mqtt://broker:1883/topic/prefix or https://host/path"
-    scheme, _, rest = text.partition("://")
+    scheme, colon, rest = text.partition("://")
     if (scheme := scheme.lower()) not in _PORTS:
-        raise ConfigError(wanted, f"one that begins with {scheme[:20]!r}", f"begin it with one of {', '.join(_PORTS)}")
+        got = f"one that begins with {scheme!r}" if colon else "text that is none"  # it may hold a password
+        raise ConfigError(wanted, got, f"begin it with one of {', '.join(_PORTS)}")
     if "@" in rest or without_secrets(rest) != rest:
         remedy = "leave them out, and set LINEWISE_PUBLISH_CREDENTIALS to user:password (or to a webhook's token)"
         raise ConfigError(wanted, "one with credentials", remedy)
@@ -41,14 +42,14 @@ def parse_destination(text: str) -> Destination:
         (host or "").encode("idna")
     except ValueError as error:
         raise ConfigError(wanted, repr(text), "correct it") from error
-    if not host or port == 0 or parts.fragment or any(ord(sign) <= 32 or ord(sign) == 127 for sign in rest):
+    if not host or port == 0 or "#" in rest or any(ord(sign) <= 32 or ord(sign) == 127 for sign in rest):
         raise ConfigError(wanted, repr(text), "correct it")
     if scheme in ("http", "https"):
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     else:
         path = unquote(parts.path).strip("/")
         if parts.query or any(sign in path for sign in "+#\0"):
-            raise ConfigError(wanted, repr(text), "leave out ?, # and +: a topic that is published has none")
+            raise ConfigError(wanted, repr(text), "leave out ? and +, which no topic that is published has")
     if not path.isascii() and scheme in ("http", "https"):
         raise ConfigError(wanted, repr(text), "write other signs as % and their code")
     return Destination(f"{scheme}://{rest}", scheme, host, port or _PORTS[scheme], path)

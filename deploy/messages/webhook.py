@@ -79,6 +79,8 @@ class Webhook(Receiver):
         left, deadline = _MAX_ANSWER_BYTES, time.monotonic() + ANSWER_SECONDS
         while left > 0 and time.monotonic() < deadline and (chunk := response.read1(left)):
             left -= len(chunk)
+        if response.length == 0:
+            response.read()  # notices that there is no more
         if not response.isclosed():
             self.close()
 

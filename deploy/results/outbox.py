@@ -128,7 +128,7 @@ class Outbox:
         with database_errors(self._url), self._engine.connect() as connection:
             found = connection.execute(statement).all()
             refusals = select(OutboxRow.id, OutboxRow.refusal).where(OutboxRow.id.in_([row[4] for row in found]))
-            by_number = dict(connection.execute(refusals).tuples().all())
+            by_number = {row.id: row.refusal for row in connection.execute(refusals)}
         return [OutboxCounts(*row[:4], by_number.get(row[4])) for row in found]
 
     @property

@@ -1,0 +1,58 @@
+"""Addresses of receivers: what they mean, and that none holds a secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.messages.destination import parse_destination
+from pipeline.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "host", "port", "path"),
+    [
+        ("mqtt://broker", "mqtt://broker", "broker", 1883, ""),
+        ("MQTTS://broker:8884/plant/7/", "mqtts://broker:8884/plant/7/", "broker", 8884, "plant/7"),
+        (
+            "http://[::1]:8080/in?by=us",
+            "http://[::1]:8080/in?by=us",
+            "::1",
+            8080,
+            "/in?by=us",
+        ),
+        ("https://mes.example", "https://mes.example", "mes.example", 443, "/"),
+    ],
+)
+def test_an_address_is_taken_apart(text: str, address: str, host: str, port: int, path: str) -> None:
+    found = parse_destination(text)
+    assert (found.address, found.host, found.port, found.path) == (address, host, port, path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mqtt://me:geheim@broker/plant",
+        "https://geheim@host/path",
+        "https://host/path?token=geheim",
+        "https://host/path?a=1&api_key=geheim",
+        "https://host/password=geheim/in",
+    ],
+)
+def test_an_address_with_credentials_is_refused_without_showing_them(text: str) -> None:
+    with pytest.raises(ConfigError, match="LINEWISE_PUBLISH_CREDENTIALS") as refused:
+        parse_destination(text)
+    assert "geheim" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "broker", "me:geheim@broker", "amqp://broker", "mqtt://", "mqtt://broker:0", "mqtt://broker:70000"),
+        *("mqtt://b/a/#", "mqtt://b/+/c", "mqtt://b/c?d=1", "http://h/#x", "http://host/a b", "http://host/a\nb: c"),
+        *("https://hést/ä", "http://" + "a" * 70),
+    ],
+)
+def test_what_is_no_address_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(ConfigError, match="an address such as mqtt://broker") as refused:
+        parse_destination(text)
+    assert "geheim" not in str(refused.value)
