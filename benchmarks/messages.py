@@ -1,0 +1,250 @@
+"""How long after an image is written its message comes, and what telling costs scoring.
+
+    python -m benchmarks.messages [--images 300] [--a-second 5] [--cost-images 100] [--rounds 8] [--write]
+
+`linewise score --watch --publish` in a process of its own scores what a camera writes into a folder; this process is
+camera and receiver: a webhook's server, and a subscriber of a mosquitto of its own. The delay is from the camera's
+closing (or renaming) of a file to the receiver's having its message, by this process's clock. The cost: the same images
+scored in turns without telling, and telling either receiver, each time into a new result store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.deployments import LINE, DeployedLine, adapt_bank, engine_of
+from benchmarks.many_images import DEFECTS, write_images
+from benchmarks.study import Study, options
+from benchmarks.tables import table
+from benchmarks.turns import Taken, in_turns, median_ratio
+from deploy.messages.destination import parse_destination
+from deploy.messages.publisher import Publisher
+from deploy.messages.receivers import receiver_of
+from deploy.messages.told import Told
+from deploy.results.store import ResultStore
+from deploy.scoring.scorer import score_images
+from deploy.scoring.sources.folder import FolderSource
+from pipeline.settings import load_settings
+
+SIDE = 640  # of the camera's images, pixels
+OnMessage = Callable[[bytes], None]
+
+
+def main() -> None:
+    """Print the figures, and with --write put them into the page."""
+    parser = options(__doc__, lines=False)
+    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--a-second", type=float, default=5)
+    parser.add_argument("--cost-images", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=8)
+    study = Study(__file__, parser)
+    asked = study.asked
+    with tempfile.TemporaryDirectory(prefix="linewise-messages-") as scratch, broker(Path(scratch)) as mqtt:
+        root = Path(scratch)
+        write_images(root / "camera", asked.images - DEFECTS, SIDE)
+        deployed = DeployedLine(root / "camera", load_settings(root / "home"))
+        adapt_bank(deployed.images, deployed.settings, defects=0)
+        pictures = [path.read_bytes() for path in sorted((root / "camera").rglob("*.jpg"))]
+        np.random.default_rng(0).shuffle(pictures)  # type: ignore[arg-type]  # a list is one
+        rows = []
+        for receiver, listening in (("MQTT", subscribed(mqtt)), ("webhook", webhook())):
+            with listening as (address, listen):
+                for by_rename in (False, True):
+                    scenario = root / f"{receiver}-{by_rename}"
+                    found = watched(deployed, scenario, pictures, address, listen, asked.a_second, by_rename=by_rename)
+                    delays = [delay for delay, _ in found]
+                    p50, p99 = np.percentile(delays, [50, 99])
+                    after_scoring = float(np.median([after for _, after in found]))
+                    how = "renamed when it is whole" if by_rename else "written in place"
+                    seconds = (f"{s:.2f}" for s in (p50, p99, max(delays), after_scoring))
+                    rows.append([receiver, how, str(len(delays)), *seconds])
+                    print(rows[-1], flush=True)
+        costs = cost(deployed, root, mqtt, pictures[: asked.cost_images], asked.rounds)
+    heads = ["receiver", "the file is", "messages", "p50, s", "p99, s", "longest, s", "p50 from scored on, s"]
+    study.publish(table(heads, rows), table(["told", "ms an image", "its CPU, ms", "times the CPU of none"], costs))
+
+
+def watched(
+    deployed: DeployedLine,
+    scenario: Path,
+    pictures: Sequence[bytes],
+    address: str,
+    listen: Callable[[OnMessage], None],
+    a_second: float,
+    *,
+    by_rename: bool,
+) -> list[tuple[float, float]]:
+    """Let a camera write the pictures, and a process of its own score and tell them.
+
+    Returns:
+        For each message but the first the seconds since its file was written, and since it was scored.
+    """
+    folder, written = scenario / "images", dict[str, float]()
+    arrived: dict[str, tuple[float, float]] = {}
+    folder.mkdir(parents=True)
+
+    def take(body: bytes) -> None:
+        message, now = json.loads(body), time.time()
+        scored_at = datetime.fromisoformat(message["scored_at"]).timestamp()
+        arrived.setdefault(Path(message["image_path"]).name, (now, now - scored_at))
+
+    listen(take)
+    command = [sys.executable, "-m", "flows.cli", "score", LINE, str(folder), "--watch", "--device", "cpu"]
+    environment = {**os.environ, "LINEWISE_HOME": str(deployed.settings.home)}
+    environment["LINEWISE_DATABASE_URL"] = f"sqlite:///{scenario / 'results.sqlite'}"
+    with (scenario / "log").open("wb") as log:
+        scoring = subprocess.Popen([*command, "--publish", address], env=environment, stdout=log, stderr=log)  # noqa: S603
+    try:
+        for number, picture in enumerate(pictures):
+            path = folder / f"{number:05}.jpg"
+            part = path.with_suffix(".part") if by_rename else path
+            with part.open("wb") as file:
+                file.write(picture)
+            if by_rename:
+                part.rename(path)
+            written[path.name] = time.time()
+            if number == 0:  # it warms up on the first one
+                wait_for(lambda: bool(arrived), scoring)
+            time.sleep(1 / a_second)
+        wait_for(lambda: len(arrived) == len(pictures), scoring)
+    finally:
+        scoring.send_signal(signal.SIGINT)
+        scoring.wait(60)
+    return [(arrived[name][0] - written[name], arrived[name][1]) for name in sorted(written)[1:]]
+
+
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Wait a minute at most."""
+    deadline = time.monotonic() + 60
+    while not happened():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("the messages did not come: see the log of the scoring process")
+        time.sleep(0.01)
+
+
+@contextmanager
+def broker(root: Path) -> Iterator[str]:
+    """The address of a mosquitto of our own."""
+    program = shutil.which("mosquitto", path=f"/usr/sbin:{os.environ['PATH']}")
+    if program is None:
+        raise RuntimeError("expected mosquitto, got none: apt-get install mosquitto")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = root / "mosquitto.conf"
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
+    process = subprocess.Popen([program, "-c", str(settings)], stderr=subprocess.DEVNULL)  # noqa: S603
+    try:
+        time.sleep(1)
+        yield f"mqtt://127.0.0.1:{port}/plant"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def subscribed(address: str) -> Iterator[tuple[str, Callable[[OnMessage], None]]]:
+    """A broker's address, and how to say who hears what is published there."""
+    from paho.mqtt.client import Client  # noqa: PLC0415  # an extra
+    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415
+
+    heard: list[OnMessage] = [lambda _: None]
+    client, ready = Client(CallbackAPIVersion.VERSION2), threading.Event()
+    client.on_connect = lambda *_: client.subscribe("#", qos=1)
+    client.on_subscribe = lambda *_: ready.set()
+    client.on_message = lambda _client, _data, message: heard[0](message.payload)
+    client.connect("127.0.0.1", parse_destination(address).port)
+    client.loop_start()
+    ready.wait(10)
+    try:
+        yield address, lambda listener: heard.__setitem__(0, listener)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, Callable[[OnMessage], None]]]:
+    """The address of a webhook, and how to say who hears what is posted there."""
+    heard: list[OnMessage] = [lambda _: None]
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+
+        def do_POST(self) -> None:
+            heard[0](self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # the base class's signature
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/in", lambda listener: heard.__setitem__(0, listener)
+        server.shutdown()
+
+
+def cost(deployed: DeployedLine, root: Path, mqtt: str, pictures: Sequence[bytes], rounds: int) -> list[list[str]]:
+    """The table's rows: milliseconds an image without telling, and telling each receiver, all of it delivered."""
+    folder = root / "cost"
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        (folder / f"{number:05}.jpg").write_bytes(picture)
+    deployment = deployed.deployment
+    engine = engine_of(deployment)
+
+    def score(side: str, address: str | None, number: int) -> None:
+        with ResultStore(root / f"{side}-{number}.sqlite") as store:
+            receiver = receiver_of(parse_destination(address), None, database=side) if address else None
+            publisher = Publisher(store.outbox, address, tuple(Told), receiver) if address and receiver else None
+            score_images(deployment.bundle, engine, FolderSource(folder), store, workers=2, publisher=publisher)
+            if publisher is not None and publisher.end(30).waiting:
+                raise RuntimeError("not everything was delivered")
+
+    listening = subprocess.Popen(  # in a process of its own: what it costs is not ours
+        [sys.executable, "-m", "benchmarks.messages", "listen"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert listening.stdout is not None
+        addresses = {"none": None, "MQTT": mqtt, "webhook": listening.stdout.readline().strip()}
+        sides = {side: lambda n, s=side, a=to: score(s, a, n) for side, to in addresses.items()}
+        taken = in_turns(sides, rounds, warm_ups=1)
+    finally:
+        listening.kill()
+        listening.wait()
+    return [_cost_row(side, found, taken["none"], len(pictures)) for side, found in taken.items()]
+
+
+def _cost_row(side: str, found: Sequence[Taken], none: Sequence[Taken], images: int) -> list[str]:
+    wall, cpu = (1e3 * float(np.median([getattr(one, name) for one in found])) / images for name in Taken._fields)
+    ratio = median_ratio([one.cpu for one in found], [one.cpu for one in none])
+    return [side, f"{wall:.1f}", f"{cpu:.1f}", "" if side == "none" else f"{ratio:.2f}"]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["listen"]:
+        with webhook() as (webhook_address, _):
+            print(webhook_address, flush=True)
+            threading.Event().wait()
+    else:
+        main()
