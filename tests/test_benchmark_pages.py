@@ -35,6 +35,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "least_area",
         "many_images",
         "memory_bank",
+        "messages",
         "promises",
         "region_of_interest",
         "regions",
