@@ -60,7 +60,7 @@ def main() -> None:
         write_images(root / "camera", asked.images - DEFECTS, SIDE)
         deployed = DeployedLine(root / "camera", load_settings(root / "home"))
         adapt_bank(deployed.images, deployed.settings, defects=0)
-        pictures = [path.read_bytes() for path in sorted((root / "camera").rglob("*.jpg"))]
+        pictures = list({path.read_bytes(): None for path in sorted((root / "camera").rglob("*.jpg"))})  # each once
         np.random.default_rng(0).shuffle(pictures)  # type: ignore[arg-type]  # a list is one
         rows = []
         for receiver, listening in (("MQTT", subscribed(mqtt)), ("webhook", webhook())):
@@ -108,8 +108,10 @@ def watched(
     command = [sys.executable, "-m", "flows.cli", "score", LINE, str(folder), "--watch", "--device", "cpu"]
     environment = {**os.environ, "LINEWISE_HOME": str(deployed.settings.home)}
     environment["LINEWISE_DATABASE_URL"] = f"sqlite:///{scenario / 'results.sqlite'}"
-    with (scenario / "log").open("wb") as log:
+    log_file = scenario / "log"
+    with log_file.open("wb") as log:
         scoring = subprocess.Popen([*command, "--publish", address], env=environment, stdout=log, stderr=log)  # noqa: S603
+    began = 0.0
     try:
         for number, picture in enumerate(pictures):
             path = folder / f"{number:05}.jpg"
@@ -120,21 +122,26 @@ def watched(
                 part.rename(path)
             written[path.name] = time.time()
             if number == 0:  # it warms up on the first one
-                wait_for(lambda: bool(arrived), scoring)
-            time.sleep(1 / a_second)
-        wait_for(lambda: len(arrived) == len(pictures), scoring)
+                wait_for(lambda: bool(arrived), scoring, log_file)
+                began = time.monotonic()
+            time.sleep(max(0.0, began + (number + 1) / a_second - time.monotonic()))
+        wait_for(lambda: len(arrived) == len(pictures), scoring, log_file)
     finally:
         scoring.send_signal(signal.SIGINT)
         scoring.wait(60)
     return [(arrived[name][0] - written[name], arrived[name][1]) for name in sorted(written)[1:]]
 
 
-def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    """Wait a minute at most."""
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait a minute at most for what a process does.
+
+    Raises:
+        RuntimeError: it did not happen; with the end of its log.
+    """
     deadline = time.monotonic() + 60
     while not happened():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError("the messages did not come: see the log of the scoring process")
+            raise RuntimeError(f"the messages did not come: {log.read_text()[-2000:]}")
         time.sleep(0.01)
 
 
@@ -166,10 +173,10 @@ def subscribed(address: str) -> Iterator[tuple[str, Callable[[OnMessage], None]]
 
     heard: list[OnMessage] = [lambda _: None]
     client, ready = Client(CallbackAPIVersion.VERSION2), threading.Event()
-    client.on_connect = lambda *_: client.subscribe("#", qos=1)
     client.on_subscribe = lambda *_: ready.set()
-    client.on_message = lambda _client, _data, message: heard[0](message.payload)
+    client.on_message = lambda _client, _data, message: heard[0](bytes(message.payload))
     client.connect("127.0.0.1", parse_destination(address).port)
+    client.subscribe("#", qos=1)
     client.loop_start()
     ready.wait(10)
     try:
