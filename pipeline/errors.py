@@ -22,6 +22,15 @@ from pathlib import Path
 from pipeline.unicode_names import one_line
 
 
+_LONGEST = 2000
+"""Characters of a part: what names and values are quoted may be of any length, and a log's line may not."""
+
+
+def _short(part: str) -> str:
+    half = _LONGEST // 2
+    return part if len(part) <= _LONGEST else f"{part[:half]} … {part[-half:]}"
+
+
 class LinewiseError(Exception):
     """A problem the user can mend.
 
@@ -35,7 +44,7 @@ class LinewiseError(Exception):
         self.expected = expected
         self.got = got
         self.remedy = remedy
-        super().__init__(one_line(f"expected {expected}, got {got}: {remedy}"))
+        super().__init__(one_line(f"expected {_short(expected)}, got {_short(got)}: {_short(remedy)}"))
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.expected, self.got, self.remedy)  # survives process pools and Prefect's serialiser

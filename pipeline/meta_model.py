@@ -84,7 +84,9 @@ def load_meta_model(folder: Path) -> MetaModel:
     try:
         fields = json.loads((folder / "meta.json").read_text())
         data = (folder / "weights.safetensors").read_bytes()
-    except (OSError, ValueError) as error:
+        if not isinstance(fields, dict):
+            raise ValueError("no JSON object in meta.json")
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"a meta-model in {folder}", _reason(error), remedy) from error
     version = fields.pop("format_version", None)
     if version != FORMAT_VERSION:

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import NoReturn
 
 import numpy as np
@@ -148,7 +149,7 @@ class Bundle:
         try:
             with path.open("rb") as file:
                 sources = np.lib.format.read_array(file, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TokenError, MemoryError) as error:  # numpy reads the header as Python's tokens
             raise BundleError(
                 f"an array in {path}", f"'{error}'", "adapt the line again to make a new version"
             ) from error

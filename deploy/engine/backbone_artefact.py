@@ -28,7 +28,7 @@ def load_backbone_artefact(folder: Path) -> BackboneArtefact:
                 expected=f"backbone format {BACKBONE_FORMAT}", got=f"{version!r} in {manifest}", remedy=remedy
             )
         artefact = BackboneArtefact(folder, BackboneSpec.from_json(data["spec"]), str(data["onnx_sha256"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(
             expected=f"a readable {manifest}", got=f"{type(error).__name__} ({error})", remedy=remedy
         ) from error

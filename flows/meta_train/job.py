@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -168,7 +169,7 @@ def _goes_on(noted: str, request: MetaTrainRequest) -> bool:
     had its default, one that is gone is another run.
     """
     try:
-        before = MetaTrainRequest.model_validate_json(noted)
+        before = MetaTrainRequest.model_validate(json.loads(noted))  # pydantic's own reader refuses odd names' bytes
     except ValueError:
         return False
     same_place = before.model_copy(update={"device": request.device, "resume": request.resume})
@@ -192,4 +193,5 @@ def note_request(folder: Path, request: MetaTrainRequest) -> None:
             raise ConfigError(
                 f"the request that {folder} was started with", "another", "repeat its settings, or name another folder"
             )
-    replace_file(path, f"{request.model_dump_json(indent=2, exclude={'resume'})}\n".encode())
+    kept = json.dumps(request.model_dump(mode="json", exclude={"resume"}), indent=2)  # escapes what is no text in a path
+    replace_file(path, f"{kept}\n".encode())
