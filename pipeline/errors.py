@@ -21,7 +21,6 @@ from pathlib import Path
 
 from pipeline.unicode_names import one_line
 
-
 _LONGEST = 2000
 """Characters of a part: what names and values are quoted may be of any length, and a log's line may not."""
 

@@ -11,8 +11,9 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -55,6 +56,23 @@ class MetaModel:
     early_stopping: str | None = None
 
 
+class _Scalars(BaseModel):
+    """The fields of `meta.json` that say what they are by their type alone."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    identifier: str
+    learner: str
+    seed: int
+    good: int
+    outer_steps: int
+    pooled_steps: int
+    lines: Annotated[tuple[str, ...], Field(strict=False)]  # a list, in JSON
+    final_loss: float | None
+    trained_on: str = "cpu"
+    early_stopping: str | None = None
+
+
 def save_meta_model(model: MetaModel, folder: Path) -> None:
     """Write the folder whole; an older meta-model there is replaced in one step.
 
@@ -84,11 +102,9 @@ def load_meta_model(folder: Path) -> MetaModel:
     try:
         fields = json.loads((folder / "meta.json").read_text())
         data = (folder / "weights.safetensors").read_bytes()
-        if not isinstance(fields, dict):
-            raise ValueError("no JSON object in meta.json")
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"a meta-model in {folder}", _reason(error), remedy) from error
-    version = fields.pop("format_version", None)
+    version = fields.pop("format_version", None) if isinstance(fields, dict) else None
     if version != FORMAT_VERSION:
         raise BundleError(
             f"a meta-model of format {FORMAT_VERSION}", f"format {version}", "meta-train with this version"
@@ -97,12 +113,14 @@ def load_meta_model(folder: Path) -> MetaModel:
         raise BundleError(f"the weights that {folder / 'meta.json'} names", "a file with another sha256", remedy)
     try:
         calibration = fields.pop("calibration")
+        spec = BackboneSpec.from_json(fields.pop("spec"))
         return MetaModel(
-            **(fields | {"lines": tuple(fields["lines"]), "spec": BackboneSpec.from_json(fields["spec"])}),
+            **_Scalars.model_validate(fields).model_dump(),
+            spec=spec,
             calibration=PooledCalibration.from_json(calibration) if calibration else None,
             weights=load_tensors(data),
         )
-    except (KeyError, TypeError, SafetensorError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
         raise BundleError(f"a complete meta-model in {folder}", _reason(error), remedy) from error
 
 

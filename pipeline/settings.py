@@ -10,6 +10,8 @@
     LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
     LINEWISE_TEMPLATE_CACHE  folder of traced graphs that several homes share      <home>/templates
     LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
+    LINEWISE_SIGNING_KEY     private key (PEM, mode 0600) that bundles made here are signed with
+    LINEWISE_DEMAND_SIGNATURES  1: only bundles signed by a key of <home>/trusted_keys are opened
     LINEWISE_STREAM_CREDENTIALS  user:password of the cameras whose stream is scored
     LINEWISE_REST_TOKEN      what `linewise serve` asks of every request            nothing
     LINEWISE_PUBLISH_CREDENTIALS user:password, or a webhook's token, of who is told of results
@@ -71,9 +73,11 @@ class Settings(BaseSettings):
     stream_credentials: SecretStr | None = Field(default=None, description="user:password of cameras.")
     rest_token: SecretStr | None = Field(default=None, description="What `linewise serve` asks of every request.")
     publish_credentials: SecretStr | None = Field(default=None, description="user:password or token of receivers.")
+    signing_key: Path | None = Field(default=None, description="Private key that bundles made here are signed with.")
+    demand_signatures: bool = Field(default=False, description="Open only bundles that a trusted key signed.")
     keep_reports: int = Field(default=500, ge=1, description="Newest report folders of a line that scoring keeps.")
 
-    @field_validator("home", "feature_cache", "template_cache")
+    @field_validator("home", "feature_cache", "template_cache", "signing_key")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
@@ -98,6 +102,11 @@ class Settings(BaseSettings):
     def runs(self) -> Path:
         """Folder of meta-training and evaluation runs."""
         return self.home / "runs"
+
+    @property
+    def trusted_keys(self) -> Path:
+        """Folder of the public keys whose bundles are opened where signatures are demanded."""
+        return self.home / "trusted_keys"
 
     @property
     def templates(self) -> Path:

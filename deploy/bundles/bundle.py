@@ -1,6 +1,7 @@
 """The bundle: everything one version of one line's model is, in one folder, with a hash of every byte.
 
     manifest.sha256     sha256 of manifest.json, as `sha256sum --check` reads it
+    manifest.sig        who made it, where somebody signed it (`deploy.bundles.signatures`)
     manifest.json       what this is, where it came from, and the sha256 of every file below
     card.md             the same for people
     head.onnx           the line's anomaly head; the backbone is shared and lies in the registry (or in a pack)
@@ -18,18 +19,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from deploy.bundles.bundle_files import damaged_bundle, files_below
 from deploy.bundles.card import render_card
 from deploy.bundles.manifest import (
     BANK_SOURCES,
@@ -40,21 +40,25 @@ from deploy.bundles.manifest import (
     MANIFEST,
     REGION,
     SEAL,
+    SIGNATURE,
     SUPPORT_FOLDER,
     BundleDraft,
     BundleManifest,
     linewise_version,
 )
+from deploy.bundles.signatures import refuse_unsigned, signature_of
 from deploy.bundles.verdict import NOT_JUDGED, Scored, Verdict
+from pipeline.bounded_reading import read_at_most
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError
 from pipeline.likeness import Seen
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import MarkedMap
+from pipeline.settings import load_settings
 from pipeline.storage import fsync_folder, new_folder, sha256_file, storage_errors, write_durably
-from pipeline.system_files import is_system_name
 
 _MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+_MAX_SEAL_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ class Bundle:
 
     def copy_to(self, folder: Path) -> None:
         """Copy every file, durably, into the existing empty folder `folder`, the manifest last."""
-        for name in [*self.manifest.files, SEAL, MANIFEST]:
+        signed = [SIGNATURE] if (self.path / SIGNATURE).is_file() else []
+        for name in [*self.manifest.files, SEAL, *signed, MANIFEST]:
             target = folder / name
             target.parent.mkdir(exist_ok=True)
             write_durably(target, self.path / name)
@@ -171,11 +176,14 @@ def write_bundle(folder: Path, draft: BundleDraft, files: Mapping[str, bytes | P
         files: content (bytes, or a file to copy) by name in the bundle: "head.onnx", "bank_sources.npy",
             "support/000.jpg"... The card and the manifest are written here and must not be among them.
 
+    Where LINEWISE_SIGNING_KEY names a key, the bundle is signed with it.
+
     Raises:
+        ConfigError: that key cannot be used. Nothing is left behind.
         StorageError: something is there already, or the disk is full or read-only. Nothing is left behind.
     """
     assert HEAD in files, f"{HEAD} is what a bundle is for"
-    assert not {MANIFEST, SEAL, CARD} & files.keys(), "write_bundle writes the manifest and the card itself"
+    assert not {MANIFEST, SEAL, SIGNATURE, CARD} & files.keys(), "write_bundle writes the manifest and the card itself"
     assert all(FILE_NAME.fullmatch(name) for name in files), f"unusable name among {sorted(files)}"
     with new_folder(folder) as partial:
         hashes: dict[str, str] = {}
@@ -187,29 +195,34 @@ def write_bundle(folder: Path, draft: BundleDraft, files: Mapping[str, bytes | P
         encoded = f"{manifest.model_dump_json(indent=2)}\n".encode()
         identity = hashlib.sha256(encoded).hexdigest()
         write_durably(partial / SEAL, f"{identity}  {MANIFEST}\n".encode())
+        if (key := load_settings().signing_key) is not None:
+            write_durably(partial / SIGNATURE, signature_of(encoded, key))
         write_durably(partial / MANIFEST, encoded)
         fsync_folder(partial)
     return Bundle(folder, manifest, identity)
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Read a bundle and check every byte of it.
+    """Read a bundle and check every byte of it, and who signed it where this machine demands that.
 
     Raises:
-        BundleError: it is no bundle, of a newer format, or a file is missing, changed or not listed.
+        BundleError: it is no bundle, of a newer format, a file is missing, changed or not listed, or nobody who is
+            trusted signed it.
+        ConfigError: signatures are demanded, and a trusted key cannot be used.
         StorageError: a file cannot be read.
     """
-    bundle = read_manifest(folder)
-    expected = {*bundle.manifest.files, MANIFEST, SEAL}
+    bundle, encoded = _read_manifest(folder)
+    refuse_unsigned(folder, encoded, load_settings())
+    expected = {*bundle.manifest.files, MANIFEST, SEAL, SIGNATURE}
     with storage_errors(folder):
-        found = set(_files_below(folder))
+        found = set(files_below(folder))
         for name in sorted(found - expected):
-            _damaged(folder / name, "only the files that the manifest names", "one more")
+            damaged_bundle(folder / name, "only the files that the manifest names", "one more")
         for name, sha256 in bundle.manifest.files.items():
             if name not in found:
-                _damaged(folder / name, "every file that the manifest names", "none of that name")
+                damaged_bundle(folder / name, "every file that the manifest names", "none of that name")
             if (actual := sha256_file(folder / name)) != sha256:
-                _damaged(folder / name, f"content of sha256 {sha256[:12]}...", f"{actual[:12]}...")
+                damaged_bundle(folder / name, f"content of sha256 {sha256[:12]}...", f"{actual[:12]}...")
     return bundle
 
 
@@ -220,6 +233,10 @@ def read_manifest(folder: Path) -> Bundle:
         BundleError: it is no bundle, of a newer format, or the manifest was changed.
         StorageError: the manifest cannot be read.
     """
+    return _read_manifest(folder)[0]
+
+
+def _read_manifest(folder: Path) -> tuple[Bundle, bytes]:
     path = folder / MANIFEST
     with storage_errors(path):
         if not path.is_file():
@@ -228,16 +245,15 @@ def read_manifest(folder: Path) -> Bundle:
                 "no such folder" if not folder.is_dir() else f"a folder without {MANIFEST}",
                 "name a bundle's own folder, or adapt the line to make one",
             )
-        with path.open("rb") as file:
-            encoded = file.read(_MAX_MANIFEST_BYTES)
+        encoded = read_at_most(path, _MAX_MANIFEST_BYTES)
         seal = folder / SEAL
-        sealed = seal.read_bytes() if seal.is_file() else None
+        sealed = read_at_most(seal, _MAX_SEAL_BYTES) if seal.is_file() else None
     identity = hashlib.sha256(encoded).hexdigest()
     if sealed is not None and sealed != f"{identity}  {MANIFEST}\n".encode():
-        _damaged(path, f"the content that {SEAL} was made for", "another (one of the two was changed)")
+        damaged_bundle(path, f"the content that {SEAL} was made for", "another (one of the two was changed)")
     _refuse_newer(path, encoded)
     if sealed is None:
-        _damaged(seal, f"{SEAL} beside {MANIFEST}", "none")
+        damaged_bundle(seal, f"{SEAL} beside {MANIFEST}", "none")
     try:
         manifest = BundleManifest.model_validate_json(encoded)
     except ValidationError as error:
@@ -246,40 +262,17 @@ def read_manifest(folder: Path) -> Bundle:
         raise BundleError(
             f"a manifest of format {FORMAT_VERSION} in {path}", f"'{where}: {first['msg']}'", "adapt the line again"
         ) from error
-    return Bundle(folder, manifest, identity)
+    return Bundle(folder, manifest, identity), encoded
 
 
 def _refuse_newer(path: Path, encoded: bytes) -> None:
     try:
         format_version = json.loads(encoded)["format_version"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        _damaged(path, "JSON with a format_version", "something else")
+        damaged_bundle(path, "JSON with a format_version", "something else")
     if isinstance(format_version, int) and format_version > FORMAT_VERSION:
         raise BundleError(
             f"a bundle of format {FORMAT_VERSION} or older at {path.parent}",
             f"format {format_version}",
             f"upgrade Linewise on this machine (here: {linewise_version()})",
         )
-
-
-def _files_below(folder: Path) -> list[str]:
-    """Names of everything in the bundle but plain folders and what systems leave. A link is refused by any name."""
-    names: list[str] = []
-    for parent, folders, files in os.walk(folder):
-        here = Path(parent)
-        folders[:] = [name for name in folders if (here / name).is_symlink() or not is_system_name(name)]
-        for name in [*files, *(name for name in folders if (here / name).is_symlink())]:
-            path = here / name
-            if path.is_symlink() or not path.is_file():
-                _damaged(path, "plain files only", "a link or a special file")
-            if not is_system_name(name):
-                names.append(path.relative_to(folder).as_posix())
-    return names
-
-
-def _damaged(path: Path, expected: str, got: str) -> NoReturn:
-    raise BundleError(
-        f"{expected} in the bundle {path.parent if path.parent.name != SUPPORT_FOLDER else path.parent.parent}",
-        f"{got} at {path.name}",
-        "copy or export the bundle again, or roll the line back to another version",
-    )

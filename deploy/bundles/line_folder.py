@@ -8,10 +8,12 @@ from urllib.parse import quote, unquote
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from deploy.bundles.manifest import VersionName
+from pipeline.bounded_reading import read_at_most
 from pipeline.errors import BundleError, ConfigError
 from pipeline.storage import replace_file, storage_errors
 
 LIVE = "live.json"
+_MAX_BYTES = 64 * 1024
 _MAX_SLUG_BYTES = 200  # file systems allow 255; the partial names of pipeline.storage need the rest
 
 
@@ -36,7 +38,7 @@ def read_pointer(line_folder: Path) -> LivePointer | None:
     with storage_errors(path):
         if not path.exists():
             return None
-        encoded = path.read_bytes()
+        encoded = read_at_most(path, _MAX_BYTES)
     try:
         return LivePointer.model_validate_json(encoded)
     except ValidationError as error:

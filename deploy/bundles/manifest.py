@@ -21,6 +21,7 @@ FORMAT_VERSION = 10
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
+SIGNATURE = "manifest.sig"
 CARD = "card.md"
 HEAD = "head.onnx"
 BANK_SOURCES = "bank_sources.npy"
@@ -209,7 +210,7 @@ class BundleManifest(BundleDraft):
     @model_validator(mode="after")
     def _names_are_confined(self) -> Self:
         for name in self.files:
-            if not FILE_NAME.fullmatch(name) or name in (MANIFEST, SEAL):
+            if not FILE_NAME.fullmatch(name) or name in (MANIFEST, SEAL, SIGNATURE):
                 raise ValueError(f"{name!r} is not a file name a bundle may hold")
         for name in (HEAD, CARD, *([REGION] if self.region is not None else [])):
             if name not in self.files:

@@ -10,6 +10,8 @@ from pipeline.errors import BundleError
 from pipeline.features import BackboneArtefact, BackboneSpec
 
 BACKBONE_FORMAT = 1
+_MAX_JSON_BYTES = 4 * 1024 * 1024
+_MAX_GRAPH_BYTES = 2**31 - 1  # protobuf's own limit
 
 
 def load_backbone_artefact(folder: Path) -> BackboneArtefact:
@@ -21,7 +23,8 @@ def load_backbone_artefact(folder: Path) -> BackboneArtefact:
     manifest = folder / "backbone.json"
     remedy = "export the backbone again"
     try:
-        data = json.loads(manifest.read_text(encoding="utf-8"))
+        with manifest.open("rb") as file:
+            data = json.loads(file.read(_MAX_JSON_BYTES).decode())  # what is longer is cut off, and so no JSON
         version = data["format_version"]
         if version != BACKBONE_FORMAT:
             raise BundleError(
@@ -48,6 +51,8 @@ def read_checked(path: Path, sha256: str | None, remedy: str) -> bytes:
         BundleError: unreadable, or another hash.
     """
     try:
+        if path.stat().st_size > _MAX_GRAPH_BYTES:
+            raise BundleError(f"at most {_MAX_GRAPH_BYTES:,} bytes in {path}", "more", remedy)
         content = path.read_bytes()
     except OSError as error:
         raise BundleError(expected=f"a readable {path}", got=error.strerror or "an error", remedy=remedy) from error

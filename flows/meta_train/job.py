@@ -193,5 +193,5 @@ def note_request(folder: Path, request: MetaTrainRequest) -> None:
             raise ConfigError(
                 f"the request that {folder} was started with", "another", "repeat its settings, or name another folder"
             )
-    kept = json.dumps(request.model_dump(mode="json", exclude={"resume"}), indent=2)  # escapes what is no text in a path
+    kept = json.dumps(request.model_dump(mode="json", exclude={"resume"}), indent=2)  # names' bytes escaped
     replace_file(path, f"{kept}\n".encode())

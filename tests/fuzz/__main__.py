@@ -3,8 +3,8 @@
     python -m tests.fuzz [--inputs 100000] [--seconds N] [--seed 0] [--surfaces decoding,masks] [--workers 1] [--write]
     python -m tests.fuzz --replay decoding:123
 
-Each input comes from its surface, its number and the seed alone, so that it can be made again anywhere; `--replay` makes
-one, writes its files and says what becomes of it, in this process without limits. Findings are kept below
+Each input comes from its surface, its number and the seed alone, so that it can be made again anywhere; `--replay`
+makes one, writes its files and says what becomes of it, in this process without limits. Findings are kept below
 benchmarks/out/fuzz/, figures in benchmarks/out/fuzz.json; `--write` puts the table into benchmarks/fuzz.md. Ends with 1
 where something was found.
 """
@@ -24,7 +24,17 @@ from typing import Any
 from benchmarks.study import made_today, replace_figures
 from benchmarks.tables import table
 from tests.checkout import REPOSITORY
-from tests.fuzz.campaign import CPU_SECONDS, MAX_PIXELS, MEGABYTES, Finding, Tally, input_of, judged, run_campaign
+from tests.fuzz.campaign import (
+    CPU_SECONDS,
+    KINDS,
+    MAX_PIXELS,
+    MEGABYTES,
+    Finding,
+    Tally,
+    input_of,
+    judged,
+    run_campaign,
+)
 from tests.fuzz.surfaces import SURFACES
 
 OUT = REPOSITORY / "benchmarks" / "out"
@@ -78,7 +88,7 @@ def _replay(which: str, seed: int) -> int:
     print(f"{made.done}; files in {folder}")
     outcome, what = judged(SURFACES[name], made)
     print(f"{outcome}: {what}" if what else outcome)
-    return 0 if outcome in ("read", "refused") else 1
+    return 1 if outcome in KINDS else 0
 
 
 def _folder(name: str, number: int, seed: int) -> Path:
@@ -102,10 +112,7 @@ def _write_figures(arguments: Any, tallies: dict[str, Tally], findings: list[Fin
         if name not in tallies:
             continue
         tally, found = tallies[name], [finding for finding in findings if finding.surface == name]
-        kinds = {
-            kind: sum(finding.kind == kind for finding in found)
-            for kind in ("crash", "hang", "memory", "error", "silence")
-        }
+        kinds = {kind: sum(finding.kind == kind for finding in found) for kind in KINDS}
         figures[name] = {"inputs": tally.inputs, "outcomes": tally.outcomes, "seconds": tally.seconds, **kinds}
         refused = tally.outcomes["refused"]
         other = tally.inputs - refused - sum(kinds[kind] for kind in ("memory", "error", "silence"))
@@ -113,14 +120,21 @@ def _write_figures(arguments: Any, tallies: dict[str, Tally], findings: list[Fin
         rows.append([*cells, f"{1000 * tally.seconds / max(tally.inputs, 1):.0f}"])
     inputs = sum(tally.inputs for tally in tallies.values())
     OUT.mkdir(exist_ok=True)
-    told = {"inputs": inputs, "seed": arguments.seed, "seconds": seconds, "findings": len(findings), "surfaces": figures}
+    told = {
+        "inputs": inputs,
+        "seed": arguments.seed,
+        "seconds": seconds,
+        "findings": len(findings),
+        "surfaces": figures,
+    }
     (OUT / "fuzz.json").write_text(json.dumps(told, indent=2) + "\n")
     head = ["surface", "inputs", "refused", "read", "crash", "hang", "memory", "error", "silence", "ms an input"]
     limits = f"{MEGABYTES} MB and {CPU_SECONDS} s of CPU an input"
-    return (
+    head_line = (
         f"{made_today()}, {inputs:,} inputs of seed {arguments.seed}, {limits}, {seconds / 60:.0f} minutes of a shared "
-        f"machine.\n\n{table(head, rows)}"
+        "machine."
     )
+    return "\n".join([head_line, "", *table(head, rows)])
 
 
 if __name__ == "__main__":

@@ -104,7 +104,12 @@ def _labelled(rng: Random) -> Input:
         files["parts/classes.txt"] = b"scratch\ndent\n"
         if rng.random() < 0.2:
             del files["parts/classes.txt"]
-            tables = ("names: [scratch, dent]", "names: {0: scratch, 1: &a dent, 2: *a}", _yaml_bomb(), "!!python/name:os")
+            tables = (
+                "names: [scratch, dent]",
+                "names: {0: scratch, 1: &a dent, 2: *a}",
+                _yaml_bomb(),
+                "!!python/name:os",
+            )
             files["parts/data.yaml"] = damaged_bytes(rng.choice(tables).encode(), rng, (), ())[0]
     if isinstance(value, str):
         files[f"parts/{name}"] = _damaged_text(value, rng)

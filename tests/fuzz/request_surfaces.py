@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from deploy.reports.report import NotJudged, write_report
 from deploy.reports.rows import ReportRow, write_csv, write_json
-from deploy.scoring.sources.address import HIDDEN, camera_index, is_url, stream_address
+from deploy.scoring.sources.address import camera_index, is_url, stream_address
 from deploy.scoring.sources.capture import parse_sampling
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
 from flows.asking.request import Request
@@ -67,14 +67,29 @@ def _look_at_request(made: Input, _folder: Path) -> str:
     try:
         again = kind.model_validate(json.loads(kept))
     except ValidationError as error:
-        raise PassedInSilenceError(f"a request that cannot be read back: {error.errors(include_url=False)[0]}") from error
+        raise PassedInSilenceError(
+            f"a request that cannot be read back: {error.errors(include_url=False)[0]}"
+        ) from error
     if again.model_dump() != request.model_dump():
         raise PassedInSilenceError("a request that is another one when it is read back")
     return "read"
 
 
 _PIECES = ("rtsp", "http", "file", "concat", "://", ":", "/", "@", "user", "hush", "camera7", "8554", "[::1]", "?", "#")
-_MORE_PIECES = ("password=secret", "&token=secret", "%40", "%2F", "\n", "\0", "é", "..", "camera:0", "|", ";", "user=admin_password=secret_x")
+_MORE_PIECES = (
+    "password=secret",
+    "&token=secret",
+    "%40",
+    "%2F",
+    "\n",
+    "\0",
+    "é",
+    "..",
+    "camera:0",
+    "|",
+    ";",
+    "user=admin_password=secret_x",
+)
 
 
 def _address(rng: Random) -> Input:
@@ -85,7 +100,9 @@ def _address(rng: Random) -> Input:
         for _ in range(rng.choice((1, 2, 3))):
             start = rng.randrange(len(text) + 1)
             text = text[:start] + rng.choice((*_MORE_PIECES, *ODD_TEXTS)) + text[start + rng.randrange(3) :]
-    return Input(done=f"address {text[:100]!r}", facts={"text": text, "every": rng.choice((*ODD_TEXTS, "1s", "007", "9" * 40))})
+    return Input(
+        done=f"address {text[:100]!r}", facts={"text": text, "every": rng.choice((*ODD_TEXTS, "1s", "007", "9" * 40))}
+    )
 
 
 def _look_at_address(made: Input, _folder: Path) -> str:
@@ -102,13 +119,35 @@ def _look_at_address(made: Input, _folder: Path) -> str:
     credentials, _, host = place.rpartition("@")
     if "hush" in credentials and "hush" not in f"{host}/{rest}" and "hush" in f"{address.shown} {address!r}":
         raise PassedInSilenceError(f"a password in {address!r}")
-    if re.search(r"[?&;/,]password=secret(?=[&;/,#]|$)", rest) and "password=secret" in address.shown:
+    named = "secret" not in place and re.search(r"[?&;/,]password=secret(?=[&;/,#]|$)", rest)
+    if named and "password=secret" in address.shown:
         raise PassedInSilenceError(f"a password in {address.shown!r}")
     return "read"
 
 
-_FRAGMENTS = ("<script>", "</script>", "<img src=x onerror=alert(1)>", "\"'>", "<!--", "-->", "]]>", "&lt;", "&#60;script")
-_MORE_FRAGMENTS = ("{{7*7}}", "{%", "javascript:alert(1)", "\x00", "\u2028", "\u202e", "\ud800", "\n", "</style>", "<svg onload=alert(1)>")
+_FRAGMENTS = (
+    "<script>",
+    "</script>",
+    "<img src=x onerror=alert(1)>",
+    "\"'>",
+    "<!--",
+    "-->",
+    "]]>",
+    "&lt;",
+    "&#60;script",
+)
+_MORE_FRAGMENTS = (
+    "{{7*7}}",
+    "{%",
+    "javascript:alert(1)",
+    "\x00",
+    "\u2028",
+    "\u202e",
+    "\ud800",
+    "\n",
+    "</style>",
+    "<svg onload=alert(1)>",
+)
 
 
 def _hostile_name(rng: Random) -> str:

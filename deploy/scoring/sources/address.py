@@ -63,6 +63,8 @@ def stream_address(url: str) -> StreamAddress:
     Raises:
         ConfigError: it is no URL of a stream; the message shows its scheme alone.
     """
+    if any("\ud800" <= character <= "\udfff" for character in url):  # bytes that are not UTF-8, as Python keeps them
+        raise ConfigError("a stream's URL that is text", "one with bytes that are not UTF-8", "write them as %FF")
     scheme, _, rest = url.partition("://")
     place, slash, path = rest.partition("/")
     credentials, _, host = place.rpartition("@")
