@@ -13,6 +13,7 @@ from flows import demo
 from flows.terminal import (
     activity_commands,
     catalogue,
+    key_commands,
     line_commands,
     message_commands,
     plant_commands,
@@ -73,6 +74,7 @@ for module in (
     plant_commands,
     serve_command,
     registry_commands,
+    key_commands,
     result_commands,
     message_commands,
     verdict_commands,

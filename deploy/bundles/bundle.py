@@ -55,7 +55,7 @@ from pipeline.likeness import Seen
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import MarkedMap
 from pipeline.settings import load_settings
-from pipeline.storage import fsync_folder, new_folder, sha256_file, storage_errors, write_durably
+from pipeline.storage import fsync_folder, new_folder, replace_file, sha256_file, storage_errors, write_durably
 
 _MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 _MAX_SEAL_BYTES = 1024
@@ -213,6 +213,25 @@ def load_bundle(folder: Path) -> Bundle:
     """
     bundle, encoded = _read_manifest(folder)
     refuse_unsigned(folder, encoded, load_settings())
+    _refuse_changes(bundle)
+    return bundle
+
+
+def sign_bundle(folder: Path, key_file: Path) -> None:
+    """Sign a bundle whose every byte is as its manifest says; a signature that it has is replaced.
+
+    Raises:
+        BundleError: it is damaged.
+        ConfigError: the key cannot be used.
+        StorageError: a file cannot be read or written.
+    """
+    bundle, encoded = _read_manifest(folder)
+    _refuse_changes(bundle)
+    replace_file(folder / SIGNATURE, signature_of(encoded, key_file))
+
+
+def _refuse_changes(bundle: Bundle) -> None:
+    folder = bundle.path
     expected = {*bundle.manifest.files, MANIFEST, SEAL, SIGNATURE}
     with storage_errors(folder):
         found = set(files_below(folder))
@@ -223,7 +242,6 @@ def load_bundle(folder: Path) -> Bundle:
                 damaged_bundle(folder / name, "every file that the manifest names", "none of that name")
             if (actual := sha256_file(folder / name)) != sha256:
                 damaged_bundle(folder / name, f"content of sha256 {sha256[:12]}...", f"{actual[:12]}...")
-    return bundle
 
 
 def read_manifest(folder: Path) -> Bundle:

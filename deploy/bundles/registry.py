@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.bundles.backbone_shelf import LOCK, BackboneShelf
-from deploy.bundles.bundle import Bundle, load_bundle, read_manifest, write_bundle
+from deploy.bundles.bundle import Bundle, load_bundle, read_manifest, sign_bundle, write_bundle
 from deploy.bundles.line_folder import LIVE, LivePointer, line_of, read_pointer, slug, write_pointer
 from deploy.bundles.manifest import FILE_NAME, INT8_ENDING, BundleDraft, BundleManifest
 from deploy.bundles.packs import Deployment, open_packed, write_pack
@@ -115,15 +115,11 @@ class Registry:
             ConfigError: no such line or version.
             BundleError: it is damaged, or lies under another line's or version's name.
         """
-        if version not in (known := self._known(line)):
-            raise ConfigError(f"a version of {line} ({', '.join(known)})", repr(version), "name one of these")
-        bundle = load_bundle(self._line_folder(line) / version)
+        bundle = load_bundle(self._folder_of(line, version))
         if (bundle.manifest.line, bundle.manifest.version) != (line, version):
-            raise BundleError(
-                f"version {version} of {line} at {bundle.path}",
-                f"version {bundle.manifest.version} of {bundle.manifest.line}",
-                "move the folder back to its own name",
-            )
+            got = f"version {bundle.manifest.version} of {bundle.manifest.line}"
+            remedy = "move the folder back to its own name"
+            raise BundleError(f"version {version} of {line} at {bundle.path}", got, remedy)
         return bundle
 
     # What is live
@@ -145,12 +141,7 @@ class Registry:
             ConfigError: no such line, or none of its versions is live.
             BundleError: it is damaged.
         """
-        version = self.live_version(line)
-        if version is None:
-            raise ConfigError(
-                f"a live version of {line}", "none", f"promote one of its versions ({', '.join(self._known(line))})"
-            )
-        return self.bundle(line, version)
+        return self.bundle(line, self._live(line))
 
     def promote(self, line: str, version: str) -> Bundle:
         """Make a version live, once it and its backbone were checked. Promoting the live one changes nothing.
@@ -183,9 +174,8 @@ class Registry:
         with file_lock(self._line_folder(line) / LOCK):
             pointer = self._pointer(line)
             if pointer is None or not pointer.history:
-                raise ConfigError(
-                    f"a version of {line} that was live before", "none", "promote the version you want by name"
-                )
+                remedy = "promote the version you want by name"
+                raise ConfigError(f"a version of {line} that was live before", "none", remedy)
             *history, version = pointer.history
             bundle = self.deployment(line, version).bundle
             self._point(line, version, tuple(history))
@@ -244,6 +234,12 @@ class Registry:
             packed.bundle.copy_to(partial)
         return self.bundle(manifest.line, manifest.version)
 
+    def sign(self, line: str, version: str | None, key_file: Path) -> str:
+        """Sign a version (None: the live one); returns its name. Raises as `live` and `sign_bundle` do."""
+        version = version or self._live(line)
+        sign_bundle(self._folder_of(line, version), key_file)
+        return version
+
     # Below
 
     @contextmanager
@@ -254,6 +250,17 @@ class Registry:
             with storage_errors(folder):
                 sweep_partials(folder)  # what a killed writer left
             yield folder
+
+    def _live(self, line: str) -> str:
+        if (version := self.live_version(line)) is None:
+            remedy = f"promote one of its versions ({', '.join(self._known(line))})"
+            raise ConfigError(f"a live version of {line}", "none", remedy)
+        return version
+
+    def _folder_of(self, line: str, version: str) -> Path:
+        if version not in (known := self._known(line)):
+            raise ConfigError(f"a version of {line} ({', '.join(known)})", repr(version), "name one of these")
+        return self._line_folder(line) / version
 
     def _line_folder(self, line: str) -> Path:
         return self.home / "lines" / slug(line)
@@ -270,11 +277,8 @@ class Registry:
         versions = self._versions_of(line)
         if not versions:
             known = ", ".join(self.lines())
-            raise ConfigError(
-                f"a line of the registry at {self.home} ({known or 'it has none yet'})",
-                repr(line),
-                "name one of these" if known else "adapt a line first",
-            )
+            there = f"a line of the registry at {self.home} ({known or 'it has none yet'})"
+            raise ConfigError(there, repr(line), "name one of these" if known else "adapt a line first")
         return versions
 
     def _record(self, path: Path, live: bool) -> VersionRecord:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deploy.bundles.manifest import MANIFEST, SIGNATURE
+from deploy.bundles.manifest import SIGNATURE
 from pipeline.bounded_reading import read_at_most
 from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.settings import Settings
@@ -49,17 +49,6 @@ def signature_of(manifest: bytes, key_file: Path) -> bytes:
     key = _private_key(key_file)
     signed = Signature(key=_key_id(key.public_key()), signature=key.sign(manifest).hex())
     return f"{signed.model_dump_json(indent=2)}\n".encode()
-
-
-def sign_bundle(folder: Path, key_file: Path) -> None:
-    """Sign a bundle that is there already; a signature that it has is replaced.
-
-    Raises:
-        ConfigError, StorageError: see `signature_of`; the folder cannot be written.
-    """
-    with storage_errors(folder):
-        manifest = (folder / MANIFEST).read_bytes()
-    replace_file(folder / SIGNATURE, signature_of(manifest, key_file))
 
 
 def refuse_unsigned(folder: Path, manifest: bytes, settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.terminal.console import JsonOption, literal, out, table, write_json
+from pipeline.errors import ConfigError
 from pipeline.settings import load_settings
 
 LineArgument = Annotated[str, typer.Argument(help="Name of the product line.")]
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
     registry.command("promote")(promote)
     registry.command("roll-back")(roll_back)
     registry.command("import")(import_pack)
+    registry.command("sign")(sign)
     app.add_typer(registry, name="registry")
 
 
@@ -93,3 +95,18 @@ def import_pack(
         registry.promote(manifest.line, manifest.version)
     state = "live" if promote_it else "registered, not live"
     out().print(f"{literal(manifest.line)} {literal(manifest.version)}: {state}")
+
+
+def sign(
+    line: LineArgument,
+    version: Annotated[str | None, typer.Argument(help="Version to sign (default: the live one).")] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key (default: what LINEWISE_SIGNING_KEY names).")] = None,
+) -> None:
+    """Sign a version that is there already; what is adapted where LINEWISE_SIGNING_KEY is set signs itself."""
+    from deploy.bundles.registry import Registry  # noqa: PLC0415
+
+    settings = load_settings()
+    if (key_file := key or settings.signing_key) is None:
+        raise ConfigError("a key to sign with", "none", "set LINEWISE_SIGNING_KEY or --key; linewise keys make NAME")
+    signed = Registry(settings.home).sign(line, version, key_file)
+    out().print(f"Signed: {literal(line)} {literal(signed)}")
