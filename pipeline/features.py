@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 """What a job takes whose request names none."""
@@ -67,13 +68,24 @@ class BackboneSpec:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> BackboneSpec:
-        """The spec written by `to_json`."""
-        fields = dict(data)
-        fields["levels"] = tuple(FeatureLevel(**level) for level in data["levels"])
-        fields["groups"] = tuple(FeatureGroup(**group) for group in data["groups"])
-        fields["mean"] = tuple(data["mean"])
-        fields["std"] = tuple(data["std"])
-        return cls(**fields)
+        """The spec written by `to_json`.
+
+        Raises:
+            ValueError: a field is missing, unknown, or of another type.
+        """
+        try:
+            return _KeptSpec.model_validate({"spec": data}).spec
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+class _KeptSpec(BaseModel):
+    """A spec as a file has it: unknown fields, and numbers that JSON cannot hold, are errors."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    spec: BackboneSpec
 
 
 Levels = list[NDArray[np.float32]]

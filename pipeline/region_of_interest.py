@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.encoded import size_text
 from pipeline.imaging.files import read_bytes
-from pipeline.imaging.images import image_limits, naming
+from pipeline.imaging.images import ImageLimits, image_limits, naming, open_image
 from pipeline.imaging.masks import open_mask
 from pipeline.imaging.orientation import turn_upright
 from pipeline.imaging.resizing import resize
@@ -81,9 +81,13 @@ class RegionOfInterest:
         """The inverse of `to_png`.
 
         Raises:
-            ValueError: the bytes are no image.
+            ValueError: the bytes are no image, or one larger than `to_png` makes.
         """
-        mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
+        try:
+            open_image(data, ImageLimits(max_pixels=_SIDE * _SIDE, min_side=1))
+        except ImageError as error:
+            raise ValueError(str(error)) from error
+        mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
         if mask is None:
             raise ValueError("no image")
         return cls(np.asarray(mask) > 127)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.metadata
+import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.checkout import PACKAGES, REPOSITORY, WITH_TORCH, module_name, source_files
-from tests.requirements import closure, names, requirements
+from tests.requirements import PROJECT, closure, names, requirements
+
+OF_SOME_PLANTS = ("mqtt", "parquet", "rest", "signing")
+"""Extras that `deploy` imports where it is asked for what they serve."""
+EXTRAS = ("train", "flows", "backbones", "postgres", *OF_SOME_PLANTS)
 
 # Declared, never imported by name: each with who does import it.
 USED_WITHOUT_AN_IMPORT = {
@@ -48,7 +53,7 @@ def third_party(file: Path) -> set[str]:
 
 
 def test_every_import_is_declared() -> None:
-    plant, everywhere = names(requirements("mqtt", "parquet", "rest")), names(requirements("train", "flows"))
+    plant, everywhere = names(requirements(*OF_SOME_PLANTS)), names(requirements("train", "flows"))
     undeclared = {
         f"{module_name(file)} imports {name}"
         for package in PACKAGES
@@ -61,9 +66,22 @@ def test_every_import_is_declared() -> None:
 
 def test_every_declared_dependency_is_used() -> None:
     used = {name for file in source_files() for name in third_party(file)}
-    declared = names(requirements("train", "flows", "backbones", "postgres", "mqtt", "parquet", "rest"))
+    declared = names(requirements(*EXTRAS))
     unused = declared - used - set(USED_WITHOUT_AN_IMPORT)
     assert not unused, f"declared in pyproject.toml and imported nowhere: {unused}"
+
+
+def test_every_dependency_is_justified_in_a_line() -> None:
+    """Each is somebody else's code that runs here: a comment beside it says what for."""
+    lines = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    declared = [*PROJECT["dependencies"], *itertools.chain(*PROJECT["optional-dependencies"].values())]
+    justified = {
+        text
+        for text in declared
+        for stated, _, why in (line.partition("  # ") for line in lines)
+        if f'"{text}"' in stated and len(why.split()) >= 2
+    }
+    assert justified == set(declared), f"say in a comment what they are for: {set(declared) - justified}"
 
 
 def pins() -> dict[str, Requirement]:
@@ -80,13 +98,13 @@ def pinned_version(pin: Requirement) -> str:
 
 def test_the_pins_satisfy_what_is_declared() -> None:
     pinned = pins()
-    for requirement in requirements("train", "flows", "backbones", "postgres", "mqtt", "parquet", "rest", "dev"):
+    for requirement in requirements(*EXTRAS, "dev"):
         version = pinned_version(pinned[canonicalize_name(requirement.name)])
         assert requirement.specifier.contains(version), f"constraints.txt has {version}, declared is {requirement}"
 
 
 def test_everything_that_gets_installed_is_pinned() -> None:
-    unpinned = closure(requirements("train", "flows", "backbones", "postgres", "mqtt", "parquet", "rest", "dev")) - set(pins())
+    unpinned = closure(requirements(*EXTRAS, "dev")) - set(pins())
     assert not unpinned, f"run make lock: constraints.txt lacks {unpinned}"
 
 

@@ -6,6 +6,7 @@ import re
 
 from deploy.bundles.facts import Fact, facts_of
 from deploy.bundles.manifest import BundleDraft
+from pipeline.unicode_names import one_line
 
 
 def render_card(manifest: BundleDraft) -> str:
@@ -44,9 +45,9 @@ def _row(fact: Fact) -> str:
 
 def _cell(text: str) -> str:
     """Text from outside as part of one Markdown line."""
-    return re.sub(r"([|`<\[\]\\])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([|`<\[\]\\])", r"\\\1", one_line(" ".join(text.split())))
 
 
 def _code(text: str) -> str:
     """Text from outside in a fixed-width face, where Markdown knows no escape but the table's."""
-    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    return f"`{one_line(' '.join(text.split())).replace('`', chr(39)).replace('|', chr(92) + '|')}`"

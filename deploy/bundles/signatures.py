@@ -100,7 +100,7 @@ def make_key(name: str, settings: Settings) -> tuple[Path, Path]:
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
-    private, public = settings.below_home("signing_keys", f"{name}.pem"), settings.trusted_keys / f"{name}.pem"
+    private, public = _key_file("signing_keys", name, settings), _key_file("trusted_keys", name, settings)
     key = Ed25519PrivateKey.generate()
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     settings.ensure_home()
@@ -121,7 +121,7 @@ def trust_key(name: str, content: bytes, settings: Settings) -> Path:
         StorageError: the home cannot be written.
     """
     key = _public_key(content, name)
-    path = settings.below_home("trusted_keys", f"{name}.pem")
+    path = _key_file("trusted_keys", name, settings)
     settings.ensure_home()
     with storage_errors(path):
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -140,6 +140,11 @@ def trusted_keys(settings: Settings) -> dict[str, str]:
     """
     paths = _trusted_files(settings.trusted_keys)
     return {path.stem: _key_id(_public_key(read_at_most(path, _MAX_BYTES), str(path))) for path in paths}
+
+
+def _key_file(folder: str, name: str, settings: Settings) -> Path:
+    named = settings.below_home(folder, name)
+    return named.with_name(f"{named.name}.pem")
 
 
 def _trusted_files(folder: Path) -> list[Path]:

@@ -14,7 +14,8 @@ from deploy.scoring.display import native_of
 from deploy.scoring.image_result import ImageResult, ImageView
 from pipeline.augmentations import AUGMENTATIONS
 from pipeline.calibration import Decision
-from pipeline.imaging.images import UnreadableImage, read_file
+from pipeline.errors import ImageError
+from pipeline.imaging.images import UnreadableImage, open_image, read_file
 
 EARLIER_SIDE = 448
 
@@ -103,6 +104,10 @@ def _support_view(bundle: Bundle) -> SupportView:
             return None
         file = read_file(pictures[image])  # OpenCV itself takes no path that is not in UTF-8
         if isinstance(file, UnreadableImage):
+            return None
+        try:
+            open_image(file.data)  # its size, before OpenCV takes the memory for it
+        except ImageError:
             return None
         stored = cv2.imdecode(np.frombuffer(file.data, np.uint8), cv2.IMREAD_COLOR)
         if stored is None:

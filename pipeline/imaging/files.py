@@ -145,6 +145,8 @@ def open_ordinary(path: Path) -> Iterator[FileIO]:
     Raises:
         ImageError: it is none, or it cannot be read, also in the body. The path is not named.
     """
+    if "\0" in os.fspath(path):  # a table or a list may hold one; no file's name does
+        raise ImageError("an image file", "a name with a zero byte", "correct the name")
     try:
         with open(path, "rb", buffering=0, opener=_open_without_blocking) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
