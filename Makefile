@@ -12,6 +12,7 @@ INSTALLED := $(VENV)/.installed
 # There from the start of an installation to its end: found beforehand, it tells of one that was killed half-way.
 UNFINISHED := $(VENV)/.unfinished
 LOG := $(VENV)/install.log
+TRUST_TOOLS := build/trust
 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -21,7 +22,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test end-to-end lint bench-scoring lock clean
+.PHONY: help demo test end-to-end lint bench-scoring fuzz sbom audit lock clean
 
 help:
 	@echo "make demo    meta-train on generated lines, adapt to an unseen one, export, score, write the report"
@@ -29,6 +30,9 @@ help:
 	@echo "make end-to-end  run those: the README's commands, a Prefect server and a browser, the wheel, the set-up"
 	@echo "make lint    ruff, pyright and the import contracts"
 	@echo "make bench-scoring  measure scoring (QUICK=1: in under ten minutes) into benchmarks/out/scoring.json"
+	@echo "make fuzz    100,000 damaged and hostile inputs (QUICK=1: in under five minutes) into benchmarks/out/fuzz.json"
+	@echo "make sbom    what is installed, as a bill of materials (CycloneDX) in build/sbom.json"
+	@echo "make audit   look our pins up among known vulnerabilities, where the service can be reached"
 	@echo "make lock    resolve the dependencies anew and rewrite constraints.txt"
 	@echo "make clean   remove $(VENV) and everything built"
 
@@ -99,6 +103,29 @@ lint: $(INSTALLED)
 bench-scoring: $(INSTALLED)
 	@echo "==> Measuring scoring"
 	@$(BIN)/python -m benchmarks.scoring $(if $(QUICK),--quick) $(ARGS)
+
+fuzz: $(INSTALLED)
+	@echo "==> Fuzzing"
+	@$(BIN)/python -m tests.fuzz $(if $(QUICK),--inputs 20000 --seconds 240) $(ARGS)
+
+# The tools that look at our dependencies are none of them.
+$(TRUST_TOOLS)/.installed: .ci/trust-tools.txt
+	@set -eu; \
+	$(find_python); \
+	rm -rf $(TRUST_TOOLS); "$$python" -m venv $(TRUST_TOOLS); \
+	$(TRUST_TOOLS)/bin/python -m pip install -qq --requirement .ci/trust-tools.txt; \
+	touch $@
+
+sbom: $(INSTALLED) $(TRUST_TOOLS)/.installed
+	@echo "==> Writing build/sbom.json"
+	@$(TRUST_TOOLS)/bin/cyclonedx-py environment --output-format JSON --output-reproducible --pyproject pyproject.toml \
+	  --output-file build/sbom.json $(BIN)/python
+
+# --no-deps: constraints.txt names everything that is installed, and so nothing needs to be resolved.
+audit: $(TRUST_TOOLS)/.installed
+	@echo "==> Auditing the pinned dependencies"
+	@$(TRUST_TOOLS)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --format json \
+	  --progress-spinner off 2>build/audit.log | $(TRUST_TOOLS)/bin/python .ci/audit
 
 # Resolves in an environment of its own, so that what somebody tried out in .venv stays out of the pins.
 lock:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -204,11 +206,40 @@ def _look_at_meta_model(_made: Input, folder: Path) -> str:
     return "read"
 
 
+@cache
+def _whole_weights() -> Mapping[str, bytes]:
+    import torch
+    from safetensors.torch import save
+
+    state = {"conv.weight": torch.arange(24.0).reshape(2, 3, 2, 2), "bn.running_mean": torch.ones(2)}
+    zipped = io.BytesIO()
+    torch.save(state, zipped)  # its older format has addresses of this process in it, and is no input to repeat
+    return {"a.pth": zipped.getvalue(), "b.safetensors": save(state)}
+
+
+def _own_weights(rng: Random) -> Input:
+    name, whole = rng.choice(sorted(_whole_weights().items()))
+    content, done = damaged_bytes(whole, rng, parts_of(whole), list(_whole_weights().values()))
+    return Input({name: content}, f"{name}: {', '.join(done)}", {"name": name})
+
+
+def _look_at_own_weights(made: Input, folder: Path) -> str:
+    from model_zoo.backbones.backbone_weights import read_state_dict
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch has one for other protocols of pickle
+        state = read_state_dict(folder / made.facts["name"])
+    if not all(isinstance(name, str) for name in state):
+        raise PassedInSilenceError(f"weights of the names {list(state)[:3]}")
+    return "read"
+
+
 SURFACES = (
     Surface("manifests", 0.10, _manifest, _look_at_manifest),
     Surface("bundles", 0.04, _bundle, _look_at_bundle),
     Surface("packs", 0.015, _pack, _look_at_pack),
     Surface("sealed graphs", 0.02, _sealed_graph, _look_at_sealed_graph),
     Surface("homes", 0.01, _home, _look_at_home),
+    Surface("own weights", 0.01, _own_weights, _look_at_own_weights),
     Surface("meta-models", 0.005, _meta_model, _look_at_meta_model),
 )

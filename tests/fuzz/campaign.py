@@ -175,7 +175,10 @@ def _work(names: list[str], seed: int, pipe: Connection, at: object) -> None:
         for number in range(first, first + count):
             at.value = number  # type: ignore[attr-defined]  # a ctypes value
             signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-            outcome, what = judged(surfaces[name], input_of(surfaces[name], seed, number))
+            try:
+                outcome, what = judged(surfaces[name], input_of(surfaces[name], seed, number))
+            except BaseException as error:  # beside the surface: the fuzzer's own fault, or memory that is gone
+                outcome, what = "error", f"{type(error).__name__} beside the surface: {error}"
             tally.inputs += 1
             tally.outcomes[outcome] += 1
             if outcome in KINDS:

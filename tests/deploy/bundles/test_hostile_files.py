@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -9,15 +10,16 @@ import os
 import pickle
 import resource
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
@@ -51,7 +53,7 @@ class Evil:
         return os.mkdir, (str(self.mark),)
 
 
-@contextmanager
+@contextlib.contextmanager
 def within(megabytes: int) -> Iterator[None]:
     """No more memory than this beside what there is."""
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -87,6 +89,19 @@ def test_weights_that_are_a_pickle_run_nothing(tmp_path: Path, name: str, zipped
         read_state_dict(path)
     assert not mark.exists()
     assert not list(tmp_path.parent.glob("outside"))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_damaged_weights_are_refused_in_a_sentence(tmp_path: Path, zipped: bool) -> None:
+    buffer, path = io.BytesIO(), tmp_path / "net.pth"
+    torch.save({"weight": torch.ones(3)}, buffer, _use_new_zipfile_serialization=zipped)
+    whole = buffer.getvalue()
+    for stop in range(1, len(whole) - 1, max(1, len(whole) // 60)):
+        for damaged in (whole[:stop], whole[:stop] + b"\x02" + whole[stop + 1 :]):
+            path.write_bytes(damaged)
+            with contextlib.suppress(ConfigError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read_state_dict(path)
 
 
 def test_an_array_of_pickled_objects_runs_nothing(tmp_path: Path) -> None:
