@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.bundles.bundle import Bundle, load_bundle
 from deploy.engine.backbone_artefact import load_backbone_artefact
 from pipeline.errors import BundleError
-from pipeline.features import BackboneArtefact
+from pipeline.features import BackboneArtefact, BackboneSpec
 from pipeline.storage import new_folder, write_durably
 
 BUNDLE_FOLDER = "bundle"
@@ -36,6 +36,17 @@ class Deployment:
                 f"at {self.backbone.folder}",
                 "adapt the line again, or restore the backbone the bundle was made with",
             )
+        if _without_origin(self.backbone.spec) != _without_origin(self.bundle.manifest.spec):  # no hash is of that file
+            raise BundleError(
+                f"backbone.json to describe the backbone as the manifest of {self.bundle.path} does",
+                f"other figures at {self.backbone.folder}",
+                "copy the backbone again, or adapt the line again",
+            )
+
+
+def _without_origin(spec: BackboneSpec) -> BackboneSpec:
+    """What a backbone computes; equal weights may have come by two ways."""
+    return replace(spec, weights_source="", weights_licence="")
 
 
 def copy_backbone(artefact: BackboneArtefact, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import resource
@@ -78,15 +79,25 @@ def judged(surface: Surface, made: Input) -> tuple[str, str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_campaign(surfaces: Mapping[str, Surface], seed: int, inputs: int, workers: int) -> Iterator[Finding | tuple]:
-    """Run the inputs of all surfaces; yields findings as they come, and (surface's name, tally of a batch)."""
+def run_campaign(
+    surfaces: Mapping[str, Surface], seed: int, inputs: int, workers: int, table: str = "tests.fuzz.surfaces"
+) -> Iterator[Finding | tuple]:
+    """Run the inputs of all surfaces; yields findings as they come, and (surface's name, tally of a batch).
+
+    Args:
+        surfaces: a part of those of `table`, by name.
+        seed: of all inputs.
+        inputs: how many, of all surfaces together.
+        workers: processes beside this one.
+        table: the module whose SURFACES these are; each process imports it anew.
+    """
     shares = sum(surface.share for surface in surfaces.values())
     counts = {name: max(1, round(inputs * surface.share / shares)) for name, surface in surfaces.items()}
     batches = [
         (name, first, min(_BATCH, count - first)) for name, count in counts.items() for first in range(0, count, _BATCH)
     ]
     batches.sort(key=lambda batch: batch[1] / counts[batch[0]])  # all surfaces advance together: a stop leaves a sample
-    crew = [_Worker(surfaces, seed) for _ in range(workers)]
+    crew = [_Worker(surfaces, seed, table) for _ in range(workers)]
     try:
         while batches or any(worker.busy for worker in crew):
             for worker in crew:
@@ -103,8 +114,8 @@ def run_campaign(surfaces: Mapping[str, Surface], seed: int, inputs: int, worker
 class _Worker:
     """A process that runs inputs, and is made anew when one of them ends it."""
 
-    def __init__(self, surfaces: Mapping[str, Surface], seed: int) -> None:
-        self._surfaces, self._seed = surfaces, seed
+    def __init__(self, surfaces: Mapping[str, Surface], seed: int, table: str) -> None:
+        self._surfaces, self._seed, self._table = surfaces, seed, table
         self.busy: tuple[str, int, int] | None = None
         self._start()
 
@@ -112,7 +123,9 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self._at = context.Value("l", -1)
-        self.process = context.Process(target=_work, args=(list(self._surfaces), self._seed, theirs, self._at))
+        self.process = context.Process(
+            target=_work, args=(list(self._surfaces), self._seed, self._table, theirs, self._at)
+        )
         self.process.start()
         theirs.close()
         self._since, self._seen = time.monotonic(), -1
@@ -157,12 +170,10 @@ class _Worker:
         self.pipe.close()
 
 
-def _work(names: list[str], seed: int, pipe: Connection, at: object) -> None:
-    from tests.fuzz.surfaces import SURFACES  # here: what it loads is not to count as an input's memory
-
+def _work(names: list[str], seed: int, table: str, pipe: Connection, at: object) -> None:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 2)  # what libtiff, libpng and onnxruntime have to say of each input
-    surfaces = {name: SURFACES[name] for name in names}
+    surfaces = {name: importlib.import_module(table).SURFACES[name] for name in names}
     for name in names:
         judged(surfaces[name], input_of(surfaces[name], seed, 0))  # loads what it needs
     signal.signal(signal.SIGPROF, signal.SIG_DFL)

@@ -24,3 +24,10 @@ def test_an_error_says_the_same_in_another_process(kind: type[LinewiseError]) ->
 def test_an_image_error_keeps_its_file() -> None:
     there = pickle.loads(pickle.dumps(ImageError("a JPEG", "text", "copy it again", Path("a.jpg"))))
     assert (str(there), there.path) == ("expected a JPEG, got text: copy it again", Path("a.jpg"))
+
+
+def test_a_sentence_stays_one_however_long_what_it_quotes_is() -> None:
+    said = str(LinewiseError("a name", repr("x" * 100_000), "choose a shorter one"))
+    assert len(said) < 2_200
+    assert said.startswith("expected a name, got 'xxx")
+    assert said.endswith("xxx': choose a shorter one")

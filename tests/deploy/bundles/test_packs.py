@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -91,3 +92,15 @@ def test_what_is_no_pack_says_so(registry: Registry, tmp_path: Path) -> None:
     write_backbone(pack / "backbone", fingerprint="fedcba9876543210")
     with pytest.raises(BundleError, match="fedcba9876543210"):
         open_packed(pack)
+
+
+def test_a_backbone_that_is_described_otherwise_than_in_the_manifest_is_refused(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = registry.pack(LINE, tmp_path / "pack") / "backbone" / "backbone.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({**whole, "spec": {**whole["spec"], "weights_source": "another place"}}))
+    open_packed(tmp_path / "pack")
+    path.write_text(json.dumps({**whole, "spec": {**whole["spec"], "mean": [0.5, 0.5, 0.5]}}))
+    with pytest.raises(BundleError, match=r"backbone\.json to describe the backbone as the manifest"):
+        open_packed(tmp_path / "pack")

@@ -135,6 +135,10 @@ def test_a_table_is_read_whole_relative_paths_from_its_own_folder(images: Path) 
         (["image_path,verdict,image_sha256", "0.png,good,77"], "64 digits in hex, in row 2 of FILE, got '77': leave"),
         (["image_path,verdict,said_at", "0.png,good,noon"], "such as 2026-03-01T06:30:00+00:00, in row 2 of FILE, got"),
         (["image_path,verdict,said_at", "0.png,good,2026-03-01"], "got '2026-03-01': write it so, or leave the cell"),
+        (
+            ["image_path,verdict", "a\0.png,good"],
+            "expected an image file in row 2 of FILE, got a name with a zero byte",
+        ),
         (["image_path,verdict", "9.png,good"], "expected an image file in row 2 of FILE, got no such file in "),
         (
             ["image_path,verdict", "0.png,good", "1.png,good", "0.png,defective"],

@@ -166,6 +166,12 @@ def test_secrets_of_a_url_are_not_shown(url, shown, opened):
     assert "geh" not in f"{request!r}{request.model_dump()}{request.model_dump_json()}"
 
 
+def test_an_address_with_bytes_that_are_not_utf8_is_refused_in_a_sentence():
+    with pytest.raises(ConfigError, match="a stream's URL that is text") as caught:
+        stream_address("rtsp://user:hush\udcff@camera7/line1")
+    assert "hush" not in str(caught.value)
+
+
 def test_credentials_come_from_the_environment_where_prefect_carries_the_request(monkeypatch):
     monkeypatch.setenv("LINEWISE_STREAM_CREDENTIALS", "me:geheim")
     assert stream_address("rtsp://cam/1").signed_in("me:geheim").url == "rtsp://me:geheim@cam/1"

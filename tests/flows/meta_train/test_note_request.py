@@ -29,3 +29,11 @@ def test_a_run_with_a_setting_that_is_gone_is_another(tmp_path: Path, noted: str
     (tmp_path / "request.json").write_text(noted)
     with pytest.raises(ConfigError, match="repeat its settings"):
         note_request(tmp_path, MetaTrainRequest(lines=Path("lines"), resume=True))
+
+
+def test_folders_whose_names_are_not_utf8_are_noted_and_resumed(tmp_path: Path):
+    request = MetaTrainRequest(lines=Path("lines\udcff"), output=Path("run\udcfe"))
+    note_request(tmp_path, request)
+    note_request(tmp_path, request.model_copy(update={"resume": True}))
+    with pytest.raises(ConfigError, match="repeat its settings"):
+        note_request(tmp_path, request.model_copy(update={"resume": True, "lines": Path("lines\udcfd")}))
