@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 import zlib
@@ -214,6 +215,11 @@ def with_checksums_mended(data: bytes) -> bytes:
     return bytes(mended)
 
 
+def odd_value(rng: Random) -> Any:
+    """One of `ODD_VALUES`, its own to change."""
+    return copy.deepcopy(rng.choice(ODD_VALUES))
+
+
 def damaged_value(value: Any, rng: Random) -> Any:
     """A JSON value with one to three places changed: another value, a key gone, doubled, or of another name."""
     value = json.loads(json.dumps(value))
@@ -231,19 +237,19 @@ def _changed(value: Any, rng: Random) -> Any:
         holders += [(holder, key) for key, _ in items]
         waiting += [inner for _, inner in items if isinstance(inner, dict | list)]
     if not holders or rng.random() < 0.02:
-        return rng.choice(ODD_VALUES)
+        return odd_value(rng)
     holder, key = rng.choice(holders)
     match rng.randrange(5):
         case 0 if isinstance(holder, dict):
             del holder[key]
         case 1 if isinstance(holder, dict):
-            holder[rng.choice(ODD_TEXTS)] = holder[key]
+            holder[rng.choice(ODD_TEXTS)] = copy.deepcopy(holder[key])
         case 1:
-            holder.extend([holder[key]] * rng.choice((1, 3, 200)))
+            holder.extend(copy.deepcopy(holder[key]) for _ in range(rng.choice((1, 3, 200))))
         case 2:
             holder[key] = [holder[key]] if rng.random() < 0.5 else str(holder[key])
         case _:
-            holder[key] = rng.choice(ODD_VALUES)
+            holder[key] = odd_value(rng)
     return value
 
 

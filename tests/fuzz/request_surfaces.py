@@ -27,7 +27,7 @@ from flows.score.request import ScorePlantRequest, ScoreRequest
 from pipeline.calibration import Decision
 from pipeline.imaging.images import UnreadableImage
 from tests.deploy.reports.report_parts import item, manifest, report_data
-from tests.fuzz.mutations import ODD_TEXTS, ODD_VALUES, damaged_value
+from tests.fuzz.mutations import ODD_TEXTS, damaged_value, odd_value
 from tests.fuzz.surface import Input, PassedInSilenceError, Surface
 from tests.parts.html_page import Page
 
@@ -49,7 +49,7 @@ def _request(rng: Random) -> Input:
     kind, values = rng.choice(_REQUESTS)
     if rng.random() < 0.3:
         field = rng.choice(list(kind.model_fields))
-        values = values | {field: rng.choice(ODD_VALUES)}
+        values = values | {field: odd_value(rng)}
     else:
         values = damaged_value(values, rng)
     return Input(done=f"{kind.__name__} of changed values", facts={"kind": kind, "values": values})
