@@ -279,15 +279,6 @@ def test_the_card_keeps_foreign_text_on_its_line() -> None:
     assert "<script>" not in card.replace("\\<script>", "")
 
 
-def test_the_card_shows_no_control_characters() -> None:
-    draft = make_draft(line="a\x1b[2Jb")
-    learner = draft.learner.model_copy(update={"config": {"\x1b[2J": "\x00"}})
-    card = render_card(draft.model_copy(update={"learner": learner}))
-    assert "\x1b" not in card
-    assert "\x00" not in card
-    assert "# a\\\\x1b\\[2Jb, version v1" in card
-
-
 def test_the_manifest_is_frozen(bundle: Bundle) -> None:
     with pytest.raises(ValidationError):
         bundle.manifest.line = "other"  # type: ignore[misc]

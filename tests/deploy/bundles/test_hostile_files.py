@@ -24,6 +24,7 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from deploy.bundles.bundle import load_bundle, read_manifest, write_bundle
+from deploy.bundles.card import render_card
 from deploy.bundles.packs import open_packed
 from deploy.bundles.registry import Registry
 from deploy.engine.backbone_artefact import load_backbone_artefact
@@ -277,3 +278,12 @@ def test_the_command_says_it_in_one_sentence(tmp_path: Path, monkeypatch: pytest
     result = CliRunner().invoke(app, ["registry", "import", str(pack)])
     assert isinstance(result.exception, StorageError)
     assert "\n" not in str(result.exception)
+
+
+def test_the_card_shows_no_control_characters() -> None:
+    draft = make_draft(line="a\x1b[2Jb")
+    learner = draft.learner.model_copy(update={"config": {"\x1b[2J": "\x00"}})
+    card = render_card(draft.model_copy(update={"learner": learner}))
+    assert "\x1b" not in card
+    assert "\x00" not in card
+    assert "# a\\\\x1b\\[2Jb, version v1" in card
