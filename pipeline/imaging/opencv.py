@@ -6,6 +6,7 @@ A plain BMP's rows lie in the file as they are shown, so they are looked at ther
 from __future__ import annotations
 
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -47,7 +48,7 @@ def open_png(data: bytes) -> EncodedImage:
         (length,) = struct.unpack_from(">I", data, position)
         kind = data[position + 4 : position + 8]
         if kind == b"eXIf" and orientation is None:
-            orientation = exif_orientation(data[position + 8 : position + 8 + length])
+            orientation = exif_orientation(_checked_body(data, position, length))
         elif kind == b"acTL" and (frames := int.from_bytes(data[position + 8 : position + 12], "big")) > 1:
             raise ImageError("one image in a PNG", f"an animation of {frames}", "save each as a file of its own")
         elif kind == b"tRNS" and channels == 3:  # one colour, or palette entries, made transparent
@@ -66,6 +67,14 @@ def open_png(data: bytes) -> EncodedImage:
         bgr=True,
         decode=lambda _height, _width: decode_with_opencv(data, "PNG"),
     )
+
+
+def _checked_body(data: bytes, position: int, length: int) -> bytes:
+    """A chunk's contents, held against its checksum: OpenCV does that for those that it reads itself."""
+    end = position + 8 + length
+    if zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+        raise damaged("PNG", "one with a wrong checksum")
+    return data[position + 8 : end]
 
 
 def open_bmp(data: bytes) -> EncodedImage:
