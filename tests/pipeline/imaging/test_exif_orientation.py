@@ -20,6 +20,7 @@ from tests.parts.image_files import (
     picture,
     png,
     png_with_exif,
+    reason,
     tiff,
 )
 
@@ -65,3 +66,9 @@ def test_a_malformed_exif_block_means_upright(save, block):
     stored = picture()
     assert read_native(save(jpeg_with_exif(jpeg(stored), block))).shape == stored.shape
     assert exif_orientation(block) == 1
+
+
+def test_an_orientation_with_a_wrong_checksum_is_damage(save):
+    whole = bytearray(png_with_exif(png(picture()), exif_block(6)))
+    whole[whole.index(b"eXIf") + 4 + 18] = 3  # what is turned another way by it looks like any other image
+    assert "a complete PNG, got one with a wrong checksum" in reason(save(bytes(whole)))
