@@ -3,11 +3,14 @@
     <home>/backbones/<fingerprint>/     backbone.onnx, backbone.json: shared by every line that was adapted on it
     <home>/lines/<slug>/<version>/      a bundle
     <home>/lines/<slug>/live.json       the live version and those that were live before; replaced in one step
+    <home>/lines/<slug>/decisions.json  which versions were promoted, held or rolled back, by whom and why
     <home>/lines/<slug>/.lock           held by whoever changes the line; the kernel frees it when its holder dies
 
 Readers take no lock: a bundle appears whole, and so does the pointer. A line's slug is its name, percent-encoded, so
 that "mvtec/pill" is one folder and no name leads anywhere else.
 """
+
+# Longer than the others: all that changes a line's folder does so under its lock, in one class.
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from deploy.bundles.bundle import Bundle, load_bundle, read_manifest, sign_bundl
 from deploy.bundles.line_folder import LIVE, LivePointer, line_of, read_pointer, slug, write_pointer
 from deploy.bundles.manifest import FILE_NAME, INT8_ENDING, BundleDraft, BundleManifest
 from deploy.bundles.packs import Deployment, open_packed, write_pack
+from deploy.bundles.version_decisions import Ruling, VersionDecision, add_decision, read_decisions, rolled_back
 from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.features import BackboneArtefact
 from pipeline.storage import file_lock, new_folder, storage_errors, sweep_partials
@@ -143,8 +147,10 @@ class Registry:
         """
         return self.bundle(line, self._live(line))
 
-    def promote(self, line: str, version: str) -> Bundle:
+    def promote(self, line: str, version: str, *, by: str | None = None, why: str = "") -> Bundle:
         """Make a version live, once it and its backbone were checked. Promoting the live one changes nothing.
+
+        It is noted with who did it and why: the version counts as rolled back no longer, if it did.
 
         Raises:
             ConfigError: no such line or version.
@@ -153,18 +159,42 @@ class Registry:
         """
         self._known(line)
         with file_lock(self._line_folder(line) / LOCK):
-            bundle = self.deployment(line, version).bundle
-            try:
-                pointer = self._pointer(line)
-            except BundleError:
-                pointer = None  # promoting is the remedy for a damaged pointer; only its history is lost
-            if pointer is None or pointer.version != version:
-                history = (*pointer.history, pointer.version)[-_HISTORY_LENGTH:] if pointer else ()
-                self._point(line, version, history)
-        return bundle
+            return self._make_live(line, version, by=by, why=(why,) if why else ())
 
-    def roll_back(self, line: str) -> Bundle:
+    def promote_instead(self, line: str, version: str, live: str | None, *, by: str, why: tuple[str, ...]) -> str:
+        """Make a version live by itself, as `promote`, if `live` still is and nobody rolled the version back.
+
+        Returns:
+            Why it was not done, in a sentence without a full stop; empty: it is live.
+
+        Raises:
+            ConfigError, BundleError, StorageError: as `promote` says, or the decisions are damaged.
+        """
+        self._known(line)
+        with file_lock(self._line_folder(line) / LOCK):
+            if version in rolled_back(self.decisions(line)):
+                return f"{version} was rolled back: only a person may promote it again"
+            if (now := self.live_version(line)) != live:
+                return f"{now or 'no version'} went live meanwhile, and {version} was not compared with it"
+            self._make_live(line, version, by=by, why=why)
+        return ""
+
+    def hold(self, line: str, version: str, *, by: str, why: tuple[str, ...]) -> None:
+        """Note why a version is not promoted; what is live stays live.
+
+        Raises:
+            ConfigError: no such line.
+            BundleError, StorageError: the note cannot be read or written.
+        """
+        live = self.live_version(line)
+        with file_lock(self._line_folder(line) / LOCK):
+            held = VersionDecision(version=version, ruling=Ruling.HELD, by=by, why=why, live=live)
+            add_decision(self._line_folder(line), held)
+
+    def roll_back(self, line: str, *, by: str | None = None, why: str = "") -> Bundle:
         """Make the previously live version live again; calling it once more goes one further back.
+
+        The version that was live is noted as rolled back: nothing makes it live again by itself.
 
         Raises:
             ConfigError: no such line, or no version was live before.
@@ -178,8 +208,17 @@ class Registry:
                 raise ConfigError(f"a version of {line} that was live before", "none", remedy)
             *history, version = pointer.history
             bundle = self.deployment(line, version).bundle
+            self._note(line, pointer.version, Ruling.ROLLED_BACK, by=by, why=(why,) if why else ())
             self._point(line, version, tuple(history))
         return bundle
+
+    def decisions(self, line: str) -> tuple[VersionDecision, ...]:
+        """What was decided about the line's versions, the latest last.
+
+        Raises:
+            BundleError, StorageError: as `read_decisions` says.
+        """
+        return read_decisions(self._line_folder(line))
 
     # Backbones
 
@@ -288,6 +327,32 @@ class Registry:
             changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             return VersionRecord(path.name, path, changed, live, None, str(error))
         return VersionRecord(path.name, path, manifest.created_at, live, manifest)
+
+    def _make_live(self, line: str, version: str, *, by: str | None, why: tuple[str, ...]) -> Bundle:
+        """Under the line's lock: check the version, point to it and note it."""
+        bundle = self.deployment(line, version).bundle
+        try:
+            pointer = self._pointer(line)
+        except BundleError:
+            pointer = None  # promoting is the remedy for a damaged pointer; only its history is lost
+        if pointer is None or pointer.version != version:
+            history = (*pointer.history, pointer.version)[-_HISTORY_LENGTH:] if pointer else ()
+            self._note(line, version, Ruling.PROMOTED, by=by, why=why, live=pointer.version if pointer else None)
+            self._point(line, version, history)
+        return bundle
+
+    def _note(
+        self,
+        line: str,
+        version: str,
+        ruling: Ruling,
+        *,
+        by: str | None,
+        why: tuple[str, ...],
+        live: str | None = None,
+    ) -> None:
+        decision = VersionDecision(version=version, ruling=ruling, by=by, why=why, live=live)
+        add_decision(self._line_folder(line), decision)
 
     def _pointer(self, line: str) -> LivePointer | None:
         self._known(line)
