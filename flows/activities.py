@@ -84,6 +84,14 @@ ACTIVITIES = (
         deployment="set-threshold",
     ),
     Activity(
+        command="gate",
+        request="flows.gate.request:GateRequest",
+        job="flows.gate.job:run",
+        show="flows.gate.show:show",
+        flow="flows.gate.flow:gate_line",
+        deployment="gate-line",
+    ),
+    Activity(
         command="export",
         request="flows.export.request:ExportRequest",
         job="flows.export.job:run",

@@ -1,7 +1,7 @@
 """Images that a line's versions never learn from, so that versions can be compared on them.
 
-Which these are is said by their content alone: whoever adapts the line again, tomorrow or on another machine, holds back
-the same ones, and no version of a line that is gated has learned an image that a later one is judged on.
+Which these are is said by their content alone: whoever adapts the line again, tomorrow or on another machine, holds
+back the same ones, and no version of a line that is gated has learned an image that a later one is judged on.
 """
 
 from __future__ import annotations

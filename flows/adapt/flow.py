@@ -27,7 +27,9 @@ from flows.server.artifacts import (
     publish_markdown,
     publish_table,
 )
+from flows.server.gate_artifact import ended, show_gate
 from flows.server.late_runs import skip_late_runs
+from flows.server.line_events import LineEvent, tell_of_line
 from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
 from pipeline.errors import ConfigError, UnfinishedError
 from pipeline.settings import load_settings
@@ -40,7 +42,11 @@ def adapt_line(request: AdaptRequest) -> job.AdaptResult:
     with tagged(f"line:{request.line}", f"learner:{request.learner.value}"):
         result = adapt(request)
         show(request, result)
-    return result
+        if result.gate is not None:
+            show_gate(result.gate, load_settings())
+        elif result.live:
+            tell_of_line(LineEvent.PROMOTED, request.line, version=result.bundle.manifest.version)
+    return ended(result, result.gate)
 
 
 @flow(name="adapt-new-lines", flow_run_name="adapt new lines")

@@ -12,6 +12,7 @@ from deploy.results.store import ResultStore
 from flows.adapt.request import AdaptRequest
 from flows.unlabelled import Candidate, Candidates
 from pipeline.errors import LineError
+from pipeline.held_back import is_held_back, to_learn_from
 from pipeline.imaging.images import read_file
 from pipeline.likeness import UNLIKE
 from pipeline.product_lines.layout_names import DEFECT, GOOD
@@ -20,6 +21,7 @@ from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings
 from pipeline.unicode_names import one_line
 
+_UNREADABLE = "1"  # stands for the content of a file that has none: it is not held back, and is told as unreadable
 _GONE, _CHANGED = "with a verdict but gone", "with a verdict but changed"
 
 
@@ -31,7 +33,7 @@ class KnownLine:
         line: with the images that people judged among its own, where they were asked for.
         left_out: of the folder and of the verdicts.
         by_verdict: which of the images are those that people judged.
-        judged: the contents that somebody said a verdict of.
+        judged: the contents that somebody said a verdict of, or that are held back: no unlabelled images.
         production: images that were scored lately, None: they were not asked for.
     """
 
@@ -49,6 +51,11 @@ def know_line(request: AdaptRequest, settings: Settings) -> KnownLine:
         LineError: the folder cannot be used, or says of an image what its verdict does not.
         ConfigError, StorageError: the result store cannot be used.
     """
+    known = _known_line(request, settings)
+    return _without_held_back(known) if request.gate else known
+
+
+def _known_line(request: AdaptRequest, settings: Settings) -> KnownLine:
     line, left_out = load_distinct_line(request.images)
     if not request.verdicts and request.production_hours is None:
         return KnownLine(line=line, left_out=left_out)
@@ -113,6 +120,33 @@ def _with_verdicts(line: ProductLine, left_out: LeftOut, verdicts: Sequence[Verd
     counts = {**left_out.counts, _GONE: len(gone), _CHANGED: len(changed)}
     by_verdict = frozenset(record.path for record in (*good, *defects))
     return KnownLine(line=joined, left_out=LeftOut(said, counts), by_verdict=by_verdict)
+
+
+def _without_held_back(known: KnownLine) -> KnownLine:
+    """The line without what its versions are compared on; what is held back is no unlabelled image either."""
+    line = known.line
+    contents = {record.path: _content(record.path) for record in (*line.train_good, *line.defects)}
+
+    def content(record: ImageRecord) -> str:
+        return contents[record.path] or _UNREADABLE
+
+    good, defects = (to_learn_from(records, content) for records in (line.train_good, line.defects))
+    held_back = frozenset(contents) - {record.path for record in (*good, *defects)}
+    counts = {**known.left_out.counts, "held back to compare versions on": len(held_back)}
+    said = known.left_out.sentences
+    if held_back:
+        said = (*said, f"{len(held_back)} of {len(contents)} labelled images are held back to compare versions on.")
+    production = known.production
+    if production is not None:
+        files = tuple(file for file in production.files if file.sha256 is None or not is_held_back(file.sha256))
+        production = replace(production, files=files)
+    return replace(
+        known,
+        line=replace(line, train_good=good, defects=defects),
+        left_out=LeftOut(said, counts),
+        judged=known.judged.union(known_as for path in held_back if (known_as := contents[path]) is not None),
+        production=production,
+    )
 
 
 def _content(path: Path) -> str | None:

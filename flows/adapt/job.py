@@ -17,6 +17,9 @@ from flows.adapt.from_store import KnownLine, know_line
 from flows.adapt.line_images import choose_images
 from flows.adapt.line_region import line_region, require_cells
 from flows.adapt.request import AdaptRequest
+from flows.gate import job as gate_job
+from flows.gate.job import GateResult
+from flows.gate.request import GateRequest
 from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
@@ -43,6 +46,8 @@ class AdaptResult:
 
     `taken_up` says what became of unlabelled images, None: there were none.
 
+    `gate` says what the gate saw and why it holds the version; None: none was asked.
+
     `remarks` are sentences on what is left out and on what is odd, in the words of `linewise lines check`.
 
     `seconds` runs from the first support image read to the verified bundle on disk; opening the backbone, which a
@@ -60,6 +65,7 @@ class AdaptResult:
     opening_seconds: float
     taken_up: TakeUpReport | None = None
     peak_mib: float = 0.0
+    gate: GateResult | None = None
 
 
 def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> AdaptResult:
@@ -139,13 +145,11 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     likeness = bundle.manifest.likeness
     on_images = tuple(likeness.support_remarks()) if likeness is not None else ()
     tell(3, " ".join(on_images))
-    registry = Registry(settings.home)
-    if request.promote:
-        registry.promote(request.line, bundle.manifest.version)
+    gate = _promote(request, settings, bundle.manifest.version, on_progress) if request.promote else None
     tell(4)
     return AdaptResult(
         bundle=bundle,
-        live=registry.live_version(request.line) == bundle.manifest.version,
+        live=Registry(settings.home).live_version(request.line) == bundle.manifest.version,
         good=len(images.good),
         defects=len(images.defects),
         threshold=threshold,
@@ -155,7 +159,17 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         opening_seconds=start - opening,
         taken_up=taken_up,
         peak_mib=_peak_mib(),
+        gate=gate,
     )
+
+
+def _promote(request: AdaptRequest, settings: Settings, version: str, on_progress: OnProgress) -> GateResult | None:
+    """Make the version live, through the gate if the request asks for it: what the gate says then."""
+    if request.gate:
+        asked = GateRequest(line=request.line, candidate=version, images=request.images)
+        return gate_job.run(asked, settings, on_progress)
+    Registry(settings.home).promote(request.line, version)
+    return None
 
 
 def _within(region: RegionOfInterest | None, learner: Learner, backbones: Sequence[OpenBackbone]) -> Learner:

@@ -104,6 +104,12 @@ class AdaptRequest(AdaptSettings):
         default=False,
         description="Learn from the line's images that people called good or defective (`linewise verdicts`), too.",
     )
+    gate: bool = Field(
+        default=False,
+        description="Make the new version live only if the gate lets it through, which compares it with the live one "
+        "(`linewise gate`): a fifth of the labelled images of a kind, where there are 20, and of the production is "
+        "then not learned from.",
+    )
 
 
 class AdaptNewLinesRequest(AdaptSettings):

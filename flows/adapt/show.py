@@ -9,6 +9,7 @@ from deploy.bundles.facts import all_facts
 from flows.adapt.job import AdaptResult
 from flows.adapt.new_lines import NewLinesResult
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
+from flows.gate.show import show_comparison
 from flows.terminal.console import err, literal, out
 from flows.unlabelled import TakeUpReport
 
@@ -16,7 +17,10 @@ _LEFT_OUT = 5  # unlabelled images that are named
 
 
 def show(request: AdaptRequest, result: AdaptResult) -> int:
-    """What was registered, in the few facts that matter at once, and which unlabelled images to look at."""
+    """What was registered, in the few facts that matter at once, and which unlabelled images to look at.
+
+    1 where the gate holds it.
+    """
     manifest = result.bundle.manifest
     state = "live" if result.live else "registered, not live"
     cost = f"{result.seconds:.1f} s with at most {result.peak_mib:,.0f} MiB"
@@ -27,7 +31,11 @@ def show(request: AdaptRequest, result: AdaptResult) -> int:
     if result.taken_up is not None and result.taken_up.left_out:
         for told in _left_out(request.unlabelled, result.taken_up):
             out().print(literal(f"  {told}"))
-    return 0
+    if result.gate is None:
+        return 0
+    show_comparison(result.gate.comparison)
+    out().print(literal(result.gate.sentence))
+    return int(bool(result.gate.reasons))
 
 
 def _left_out(folder: Path | None, report: TakeUpReport) -> Iterator[str]:

@@ -1,0 +1,106 @@
+"""The images that versions of a line are compared on: labelled, judged or of its production, and learned by none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from deploy.bundles.manifest import BundleManifest
+from deploy.results.schema import ResultStatus, Verdict
+from deploy.results.store import ResultStore
+from flows.calibrate.new_images import Kind
+from flows.gate.request import ComparedOn
+from pipeline.imaging.images import read_file
+from pipeline.likeness import UNLIKE
+from pipeline.product_lines.left_out import load_distinct_line
+from pipeline.settings import Settings
+
+_MOST_ROWS = 20_000
+"""Results of the production that are looked through, the latest: of a longer window only they count."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceImage:
+    """An image to compare on: what it is called, where it lies, its content, and what is known of it."""
+
+    name: str
+    path: Path
+    sha256: str
+    kind: Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The images, each content once, and how many were left out, by reason."""
+
+    images: tuple[EvidenceImage, ...]
+    left_out: dict[str, int]
+
+
+def find_evidence(line: str, asked: ComparedOn, versions: Sequence[BundleManifest], settings: Settings) -> Evidence:
+    """What the versions can be compared on.
+
+    An image counts once: as what people said of it, else as what the line's folder says, else as one of the production.
+
+    Raises:
+        LineError: the folder cannot be used.
+        ConfigError, StorageError: the result store, or a file of the folder, cannot be used.
+    """
+    known, left_out = contents_known_to(versions), Counter[str]()
+    found: dict[str, EvidenceImage] = {}
+
+    def take(name: str, path: Path, sha256: str, kind: Kind) -> None:
+        if sha256 in known:
+            left_out["learned by one of the versions"] += kind is not Kind.UNLABELLED
+        elif sha256 not in found:
+            found[sha256] = EvidenceImage(name=name, path=path, sha256=sha256, kind=kind)
+
+    with ResultStore(settings.database) as store:
+        for row in store.verdicts(line):
+            kind = Kind.DEFECT if row.verdict is Verdict.DEFECTIVE else Kind.GOOD
+            take(Path(row.image_path).name, Path(row.image_path), row.image_sha256, kind)
+        for name, path, kind in _labelled(asked.images) if asked.images is not None else ():
+            if (sha256 := read_file(path).sha256) is not None:
+                take(name, path, sha256, kind)
+        since = datetime.now(UTC) - timedelta(hours=asked.stream_hours)
+        rows = store.stream(line=line, status=ResultStatus.SCORED, since=since)
+        for row in islice(rows, _MOST_ROWS):
+            if row.image_sha256 is not None and not (row.reason or "").startswith(UNLIKE):
+                take(Path(row.image_path).name, Path(row.image_path), row.image_sha256, Kind.UNLABELLED)
+    chosen = [image for kind in Kind for image in _evenly(_of(found.values(), kind), asked.most_images)]
+    return Evidence(images=tuple(chosen), left_out={reason: count for reason, count in left_out.items() if count})
+
+
+def contents_known_to(versions: Iterable[BundleManifest]) -> frozenset[str]:
+    """The contents that any of the versions learned, took up or not, or has its threshold from."""
+    known: set[str] = set()
+    for manifest in versions:
+        support, calibration = manifest.support, manifest.calibration
+        known.update(support.good, support.defects, support.not_taken_up)
+        if calibration is not None:
+            known.update(calibration.good, calibration.defects, calibration.unlabelled)
+    return frozenset(known)
+
+
+def _labelled(folder: Path) -> Iterable[tuple[str, Path, Kind]]:
+    line, _ = load_distinct_line(folder)
+    for record in (*line.train_good, *line.test_good, *line.defects):
+        kind = Kind.DEFECT if record.is_defect else Kind.GOOD
+        yield str(record.path.relative_to(line.root)), record.path, kind
+
+
+def _of(images: Iterable[EvidenceImage], kind: Kind) -> list[EvidenceImage]:
+    return [image for image in images if image.kind is kind]
+
+
+def _evenly(images: Sequence[T], most: int) -> list[T]:
+    if len(images) <= most:
+        return list(images)
+    return [images[index * len(images) // most] for index in range(most)]

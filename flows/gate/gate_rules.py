@@ -1,0 +1,240 @@
+"""By which rules a new version of a line is let through: each compares it with the live one, or looks at it alone.
+
+Counts of few images say little, so that no rule compares bare rates. Where both versions scored the same images, only
+those on which they differ tell anything, and how unlikely they are by chance is exact (McNemar). A missed defect is
+worse than a false reject, so that less evidence of it is enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy.bundles.bundle import Bundle
+from deploy.bundles.packs import Deployment
+from flows.calibrate.new_images import Kind
+from flows.gate.paired_scores import Pair, Pairs, Said
+from pipeline.calibration import Decision
+from pipeline.paired_comparison import auroc_difference, chance_of_more
+from pipeline.promise import counted_interval
+
+CHANCE_OF_FALSE_REJECTS = 0.05
+"""More false rejects, or more images of the production flagged, than the live version's hold a candidate where equal
+versions would differ so with at most this chance: five more and none fewer are enough."""
+CHANCE_OF_MISSES = 0.25
+"""Likewise of missed defects: two more and none fewer are enough."""
+AUROC_LOSS = 0.01
+"""The interval of the difference in image AUROC that lies wholly below this loss holds a candidate."""
+LEAST_RANKED = 5
+"""Good and defective images from which the ranking is compared."""
+MORE_FLAGGED = 0.02
+"""Share of the production that a candidate may flag more than the live version, whatever the evidence."""
+ALONE_FALSE_REJECTS = 0.1
+"""With no live version: the interval of its false-reject rate that lies wholly above this, and above what the version
+promises, holds a candidate."""
+ALONE_MISSES = 0.5
+"""With no live version: likewise of missed defects, held back or known."""
+TIMES_AS_SLOW = 2.0
+TIMES_AS_LARGE = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One rule: what it looks at, the live version's and the candidate's figures, and why it holds the candidate.
+
+    `problem` is part of a sentence; empty: it lets the candidate through.
+    """
+
+    what: str
+    live: str
+    candidate: str
+    problem: str = ""
+
+
+def checks_of(candidate: Deployment, live: Deployment | None, scored: Pairs) -> tuple[Check, ...]:
+    """All rules.
+
+    Args:
+        candidate: the version that is to go live.
+        live: the one that is; None: the candidate is looked at alone.
+        scored: what both say of images that neither has learned.
+    """
+    good, defective = scored.of(Kind.GOOD), scored.of(Kind.DEFECT)
+    stream = scored.of(Kind.UNLABELLED)
+    found = [
+        _parity(candidate.bundle, live.bundle if live is not None else None),
+        _false_rejects(good, candidate.bundle),
+        _misses(defective),
+        _ranking(good, defective, live is not None),
+        _known_defects(candidate.bundle, live.bundle if live is not None else None),
+        _stream(stream),
+        _speed(scored),
+        _size(candidate, live),
+    ]
+    if live is not None and not scored.pairs:
+        problem = "there is no image to compare on that neither version has learned"
+        found.append(Check(what="images to compare on", live="none", candidate="none", problem=problem))
+    return tuple(check for check in found if check is not None)
+
+
+def _parity(candidate: Bundle, live: Bundle | None) -> Check:
+    record = candidate.manifest.parity
+    worst = max(record.max_score_error, record.max_map_error)
+    problem = "" if worst <= record.tolerance else f"its graphs differ from torch by {worst:.2g}"
+    before = live.manifest.parity if live is not None else None
+    return Check(
+        what="largest difference between ONNX and torch",
+        live="–" if before is None else f"{max(before.max_score_error, before.max_map_error):.2g}",
+        candidate=f"{worst:.2g} (at most {record.tolerance:g})",
+        problem=problem,
+    )
+
+
+def _false_rejects(good: Sequence[Pair], candidate: Bundle) -> Check | None:
+    if not good:
+        return None
+    more, fewer, counts = _differing(good, _rejected)
+    problem, said = "", _of(counts[0], len(good))
+    if good[0].live is None:
+        promise = candidate.manifest.promise
+        most = max(ALONE_FALSE_REJECTS, promise.highest_rate if promise is not None else 0.0)
+        if counted_interval(counts[0], len(good))[0] > most:
+            problem = f"it rejects {said} held-back good parts, more than {most:.0%} of them whatever the luck"
+    elif (chance := chance_of_more(more, fewer)) <= CHANCE_OF_FALSE_REJECTS:
+        problem = f"it rejects {said} held-back good parts, the live version {counts[1]} ({_by_chance(chance)})"
+    return _check("held-back good parts rejected", good, counts, problem)
+
+
+def _misses(defective: Sequence[Pair]) -> Check | None:
+    if not defective:
+        return None
+    more, fewer, counts = _differing(defective, _passed)
+    problem, said = "", _of(counts[0], len(defective))
+    if defective[0].live is None:
+        if counted_interval(counts[0], len(defective))[0] > ALONE_MISSES:
+            problem = f"it misses {said} held-back defects, more than half of them whatever the luck"
+    elif (chance := chance_of_more(more, fewer)) <= CHANCE_OF_MISSES:
+        problem = f"it misses {said} held-back defects, the live version {counts[1]} ({_by_chance(chance)})"
+    return _check("held-back defects missed", defective, counts, problem)
+
+
+def _ranking(good: Sequence[Pair], defective: Sequence[Pair], has_live: bool) -> Check | None:
+    """Of images that both versions gave a score."""
+    good, defective = _judged(good), _judged(defective)
+    if not has_live or min(len(good), len(defective)) < LEAST_RANKED:
+        return None
+    of_candidate, of_live, (lowest, highest) = auroc_difference(
+        *(_scores(pair.candidate for pair in pairs) for pairs in (good, defective)),
+        *(_scores(pair.live for pair in pairs) for pairs in (good, defective)),
+    )
+    problem = ""
+    if highest < -AUROC_LOSS:
+        problem = (
+            f"it ranks held-back images worse: image AUROC {100 * of_candidate:.1f} %, the live version "
+            f"{100 * of_live:.1f} % (90 % of the differences between {100 * lowest:.1f} and {100 * highest:.1f} points)"
+        )
+    what = "image AUROC of held-back images"
+    return Check(what=what, live=f"{100 * of_live:.1f} %", candidate=f"{100 * of_candidate:.1f} %", problem=problem)
+
+
+def _known_defects(candidate: Bundle, live: Bundle | None) -> Check | None:
+    """Of each version's own known defects, every one scored by a head that was not shown it, as its promise says."""
+    promise, before = candidate.manifest.promise, live.manifest.promise if live is not None else None
+    if promise is None or not promise.known_defects:
+        return None
+    passed, known = promise.known_defects_passed, promise.known_defects
+    compared = before is not None and bool(before.known_defects)
+    most = max(before.share_passed if before is not None and compared else 0.0, ALONE_MISSES)
+    problem = ""
+    if counted_interval(passed, known)[0] > most:
+        problem = f"{_of(passed, known)} known defects would pass, more than {most:.0%} of them whatever the luck"
+    return Check(
+        what="known defects that would pass",
+        live=_of(before.known_defects_passed, before.known_defects) if before is not None and compared else "–",
+        candidate=_of(passed, known),
+        problem=problem,
+    )
+
+
+def _stream(stream: Sequence[Pair]) -> Check | None:
+    if not stream:
+        return None
+    more, fewer, counts = _differing(stream, _flagged)
+    problem, said = "", _of(counts[0], len(stream))
+    if stream[0].live is None:
+        if counted_interval(counts[0], len(stream))[0] > ALONE_MISSES:
+            problem = f"it flags {said} images of the production, more than half of them whatever the luck"
+    elif (more - fewer) / len(stream) > MORE_FLAGGED and (c := chance_of_more(more, fewer)) <= CHANCE_OF_FALSE_REJECTS:
+        problem = f"it flags {said} images of the production, the live version {counts[1]} ({_by_chance(c)})"
+    return _check("images of the production flagged", stream, counts, problem)
+
+
+def _speed(scored: Pairs) -> Check | None:
+    after, before = scored.seconds
+    if math.isnan(after):
+        return None
+    problem = ""
+    if before is not None and after > TIMES_AS_SLOW * before:
+        problem = f"it takes {after / before:.1f} times as long for an image (at most {TIMES_AS_SLOW:g})"
+    told = "–" if before is None else f"{1000 * before:.0f} ms"
+    return Check(what="time of an image", live=told, candidate=f"{1000 * after:.0f} ms", problem=problem)
+
+
+def _size(candidate: Deployment, live: Deployment | None) -> Check:
+    """Of the graphs, which scoring holds in memory."""
+    after, before = _graph_bytes(candidate), _graph_bytes(live) if live is not None else None
+    problem = ""
+    if before is not None and after > TIMES_AS_LARGE * before:
+        problem = f"its graphs take {after / before:.1f} times as much memory (at most {TIMES_AS_LARGE:g})"
+    told = "–" if before is None else f"{before / 1024**2:.1f} MiB"
+    return Check(what="graphs in memory", live=told, candidate=f"{after / 1024**2:.1f} MiB", problem=problem)
+
+
+def _graph_bytes(deployment: Deployment) -> int:
+    return deployment.bundle.head_path.stat().st_size + deployment.backbone.onnx_path.stat().st_size
+
+
+def _rejected(said: Said) -> bool:
+    return said.decision is Decision.REJECT
+
+
+def _passed(said: Said) -> bool:
+    return said.decision is Decision.PASS
+
+
+def _flagged(said: Said) -> bool:
+    return said.decision is not Decision.PASS
+
+
+def _differing(pairs: Sequence[Pair], counts: Callable[[Said], bool]) -> tuple[int, int, tuple[int, int | None]]:
+    """On how many images only the candidate counts, on how many only the live version; and how often either does."""
+    of_candidate = [counts(pair.candidate) for pair in pairs]
+    of_live = [pair.live is not None and counts(pair.live) for pair in pairs]
+    more = sum(one and not other for one, other in zip(of_candidate, of_live, strict=True))
+    fewer = sum(other and not one for one, other in zip(of_candidate, of_live, strict=True))
+    return more, fewer, (sum(of_candidate), sum(of_live) if pairs and pairs[0].live is not None else None)
+
+
+def _check(what: str, pairs: Sequence[Pair], counts: tuple[int, int | None], problem: str) -> Check:
+    of_candidate, of_live = counts
+    told = "–" if of_live is None else _of(of_live, len(pairs))
+    return Check(what=what, live=told, candidate=_of(of_candidate, len(pairs)), problem=problem)
+
+
+def _judged(pairs: Sequence[Pair]) -> list[Pair]:
+    return [pair for pair in pairs if None not in (pair.candidate.score, pair.live and pair.live.score)]
+
+
+def _scores(said: Iterable[Said | None]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.array([one.score for one in said if one is not None], np.float64)
+
+
+def _of(count: int, n: int) -> str:
+    return f"{count} of {n}"
+
+
+def _by_chance(chance: float) -> str:
+    return f"by chance in {chance:.2g} of cases"

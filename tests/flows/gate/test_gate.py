@@ -1,0 +1,175 @@
+"""The gate: a worse version is held and the live one stays as it is, an equal one goes live."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deploy.bundles.registry import Registry
+from deploy.bundles.version_decisions import Ruling
+from deploy.results.schema import Verdict
+from deploy.results.store import ResultStore
+from deploy.results.verdict_files import verdict_on
+from flows.adapt import job as adapt
+from flows.adapt.request import AdaptRequest
+from flows.gate import job
+from flows.gate.job import compare_versions
+from flows.gate.request import ComparedOn, GateRequest
+from flows.score import job as score
+from flows.score.request import ScoreRequest
+from pipeline.errors import ConfigError
+from pipeline.held_back import is_held_back
+from pipeline.settings import Device, Settings, load_settings
+from pipeline.storage import sha256_file
+from tests.flows.conftest import use_home
+from tests.parts.spotted_line import SIZE, write_spotted_line
+
+LINE = "caps"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six good images to learn from, and 24 good and 16 defective ones of which adaptation takes a few defects."""
+    return write_spotted_line(tmp_path_factory.mktemp("lines") / "caps", good=6, test_good=24, defects=16)
+
+
+@pytest.fixture(scope="module")
+def adapted_home_of_caps(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        use_home(home, patch)
+        assert adapt.run(request_of(folder, defects=4), load_settings()).live
+    return home
+
+
+@pytest.fixture
+def settings(adapted_home_of_caps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home of this test alone with one live version of the line."""
+    use_home(shutil.copytree(adapted_home_of_caps, tmp_path / "home"), monkeypatch)
+    return load_settings()
+
+
+def request_of(folder: Path, **changes: object) -> AdaptRequest:
+    return AdaptRequest.asked(**({"line": LINE, "images": folder, "size": SIZE} | changes))
+
+
+def with_defects_as_good(folder: Path, copy: Path) -> Path:
+    """A folder whose good images are defective, as somebody may mix them up."""
+    mixed = write_spotted_line(copy / "mixed", good=0, defects=16, seed=1)
+    shutil.copytree(folder / "train", copy / "train")
+    for path in (mixed / "test" / "spot").iterdir():
+        shutil.copy(path, copy / "train" / "good" / f"wrong_{path.name}")
+    return copy
+
+
+def test_a_version_that_learned_defects_as_good_is_held_and_the_live_one_stays(
+    settings: Settings, folder: Path, tmp_path: Path
+) -> None:
+    registry = Registry(settings.home)
+    live = registry.live(LINE)
+    pointer = (registry.home / "lines" / LINE / "live.json").read_bytes()
+    bad = adapt.run(request_of(with_defects_as_good(folder, tmp_path / "bad"), defects=0, promote=False), settings)
+    result = job.run(GateRequest(line=LINE, images=folder, device=Device.CPU), settings)
+    assert not result.live
+    assert any("held-back defects, the live version" in reason for reason in result.reasons), result.reasons
+    assert result.comparison.candidate == bad.bundle.manifest.version
+    assert registry.live(LINE) == live
+    assert (registry.home / "lines" / LINE / "live.json").read_bytes() == pointer
+    noted = registry.decisions(LINE)[-1]
+    assert (noted.version, noted.ruling, noted.by, noted.why) == (
+        bad.bundle.manifest.version,
+        Ruling.HELD,
+        "gate",
+        result.reasons,
+    )
+    assert result.sentence.startswith(f"held: {LINE} {noted.version} is not promoted, as ")
+
+
+def test_no_image_is_judged_by_a_version_that_learned_it(settings: Settings, folder: Path) -> None:
+    adapt.run(request_of(folder, defects=6, promote=False), settings)
+    result = job.run(GateRequest(line=LINE, images=folder, promote=False), settings)
+    registry = Registry(settings.home)
+    learned = set()
+    for record in registry.versions(LINE):
+        assert record.manifest is not None
+        learned |= {*record.manifest.support.good, *record.manifest.support.defects}
+    compared = {pair.image.sha256 for pair in result.comparison.pairs}
+    assert compared
+    assert not compared & learned
+    everything = {sha256_file(path) for path in folder.rglob("*.png")}
+    assert compared == everything - learned
+
+
+def test_what_was_rolled_back_is_not_promoted_again_nor_its_twin(
+    settings: Settings, folder: Path
+) -> None:
+    registry = Registry(settings.home)
+    first = registry.live_version(LINE)
+    candidate = adapt.run(request_of(folder, defects=5, promote=False), settings).bundle.manifest.version
+    result = job.run(GateRequest(line=LINE, images=folder), settings)
+    assert result.reasons == ()
+    assert registry.live_version(LINE) == candidate
+    assert result.sentence == f"promoted: {LINE} {candidate} is live."
+    with pytest.raises(ConfigError, match="not live"):
+        job.run(GateRequest(line=LINE, candidate=candidate), settings)
+    registry.roll_back(LINE, by="Ada", why="misses scratches")
+    again = job.run(GateRequest(line=LINE, candidate=candidate, images=folder), settings)
+    assert again.reasons == ("it was rolled back: only a person may promote it again",)
+    twin = adapt.run(request_of(folder, defects=5, gate=True), settings)
+    assert twin.gate is not None
+    assert twin.gate.reasons == (f"it is equal to {candidate}, which was rolled back: only a person may promote it",)
+    assert registry.live_version(LINE) == first
+
+
+def test_a_damaged_candidate_is_held(settings: Settings, folder: Path) -> None:
+    candidate = adapt.run(request_of(folder, defects=5, promote=False), settings).bundle
+    candidate.head_path.write_bytes(b"no graph")
+    result = job.run(GateRequest(line=LINE, images=folder), settings)
+    assert "head.onnx" in result.sentence
+    assert not result.live
+
+
+def test_without_anything_to_compare_on_a_candidate_is_held(settings: Settings, folder: Path) -> None:
+    adapt.run(request_of(folder, defects=5, promote=False), settings)
+    result = job.run(GateRequest(line=LINE), settings)
+    assert result.reasons == ("there is no image to compare on that neither version has learned",)
+
+
+def test_verdicts_and_the_production_are_compared_on(settings: Settings, folder: Path) -> None:
+    good = sorted((folder / "test" / "good").iterdir())
+    score.run(ScoreRequest(line=LINE, images=str(folder / "test" / "good"), device=Device.CPU, workers=1), settings)
+    with ResultStore(settings.database) as store:
+        store.add_verdicts(verdict_on(path, LINE, Verdict.GOOD) for path in good[:3])
+    adapt.run(request_of(folder, defects=5, promote=False), settings)
+    result = job.run(GateRequest(line=LINE, promote=False), settings)
+    kinds = [pair.image.kind.value for pair in result.comparison.pairs]
+    assert (kinds.count("good"), kinds.count("unlabelled")) == (3, len(good) - 3)
+    assert result.sentence.startswith("passed: ")
+    assert not result.live
+
+
+def test_adapt_behind_the_gate_holds_images_back(home: Path, tmp_path: Path) -> None:
+    folder = write_spotted_line(tmp_path / "many", good=40, defects=4)
+    result = adapt.run(request_of(folder, gate=True), load_settings())
+    contents = {sha256_file(path) for path in (folder / "train" / "good").iterdir()}
+    held_back = {content for content in contents if is_held_back(content)}
+    assert held_back
+    assert set(result.bundle.manifest.support.good) == contents - held_back
+    assert result.gate is not None
+    assert {pair.image.sha256 for pair in result.gate.comparison.pairs} == held_back
+    assert result.live, result.gate.sentence
+    assert f"{len(held_back)} of 44 labelled images are held back to compare versions on." in result.remarks
+
+
+def test_two_versions_are_compared_for_a_person(settings: Settings, folder: Path) -> None:
+    registry = Registry(settings.home)
+    first = registry.live_version(LINE)
+    assert first is not None
+    second = adapt.run(request_of(folder, defects=5, promote=False), settings).bundle.manifest.version
+    before = registry.decisions(LINE)
+    comparison = compare_versions(LINE, second, first, ComparedOn(images=folder), settings)
+    assert (comparison.candidate, comparison.live) == (second, first)
+    assert len(comparison.pairs) > 20
+    assert registry.decisions(LINE) == before
