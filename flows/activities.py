@@ -92,6 +92,14 @@ ACTIVITIES = (
         deployment="gate-line",
     ),
     Activity(
+        command="roll-back",
+        request="flows.roll_back.request:RollBackRequest",
+        job="flows.roll_back.job:run",
+        show="flows.roll_back.show:show",
+        flow="flows.roll_back.flow:roll_back",
+        deployment="roll-back",
+    ),
+    Activity(
         command="export",
         request="flows.export.request:ExportRequest",
         job="flows.export.job:run",

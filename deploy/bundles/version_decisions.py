@@ -87,7 +87,17 @@ def add_decision(line_folder: Path, decision: VersionDecision) -> None:
     replace_file(line_folder / DECISIONS, f"{encoded}\n".encode())
 
 
+def words_on_versions(decisions: Iterable[VersionDecision]) -> dict[str, VersionDecision]:
+    """The word on each version that counts: the latest, but that a gate holds what was rolled back changes nothing."""
+    words: dict[str, VersionDecision] = {}
+    for one in decisions:
+        before = words.get(one.version)
+        if before is None or before.ruling is not Ruling.ROLLED_BACK or one.ruling is not Ruling.HELD:
+            words[one.version] = one
+    return words
+
+
 def rolled_back(decisions: Iterable[VersionDecision]) -> frozenset[str]:
-    """The versions whose latest word is that they were rolled back; being held by a gate afterwards changes nothing."""
-    latest = {one.version: one.ruling for one in decisions if one.ruling is not Ruling.HELD}
-    return frozenset(version for version, ruling in latest.items() if ruling is Ruling.ROLLED_BACK)
+    """The versions that were rolled back, and that nobody promoted since."""
+    words = words_on_versions(decisions)
+    return frozenset(version for version, word in words.items() if word.ruling is Ruling.ROLLED_BACK)

@@ -102,9 +102,7 @@ def test_no_image_is_judged_by_a_version_that_learned_it(settings: Settings, fol
     assert compared == everything - learned
 
 
-def test_what_was_rolled_back_is_not_promoted_again_nor_its_twin(
-    settings: Settings, folder: Path
-) -> None:
+def test_what_was_rolled_back_is_not_promoted_again_nor_its_twin(settings: Settings, folder: Path) -> None:
     registry = Registry(settings.home)
     first = registry.live_version(LINE)
     candidate = adapt.run(request_of(folder, defects=5, promote=False), settings).bundle.manifest.version

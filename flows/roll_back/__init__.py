@@ -1,0 +1,1 @@
+"""Rolling back: the version that was live before is live again, and what was wrong is noted."""
