@@ -20,5 +20,5 @@ def roll_back(request: RollBackRequest) -> job.RollBackResult:
         result = job.run(request, load_settings())
         figures = {"live": result.live, "rolled back": result.rolled_back, "by": request.by, "why": request.why}
         publish_figures(artifact_key("roll-back", request.line), figures, f"{request.line} rolled back")
-        tell_of_line(LineEvent.ROLLED_BACK, request.line, version=result.rolled_back, why=request.why)
+        tell_of_line(LineEvent.ROLLED_BACK, request.line, version=result.rolled_back, why=request.why or "")
     return result

@@ -28,6 +28,6 @@ def run(request: RollBackRequest, settings: Settings, on_progress: OnProgress = 
         StorageError: the registry cannot be written.
     """
     registry = Registry(settings.home)
-    bundle = registry.roll_back(request.line, by=request.by, why=request.why)
+    bundle = registry.roll_back(request.line, by=request.by, why=request.why or "")
     last = registry.decisions(request.line)[-1]
     return RollBackResult(line=request.line, live=bundle.manifest.version, rolled_back=last.version)

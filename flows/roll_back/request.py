@@ -16,5 +16,7 @@ class RollBackRequest(Request):
     """Make the version live again that was live before. The one that is live is never promoted again by itself."""
 
     line: LineName
-    why: str = Field(default="", max_length=2000, description="What is wrong with the version that is live.")
+    why: Annotated[str | None, Field(max_length=2000, description="What is wrong with the version that is live.")] = (
+        None
+    )
     by: By = None

@@ -35,11 +35,12 @@ def list_versions(
 ) -> None:
     """List lines and their versions."""
     from deploy.bundles.registry import Registry  # noqa: PLC0415  # `--help` does not wait for it
+    from deploy.bundles.version_decisions import words_on_versions  # noqa: PLC0415
 
     registry = Registry(load_settings().home)
     names = [line] if line else registry.lines()
     records = [(name, record) for name in names for record in registry.versions(name)]
-    words = {(name, one.version): one for name in names for one in registry.decisions(name)}  # the latest counts
+    words = {name: words_on_versions(registry.decisions(name)) for name in names}
     write_json(
         json_path,
         [
@@ -47,9 +48,7 @@ def list_versions(
                 "line": name,
                 "version": record.version,
                 "live": record.live,
-                "decision": words[name, record.version].model_dump(mode="json")
-                if (name, record.version) in words
-                else None,
+                "decision": word.model_dump(mode="json") if (word := words[name].get(record.version)) else None,
                 "created_at": record.created_at.isoformat(),
                 "learner": record.manifest.learner.name if record.manifest else None,
                 "path": str(record.path),
@@ -69,7 +68,7 @@ def list_versions(
     for name, record in records:
         learner = record.manifest.learner.name if record.manifest else "–"
         created = record.created_at.strftime("%Y-%m-%d %H:%M")
-        state = "live" if record.live else _state(words.get((name, record.version)))
+        state = "live" if record.live else _state(words[name].get(record.version))
         cells = (name, record.version, state, learner, created, record.problem or "")
         listing.add_row(*map(literal, cells[: len(listing.columns)]))
     out().print(listing)
@@ -83,19 +82,19 @@ def _state(word: VersionDecision | None) -> str:
 def promote(
     line: LineArgument,
     version: Annotated[str, typer.Argument(help="Version to make live.")],
-    why: Annotated[str, typer.Option(help="Why, for who asks later.")] = "",
+    why: Annotated[str | None, typer.Option(help="Why, for who asks later.")] = None,
     by: ByOption = None,
 ) -> None:
     """Make a version live, also one that a gate held or that was rolled back."""
     from deploy.bundles.registry import Registry  # noqa: PLC0415
 
-    bundle = Registry(load_settings().home).promote(line, version, by=by, why=why)
+    bundle = Registry(load_settings().home).promote(line, version, by=by, why=why or "")
     out().print(f"Live for {literal(line)}: {literal(bundle.manifest.version)}")
 
 
 def roll_back(
     line: LineArgument,
-    why: Annotated[str, typer.Option(help="What is wrong with the version that is live.")] = "",
+    why: Annotated[str | None, typer.Option(help="What is wrong with the version that is live.")] = None,
     by: ByOption = None,
 ) -> None:
     """Make the previously live version live again; the other one is never promoted again by itself."""
