@@ -68,6 +68,14 @@ ACTIVITIES = (
         deployment="adapt-new-lines",
     ),
     Activity(
+        command="tend",
+        request="flows.life.request:TendRequest",
+        job="flows.life.job:run",
+        show="flows.life.show:show",
+        flow="flows.life.flow:tend_plant",
+        deployment="tend-plant",
+    ),
+    Activity(
         command="calibrate",
         request="flows.calibrate.request:CalibrateRequest",
         job="flows.calibrate.job:run",

@@ -24,6 +24,7 @@ from deploy.bundles.manifest import linewise_version
 from deploy.results.database import database_errors, for_writing, open_database, parse_url
 from deploy.results.inserts import RESULTS, insert_batch
 from deploy.results.outbox import Outbox
+from deploy.results.production_queries import first_scored
 from deploy.results.records import Duplicate, NewResult, NewVerdict, StoredScore, path_text
 from deploy.results.region_rows import read_regions
 from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus, VerdictRow
@@ -274,6 +275,15 @@ class ResultStore:
         scored = select(ResultRow.scored_at).where(ResultRow.line == line, ResultRow.status == ResultStatus.SCORED)
         with self.reading() as connection:
             return connection.scalars(scored.order_by(ResultRow.scored_at.desc()).limit(1)).first()
+
+    def first_scored(self, line: str, since: datetime, *, limit: int) -> list[ResultRow]:
+        """Results of a line's images that came since a time with a zone, the latest first.
+
+        An image that another version had scored before did not come since then.
+        """
+        statement = first_scored(line, since, limit)
+        with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
+            return list(session.scalars(statement))
 
     def lines_of(self, sha256s: Iterable[str]) -> dict[str, set[str]]:
         """By content the lines that it was scored for, or was to be; without contents that no line knows."""

@@ -46,6 +46,7 @@ def score_plant(
     total: int | None = None,
     opener: Opener = open_image,
     publisher: Publisher | None = None,
+    on_unregistered: Callable[[str], None] | None = None,
 ) -> PlantSummary:
     """Score `<line...>/**` of a folder with each line's live bundle; one row for each content and bundle in the store.
 
@@ -64,6 +65,8 @@ def score_plant(
         total: how many images there are, if the caller knows.
         opener: reads a file's header and says how its pixels are decoded.
         publisher: tells others of the new results; None: nobody is told.
+        on_unregistered: called from this thread for every image of no registered line, with the folder that might be
+            one's.
 
     Raises:
         ConfigError: `workers` or `batch_size` is below one.
@@ -94,6 +97,7 @@ def score_plant(
         remarks=remarks,
         total=total,
         opener=opener,
+        on_unregistered=on_unregistered,
     )
     run.execute(feeder.feed)
     return PlantSummary(
@@ -120,6 +124,7 @@ class _PlantFeeder:
     remarks: list[str]
     total: int | None
     opener: Opener
+    on_unregistered: Callable[[str], None] | None
     current: dict[str, LineScoring] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
 
@@ -134,10 +139,16 @@ class _PlantFeeder:
                 self.run.put(line, item.item)
             else:
                 self.passed_over.add(item)
+                self._tell_unregistered(item)
             if self.total is not None:
                 self.run.total = self.total - self.passed_over.images
             self.run.take()
             self.source.know(self.lines.names())
+
+    def _tell_unregistered(self, item: PlantItem) -> None:
+        line, place = self.source.find(item.folder)
+        if self.on_unregistered is not None and line is None and place != ".":
+            self.on_unregistered(place)
 
     def _use_the_pause(self) -> None:
         """A watched folder has nothing more: take up lines that became usable, and say which did not."""

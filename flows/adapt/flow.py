@@ -27,7 +27,7 @@ from flows.server.artifacts import (
     publish_markdown,
     publish_table,
 )
-from flows.server.gate_artifact import ended, show_gate
+from flows.server.gate_artifact import HELD, ended, show_gate
 from flows.server.late_runs import skip_late_runs
 from flows.server.line_events import LineEvent, tell_of_line
 from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
@@ -59,7 +59,7 @@ def adapt_new_lines(request: AdaptNewLinesRequest) -> NewLinesResult:
     states = {name: _adapt_new_line(request, incoming / name) for name in new_lines(incoming, settings)}
     show_new_lines(states)
     lines = [
-        NewLine(name=line, problem=None if state.is_completed() else state.message or state.name or "no reason")
+        NewLine(name=line, problem=None if _is_live(state) else state.message or state.name or "no reason")
         for line, state in states.items()
     ]
     result = NewLinesResult(incoming=incoming, lines=tuple(lines))
@@ -67,6 +67,10 @@ def adapt_new_lines(request: AdaptNewLinesRequest) -> NewLinesResult:
         remedy = "mend what the table of this run says"
         raise UnfinishedError("every new line to be adapted", f"failures for {failed}", remedy, result)
     return result
+
+
+def _is_live(state: State[Any]) -> bool:
+    return state.is_completed() and state.name != HELD
 
 
 def _adapt_new_line(request: AdaptNewLinesRequest, images: Path) -> State[Any]:

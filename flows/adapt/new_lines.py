@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deploy.bundles.registry import Registry
 from flows.adapt import job
+from flows.adapt.job import AdaptResult
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
 from flows.progress import OnProgress, ignore_progress
 from pipeline.errors import LineError, LinewiseError
@@ -18,7 +19,7 @@ from pipeline.unicode_names import composed
 
 @dataclass(frozen=True, kw_only=True)
 class NewLine:
-    """A line that was tried; `problem` says in a sentence why it has no bundle, None: it has one."""
+    """A line that was tried; `problem` says in a sentence why it has no bundle that may be used, None: it has one."""
 
     name: str
     problem: str | None
@@ -47,7 +48,7 @@ def run(request: AdaptNewLinesRequest, settings: Settings, on_progress: OnProgre
 
 
 def request_for(request: AdaptNewLinesRequest, images: Path) -> AdaptRequest:
-    """The adaptation to one new line, with all that is asked of every one.
+    """The adaptation to one new line, through the gate, with all that is asked of every one.
 
     Args:
         request: of all new lines.
@@ -56,7 +57,7 @@ def request_for(request: AdaptNewLinesRequest, images: Path) -> AdaptRequest:
     Raises:
         ConfigError: no line can have that name.
     """
-    return AdaptRequest.asked(line=images.name, images=images, **request.model_dump(exclude={"incoming"}))
+    return AdaptRequest.asked(line=images.name, images=images, gate=True, **request.model_dump(exclude={"incoming"}))
 
 
 def incoming_folder(request: AdaptNewLinesRequest, settings: Settings) -> Path:
@@ -78,12 +79,17 @@ def new_lines(incoming: Path, settings: Settings) -> list[str]:
 
 
 def _adapt(request: AdaptNewLinesRequest, images: Path, settings: Settings, on_progress: OnProgress) -> str | None:
-    """Why the line in a folder could not be adapted to; None where it was."""
+    """Why the line in a folder could not be adapted to, or is held; None: it is live."""
     try:
-        job.run(request_for(request, images), settings, on_progress)
+        result = job.run(request_for(request, images), settings, on_progress)
     except (LinewiseError, OSError) as error:
         sentence = error if isinstance(error, LinewiseError) else plain_storage_error(error)
         if sentence is None:
             raise
         return str(sentence)
-    return None
+    return problem_of(result)
+
+
+def problem_of(result: AdaptResult) -> str | None:
+    """Why a line that was adapted to is not live, where the gate holds it."""
+    return result.gate.sentence if result.gate is not None and result.gate.reasons else None

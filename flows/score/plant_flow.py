@@ -11,6 +11,7 @@ from flows.score.flagged_rows import MAX_FLAGGED, flagged_rows
 from flows.score.request import ScorePlantRequest
 from flows.server.artifacts import Cell, ProgressArtifact, artifact_key, in_a_run, plain, publish_figures, publish_table
 from flows.server.late_runs import skip_late_runs, skipping_late_runs
+from flows.server.line_events import telling_of_new_lines
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 from pipeline.unicode_names import one_line
@@ -38,7 +39,8 @@ def score_plant(request: ScorePlantRequest) -> job.ScorePlantResult:
 def score(request: ScorePlantRequest) -> job.ScorePlantResult:
     """Score the images. Safe to repeat: what was scored before a failure is in the store and is skipped."""
     progress = ProgressArtifact(artifact_key("progress", "plant", request.plant))
-    return job.run(request, load_settings(), skipping_late_runs(progress))
+    settings = load_settings()
+    return job.run(request, settings, skipping_late_runs(progress), telling_of_new_lines(settings))
 
 
 def warn_of_what_is_missing(result: job.ScorePlantResult) -> None:

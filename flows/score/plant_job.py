@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +55,15 @@ def line_figures(line: LineScoring) -> dict[str, int | str]:
     return {"line": line.line, "version": line.version, **line.tally.counts.figures()}
 
 
-def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> ScorePlantResult:
+def run(
+    request: ScorePlantRequest,
+    settings: Settings,
+    on_progress: OnProgress = ignore_progress,
+    on_unregistered: Callable[[str], None] | None = None,
+) -> ScorePlantResult:
     """Score what has no result of its line's live bundle yet.
+
+    `on_unregistered` is told the folder of every image that lies in one of no registered line.
 
     Raises:
         ConfigError: maps would be written among the images, or nvJPEG or what publishing needs is not installed.
@@ -94,6 +102,7 @@ def run(request: ScorePlantRequest, settings: Settings, on_progress: OnProgress 
             total=total,
             opener=opener,
             publisher=publisher,
+            on_unregistered=on_unregistered,
         )
         messages = publisher.end(END_SECONDS) if publisher is not None else None
         if summary.counts.found == 0 and not request.watch:

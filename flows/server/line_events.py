@@ -5,11 +5,15 @@ Every event is of the resource `linewise.line.<name>`; its payload says the line
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 from prefect.events import emit_event
 
+from flows.life.line_notes import is_first_sight
 from flows.server.artifacts import in_a_run
+from pipeline.settings import Settings
+from pipeline.unicode_names import composed
 
 LINE_RESOURCE = "linewise.line."
 """Begins the id of a line's resource; the line's name follows as it is."""
@@ -30,3 +34,16 @@ def tell_of_line(event: LineEvent, line: str, *, version: str | None = None, why
         return
     resource = {"prefect.resource.id": f"{LINE_RESOURCE}{line}", "prefect.resource.name": line}
     emit_event(event.value, resource, payload={"line": line, "version": version, "why": why})
+
+
+def telling_of_new_lines(settings: Settings) -> Callable[[str], None]:
+    """What takes the folders of lines that are not registered, image by image, and tells of each once for all runs."""
+    met: set[str] = set()
+
+    def tell(folder: str) -> None:
+        if folder not in met:
+            met.add(folder)
+            if is_first_sight(settings, composed(folder)):
+                tell_of_line(LineEvent.APPEARED, composed(folder))
+
+    return tell

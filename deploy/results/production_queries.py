@@ -1,0 +1,30 @@
+"""What is asked of the store about a line's production."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Select, exists, select
+from sqlalchemy.orm import aliased
+
+from deploy.results.schema import ResultRow, ResultStatus
+
+
+def first_scored(line: str, since: datetime, limit: int) -> Select[ResultRow]:
+    """The rows of a line's contents that no version had scored before, the latest first."""
+    earlier = aliased(ResultRow)
+    known = exists().where(
+        earlier.image_sha256 == ResultRow.image_sha256, earlier.line == line, earlier.scored_at < since
+    )
+    return (
+        select(ResultRow)
+        .where(
+            ResultRow.line == line,
+            ResultRow.status == ResultStatus.SCORED,
+            ResultRow.scored_at >= since,
+            ResultRow.image_sha256.is_not(None),
+            ~known,
+        )
+        .order_by(ResultRow.id.desc())
+        .limit(limit)
+    )

@@ -1,0 +1,154 @@
+"""Tending a plant's lines as a job: each line that is due is adapted, and what comes of it goes through the gate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from flows.adapt import job as adapt_job
+from flows.adapt.job import AdaptResult
+from flows.adapt.request import AdaptRequest
+from flows.life.due_lines import Due, Waiting, look_at
+from flows.life.line_folders import line_folders
+from flows.life.line_notes import LineNote, is_first_sight, tending, write_note
+from flows.life.request import TendRequest
+from flows.progress import OnProgress, Progress, ignore_progress
+from pipeline.errors import LinewiseError, StorageError
+from pipeline.settings import Settings
+from pipeline.storage import plain_storage_error
+
+_MOST_WAITS = 10
+Adapt = Callable[[AdaptRequest], AdaptResult]
+"""Runs an adaptation: the job itself, or a flow around it."""
+
+
+class Outcome(StrEnum):
+    """What became of a line."""
+
+    PROMOTED = "promoted"
+    HELD = "held"
+    WAITING = "waiting"
+    BUSY = "tended by another process"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TendedLine:
+    """A line, what became of it, and why; `version`: that was made of it, None: none was.
+
+    `again_in`: seconds after which it need not wait any longer, None: nobody knows.
+    """
+
+    name: str
+    outcome: Outcome
+    why: str
+    version: str | None = None
+    again_in: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TendResult:
+    """What became of each line of a folder."""
+
+    folder: Path
+    lines: tuple[TendedLine, ...]
+
+    def of(self, *outcomes: Outcome) -> list[TendedLine]:
+        """The lines with one of these outcomes."""
+        return [line for line in self.lines if line.outcome in outcomes]
+
+
+def run(request: TendRequest, settings: Settings, on_progress: OnProgress = ignore_progress) -> TendResult:
+    """Tend every line of the folder, or the one asked for; one that fails does not stop the others.
+
+    Run again it does nothing, until something changed.
+
+    Raises:
+        LineError: no such folder.
+        StorageError: it, or the home, cannot be used.
+    """
+    return tend_lines(request, settings, lambda one: adapt_job.run(one, settings, on_progress), on_progress)
+
+
+def tend_lines(
+    request: TendRequest,
+    settings: Settings,
+    adapt: Adapt,
+    on_progress: OnProgress = ignore_progress,
+    on_new: Callable[[str], None] = lambda _line: None,
+) -> TendResult:
+    """As `run`, with another way to adapt; `on_new` is told of each line that nobody met before."""
+    settings.ensure_home()
+    found = line_folders(request.folder)
+    if request.line is not None:
+        within = f"{request.line}/"
+        found = {name: path for name, path in found.items() if name == request.line or name.startswith(within)}
+    lines: list[TendedLine] = []
+    for done, (name, path) in enumerate(found.items()):
+        on_progress(Progress(stage="tend the lines", done=done, total=len(found)))
+        if is_first_sight(settings, name):
+            on_new(name)
+        lines.append(_tend_once_quiet(name, path, request, settings, adapt))
+    on_progress(Progress(stage="tend the lines", done=len(found), total=len(found)))
+    return TendResult(folder=request.folder, lines=tuple(lines))
+
+
+def _tend_once_quiet(name: str, folder: Path, request: TendRequest, settings: Settings, adapt: Adapt) -> TendedLine:
+    """As `_tend`; of the only line that is asked for its images may still be coming, and are waited for."""
+    for _ in range(_MOST_WAITS if request.line is not None else 0):
+        tended = _tend(name, folder, request, settings, adapt)
+        if tended.again_in is None:
+            return tended
+        time.sleep(tended.again_in)
+    return _tend(name, folder, request, settings, adapt)
+
+
+def _tend(name: str, folder: Path, request: TendRequest, settings: Settings, adapt: Adapt) -> TendedLine:
+    """One line, unless another process is at it."""
+    try:
+        with tending(settings, name) as ours:
+            if not ours:
+                return TendedLine(name=name, outcome=Outcome.BUSY, why="another process adapts it")
+            found = look_at(name, folder, request, settings)
+            if isinstance(found, Waiting):
+                return TendedLine(name=name, outcome=Outcome.WAITING, why=found.why, again_in=found.again_in)
+            return _adapted(name, found, settings, adapt)
+    except (LinewiseError, OSError) as error:
+        return TendedLine(name=name, outcome=Outcome.FAILED, why=str(_sentence(error)))
+
+
+def _adapted(name: str, due: Due, settings: Settings, adapt: Adapt) -> TendedLine:
+    """Adapt, and remember how it ended; trouble with a disk is tried again soon, a user's mistake when it is mended."""
+    write_note(settings, name, due.note)
+    try:
+        result = adapt(due.request)
+    except (LinewiseError, OSError) as error:
+        sentence = _sentence(error)
+        if not isinstance(sentence, StorageError):
+            write_note(settings, name, _ended(due.note, str(sentence)))
+        raise sentence from error
+    write_note(settings, name, _ended(due.note))
+    version = result.bundle.manifest.version
+    if result.gate is not None and result.gate.reasons:
+        return TendedLine(name=name, outcome=Outcome.HELD, why=result.gate.sentence, version=version)
+    return TendedLine(name=name, outcome=Outcome.PROMOTED, why=due.why, version=version)
+
+
+def _ended(note: LineNote, problem: str | None = None) -> LineNote:
+    return note.model_copy(update={"at": datetime.now(UTC), "ended": True, "problem": problem})
+
+
+def _sentence(error: LinewiseError | OSError) -> LinewiseError:
+    """The error as a sentence.
+
+    Raises:
+        OSError: nobody has words for it.
+    """
+    sentence = error if isinstance(error, LinewiseError) else plain_storage_error(error)
+    if sentence is None:
+        raise error
+    return sentence

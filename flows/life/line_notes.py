@@ -1,0 +1,106 @@
+"""What is remembered of tending a line, and the lock that lets one process at a time do it.
+
+    <home>/tending/<line>/note.json    the last adaptation that was begun, and how it ended
+    <home>/tending/<line>/lock         held by whoever tends the line; the kernel frees it when its holder dies
+
+All else is asked of the registry and the result store. Without the note a failed adaptation would be tried again every
+ten minutes, though nothing changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import StorageError
+from pipeline.settings import Settings
+from pipeline.storage import file_lock, make_folder_of, replace_file, storage_errors
+
+_KIND, _NOTE, _LOCK = "tending", "note.json", "lock"
+
+
+class LineNote(BaseModel):
+    """An adaptation that was begun.
+
+    Args:
+        at: when it began, or ended.
+        folder: the state of the line's labelled images then, see `line_folders.state_of`.
+        last_verdict: id of the newest verdict then, 0: there was none.
+        ended: whether it ended; an unended one was killed.
+        tries: how often in a row it did not end.
+        problem: why it failed, None: it did not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: AwareDatetime
+    folder: str
+    last_verdict: int = 0
+    ended: bool = False
+    tries: int = 1
+    problem: str | None = None
+
+
+def read_note(settings: Settings, line: str) -> LineNote | None:
+    """What is remembered of a line; None where nothing is, or the note is damaged: it is worth one adaptation.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    path = _folder(settings, line) / _NOTE
+    with storage_errors(path):
+        if not path.is_file():
+            return None
+        encoded = path.read_bytes()
+    try:
+        return LineNote.model_validate_json(encoded)
+    except ValidationError:
+        return None
+
+
+def write_note(settings: Settings, line: str, note: LineNote) -> None:
+    """Remember it instead of what was.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    path = _folder(settings, line) / _NOTE
+    make_folder_of(path)
+    replace_file(path, f"{note.model_dump_json(indent=2)}\n".encode())
+
+
+@contextmanager
+def tending(settings: Settings, line: str) -> Iterator[bool]:
+    """Hold the line's lock in the body; False: another process holds it, and the body should do nothing."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(file_lock(_folder(settings, line) / _LOCK, timeout_seconds=0.0))
+        except StorageError:
+            if not (_folder(settings, line) / _LOCK).is_file():
+                raise
+            yield False
+            return
+        yield True
+
+
+def is_first_sight(settings: Settings, line: str) -> bool:
+    """Whether nobody met this line before; asked once, it is remembered.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    path = _folder(settings, line) / "seen"
+    make_folder_of(path)
+    with storage_errors(path):
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+    return True
+
+
+def _folder(settings: Settings, line: str) -> Path:
+    return settings.line_folder(_KIND, line)
