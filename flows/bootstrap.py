@@ -36,7 +36,7 @@ from prefect.flows import load_flow_from_entrypoint
 from flows.activities import DEPLOYMENTS
 from flows.doctor.checks import check_prefect
 from flows.doctor.prefect_address import prefect_address
-from flows.server.automations import create_automations
+from flows.server.automations import TENDING, create_automations, create_line_automations
 from flows.server.runs import GPU_LIMIT
 from pipeline.errors import ConfigError, LinewiseError
 
@@ -225,7 +225,9 @@ def set_up_server(*, wait: float = WAIT, update: bool = False) -> tuple[list[str
         create_work_pool(client)
         create_gpu_queue(client)
         create_automations(client, WORK_POOL)
-        return register_deployments(client, update=update), renew_deployments(client)
+        changed = register_deployments(client, update=update), renew_deployments(client)
+        create_line_automations(client, client.read_deployment_by_name(f"{TENDING}/{TENDING}").id)
+        return changed
 
 
 @contextmanager

@@ -1,26 +1,35 @@
-"""What the Prefect server does by itself about runs that nobody will end: a machine that lost power says no more.
+"""What the Prefect server does by itself: it ends runs that nobody will end, and has lines tended of which it hears.
 
-Such a run would stand there for ever and hold its deployment's slot, so that later runs wait or are cancelled. The
-automations must exist before the run does: a server watches what it was told of.
+A run whose machine lost power says no more. It would stand there for ever and hold its deployment's slot, so that later
+runs wait or are cancelled. Those automations must exist before the run does: a server watches what it was told of.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+
+from flows.server.line_events import LINE_RESOURCE
 
 SILENT_RUNS = "linewise: crash silent runs"
 SILENCE = timedelta(seconds=90)  # three heartbeats of PREFECT_FLOWS_HEARTBEAT_FREQUENCY in prefect.yaml
 UNSTARTED_RUNS = "linewise: crash runs that never start"
 START = timedelta(seconds=100)  # a process that opens torch on a busy machine takes a minute
 
-_ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+NEW_LINES = "linewise: adapt lines that appear"
+DRIFTED_LINES = "linewise: adapt lines that drift"
+TENDING = "tend-plant"
+"""The deployment that both run for the line of an event."""
+
+_ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Held", "Skipped", "Failed", "Cancelled", "Crashed")}
 _WAITING = {
     f"prefect.flow-run.{state}"
     for state in ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry", "Paused", "Suspended", "Cancelling")
@@ -37,6 +46,44 @@ def create_automations(client: SyncPrefectClient, pool: str) -> None:
     for automation in (_silent_runs(), _unstarted_runs(pool)):
         if not client.read_automations_by_name(automation.name):
             automation.create()
+
+
+def create_line_automations(client: SyncPrefectClient, deployment_id: UUID) -> None:
+    """Create those that run a deployment for a line of which an event tells, where they are missing.
+
+    They have no payload to choose by: what an event's policy asks for is the run's to decide.
+
+    Args:
+        client: of the server.
+        deployment_id: of `TENDING`, whose folder and settings are its own; the event says which line.
+    """
+    line = _filled_in("{{ event.resource.id }}")
+    for name, event, parameters in (
+        (NEW_LINES, "linewise.line.appeared", {"line": line}),
+        (DRIFTED_LINES, "linewise.drift", {"line": line, "policy": _filled_in("{{ event.payload.policy }}")}),
+    ):
+        if not client.read_automations_by_name(name):
+            _run_for_line(name, event, deployment_id, parameters).create()
+
+
+def _run_for_line(name: str, event: str, deployment_id: UUID, parameters: dict[str, Any]) -> Automation:
+    return Automation(
+        name=name,
+        description=f"An event {event} of a line runs {TENDING} for that line alone.",
+        trigger=EventTrigger(
+            match=ResourceSpecification({"prefect.resource.id": [f"{LINE_RESOURCE}*"]}),
+            expect={event},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[
+            RunDeployment(source="selected", deployment_id=deployment_id, parameters=parameters, job_variables=None)
+        ],
+    )
+
+
+def _filled_in(template: str) -> dict[str, str]:
+    return {"__prefect_kind": "jinja", "template": template}
 
 
 def _silent_runs() -> Automation:

@@ -58,18 +58,21 @@ def screenshot(page: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 def test_deployments_are_registered_and_their_schedules_off(plant):
     names = {deployment.name for deployment in plant.client.read_deployments()}
-    lines = {"adapt-line", "adapt-new-lines", "calibrate-line", "set-threshold"}
-    assert names == {"meta-train", "evaluate", "export", "score-folder", "score-plant", "housekeeping"} | lines
+    scoring = {"export", "score-folder", "score-plant"}
+    life = {"adapt-line", "adapt-new-lines", "calibrate-line", "set-threshold", "gate-line", "roll-back", "tend-plant"}
+    assert names == {"meta-train", "evaluate", "housekeeping"} | life | scoring
     schedules = {name: plant.deployment(name).schedules for name in names}
     assert {name: [schedule.active for schedule in found] for name, found in schedules.items() if found} == {
         "adapt-new-lines": [False],
         "housekeeping": [False],
         "score-folder": [False],
         "score-plant": [False],
+        "tend-plant": [False],
     }
     again = run_bootstrap(plant.home.parent, plant.environment)
     assert "registered: none, all were there; renewed: none." in again
-    for automation in ("linewise: crash silent runs", "linewise: crash runs that never start"):
+    about_runs = ("linewise: crash silent runs", "linewise: crash runs that never start")
+    for automation in (*about_runs, "linewise: adapt lines that appear", "linewise: adapt lines that drift"):
         assert len(plant.client.read_automations_by_name(automation)) == 1
 
 

@@ -1,0 +1,78 @@
+"""Gate, tending and roll-back as flows against one real Prefect API: what a list of runs and their artifacts show."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("prefect", reason="the extra `flows` is not installed")
+
+from prefect.client.orchestration import get_client
+
+import flows.life.flow
+import flows.roll_back.flow
+from deploy.bundles.registry import Registry
+from flows import bootstrap
+from flows.life.job import Outcome
+from flows.life.request import TendRequest
+from flows.roll_back.request import RollBackRequest
+from flows.server.automations import DRIFTED_LINES, NEW_LINES, create_line_automations
+from tests.flows.adapted_home import LINE, SIZE
+from tests.parts.spotted_line import write_spotted_line
+
+
+def artifacts(run: Any) -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        return {found.key: found for found in client.read_artifacts(limit=200) if found.flow_run_id == run}
+
+
+def test_a_plant_is_tended_and_a_held_line_shows_in_the_list_of_runs(prefect_api, home: Path, tmp_path: Path) -> None:
+    folder = write_spotted_line(tmp_path / "plant" / "caps", good=4, test_good=8, defects=2)
+    request = TendRequest(folder=tmp_path / "plant", size=SIZE, quiet_seconds=0)
+    state = flows.life.flow.tend_plant(request, line="linewise.line.caps", return_state=True)
+    assert state.is_completed()
+    assert state.name == "Completed"
+    assert Registry(home).live_version("caps") is not None
+    assert "tended-lines" in artifacts(state.state_details.flow_run_id)
+
+    # The same line with defects among its good images, which the held-back ones do not show.
+    for number, path in enumerate(sorted((folder / "test" / "spot").iterdir())):
+        shutil.move(path, folder / "train" / "good" / f"wrong {number}.png")
+    gated = flows.adapt.flow.adapt_line(
+        {"line": "caps", "images": str(folder), "size": SIZE, "gate": True}, return_state=True
+    )
+    assert gated.is_completed()
+    assert gated.name in ("Held", "Completed")
+
+
+def test_another_policy_than_readaptation_does_nothing(prefect_api, home: Path, tmp_path: Path) -> None:
+    request = TendRequest(folder=tmp_path / "nowhere")
+    state = flows.life.flow.tend_plant(request, line="linewise.line.caps", policy="tell", return_state=True)
+    assert (state.name, state.is_completed()) == ("Skipped", True)
+    assert not home.exists()
+
+
+def test_a_roll_back_without_an_earlier_version_fails_in_one_sentence(prefect_api, adapted_home: Path) -> None:
+    state = flows.roll_back.flow.roll_back(RollBackRequest(line=LINE), return_state=True)
+    assert state.is_failed()
+    assert state.message.startswith(f"expected a version of {LINE} that was live before, got none")
+
+
+def test_line_automations_are_created_once(prefect_api) -> None:
+    with get_client(sync_client=True) as client:
+        code = bootstrap.packaged_code()["tend-plant"]
+        flow_id = client.create_flow_from_name("tend-plant")
+        deployment = client.create_deployment(flow_id, "tend-plant", **code)
+        try:
+            for _ in range(2):
+                create_line_automations(client, deployment)
+            for name in (NEW_LINES, DRIFTED_LINES):
+                (automation,) = client.read_automations_by_name(name)
+                assert automation.actions[0].deployment_id == deployment
+                client.delete_automation(automation.id)
+        finally:
+            client.delete_deployment(deployment)
+    assert Outcome.HELD.value == "held"
