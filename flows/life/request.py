@@ -11,8 +11,7 @@ from flows.adapt.request import MAX_HOURS, AdaptSettings
 
 
 class TendRequest(AdaptSettings):
-    """Adapt the new lines of a folder, and anew those whose production or people's verdicts showed more, all through
-    the gate.
+    """Adapt new lines, and anew those whose production or verdicts showed more, all through the gate.
 
     What it says of adaptation is of new lines: one that is live keeps the settings of its live version.
     """

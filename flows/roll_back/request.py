@@ -13,7 +13,7 @@ By = Annotated[str | None, Field(max_length=200, description="Who decides it, as
 
 
 class RollBackRequest(Request):
-    """Make the version live again that was live before. The one that is live is never promoted again by itself."""
+    """Make the version live again that was live before; the other one is never promoted again by itself."""
 
     line: LineName
     why: Annotated[str | None, Field(max_length=2000, description="What is wrong with the version that is live.")] = (
