@@ -34,7 +34,7 @@ from pipeline.imaging.images import PreprocessSpec, read_file
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.region_of_interest import RegionOfInterest
-from pipeline.settings import Settings
+from pipeline.settings import Device, Settings
 
 _STAGE = "adapt"
 _TELL_EVERY = 10  # images
@@ -166,7 +166,8 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 def _promote(request: AdaptRequest, settings: Settings, version: str, on_progress: OnProgress) -> GateResult | None:
     """Make the version live, through the gate if the request asks for it: what the gate says then."""
     if request.gate:
-        asked = GateRequest(line=request.line, candidate=version, images=request.images)
+        where = Device.CPU  # as all of adaptation, which does not wait in the queue for the GPU
+        asked = GateRequest(line=request.line, candidate=version, images=request.images, device=where)
         return gate_job.run(asked, settings, on_progress)
     Registry(settings.home).promote(request.line, version)
     return None

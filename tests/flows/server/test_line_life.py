@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
 from prefect.client.orchestration import get_client
 
+import flows.adapt.flow
 import flows.life.flow
 import flows.roll_back.flow
 from deploy.bundles.registry import Registry
 from flows import bootstrap
+from flows.adapt.request import AdaptRequest
 from flows.life.job import Outcome
 from flows.life.request import TendRequest
 from flows.roll_back.request import RollBackRequest
@@ -29,23 +32,45 @@ def artifacts(run: Any) -> dict[str, Any]:
         return {found.key: found for found in client.read_artifacts(limit=200) if found.flow_run_id == run}
 
 
-def test_a_plant_is_tended_and_a_held_line_shows_in_the_list_of_runs(prefect_api, home: Path, tmp_path: Path) -> None:
-    folder = write_spotted_line(tmp_path / "plant" / "caps", good=4, test_good=8, defects=2)
+@pytest.mark.timeout(900)
+def test_a_held_version_shows_in_the_list_of_runs_with_its_reason(
+    prefect_api, adapted_home: Path, line: Path, tmp_path: Path
+) -> None:
+    """All of its images are learned, so that the gate has nothing to compare on."""
+    good = sorted((line / "train" / "good").iterdir())[:2]
+    (tmp_path / "few" / "good").mkdir(parents=True)
+    for path in good:
+        shutil.copy(path, tmp_path / "few" / "good")
+    live = Registry(adapted_home).live_version(LINE)
+    request = AdaptRequest(line=LINE, images=tmp_path / "few", size=SIZE, gate=True)
+    state = flows.adapt.flow.adapt_line(request, return_state=True)
+    result = state.result()
+    version = result.bundle.manifest.version
+    assert (state.is_completed(), state.name) == (True, "Held")
+    assert state.message == (
+        f"held: {LINE} {version} is not promoted, as there is no image to compare on that neither version has learned."
+    )
+    assert Registry(adapted_home).live_version(LINE) == live
+    told = str(artifacts(state.state_details.flow_run_id)["gate-line-a-7"].data)
+    assert "| | live: " in told
+    assert "held: there is no image to compare on" in told
+
+
+@pytest.mark.timeout(900)
+def test_a_plant_is_tended_line_by_line(prefect_api, home: Path, tmp_path: Path) -> None:
+    write_spotted_line(tmp_path / "plant" / "caps", good=4, test_good=8, defects=2)
+    (tmp_path / "plant" / "camera 3").mkdir()
     request = TendRequest(folder=tmp_path / "plant", size=SIZE, quiet_seconds=0)
     state = flows.life.flow.tend_plant(request, line="linewise.line.caps", return_state=True)
-    assert state.is_completed()
-    assert state.name == "Completed"
+    assert (state.is_completed(), state.name) == (True, "Completed")
     assert Registry(home).live_version("caps") is not None
-    assert "tended-lines" in artifacts(state.state_details.flow_run_id)
-
-    # The same line with defects among its good images, which the held-back ones do not show.
-    for number, path in enumerate(sorted((folder / "test" / "spot").iterdir())):
-        shutil.move(path, folder / "train" / "good" / f"wrong {number}.png")
-    gated = flows.adapt.flow.adapt_line(
-        {"line": "caps", "images": str(folder), "size": SIZE, "gate": True}, return_state=True
-    )
-    assert gated.is_completed()
-    assert gated.name in ("Held", "Completed")
+    (row,) = json.loads(artifacts(state.state_details.flow_run_id)["tended-lines"].data)
+    assert (row["line"], row["outcome"], row["why"]) == ("caps", "promoted", "new, with 4 good images")
+    again = flows.life.flow.tend_plant(request, return_state=True).result()
+    assert [(line.name, line.outcome) for line in again.lines] == [
+        ("camera 3", Outcome.WAITING),
+        ("caps", Outcome.WAITING),
+    ]
 
 
 def test_another_policy_than_readaptation_does_nothing(prefect_api, home: Path, tmp_path: Path) -> None:
@@ -75,4 +100,3 @@ def test_line_automations_are_created_once(prefect_api) -> None:
                 client.delete_automation(automation.id)
         finally:
             client.delete_deployment(deployment)
-    assert Outcome.HELD.value == "held"
