@@ -17,7 +17,7 @@ centre and spread are those of the scores' bulk (`bulk`). Known defects move the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -35,10 +35,6 @@ _STRAYS = 3.5  # robust standard deviations of the lines' medians
 _SHARE_OF_GAP = 0.5  # of what lies between the good parts' limit and known defects: so far it moves towards them
 _TAKEN_BACK = 0.25  # of the limit's distance from the good parts' centre that known defects may take, at most
 _REVIEW_FACTOR = 5.0  # REVIEW begins where this many times the false-reject rate of good images lie
-
-
-BY_HAND = "a person"
-"""The method of a threshold that nothing was calibrated for."""
 
 
 class Decision(StrEnum):
@@ -80,15 +76,6 @@ class Threshold:
     tail: ScoreTail | None = None
     target_missed_defect_rate: float | None = None
     millimetres_per_pixel: float | None = None
-
-    def set_by_hand(self, reject: float, review: float) -> Threshold:
-        """The same with limits that a person chose: its p-values stay true, its rates are nobody's promise.
-
-        Args:
-            reject: scores at or above are REJECT.
-            review: scores at or above are REVIEW, at most `reject`.
-        """
-        return replace(self, reject=reject, review=review, method=BY_HAND, expected_false_reject_rate=None)
 
     def p_value(self, score: float | None) -> float | None:
         """The share of the line's good parts that score at least so high, 0..1; None: nobody can tell."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deploy.bundles.bundle import Bundle, read_manifest
 from deploy.bundles.manifest import (
     CARD,
@@ -58,6 +60,17 @@ def add_with_threshold(
         }
     )
     return registry.add_next(draft, {name: bundle.path / name for name in manifest.files if name != CARD})
+
+
+def by_hand(threshold: Threshold, reject: float, review: float) -> Threshold:
+    """A threshold with limits that a person chose: its p-values stay true, a rate is nobody's promise any more.
+
+    Args:
+        threshold: the one before.
+        reject: scores at or above are REJECT.
+        review: scores at or above are REVIEW, at most `reject`.
+    """
+    return replace(threshold, reject=reject, review=review, method="a person", expected_false_reject_rate=None)
 
 
 def scoring_alike(registry: Registry, bundle: Bundle) -> tuple[str, ...]:

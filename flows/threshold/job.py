@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.manifest import SetByHandRecord
 from deploy.bundles.registry import Registry
-from deploy.bundles.threshold_versions import add_with_threshold, scoring_alike
+from deploy.bundles.threshold_versions import add_with_threshold, by_hand, scoring_alike
 from deploy.results.store import ResultStore
 from deploy.results.threshold_effects import Limits, ScoreLevels, ThresholdEffect, score_levels, threshold_effects
 from flows.progress import OnProgress, ignore_progress
@@ -106,7 +106,7 @@ def _set(registry: Registry, bundle: Bundle, asked: Limits, request: ThresholdRe
     made = add_with_threshold(
         registry,
         bundle,
-        manifest.threshold.set_by_hand(asked.reject, asked.review),
+        by_hand(manifest.threshold, asked.reject, asked.review),
         promise=None,
         calibration=manifest.calibration,
         set_by_hand=record,
