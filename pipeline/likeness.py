@@ -23,6 +23,7 @@ from pipeline.imaging.encoded import size_text
 from pipeline.imaging.images import DecodedImage
 from pipeline.layout import Layout, layout_of
 from pipeline.look import Look, even_or_white, look_of
+from pipeline.look_figures import LookFigures, figures_of
 from pipeline.tones import Tones, tones_of
 
 _MORE, _MORE_CAST = 0.4, 0.25  # the most above the support that good images of real lines had: 0.36, and 0.11
@@ -45,16 +46,28 @@ class Seen:
         pixels: uint8 RGB (H, W, 3) at model size.
         size: (height, width) of the upright image.
         colour: whether it is stored in colour; None: a stream's frame does not tell.
+        bits: of a stored value, 8 or 16; None: as `colour`.
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     colour: bool | None = None
+    bits: int | None = None
 
     @cached_property
     def look(self) -> Look:
         """Of the pixels, taken once."""
         return look_of(self.pixels)
+
+    @cached_property
+    def figures(self) -> LookFigures:
+        """Of the look, taken once."""
+        return figures_of(self.look)
+
+    @property
+    def depth(self) -> int | None:
+        """Bits of a stored pixel: 8 or 16, or three times as many in colour; None: nobody knows."""
+        return None if self.bits is None or self.colour is None else self.bits * (3 if self.colour else 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,13 @@ class NewResult(NamedTuple):
     image_width: int | None = None
     regions: tuple[Region, ...] = ()
     message: NewMessage | None = None
+    image_depth: int | None = None
+    look_brightness: float | None = None
+    look_contrast: float | None = None
+    look_fineness: float | None = None
+    look_red: float | None = None
+    look_blue: float | None = None
+    look_profiles: bytes | None = None
 
 
 class NewVerdict(NamedTuple):

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -25,7 +26,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from pipeline.calibration import Decision
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """Of the last migration: what a database has that needs none."""
 
 VERSION_TABLE = "linewise_schema"
@@ -144,7 +145,8 @@ class ResultRow(Base, kw_only=True):
     `run_id` and `image_path` are those of the first run and path that met the content: the same content under another
     path, or in a later run, adds no row. `image_sha256` is None only for a file that could not be opened. `p_value` is
     also None where the bundle, or the row, is of before there was any. `image_height` and `image_width` are of the
-    upright image in pixels; None where it was not scored, or in rows of before they were kept.
+    upright image in pixels; None where it was not scored, or in rows of before they were kept. `image_depth` is in bits
+    of a stored pixel; `look_...` are the `pipeline.look_figures.LookFigures`: both None likewise.
     """
 
     __tablename__ = "results"
@@ -180,6 +182,13 @@ class ResultRow(Base, kw_only=True):
     p_value: Mapped[float | None] = mapped_column(Float(53), default=None)
     image_height: Mapped[int | None] = mapped_column(default=None)
     image_width: Mapped[int | None] = mapped_column(default=None)
+    image_depth: Mapped[int | None] = mapped_column(default=None)
+    look_brightness: Mapped[float | None] = mapped_column(Float(53), default=None)
+    look_contrast: Mapped[float | None] = mapped_column(Float(53), default=None)
+    look_fineness: Mapped[float | None] = mapped_column(Float(53), default=None)
+    look_red: Mapped[float | None] = mapped_column(Float(53), default=None)
+    look_blue: Mapped[float | None] = mapped_column(Float(53), default=None)
+    look_profiles: Mapped[bytes | None] = mapped_column(LargeBinary, default=None)
 
 
 class RegionRow(Base, kw_only=True):
@@ -251,3 +260,45 @@ class OutboxRow(Base, kw_only=True):
     body: Mapped[str] = mapped_column(Text)
     queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     refusal: Mapped[str | None] = mapped_column(Text, default=None)
+
+
+class DriftStateRow(Base, kw_only=True):
+    """How far a line's stream was watched for drift. `row_id` is the last result that was looked at.
+
+    `state` is what `deploy.drift.detector.Detector` knows so far, as it packs it.
+    """
+
+    __tablename__ = "drift_states"
+
+    line: Mapped[str] = mapped_column(String(200), primary_key=True)
+    bundle_id: Mapped[str] = mapped_column(String(64))
+    row_id: Mapped[int] = mapped_column(_Id)
+    images: Mapped[int]
+    state: Mapped[bytes] = mapped_column(LargeBinary)
+    watched_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class DriftAlarmRow(Base, kw_only=True):
+    """A change that was noticed in a line's stream, in one statistic.
+
+    `since` is when the first changed image was scored, as estimated, `noticed_at` the one that gave the alarm. `change`
+    is how large it is in the statistic's own measure, `words` the same for people. `before` and `after` are paths of
+    images that show it. `told_at` is None until the alarm was told; then it is told no more.
+    """
+
+    __tablename__ = "drift_alarms"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, init=False)
+    line: Mapped[str] = mapped_column(String(200), index=True)
+    bundle_id: Mapped[str] = mapped_column(String(64))
+    bundle_version: Mapped[str] = mapped_column(String(128))
+    statistic: Mapped[str] = mapped_column(String(32))
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
+    noticed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    change: Mapped[float] = mapped_column(Float(53))
+    words: Mapped[str] = mapped_column(Text)
+    before: Mapped[list[str]] = mapped_column(JSON)
+    after: Mapped[list[str]] = mapped_column(JSON)
+    told_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
+    acknowledged_by: Mapped[str | None] = mapped_column(Text, default=None)
+    acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)

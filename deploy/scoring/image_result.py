@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deploy.engine.scores import ImageScore
 from deploy.results.records import path_text
 from pipeline.calibration import Decision
+from pipeline.look_figures import LookFigures
 from pipeline.regions import Region
 
 
@@ -31,7 +32,8 @@ class ImageResult:
     has none. `score` is None for unreadable files, and where the model gave no finite number (the decision is then
     REVIEW or REJECT, never PASS, and `reason` says so). `p_value` is the share of the line's good parts that score
     at least so high; None without a score, or where the bundle does not tell. `size` is (height, width) of the upright
-    image, None where it was not decoded; `regions`, in its pixels, are those of `Verdict`.
+    image, None where it was not decoded; `regions`, in its pixels, are those of `Verdict`. `depth` is `Seen.depth`;
+    `figures` are None where it was not scored in this run, or its line does not ask what images look like.
     """
 
     name: str
@@ -45,6 +47,8 @@ class ImageResult:
     p_value: float | None = None
     size: tuple[int, int] | None = None
     regions: tuple[Region, ...] = ()
+    depth: int | None = None
+    figures: LookFigures | None = None
 
     @property
     def flagged(self) -> bool:

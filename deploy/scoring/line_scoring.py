@@ -12,6 +12,7 @@ from deploy.results.schema import ResultStatus
 from deploy.scoring.image_result import FileStatus, ImageResult
 from deploy.scoring.tally import ScoringTally
 from deploy.scoring.worker import ScoringWorker
+from pipeline.look_figures import LookFigures
 
 
 @dataclass
@@ -50,6 +51,8 @@ class LineScoring:
         """What the store keeps of an image."""
         manifest = self.bundle.manifest
         scored = result.status is FileStatus.SCORED
+        figures = (None,) * len(LookFigures._fields) if result.figures is None else result.figures
+        brightness, contrast, fineness, red, blue, profiles = figures
         return NewResult(
             run_id=self.run_id,
             line=manifest.line,
@@ -69,4 +72,11 @@ class LineScoring:
             image_height=None if result.size is None else result.size[0],
             image_width=None if result.size is None else result.size[1],
             regions=result.regions,
+            image_depth=result.depth,
+            look_brightness=brightness,
+            look_contrast=contrast,
+            look_fineness=fineness,
+            look_red=red,
+            look_blue=blue,
+            look_profiles=profiles,
         )

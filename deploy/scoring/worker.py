@@ -114,7 +114,7 @@ class ScoringWorker:
         image = self._decode(file)
         if isinstance(image, UnreadableImage):
             return _unreadable(item, image.sha256, image.reason)
-        return Ready(item, image.sha256, Seen(image.pixels, image.source_size, image.colour))
+        return Ready(item, image.sha256, Seen(image.pixels, image.source_size, image.colour, image.bit_depth))
 
     def _read(self, item: SourceItem, path: Path) -> ImageFile | Outcome:
         """The file's bytes; the outcome at once where they cannot be read, or are not what a watched folder took."""
@@ -173,7 +173,7 @@ class ScoringWorker:
     def look(self, image: Ready) -> None:
         """Look at a prepared image now, if the line asks for it, and not when it is judged."""
         if self.bundle.manifest.likeness is not None:
-            _ = image.seen.look
+            _ = image.seen.figures
 
     def score(self, image: Ready) -> Outcome:
         """Score a prepared image by itself, and have it judged.
@@ -192,6 +192,7 @@ class ScoringWorker:
         """
         verdict = self.bundle.judge(scored, image.seen)
         score = scored.score if verdict.judged else None
+        likeness = self.bundle.manifest.likeness
         result = ImageResult(
             name=image.item.name,
             path=image.item.path,
@@ -204,8 +205,9 @@ class ScoringWorker:
             p_value=self.bundle.manifest.threshold.p_value(score),
             size=image.seen.size,
             regions=verdict.regions,
+            depth=image.seen.depth,
+            figures=None if likeness is None else image.seen.figures,
         )
-        likeness = self.bundle.manifest.likeness
         return Outcome(
             result,
             ImageView(image.pixels, scored, image.item.frame) if verdict.judged else None,
