@@ -77,8 +77,14 @@ class ResultStore:
             yield connection
 
     @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session to read on, whose rows stay when it ends; likewise."""
+        with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """The same in one transaction, which keeps SQLite's other writers waiting until its end."""
+        """A connection in one transaction, which keeps SQLite's other writers waiting until its end."""
         with database_errors(self.url), self._writing.begin() as connection:
             yield connection
 
@@ -267,7 +273,7 @@ class ResultStore:
             statement = statement.where(RunRow.line == line)
         if run_id is not None:
             statement = statement.where(RunRow.id == run_id)
-        with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
+        with self.session() as session:
             return list(session.scalars(statement))
 
     def last_scored(self, line: str) -> datetime | None:
@@ -296,5 +302,5 @@ class ResultStore:
         On each content the word that counts; with `overruled` also those that a later one took the place of.
         """
         statement = verdicts_of(line, image_sha256=image_sha256, overruled=overruled)
-        with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
+        with self.session() as session:
             return list(session.scalars(statement))

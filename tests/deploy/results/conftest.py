@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from deploy.results.database import parse_url
-from deploy.results.schema import VERSION_TABLE
+from deploy.results.schema import VERSION_TABLE, Base
 from deploy.results.store import ResultStore
 from tests.deploy.results.postgres_server import running_postgres
 
@@ -27,8 +27,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'results.sqlite'}"
     url: str = request.getfixturevalue("postgres_server")
     engine = create_engine(parse_url(url))
+    tables = ", ".join([*Base.metadata.tables, VERSION_TABLE])
     with engine.begin() as connection:
-        connection.execute(text(f"DROP TABLE IF EXISTS outbox, regions, results, runs, verdicts, {VERSION_TABLE}"))
+        connection.execute(text(f"DROP TABLE IF EXISTS {tables}"))
     engine.dispose()
     return url
 

@@ -1,0 +1,1 @@
+"""Watching a line's stream of scored images for drift: a sequential test, what changed in words, alarms."""

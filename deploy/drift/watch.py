@@ -1,0 +1,110 @@
+"""Watching a line: new rows of its stream to the detector, what it notices into the store as alarms with words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from deploy.drift.detector import Detector, Noticed
+from deploy.drift.policy import DriftSettings
+from deploy.drift.words import tell
+from deploy.results.drift_rows import (
+    DriftState,
+    NewAlarm,
+    Stream,
+    StreamRow,
+    drift_state,
+    keep_drift,
+    stream_of,
+    stream_rows,
+)
+from deploy.results.store import ResultStore
+
+_AT_ONCE = 4096  # rows
+_COMPARED = 200  # images before, and after, from which a change is told
+_SHOWN = 3
+_YEAR = timedelta(days=365)
+_LEAST_SPAN = timedelta(days=1)  # a pace is no faster than its first day's images: a folder is scored at once
+_LEAST_IMAGES = 1000
+
+
+class Watched(NamedTuple):
+    """What a look at a line's stream gave: new images that were looked at, all of the stream, and new alarms.
+
+    `images_per_alarm`: that there are at least, on average, while nothing changes.
+    """
+
+    line: str
+    new: int
+    images: int
+    images_per_alarm: float
+    alarms: tuple[NewAlarm, ...]
+
+
+def watch_line(store: ResultStore, line: str, settings: DriftSettings) -> Watched | None:
+    """Look at what came since the last time, and note it; None where nothing was scored, or another does it now.
+
+    A line that another bundle scores begins anew: its scores, and the size at which it is looked at, are others.
+
+    Raises:
+        StorageError: the store cannot be read or written.
+    """
+    if (stream := stream_of(store, line)) is None:
+        return None
+    known = drift_state(store, line)
+    detector, row_id, images = _resumed(known, stream, settings.block)
+    rate, new, alarms = 0.0, 0, list[NewAlarm]()
+    while rows := _whole_blocks(stream_rows(store, line, stream.bundle_id, after=row_id, limit=_AT_ONCE), settings):
+        rate = images_per_alarm(images + len(rows), stream, rows[-1].scored_at, settings)
+        noticed = detector.take(rows, images_per_alarm=rate, seed=(int(stream.bundle_id[:8], 16), row_id))
+        alarms += [_alarm(store, line, stream, found) for found in noticed]
+        row_id, images, new = rows[-1].id, images + len(rows), new + len(rows)
+    if not new:
+        return Watched(line, 0, images, images_per_alarm(images, stream, datetime.now(UTC), settings), ())
+    now = DriftState(stream.bundle_id, row_id, images, detector.packed(), datetime.now(UTC))
+    if not keep_drift(store, line, known, now, alarms):
+        return None
+    return Watched(line, new, images, rate, tuple(alarms))
+
+
+def images_per_alarm(images: int, stream: Stream, now: datetime, settings: DriftSettings) -> float:
+    """What the stated rate of false alarms is in images, at the pace of the stream so far."""
+    a_year = images * (_YEAR / max(now - stream.began, _LEAST_SPAN))
+    return max(a_year / settings.alarms_a_year, _LEAST_IMAGES)
+
+
+def _resumed(known: DriftState | None, stream: Stream, block: int) -> tuple[Detector, int, int]:
+    if known is not None and known.bundle_id == stream.bundle_id:
+        detector = Detector.unpacked(known.state)
+        if detector.block == block:
+            return detector, known.row_id, known.images
+    return Detector(block), 0, 0
+
+
+def _whole_blocks(rows: list[StreamRow], settings: DriftSettings) -> list[StreamRow]:
+    return rows[: len(rows) // settings.block * settings.block]
+
+
+def _alarm(store: ResultStore, line: str, stream: Stream, found: Noticed) -> NewAlarm:
+    first, since, last = found.first, found.since, found.last
+    before = stream_rows(store, line, stream.bundle_id, after=first - 1, before=since, limit=_COMPARED, last=True)
+    after = stream_rows(store, line, stream.bundle_id, after=since - 1, before=last + 1, limit=_COMPARED, last=True)
+    told = tell(found.statistic, before, after)
+    return NewAlarm(
+        line=line,
+        bundle_id=stream.bundle_id,
+        bundle_version=stream.bundle_version,
+        statistic=found.statistic,
+        since=after[0].scored_at,
+        noticed_at=after[-1].scored_at,
+        change=told.change,
+        words=told.words,
+        before=_paths(before),
+        after=_paths(after),
+    )
+
+
+def _paths(rows: Sequence[StreamRow]) -> list[str]:
+    """Of the last few images."""
+    return [row.image_path for row in rows[-_SHOWN:]]
