@@ -132,6 +132,14 @@ ACTIVITIES = (
         deployment="score-plant",
     ),
     Activity(
+        command="watch-drift",
+        request="flows.drift.request:WatchDriftRequest",
+        job="flows.drift.job:run",
+        show="flows.drift.show:show",
+        flow="flows.drift.flow:watch_drift",
+        deployment="watch-drift",
+    ),
+    Activity(
         command="evaluate",
         request="flows.evaluate.request:EvaluateRequest",
         job="flows.evaluate.job:run",

@@ -14,6 +14,7 @@ from flows.terminal import (
     activity_commands,
     catalogue,
     key_commands,
+    drift_commands,
     line_commands,
     message_commands,
     plant_commands,
@@ -78,6 +79,7 @@ for module in (
     result_commands,
     message_commands,
     verdict_commands,
+    drift_commands,
     demo,
 ):
     module.register(app)

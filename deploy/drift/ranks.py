@@ -47,7 +47,7 @@ class RankTests:
 
     Attributes:
         known: of each number those that are remembered, sorted.
-        sums: (count, BETS) Shiryaev-Roberts sums: of the bets that numbers rose, by much to little, then that they fell.
+        sums: (count, BETS) Shiryaev-Roberts sums: of bets that numbers rose, by much to little, then that they fell.
         gains: (count, BETS) what a bet has won since it last had lost everything: when a change began.
         since: (count, BETS) the key of the first image thereafter.
     """

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from deploy.drift.detector import Detector, Noticed
+from deploy.drift.onset import onset
 from deploy.drift.policy import DriftSettings
 from deploy.drift.words import tell
 from deploy.results.drift_rows import (
@@ -22,7 +23,7 @@ from deploy.results.drift_rows import (
 from deploy.results.store import ResultStore
 
 _AT_ONCE = 4096  # rows
-_COMPARED = 200  # images before, and after, from which a change is told
+_COMPARED = 200  # images before a change that it is told from
 _SHOWN = 3
 _YEAR = timedelta(days=365)
 _LEAST_SPAN = timedelta(days=1)  # a pace is no faster than its first day's images: a folder is scored at once
@@ -87,9 +88,12 @@ def _whole_blocks(rows: list[StreamRow], settings: DriftSettings) -> list[Stream
 
 
 def _alarm(store: ResultStore, line: str, stream: Stream, found: Noticed) -> NewAlarm:
-    first, since, last = found.first, found.since, found.last
-    before = stream_rows(store, line, stream.bundle_id, after=first - 1, before=since, limit=_COMPARED, last=True)
-    after = stream_rows(store, line, stream.bundle_id, after=since - 1, before=last + 1, limit=_COMPARED, last=True)
+    known, noticed = (found.first - 1, found.since), (found.since - 1, found.last + 1)
+    earlier = stream_rows(store, line, stream.bundle_id, after=known[0], before=known[1], limit=_COMPARED, last=True)
+    later = stream_rows(store, line, stream.bundle_id, after=noticed[0], before=noticed[1], limit=_AT_ONCE)
+    rows = [*earlier, *later]
+    begins = onset(found.statistic, rows, expected=len(earlier))
+    before, after = rows[:begins], rows[begins:]
     told = tell(found.statistic, before, after)
     return NewAlarm(
         line=line,

@@ -8,14 +8,25 @@ from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.drift.detector import STATISTICS, numbers_of, profiles_of
-from deploy.drift.place import PLACE, moved
+from deploy.drift.place import PLACE, moves, unlikeness
 from deploy.results.drift_rows import StreamRow
 from pipeline.imaging.encoded import size_text
 
-_ANOTHER = 0.5  # of the profiles' variance unexplained: no shift or zoom makes such a picture
-_LEAST_SHIFT, _LEAST_ZOOM = 0.004, 0.01
+_ANOTHER = 0.5  # of the profiles' variance that the light leaves unexplained
+_EXPLAINED = 0.4  # of that, at most, is left by a shift or zoom that is told
+_UNLIKE = 0.3  # where a line's images differ by more, no shift is seen
+_LEAST_SHIFT, _LEAST_ZOOM = 0.004, 0.02
+_RATIOS = {
+    "brightness": ("{} brighter", "{} darker"),
+    "contrast": ("contrast up by {}", "contrast down by {}"),
+    "fineness": ("fine detail up by {}: noise, or a sharper image", "sharpness down by {}"),
+}
+"""Of the statistics whose change is a factor: what is said where it is above 1, and below."""
+
+_OTHERWISE = "things stand or are lit otherwise within the image"
 
 
 class Told(NamedTuple):
@@ -35,25 +46,20 @@ def tell(statistic: str, before: Sequence[StreamRow], after: Sequence[StreamRow]
     if not len(old) or not len(new):  # rows were deleted meanwhile
         return Told(0.0, f"{statistic} is another")
     was, now = float(np.median(old)), float(np.median(new))
+    if statistic in _RATIOS:
+        return _ratio(statistic, now, was)
+    direction = now > was
     match statistic:
         case "score":
-            place = float((old < now).mean())
-            where = "above all before" if place == 1 else f"at the {_ordinal(place)} percentile of those before"
-            where = "below all before" if place == 0 else where
-            return Told(now - was, f"scores {'rose' if now > was else 'fell'}: their median is {where}")
-        case "brightness":
-            return _ratio(now, was, "{} brighter", "{} darker")
-        case "contrast":
-            return _ratio(now, was, "contrast up by {}", "contrast down by {}")
-        case "fineness":
-            finer = "fine detail up by {}: noise, or a sharper image"
-            return _ratio(math.exp(now), math.exp(was), finer, "sharpness down by {}")
+            words = f"scores {'rose' if direction else 'fell'}: their median is {_placed(now, old)}"
         case "red" | "blue":
-            return Told(now - was, f"{'more' if now > was else 'less'} {statistic}, by {_percent(abs(now - was))} of the brightness")
+            share = _percent(abs(now - was))
+            words = f"{'more' if direction else 'less'} {statistic}, by {share} of the brightness"
         case "depth":
-            return Told(now - was, f"images are of {_depth(now)} instead of {_depth(was)}")
+            words = f"images are of {_depth(now)} instead of {_depth(was)}"
         case _:
-            return Told(now - was, f"images are {_size(after)} instead of {_size(before)}")
+            words = f"images are {_size(after)} instead of {_size(before)}"
+    return Told(now - was, words)
 
 
 def since_text(since: datetime, now: datetime) -> str:
@@ -63,27 +69,43 @@ def since_text(since: datetime, now: datetime) -> str:
 
 
 def _place(before: Sequence[StreamRow], after: Sequence[StreamRow]) -> Told:
-    with np.errstate(invalid="ignore"):
-        old, new = (np.nanmean(profiles_of(rows), 0) for rows in (before, after))
-    if not (np.isfinite(old).all() and np.isfinite(new).all()):
-        return Told(0.0, "things stand elsewhere")
-    across, down, zoom, rest = moved(old, new)
-    if rest > _ANOTHER:
-        return Told(rest, "another picture")
+    known, found = (profiles[np.isfinite(profiles[:, 0])] for profiles in map(profiles_of, (before, after)))
+    if not len(known) or not len(found):  # rows were deleted meanwhile
+        return Told(0.0, _OTHERWISE)
+    old, new = known.mean(0), found.mean(0)
+    across, down = moves(old, new)
+    alike = unlikeness(known) <= _UNLIKE
+    sure = [move for move in (across, down) if alike and move.rest <= _EXPLAINED * move.still]
+    zoom = float(np.mean([move.zoom for move in sure])) if sure else 0.0
     height, width = after[-1].height or 0, after[-1].width or 0
     parts = []
-    for shift, length, ways in ((across, width, ("right", "left")), (down, height, ("bottom", "top"))):
-        if abs(shift) >= _LEAST_SHIFT:
-            parts.append(f"shifted by about {abs(shift) * length:.0f} px to the {ways[shift < 0]}")
+    for move, length, ways in ((across, width, ("to the right", "to the left")), (down, height, ("down", "up"))):
+        if move in sure and abs(move.shift) >= _LEAST_SHIFT:
+            parts.append(f"shifted by about {abs(move.shift) * length:.0f} px {ways[move.shift < 0]}")
     if abs(zoom) >= _LEAST_ZOOM:
         parts.append(f"{'larger' if zoom > 0 else 'smaller'} by about {_percent(abs(zoom))}")
-    size = max(abs(across), abs(down), abs(zoom))
-    return Told(size, " and ".join(parts) if parts else "things stand or are lit a little otherwise within the image")
+    if parts:
+        return Told(max(abs(zoom), *(abs(move.shift) for move in sure)), " and ".join(parts))
+    rest = (across.still + down.still) / 2
+    if alike and rest > _ANOTHER:
+        return Told(rest, "another picture")
+    return Told(rest, _OTHERWISE)
 
 
-def _ratio(now: float, was: float, up: str, down: str) -> Told:
-    change = now / max(was, 0.5) - 1
+def _ratio(statistic: str, now: float, was: float) -> Told:
+    if statistic == "fineness":
+        now, was = math.exp(now), math.exp(was)
+    change = now / max(was, 0.01) - 1
+    up, down = _RATIOS[statistic]
     return Told(change, (up if change > 0 else down).format(_percent(abs(change))))
+
+
+def _placed(now: float, old: NDArray[np.float64]) -> str:
+    """Where a number stands among earlier ones."""
+    below = float((old < now).mean())
+    if below in (0, 1):
+        return f"{'above' if below else 'below'} all before"
+    return f"at the {_ordinal(below)} percentile of those before"
 
 
 def _percent(share: float) -> str:

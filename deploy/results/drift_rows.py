@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, insert, select, update
 
@@ -106,7 +106,14 @@ def stream_of(store: ResultStore, line: str) -> Stream | None:
 
 
 def stream_rows(
-    store: ResultStore, line: str, bundle_id: str, *, after: int, before: int | None = None, limit: int, last: bool = False
+    store: ResultStore,
+    line: str,
+    bundle_id: str,
+    *,
+    after: int,
+    before: int | None = None,
+    limit: int,
+    last: bool = False,
 ) -> list[StreamRow]:
     """Rows of a stream, the oldest first.
 
@@ -125,7 +132,7 @@ def stream_rows(
     return rows[::-1] if last else rows
 
 
-def _rows(line: str, bundle_id: str, after: int, before: int | None, limit: int, last: bool) -> Select[tuple[object, ...]]:
+def _rows(line: str, bundle_id: str, after: int, before: int | None, limit: int, last: bool) -> Select[Any]:
     order = ResultRow.id.desc() if last else ResultRow.id
     rows = select(*_COLUMNS).where(ResultRow.line == line, ResultRow.bundle_id == bundle_id, ResultRow.id > after)
     if before is not None:

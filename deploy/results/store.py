@@ -288,7 +288,7 @@ class ResultStore:
         An image that another version had scored before did not come since then.
         """
         statement = first_scored(line, since, limit)
-        with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
+        with self.session() as session:
             return list(session.scalars(statement))
 
     def lines_of(self, sha256s: Iterable[str]) -> dict[str, set[str]]:

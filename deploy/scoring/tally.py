@@ -70,7 +70,9 @@ class ScoringTally:
                 self._decided.append(_PLACES[result.decision])
         if result.flagged:
             rank = math.inf if result.score is None else result.score
-            slim = replace(result, regions=(), figures=None)  # thousands of contours would fill the memory, and nobody asks for them
+            slim = replace(
+                result, regions=(), figures=None
+            )  # thousands of contours would fill the memory, and nobody asks for them
             heapq.heappush(self._flagged, (rank, -self.done, slim))
             if len(self._flagged) > MAX_RECORDS:
                 heapq.heappop(self._flagged)

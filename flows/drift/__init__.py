@@ -1,0 +1,1 @@
+"""Watching what lines' cameras give for drift."""
