@@ -25,11 +25,10 @@ def show(_request: WatchDriftRequest, result: job.WatchDriftResult) -> int:
 
 
 def show_alarm(alarm: DriftAlarmRow) -> None:
-    """An alarm's sentence and the paths of its images."""
+    """An alarm's sentence and the paths of an image of before and one of after."""
     out().print(f"[bold red]{literal(sentence(alarm))}")
     for when, paths in (("before", alarm.before), ("after", alarm.after)):
-        for path in paths:
-            out().print(literal(f"  {when}: {path}"))
+        out().print(literal(f"  {when}: {paths[-1] if paths else 'none is kept'}"))
 
 
 def sentence(alarm: DriftAlarmRow) -> str:

@@ -130,7 +130,7 @@ def _show(line: str, settings: DriftSettings, state: DriftState | None, alarms: 
     from flows.drift.show import show_alarm  # noqa: PLC0415
 
     waiting, seen = _waiting(alarms), sum(alarm.acknowledged_at is not None for alarm in alarms)
-    how = f"policy {settings.policy}, at most {settings.alarms_a_year:g} false alarms a year"
+    how = f"policy {settings.policy}, false alarms a year: at most {settings.alarms_a_year:g}"
     how += f", means of {settings.block} images" if settings.block > 1 else ""
     if state is None:
         out().print(literal(f"{line}: not watched yet: run linewise watch-drift ({how})"))
