@@ -28,6 +28,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "auto",
         "backbones",
         "bank_budget",
+        "drift",
         "fuzz",
         "int8",
         "large_images",

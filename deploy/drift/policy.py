@@ -31,14 +31,15 @@ class DriftSettings(BaseModel):
     Args:
         policy: what follows an alarm.
         alarms_a_year: that there are at most, on average, while nothing changes.
-        block: images that are taken as one; see `deploy.drift.detector.Detector`.
+        block: images that are taken as one; see `deploy.drift.detector.Detector`. None: what the stream's first images
+            say, see `deploy.drift.block`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     policy: DriftPolicy = DriftPolicy.TELL
     alarms_a_year: float = Field(default=1.0, gt=0, le=1000)
-    block: int = Field(default=1, ge=1, le=10_000)
+    block: int | None = Field(default=None, ge=1, le=10_000)
 
 
 def read_drift_settings(home: Path, line: str) -> DriftSettings:

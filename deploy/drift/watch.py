@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from deploy.drift.block import LEARNED, block_of
 from deploy.drift.detector import Detector, Noticed
 from deploy.drift.onset import onset
 from deploy.drift.policy import DriftSettings
@@ -54,18 +55,19 @@ def watch_line(store: ResultStore, line: str, settings: DriftSettings) -> Watche
     if (stream := stream_of(store, line)) is None:
         return None
     known = drift_state(store, line)
-    detector, row_id, images = _resumed(known, stream, settings.block)
-    rate, new, alarms = 0.0, 0, list[NewAlarm]()
-    while rows := _whole_blocks(stream_rows(store, line, stream.bundle_id, after=row_id, limit=_AT_ONCE), settings):
+    detector, row_id, images = _resumed(store, line, known, stream, settings.block)
+    if detector is None:
+        return Watched(line, 0, 0, images_per_alarm(0, stream, datetime.now(UTC), settings), ())
+    rate, new, alarms = images_per_alarm(images, stream, datetime.now(UTC), settings), 0, list[NewAlarm]()
+    while rows := _whole_blocks(store, line, stream, row_id, detector.block):
         rate = images_per_alarm(images + len(rows), stream, rows[-1].scored_at, settings)
         noticed = detector.take(rows, images_per_alarm=rate, seed=(int(stream.bundle_id[:8], 16), row_id))
         alarms += [_alarm(store, line, stream, found) for found in noticed]
         row_id, images, new = rows[-1].id, images + len(rows), new + len(rows)
-    if not new:
-        return Watched(line, 0, images, images_per_alarm(images, stream, datetime.now(UTC), settings), ())
-    now = DriftState(stream.bundle_id, row_id, images, detector.packed(), datetime.now(UTC))
-    if not keep_drift(store, line, known, now, alarms):
-        return None
+    if new:
+        now = DriftState(stream.bundle_id, row_id, images, detector.packed(), datetime.now(UTC))
+        if not keep_drift(store, line, known, now, alarms):
+            return None
     return Watched(line, new, images, rate, tuple(alarms))
 
 
@@ -75,16 +77,23 @@ def images_per_alarm(images: int, stream: Stream, now: datetime, settings: Drift
     return max(a_year / settings.alarms_a_year, _LEAST_IMAGES)
 
 
-def _resumed(known: DriftState | None, stream: Stream, block: int) -> tuple[Detector, int, int]:
+def _resumed(
+    store: ResultStore, line: str, known: DriftState | None, stream: Stream, block: int | None
+) -> tuple[Detector | None, int, int]:
+    """The detector, the row that it saw last, and how many it saw; no detector: too few images to choose a block."""
     if known is not None and known.bundle_id == stream.bundle_id:
         detector = Detector.unpacked(known.state)
-        if detector.block == block:
+        if block in (None, detector.block):
             return detector, known.row_id, known.images
+    if block is None:
+        first = stream_rows(store, line, stream.bundle_id, after=0, limit=LEARNED)
+        return (Detector(block_of(first)) if len(first) == LEARNED else None), 0, 0
     return Detector(block), 0, 0
 
 
-def _whole_blocks(rows: list[StreamRow], settings: DriftSettings) -> list[StreamRow]:
-    return rows[: len(rows) // settings.block * settings.block]
+def _whole_blocks(store: ResultStore, line: str, stream: Stream, after: int, block: int) -> list[StreamRow]:
+    rows = stream_rows(store, line, stream.bundle_id, after=after, limit=max(_AT_ONCE, block))
+    return rows[: len(rows) // block * block]
 
 
 def _alarm(store: ResultStore, line: str, stream: Stream, found: Noticed) -> NewAlarm:

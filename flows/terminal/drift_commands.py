@@ -38,7 +38,8 @@ def drift(
     block: Annotated[
         int | None,
         typer.Option(
-            help="Take the mean of so many images as one, as many as come in a run of similar parts (default: 1)."
+            help="Take the mean of so many images as one, more than come in a run of similar parts (default: what the "
+            "first 200 images say)."
         ),
     ] = None,
     acknowledge: Annotated[
@@ -131,7 +132,7 @@ def _show(line: str, settings: DriftSettings, state: DriftState | None, alarms: 
 
     waiting, seen = _waiting(alarms), sum(alarm.acknowledged_at is not None for alarm in alarms)
     how = f"policy {settings.policy}, false alarms a year: at most {settings.alarms_a_year:g}"
-    how += f", means of {settings.block} images" if settings.block > 1 else ""
+    how += f", means of {settings.block} images" if settings.block else ""
     if state is None:
         out().print(literal(f"{line}: not watched yet: run linewise watch-drift ({how})"))
         return

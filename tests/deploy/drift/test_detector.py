@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from deploy.drift.block import LEARNED, MOST, block_of
 from deploy.drift.detector import Detector, Noticed
 from deploy.drift.onset import onset
 from deploy.drift.place import PLACE
@@ -117,4 +118,11 @@ def test_blocks_bear_runs_of_similar_parts() -> None:
     base = stream(1)[0]
     rows = [base._replace(id=number, brightness=float(value)) for number, value in enumerate(runs, 1)]
     assert watch(rows)
-    assert watch(rows, block=10) == []
+    block = block_of(rows[3 : 3 + LEARNED])
+    assert 10 < block <= MOST
+    assert watch(rows[3:], block) == []
+
+
+def test_a_stream_whose_order_says_nothing_needs_no_block(undisturbed: list[StreamRow]) -> None:
+    assert block_of(undisturbed) == 1
+    assert block_of([StreamRow(1, undisturbed[0].scored_at, "a", 0.5)] * LEARNED) == 1

@@ -113,13 +113,16 @@ def test_another_bundle_and_another_block_begin_anew(
 ) -> None:
     add(store, bundle, rows[:200])
     watch_line(store, LINE, DriftSettings())
+    again = watch_line(store, LINE, DriftSettings(block=1))
+    assert again is not None
+    assert again.new == 0  # the block that was chosen
     blocks = watch_line(store, LINE, DriftSettings(block=16))
     assert blocks is not None
     assert (blocks.new, blocks.images) == (192, 192)  # eight wait for their block's others
     promoted = write_bundle(tmp_path / "next", make_draft(version="20270101-000000"), bundle_files())
     later = [row._replace(scored_at=rows[-1].scored_at) for row in rows[200:]]
     add(store, promoted, later)
-    found = watch_line(store, LINE, DriftSettings())
+    found = watch_line(store, LINE, DriftSettings(block=1))
     assert found is not None
     assert (found.new, found.images, found.alarms) == (60, 60, ())
     assert scored_lines(store) == [LINE]
@@ -130,7 +133,10 @@ def test_another_bundle_and_another_block_begin_anew(
 
 def test_of_two_that_watch_at_once_one_notes_it(store: ResultStore, bundle: Bundle, rows: list[StreamRow]) -> None:
     add(store, bundle, rows[:100])
-    watch_line(store, LINE, DriftSettings())
+    early = watch_line(store, LINE, DriftSettings())
+    assert early is not None
+    assert early.new == 0  # too few to choose a block
+    watch_line(store, LINE, DriftSettings(block=1))
     known = drift_state(store, LINE)
     assert known is not None
     assert keep_drift(store, LINE, known, known._replace(row_id=known.row_id + 1), [])
