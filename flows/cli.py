@@ -13,8 +13,8 @@ from flows import demo
 from flows.terminal import (
     activity_commands,
     catalogue,
-    key_commands,
     drift_commands,
+    key_commands,
     line_commands,
     message_commands,
     plant_commands,
