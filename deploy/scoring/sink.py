@@ -30,7 +30,7 @@ class ResultSink:
 
     Args:
         store: where the rows go.
-        commit_seconds: how long a row may wait for others.
+        commit_seconds: how long a row may wait for others; None: half a second.
         on_commit: called from that thread after each transaction; None: nobody asks.
     """
 
@@ -38,11 +38,11 @@ class ResultSink:
         self,
         store: ResultStore,
         *,
-        commit_seconds: float = _COMMIT_SECONDS,
+        commit_seconds: float | None = None,
         on_commit: Callable[[], None] | None = None,
     ) -> None:
         self._store = store
-        self._commit_seconds = commit_seconds
+        self._commit_seconds = _COMMIT_SECONDS if commit_seconds is None else commit_seconds
         self._on_commit = on_commit
         self._changed = threading.Condition()  # guards the three below
         self._rows: deque[NewResult] = deque()
