@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from random import Random
 
 import pytest
@@ -24,7 +23,7 @@ HEAVY = {"meta-models", "own weights", "reports", "line folders"}
 def test_a_sample_of_every_light_surface_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINEWISE_MAX_PIXELS", str(campaign.MAX_PIXELS))
     light = {name: surface for name, surface in SURFACES.items() if name not in HEAVY}
-    news = list(run_campaign(light, seed=time.time_ns() // 10**9, inputs=1500, workers=1))
+    news = list(run_campaign(light, seed=1, inputs=1500, workers=1))
     assert not [found for found in news if isinstance(found, Finding)]
     assert sum(tally.inputs for name, tally in (said for said in news if not isinstance(said, Finding))) >= 1400
 

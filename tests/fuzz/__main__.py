@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.study import made_today, replace_figures
 from benchmarks.tables import table
+from pipeline.storage import replace_file
 from tests.checkout import REPOSITORY
 from tests.fuzz.campaign import (
     CPU_SECONDS,
@@ -127,7 +128,7 @@ def _write_figures(arguments: Any, tallies: dict[str, Tally], findings: list[Fin
         "findings": len(findings),
         "surfaces": figures,
     }
-    (OUT / "fuzz.json").write_text(json.dumps(told, indent=2) + "\n")
+    replace_file(OUT / "fuzz.json", f"{json.dumps(told, indent=2)}\n".encode(), durable=False)
     head = ["surface", "inputs", "refused", "read", "crash", "hang", "memory", "error", "silence", "ms an input"]
     limits = f"{MEGABYTES} MB and {CPU_SECONDS} s of CPU an input"
     head_line = (
