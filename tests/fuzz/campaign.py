@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import multiprocessing
 import os
 import resource
@@ -92,7 +93,7 @@ def run_campaign(
         table: the module whose SURFACES these are; each process imports it anew.
     """
     shares = sum(surface.share for surface in surfaces.values())
-    counts = {name: max(1, round(inputs * surface.share / shares)) for name, surface in surfaces.items()}
+    counts = {name: math.ceil(inputs * surface.share / shares) for name, surface in surfaces.items()}
     batches = [
         (name, first, min(_BATCH, count - first)) for name, count in counts.items() for first in range(0, count, _BATCH)
     ]
