@@ -1,5 +1,7 @@
 """The result store's tables, as typed classes. `migrations` makes them; a test holds the two equal."""
 
+# Longer than the others: the tables of one database, which migrations are compared with, stand in one place.
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
