@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from deploy.results.schema import ResultStatus, Verdict
+from deploy.results.schema import QuestionKind, ResultStatus, Verdict
 from pipeline.calibration import Decision
 from pipeline.regions import Region
 
@@ -58,7 +58,10 @@ class NewResult(NamedTuple):
 
 
 class NewVerdict(NamedTuple):
-    """What a person says of one image content of a line; `said_at`: when, with a zone; None: now, as it is stored."""
+    """What a person says of one image content of a line; its fields are `VerdictRow`'s.
+
+    `said_at`: when, with a zone; None: now, as it is stored.
+    """
 
     line: str
     image_path: str
@@ -67,6 +70,10 @@ class NewVerdict(NamedTuple):
     by: str | None = None
     note: str | None = None
     said_at: datetime | None = None
+    kind: str | None = None
+    box: list[float] | None = None
+    question: QuestionKind | None = None
+    bundle_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from pipeline.calibration import Decision
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """Of the last migration: what a database has that needs none."""
 
 VERSION_TABLE = "linewise_schema"
@@ -58,6 +58,19 @@ class Verdict(StrEnum):
 
     GOOD = "good"
     DEFECTIVE = "defective"
+
+
+class QuestionKind(StrEnum):
+    """Why a person was asked about an image. Rates are taken from RANDOM alone: the others are asked for what they are.
+
+    FLAGGED: the highest score that is REJECT or REVIEW. BORDERLINE: the score nearest to the reject threshold. UNLIKE:
+    it does not look like the line. RANDOM: any image, whatever its score.
+    """
+
+    FLAGGED = "flagged"
+    BORDERLINE = "borderline"
+    UNLIKE = "unlike"
+    RANDOM = "random"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -164,6 +177,15 @@ class ResultRow(Base, kw_only=True):
         ),
         Index(None, "line", "scored_at"),
         Index(None, "run_id", "decision"),
+        Index(None, "bundle_id", "decision", "score"),
+        Index(None, "bundle_id", "image_sha256"),
+        Index(
+            "ix_results_bundle_id_with_reason",
+            "bundle_id",
+            "id",
+            sqlite_where=text("reason IS NOT NULL"),
+            postgresql_where=text("reason IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True, init=False)
@@ -218,11 +240,19 @@ class RegionRow(Base, kw_only=True):
 class VerdictRow(Base, kw_only=True):
     """What a person said of one image content of a line. The latest word counts; earlier ones stay for who asks later.
 
-    `image_path` is where the image lay when it was said; `by` is whoever said it, as they call themselves.
+    `image_path` is where the image lay when it was said; `by` is whoever said it, as they call themselves. `kind` is
+    the defect's, `box` its place: left, top, width and height in pixels of the upright image. `question` says why it
+    was asked, `bundle_id` what had scored it; both None where a person spoke unasked. A row with `withdraws` takes the
+    word of that id back and repeats it: neither counts.
     """
 
     __tablename__ = "verdicts"
-    __table_args__ = (Index(None, "line", "image_sha256"),)
+    __table_args__ = (
+        Index(None, "line", "image_sha256"),
+        Index(None, "line", "said_at"),
+        Index(None, "withdraws"),
+        Index(None, "bundle_id", "question"),
+    )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True, init=False)
     line: Mapped[str] = mapped_column(String(200))
@@ -232,6 +262,26 @@ class VerdictRow(Base, kw_only=True):
     by: Mapped[str | None] = mapped_column(Text, default=None)
     note: Mapped[str | None] = mapped_column(Text, default=None)
     said_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    kind: Mapped[str | None] = mapped_column(Text, default=None)
+    box: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    question: Mapped[QuestionKind | None] = mapped_column(_Text(QuestionKind), default=None)
+    bundle_id: Mapped[str | None] = mapped_column(String(64), default=None)
+    withdraws: Mapped[int | None] = mapped_column(ForeignKey("verdicts.id"), default=None)
+
+
+class SkipRow(Base, kw_only=True):
+    """A question that a person had no answer to; it is not put to them again, unless they took that back."""
+
+    __tablename__ = "skips"
+    __table_args__ = (Index(None, "result_id", "by"), Index(None, "line", "skipped_at"))
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, init=False)
+    line: Mapped[str] = mapped_column(String(200))
+    result_id: Mapped[int] = mapped_column(ForeignKey("results.id"))
+    question: Mapped[QuestionKind | None] = mapped_column(_Text(QuestionKind), default=None)
+    by: Mapped[str] = mapped_column(Text)
+    skipped_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    taken_back_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
 
 
 class OutboxRow(Base, kw_only=True):

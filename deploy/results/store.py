@@ -88,6 +88,12 @@ class ResultStore:
         with database_errors(self.url), self._writing.begin() as connection:
             yield connection
 
+    @contextmanager
+    def writing_session(self) -> Iterator[Session]:
+        """A session whose changes are committed together at its end, or not at all."""
+        with database_errors(self.url), Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
     # Writing
 
     def begin_run(self, bundle: Bundle, source: Path | str, *, device: str, workers: int) -> int:
@@ -296,11 +302,14 @@ class ResultStore:
         with self.reading() as connection:
             return lines_by_content(connection, sha256s)
 
-    def verdicts(self, line: str, *, image_sha256: str | None = None, overruled: bool = False) -> list[VerdictRow]:
+    def verdicts(
+        self, line: str, *, image_sha256: str | None = None, overruled: bool = False, withdrawn: bool = False
+    ) -> list[VerdictRow]:
         """What people say of a line's images, or of one content, the latest first.
 
-        On each content the word that counts; with `overruled` also those that a later one took the place of.
+        On each content the word that counts; with `overruled` also those that a later one took the place of; with
+        `withdrawn` all that was ever said, what was taken back and the words that did so, too.
         """
-        statement = verdicts_of(line, image_sha256=image_sha256, overruled=overruled)
+        statement = verdicts_of(line, image_sha256=image_sha256, overruled=overruled, withdrawn=withdrawn)
         with self.session() as session:
             return list(session.scalars(statement))
