@@ -21,6 +21,7 @@ from flows.terminal import (
     registry_commands,
     result_commands,
     serve_command,
+    review_command,
     verdict_commands,
 )
 from pipeline.errors import LinewiseError
@@ -80,6 +81,7 @@ for module in (
     message_commands,
     verdict_commands,
     drift_commands,
+    review_command,
     demo,
 ):
     module.register(app)

@@ -12,6 +12,7 @@
     LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
     LINEWISE_SIGNING_KEY     private key (PEM, mode 0600) that bundles made here are signed with
     LINEWISE_DEMAND_SIGNATURES  1: only bundles signed by a key of <home>/trusted_keys are opened
+    LINEWISE_REVIEW_TOKEN    what the review page asks for before it shows anything
     LINEWISE_STREAM_CREDENTIALS  user:password of the cameras whose stream is scored
     LINEWISE_REST_TOKEN      what `linewise serve` asks of every request            nothing
     LINEWISE_PUBLISH_CREDENTIALS user:password, or a webhook's token, of who is told of results
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     publish_credentials: SecretStr | None = Field(default=None, description="user:password or token of receivers.")
     signing_key: Path | None = Field(default=None, description="Private key that bundles made here are signed with.")
     demand_signatures: bool = Field(default=False, description="Open only bundles that a trusted key signed.")
+    review_token: SecretStr | None = Field(default=None, description="Token of the review page.")
     keep_reports: int = Field(default=500, ge=1, description="Newest report folders of a line that scoring keeps.")
 
     @field_validator("home", "feature_cache", "template_cache", "signing_key")

@@ -33,7 +33,7 @@ def write_page(path: Path, template: str, *, style: str, script: str, context: d
     Raises:
         StorageError: the file cannot be written.
     """
-    environment = _environment()
+    environment = template_environment("deploy.reports")
     sheet, code = (_joined(environment, names) for names in (style, script))
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_source_hash(sheet)}'; "
@@ -67,9 +67,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _environment() -> Environment:
+def template_environment(package: str) -> Environment:
+    """Jinja for the templates of a package: text from outside is escaped and on one line, a missing name is an error."""
     environment = Environment(
-        loader=PackageLoader("deploy.reports", "templates"),
+        loader=PackageLoader(package, "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

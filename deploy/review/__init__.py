@@ -1,0 +1,1 @@
+"""The review page: on it people say of a line's images whether they are good."""

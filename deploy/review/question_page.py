@@ -1,0 +1,132 @@
+"""The page of a question: which one it is, and all that a person sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy.orm import Session
+
+from deploy.results.region_rows import read_regions
+from deploy.results.schema import QuestionKind, ResultRow, VerdictRow
+from deploy.results.store import ResultStore
+from deploy.results.verdict_queries import verdicts_of
+from deploy.review.pictures import Picture, PictureShelf, heat_map
+from deploy.review.questions import Asked, Question, latest_result, next_question, open_questions
+from deploy.review.words import kinds_of
+from pipeline.regions import Region
+
+WHY = {
+    QuestionKind.FLAGGED: "Flagged: the highest score without a word",
+    QuestionKind.BORDERLINE: "Borderline: the score nearest to the reject threshold",
+    QuestionKind.UNLIKE: "Unlike the line",
+    QuestionKind.RANDOM: "At random: such answers tell the rates",
+    None: "You chose this one",
+}
+MOST_ASIDE = 200
+"""Images that are left for later at a time."""
+_MOST_LOOKED_AT = 25
+"""Images that are passed over in one go because they cannot be shown."""
+
+
+class Asking(NamedTuple):
+    """Who looks at a line, what they left for later, and the kind of question they are asked now."""
+
+    line: str
+    by: str
+    aside: tuple[int, ...] = ()
+    after: QuestionKind | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A question as it is shown.
+
+    Args:
+        question: what is asked.
+        picture: of the image.
+        has_heat_map: whether there is one.
+        regions: that the bundle marked.
+        earlier: the word that counts by now; None: there is none, or it must not lead the answer to a question.
+    """
+
+    question: Question
+    picture: Picture
+    has_heat_map: bool
+    regions: tuple[Region, ...]
+    earlier: VerdictRow | None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of the upright image."""
+        result = self.question.result
+        if result.image_height is None or result.image_width is None:
+            return self.picture.size
+        return result.image_height, result.image_width
+
+
+class Questions:
+    """Puts questions on lines.
+
+    Args:
+        store: the results and verdicts.
+        shelf: makes the pictures.
+    """
+
+    def __init__(self, store: ResultStore, shelf: PictureShelf) -> None:
+        self._store, self._shelf = store, shelf
+
+    def next(self, asking: Asking) -> tuple[Shown | None, int]:
+        """The next question whose image can be shown, and how many were passed over as theirs cannot."""
+        passed_over: list[int] = []
+        for question in self._upcoming(asking, passed_over):
+            shown = self.show(question)
+            if shown.picture.jpeg is not None or shown.has_heat_map:
+                return shown, len(passed_over)
+            passed_over.append(question.result.id)
+        return None, len(passed_over)
+
+    def show(self, question: Question) -> Shown:
+        """A question with its pictures."""
+        result = question.result
+        with self._store.reading() as session:
+            regions = read_regions(session.connection(), result.bundle_id, result.image_sha256 or "")
+            earlier = None
+            if question.kind is None:
+                latest = verdicts_of(result.line, image_sha256=result.image_sha256, overruled=False, withdrawn=False)
+                earlier = session.scalars(latest).first()
+        return Shown(question, self._shelf.picture(result), heat_map(result) is not None, regions, earlier)
+
+    def about(self, asking: Asking) -> dict[str, Any]:
+        """What the page tells beside the question: open ones, and the kinds of defects that were named."""
+        with self._store.reading() as session:
+            asked = _asked(session, asking)
+            return {
+                "open": 0 if asked is None else open_questions(session, asked),
+                "kinds": kinds_of(session, asking.line),
+            }
+
+    def _upcoming(self, asking: Asking, passed_over: Collection[int]) -> Iterator[Question]:
+        for _ in range(_MOST_LOOKED_AT):
+            with self._store.reading() as session:
+                asked = _asked(session, asking, passed_over)
+                question = None if asked is None else next_question(session, asked)
+            if question is None:
+                return
+            yield question
+
+
+def _asked(session: Session, asking: Asking, passed_over: Collection[int] = ()) -> Asked | None:
+    """Whom to ask about which bundle's results; None: there is none."""
+    latest: ResultRow | None = latest_result(session, asking.line)
+    if latest is None:
+        return None
+    return Asked(
+        line=asking.line,
+        bundle_id=latest.bundle_id,
+        reject_threshold=latest.reject_threshold,
+        by=asking.by,
+        aside=(*asking.aside, *passed_over),
+        after=asking.after,
+    )
