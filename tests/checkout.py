@@ -1,4 +1,4 @@
-"""The checkout that is tested: where it lies, what its packages are, and which modules of `deploy` need torch."""
+"""The checkout that is tested: where it lies, what its packages are, and which modules of `deploy` need extras."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ WITH_TORCH = {
 
 # What only `linewise serve` loads, with the libraries of the extra "rest".
 WITH_FASTAPI = {"deploy.rest.app", "deploy.rest.metrics", "deploy.rest.server"}
+# What of deploy needs the extra `pages`, a web server.
+WITH_PAGES = {f"deploy.review.{name}" for name in ("access", "app", "fields", "rates", "serving")}
 
 
 def source_files(*packages: str) -> Iterator[Path]:

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkout import PACKAGES, REPOSITORY, WITH_FASTAPI, WITH_TORCH, is_migration, module_name, source_files
+from tests.checkout import (
+    PACKAGES,
+    REPOSITORY,
+    WITH_FASTAPI,
+    WITH_PAGES,
+    WITH_TORCH,
+    is_migration,
+    module_name,
+    source_files,
+)
 
 MAX_LINES = 300
 LONGER = "# Longer than the others: "
@@ -118,9 +127,8 @@ def test_a_broken_contract_is_found(tmp_path: Path, module: str, statement: str,
 
 
 def test_the_plants_modules_load_nothing_of_training() -> None:
-    deploy = (
-        {module_name(file) for file in source_files("deploy") if not is_migration(file)} - WITH_TORCH - WITH_FASTAPI
-    )
+    every = {module_name(file) for file in source_files("deploy") if not is_migration(file)}
+    deploy = every - WITH_TORCH - WITH_FASTAPI - WITH_PAGES
     assert {
         "deploy.engine.runtime",
         "deploy.scoring.scorer",
@@ -133,6 +141,10 @@ def test_the_plants_modules_load_nothing_of_training() -> None:
         imports_of([*sorted(deploy), *(f"pipeline.{name}" for name in sorted(PLANT_PIPELINE)), "flows.cli", "linewise"])
         == ""
     )
+
+
+def test_the_review_page_loads_a_web_server_and_nothing_else_of_the_extras() -> None:
+    assert imports_of(sorted(WITH_PAGES)) == "deploy.review.access imports fastapi\n"
 
 
 def test_an_import_of_training_is_seen() -> None:

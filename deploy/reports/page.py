@@ -68,7 +68,7 @@ def duration(seconds: float) -> str:
 
 
 def template_environment(package: str) -> Environment:
-    """Jinja for the templates of a package: text from outside is escaped and on one line, a missing name is an error."""
+    """Jinja for a package's templates: text from outside is escaped and on one line, a missing name is an error."""
     environment = Environment(
         loader=PackageLoader(package, "templates"),
         autoescape=True,

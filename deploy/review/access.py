@@ -1,7 +1,7 @@
 """Who may see and say something: host names, the token, and forms that are the page's own.
 
-Without a token the page answers this machine alone, by names of it alone: a website that has its own name lead here (DNS
-rebinding) is refused. With one, a cookie says that it was given once.
+Without a token the page answers this machine alone, by names of it alone: a website whose own name leads
+here (DNS rebinding) is refused. With one, a cookie says that it was given once.
 """
 
 from __future__ import annotations

@@ -24,8 +24,6 @@ WHY = {
     QuestionKind.RANDOM: "At random: such answers tell the rates",
     None: "You chose this one",
 }
-MOST_ASIDE = 200
-"""Images that are left for later at a time."""
 _MOST_LOOKED_AT = 25
 """Images that are passed over in one go because they cannot be shown."""
 

@@ -14,8 +14,6 @@ from deploy.review.app import review_app
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
-DEFAULT_PORT = 4290
-LOOPBACK = "127.0.0.1"
 _GRACE_SECONDS = 3
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import and_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from deploy.results.records import NewVerdict
-from deploy.results.schema import QuestionKind, ResultRow, SkipRow, Verdict, VerdictRow
+from deploy.results.schema import ResultRow, SkipRow, Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from deploy.results.verdict_queries import counts
 from deploy.review.questions import Question
@@ -68,9 +68,7 @@ def skip(store: ResultStore, question: Question, *, by: str) -> None:
         StorageError: the store cannot be written.
     """
     result = question.result
-    row = SkipRow(
-        line=result.line, result_id=result.id, question=question.kind, by=by, skipped_at=datetime.now(UTC)
-    )
+    row = SkipRow(line=result.line, result_id=result.id, question=question.kind, by=by, skipped_at=datetime.now(UTC))
     with store.writing() as session:
         session.add(row)
 

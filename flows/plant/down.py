@@ -1,4 +1,4 @@
-"""`linewise down`: end the worker, then the server, and whatever the worker began."""
+"""`linewise down`: end the review page, the worker, then the server, and whatever the worker began."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def bring_down(settings: Settings, *, now: bool = False, say: Say) -> PlantDown:
     ended: list[Part] = []
     killed: list[Part] = []
     with folder.locked():
-        for part in (Part.WORKER, Part.SERVER):
+        for part in (Part.PAGES, Part.WORKER, Part.SERVER):
             started = folder.started(part)
             if started is None:
                 continue

@@ -27,15 +27,21 @@ def show_up(plant: PlantUp) -> None:
     else:
         _print(_line(Part.SERVER, plant.server, plant.began))
     _print(_line(Part.WORKER, plant.worker, plant.began))
+    if plant.pages is not None:
+        _print(_line(Part.PAGES, plant.pages, plant.began))
     if Part.WORKER in plant.began:
         new, renewed = ", ".join(plant.registered) or "none new", ", ".join(plant.renewed) or "none"
         _print(f"Deployments: {new}; renewed: {renewed}.")
     if not plant.began:
         _print("Nothing to start: the plant runs.")
-    older = {started.linewise for started in (plant.server, plant.worker) if started} - {linewise_version()}
+    older = {started.linewise for started in (plant.server, plant.worker, plant.pages) if started} - {
+        linewise_version()
+    }
     if older:
         _print(f"Started by Linewise {', '.join(sorted(older))}: `linewise down`, then `linewise up` for this one.")
     _print(f"Prefect UI: {plant.choice.ui}")
+    if plant.pages is not None:
+        _print(f"Review page: {plant.pages.api}")
     if plant.server is not None:
         _print(f"Commands run through it after: export PREFECT_API_URL={plant.choice.api}")
 
@@ -75,7 +81,8 @@ def _show_plant(status: PlantStatus) -> None:
         _print(f"Server at {status.api}: {status.health or 'does not answer'}")
     for state in status.parts:
         since = f"runs since {_local(state.started.since)}" if state.runs else "has ended"
-        _print(f"{state.part.value.capitalize()}: process {state.started.pid} {since}, log {state.started.log}")
+        where = "" if state.answers is None else f" at {state.started.api}"
+        _print(f"{state.part.value.capitalize()}{where}: process {state.started.pid} {since}, log {state.started.log}")
 
 
 def _show_served(served: Served) -> None:

@@ -1,9 +1,9 @@
 """What `linewise up` started, kept in one folder: `<home>/plant/`.
 
-server.json, worker.json    process, address and log of each, from its start until `linewise down`
-server.log, worker.log      what they say; .log.before is of the start before
-prefect/                    PREFECT_HOME of the server: its SQLite database, leases, stored results
-.lock                       held by an `up` or `down` at work
+server.json, worker.json, pages.json    process, address and log of each, from its start until `linewise down`
+server.log, worker.log, pages.log       what they say; .log.before is of the start before
+prefect/                                PREFECT_HOME of the server: its SQLite database, leases, stored results
+.lock                                   held by an `up` or `down` at work
 """
 
 from __future__ import annotations
@@ -23,10 +23,16 @@ _LOCK_SECONDS = 2.0
 
 
 class Part(StrEnum):
-    """What a plant consists of."""
+    """What a plant consists of, as people call it."""
 
     SERVER = "server"
     WORKER = "worker"
+    PAGES = "review page"
+
+    @property
+    def key(self) -> str:
+        """As files and JSON call it."""
+        return self.name.lower()
 
 
 class Started(BaseModel):
@@ -36,7 +42,7 @@ class Started(BaseModel):
         pid: its number.
         began: see `Process`.
         since: when it was started.
-        api: the server's address, of either part.
+        api: the server's address; the pages' is their own.
         name: the worker's, as the server calls it; the server has none.
         log: what it says.
         linewise: version that started it.
@@ -85,7 +91,7 @@ class PlantFolder:
 
     def log(self, part: Part) -> Path:
         """The log of a part."""
-        return self.path / f"{part}.log"
+        return self.path / f"{part.key}.log"
 
     def started(self, part: Part) -> Started | None:
         """The part as it was started last; it may have died. None: it was not, or was stopped.
@@ -127,4 +133,4 @@ class PlantFolder:
             self._record(part).unlink(missing_ok=True)
 
     def _record(self, part: Part) -> Path:
-        return self.path / f"{part}.json"
+        return self.path / f"{part.key}.json"

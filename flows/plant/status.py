@@ -14,6 +14,7 @@ from deploy.bundles.manifest import linewise_version
 from flows.doctor.checks import server_health
 from flows.plant.chosen_server import ChosenServer, environment_of, server_in_use
 from flows.plant.line_activity import LineActivity, line_activities
+from flows.plant.pages import page_answers
 from flows.plant.started_parts import Part, PlantFolder, Started
 from pipeline.errors import LinewiseError
 from pipeline.settings import Settings
@@ -27,11 +28,12 @@ HOURS = 24.0
 
 @dataclass(frozen=True, kw_only=True)
 class PartState:
-    """What `up` started and whether it runs."""
+    """What `up` started, whether it runs, and whether its page answers (None: it is no page, or has ended)."""
 
     part: Part
     started: Started
     runs: bool
+    answers: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class PlantStatus:
 
     Args:
         versions: of Linewise, Python and Prefect; None: not installed.
-        parts: what `up` started, server before worker.
+        parts: what `up` started: server, worker, review page.
         api: the server's address; None: none is in use.
         health: how it answers; None: it does not.
         served: what it says; None: it could not be asked.
@@ -64,7 +66,7 @@ class PlantStatus:
             "healthy": not self.problems,
             "problems": list(self.problems),
             "versions": self.versions,
-            **{part.value: self._part(part) for part in Part},
+            **{part.key: self._part(part) for part in Part},
             "api": {"address": self.api, "health": self.health},
             "served": None if self.served is None else _plain(asdict(self.served)),
             "silent_after_hours": self.silent_after,
@@ -73,7 +75,10 @@ class PlantStatus:
 
     def _part(self, part: Part) -> dict[str, Any] | None:
         found = next((state for state in self.parts if state.part is part), None)
-        return None if found is None else {"runs": found.runs, **found.started.model_dump(mode="json")}
+        if found is None:
+            return None
+        answers = {} if found.answers is None else {"answers": found.answers}
+        return {"runs": found.runs, **answers, **found.started.model_dump(mode="json")}
 
 
 def plant_status(settings: Settings, *, silent_after: float | None = None) -> PlantStatus:
@@ -115,8 +120,14 @@ def _parts(folder: PlantFolder, problems: list[str]) -> tuple[PartState, ...]:
             continue
         if started is None:
             continue
-        states.append(PartState(part=part, started=started, runs=started.process.runs()))
-        if not states[-1].runs:
+        runs = started.process.runs()
+        answers = page_answers(started.api) if runs and part is Part.PAGES else None
+        states.append(PartState(part=part, started=started, runs=runs, answers=answers))
+        if answers is False:
+            problems.append(
+                f"The {part} (process {started.pid}) runs, but {started.api} does not answer: look into {started.log}"
+            )
+        if not runs:
             problems.append(
                 f"The {part} (process {started.pid}) has ended although nobody stopped it: "
                 f"`linewise up` starts it again, {started.log} may say why"

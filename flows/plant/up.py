@@ -1,4 +1,4 @@
-"""`linewise up`: a Prefect server, all that it needs, and a worker, as background processes of this machine."""
+"""`linewise up`: a Prefect server, all that it needs, a worker and the review page, as background processes here."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from deploy.bundles.manifest import linewise_version
 from flows.doctor.checks import server_health
 from flows.plant.chosen_server import ChosenServer, answers, choose_server, environment_of, refuse_taken_port
+from flows.plant.pages import page_address, page_answers, pages_port, refuse_taken_pages_port, require_pages_extra
 from flows.plant.process_identity import find_process
 from flows.plant.started_parts import Part, PlantFolder, Started
 from pipeline.errors import ConfigError
@@ -42,6 +43,7 @@ class PlantUp:
         choice: its server.
         server: the server's process; None: it runs elsewhere.
         worker: the worker's process.
+        pages: the review page's process; None: it could not be started.
         began: what was not running before.
         registered: deployments that are new.
         renewed: deployments of an older Linewise that follow this one now.
@@ -50,17 +52,19 @@ class PlantUp:
     choice: ChosenServer
     server: Started | None
     worker: Started
+    pages: Started | None = None
     began: tuple[Part, ...] = ()
     registered: tuple[str, ...] = ()
     renewed: tuple[str, ...] = ()
 
 
-def bring_up(settings: Settings, *, port: int | None = None, say: Say) -> PlantUp:
+def bring_up(settings: Settings, *, port: int | None = None, review_port: int | None = None, say: Say) -> PlantUp:
     """Start what does not run of a plant, and wait until it serves. The environment of this process becomes its own.
 
     Args:
         settings: of the home that the plant belongs to.
         port: see `choose_server`.
+        review_port: of the review page; None: the one it has, or its default.
         say: is told what is waited for.
 
     Raises:
@@ -78,19 +82,44 @@ def bring_up(settings: Settings, *, port: int | None = None, say: Say) -> PlantU
         os.environ.update(environment_of(choice, folder))
         server, new_server = _server(choice, folder, say)
         _resume_pool(folder, say)
-        if worker is not None:
-            return PlantUp(choice=choice, server=server, worker=worker, began=(Part.SERVER,) * new_server)
-        # Not before: Prefect takes its settings from the environment when it is imported.
-        registered, renewed = import_module("flows.bootstrap").set_up_server()
-        worker = _start_worker(choice, folder, say)
+        registered, renewed, new_worker = (), (), worker is None
+        if worker is None:
+            # Not before: Prefect takes its settings from the environment when it is imported.
+            registered, renewed = import_module("flows.bootstrap").set_up_server()
+            worker = _start_worker(choice, folder, say)
+        pages, new_pages = _pages(folder, review_port, say)
+        began = {Part.SERVER: new_server, Part.WORKER: new_worker, Part.PAGES: new_pages}
         return PlantUp(
             choice=choice,
             server=server,
             worker=worker,
-            began=(Part.SERVER,) * new_server + (Part.WORKER,),
+            pages=pages,
+            began=tuple(part for part, new in began.items() if new),
             registered=tuple(registered),
             renewed=tuple(renewed),
         )
+
+
+def _pages(folder: PlantFolder, port: int | None, say: Say) -> tuple[Started | None, bool]:
+    """The review page, serving, and whether it is new; none where it cannot be started: that is said, and no more,
+    as nothing else of the plant needs it.
+    """
+    try:
+        before = folder.running(Part.PAGES)
+        port = pages_port(folder.started(Part.PAGES), port, runs=before is not None)
+        if before is not None:
+            return before, False
+        require_pages_extra()
+        refuse_taken_pages_port(port)
+        say("Starting the review page")
+        started = _start(Part.PAGES, folder, ("flows.cli", "review", "--port", str(port)), page_address(port))
+        _wait_for(Part.PAGES, started, lambda: page_answers(started.api))
+    except ConfigError as error:
+        if folder.running(Part.PAGES) is None:
+            folder.forget(Part.PAGES)
+        say(f"No review page: {error}")
+        return None, False
+    return started, True
 
 
 def _server(choice: ChosenServer, folder: PlantFolder, say: Say) -> tuple[Started | None, bool]:
@@ -103,7 +132,7 @@ def _server(choice: ChosenServer, folder: PlantFolder, say: Say) -> tuple[Starte
     if server is None:
         refuse_taken_port(choice.port)
         say("Starting the Prefect server")
-        server, new = _start(Part.SERVER, folder, ("server", "start"), choice.shown), True
+        server, new = _start(Part.SERVER, folder, ("prefect", "server", "start"), choice.shown), True
     _wait_for(Part.SERVER, server, lambda: answers(choice.api))
     return server, new
 
@@ -122,7 +151,7 @@ def _start_worker(choice: ChosenServer, folder: PlantFolder, say: Say) -> Starte
     name = worker_name(folder)
     served = import_module("flows.plant.served")
     before = served.last_heartbeat(name)
-    arguments = ("worker", "start", "--pool", served.WORK_POOL, "--type", "process", "--name", name)
+    arguments = ("prefect", "worker", "start", "--pool", served.WORK_POOL, "--type", "process", "--name", name)
     worker = _start(Part.WORKER, folder, arguments, choice.shown, name=name)
     _wait_for(Part.WORKER, worker, lambda: served.last_heartbeat(name) != before)
     return worker
@@ -134,14 +163,14 @@ def worker_name(folder: PlantFolder) -> str:
 
 
 def _start(part: Part, folder: PlantFolder, arguments: tuple[str, ...], api: str, name: str | None = None) -> Started:
-    """Start one of Prefect's commands, detached from this terminal, and note it."""
+    """Start a Python module with its arguments, detached from this terminal, and note it."""
     log = folder.log(part)
     with storage_errors(log):
         if log.exists():
             log.replace(log.with_suffix(".log.before"))
         with log.open("xb") as output:
             child = subprocess.Popen(  # noqa: S603  # our own arguments
-                [sys.executable, "-m", "prefect", *arguments],
+                [sys.executable, "-m", *arguments],
                 cwd=folder.path,
                 env=os.environ | {MARK: str(folder.path) if part is Part.WORKER else ""},
                 stdin=subprocess.DEVNULL,

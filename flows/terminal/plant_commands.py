@@ -25,21 +25,26 @@ def up(
             min=1, max=65535, help="Port of the Prefect server on 127.0.0.1 (default: the one it has, or 4200)."
         ),
     ] = None,
+    review_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the review page on 127.0.0.1 (default: the one it has, or 4290)."),
+    ] = None,
 ) -> None:
-    """Start a Prefect server, register the deployments, start a worker: in the background, where they do not run yet.
+    """Start a Prefect server, register the deployments, start a worker and the review page: in the background, where
+    they do not run yet.
 
     All of it is kept in plant/ of the home: logs, process numbers, and the server's database unless
     PREFECT_SERVER_DATABASE_CONNECTION_URL names another. The server listens on this machine alone. Where
     PREFECT_API_URL names a server that runs elsewhere, that one is used and none is started.
     """
-    brought = import_module("flows.plant.up").bring_up(load_settings(), port=port, say=_say)
+    brought = import_module("flows.plant.up").bring_up(load_settings(), port=port, review_port=review_port, say=_say)
     import_module("flows.plant.show").show_up(brought)
 
 
 def down(
     now: Annotated[bool, typer.Option("--now", help="End the runs too, instead of waiting for them.")] = False,
 ) -> None:
-    """End the worker and the server that `linewise up` started; runs that have begun are waited for."""
+    """End what `linewise up` started: review page, worker, server. Runs that have begun are waited for."""
     brought = import_module("flows.plant.down").bring_down(load_settings(), now=now, say=_say)
     import_module("flows.plant.show").show_down(brought)
 
@@ -51,7 +56,8 @@ def status(
     ] = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Tell how server and worker do, which schedules are on, what runs, what failed in 24 hours, and what lines do.
+    """Tell how server, worker and review page do, which schedules are on, what runs, what failed in 24 hours, and what
+    lines do.
 
     Ends with 0 when all is well, with 1 when something is wrong: one sentence each. Without a server it tells of lines.
     """

@@ -27,6 +27,7 @@ def review(
     It asks about flagged and borderline images, those unlike the line, and random ones, which tell how many good parts
     are rejected and how many defects pass. `adapt --verdicts` learns from the answers.
     """
+    import_module("flows.plant.pages").require_pages_extra()
     import_module("deploy.review.serving").serve(load_settings(), host=host, port=port, on_ready=_say)
 
 

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -36,6 +37,7 @@ class Home:
 
     folder: Path
     port: int = field(default_factory=free_port)
+    review_port: int = field(default_factory=free_port)
 
     def linewise(self, *arguments: str, ends: int = 0) -> str:
         """What the command says; it has to end with that code."""
@@ -71,14 +73,17 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 def test_a_plant_comes_up_is_mended_scores_and_goes_down(home):
-    said = home.linewise("up", "--port", str(home.port))
-    assert f"Prefect UI: http://127.0.0.1:{home.port}\n" in said
+    said = home.linewise("up", "--port", str(home.port), "--review-port", str(home.review_port))
+    assert f"Prefect UI: http://127.0.0.1:{home.port}\nReview page: http://127.0.0.1:{home.review_port}\n" in said
     assert "score-folder" in said
     server, worker = home.pids()
 
     told = home.status()
     assert told["healthy"]
     assert (told["server"]["pid"], told["worker"]["pid"], told["api"]["health"]) == (server, worker, "answers")
+    assert (told["pages"]["answers"], told["pages"]["api"]) == (True, f"http://127.0.0.1:{home.review_port}")
+    with urlopen(told["pages"]["api"]) as page:
+        assert f"{LINE}</a>" in page.read().decode()
     assert [found["online"] for found in told["served"]["workers"]] == [True]
     schedules = {found["name"]: found["schedules"] for found in told["served"]["deployments"]}
     assert schedules["score-folder"] == [{"when": "every 15 min", "on": False}]
@@ -101,11 +106,11 @@ def test_a_plant_comes_up_is_mended_scores_and_goes_down(home):
         run = client.create_flow_run_from_deployment(deployment.id, parameters={"request": request}).id
         wait_until(lambda: state(client, run) != "SCHEDULED", 300)
 
-    assert home.linewise("down") == "Worker ended.\nServer ended.\n"
+    assert home.linewise("down") == "Review page ended.\nWorker ended.\nServer ended.\n"
     assert not marked_processes("LINEWISE_HOME", str(home.folder)), "server, worker and runs have it"
     assert home.linewise("down") == "Nothing runs that `linewise up` started.\n"
     told = home.status()
-    assert (told["server"], told["worker"]) == (None, None)
+    assert (told["server"], told["worker"], told["pages"]) == (None, None, None)
     assert told["lines"][0]["last_scored"] is not None, "it waited for the run"
     with closing(sqlite3.connect(home.folder / "plant" / "prefect" / "prefect.db")) as database:
         assert database.execute("SELECT state_type FROM flow_run").fetchall() == [("COMPLETED",)]

@@ -13,7 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkout import PACKAGES, REPOSITORY, WITH_FASTAPI, WITH_TORCH, is_migration, module_name, source_files
+from tests.checkout import (
+    PACKAGES,
+    REPOSITORY,
+    WITH_FASTAPI,
+    WITH_PAGES,
+    WITH_TORCH,
+    is_migration,
+    module_name,
+    source_files,
+)
 from tests.requirements import closure, names, requirements
 
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
@@ -88,7 +97,12 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path
     }
     assert packed == {file.as_posix() for file in files if "__pycache__" not in file.parts}
     assert "deploy/prefect.yaml" in packed
-    for folder in ("deploy/reports/templates/", "deploy/results/migrations/"):
+    for folder in (
+        "deploy/reports/templates/",
+        "deploy/review/static/",
+        "deploy/review/templates/",
+        "deploy/results/migrations/",
+    ):
         assert any(name.startswith(folder) for name in packed), folder
 
 
@@ -128,7 +142,7 @@ def test_a_plant_has_no_training_library(plant: Path, tmp_path: Path) -> None:
 
 def test_the_plants_modules_import_from_the_wheel_alone(plant: Path, tmp_path: Path) -> None:
     everything = {module_name(file) for file in source_files("deploy") if not is_migration(file)}
-    modules = sorted(everything - WITH_TORCH - WITH_FASTAPI)
+    modules = sorted(everything - WITH_TORCH - WITH_FASTAPI - WITH_PAGES)
     probe = f"import {', '.join([*modules, 'linewise', 'flows.cli'])}; print(flows.cli.__file__)"
     done = run(plant / "python", "-c", probe, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

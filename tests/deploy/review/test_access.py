@@ -54,7 +54,14 @@ def test_a_question_cannot_be_passed_off_as_a_random_one(asked: AskedPlant) -> N
 
 def test_every_answer_says_what_a_browser_may_do_with_it(asked: AskedPlant) -> None:
     browser = asked.browser()
-    for path in ("/", f"/line?line={LINE}", f"/words?line={LINE}", "/static/review.js", "/nothing", "/picture?result=1"):
+    for path in (
+        "/",
+        f"/line?line={LINE}",
+        f"/words?line={LINE}",
+        "/static/review.js",
+        "/nothing",
+        "/picture?result=1",
+    ):
         headers = browser.client.get(path).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "script-src 'self'" in headers["Content-Security-Policy"]

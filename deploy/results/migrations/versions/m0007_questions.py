@@ -1,4 +1,4 @@
-"""Why a verdict was asked for, its defect's kind and place, words that take others back, questions without an answer."""
+"""Why a verdict was asked for, its defect's kind and place; words that take others back; skipped questions."""
 
 from __future__ import annotations
 

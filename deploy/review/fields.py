@@ -1,0 +1,82 @@
+"""What comes in as text, in forms and addresses, as what it means; anything else is none."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import parse_qs, urlencode
+
+from fastapi import Depends, Request
+
+from deploy.results.schema import QuestionKind
+from deploy.review.words import Box
+
+MOST_ASIDE = 200
+"""Images that are left for later at a time."""
+_MOST_FORM_BYTES = 64 * 1024
+_MOST_DIGITS = 18
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """The fields of a form as browsers send them; none where it is longer than ours are."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_FORM_BYTES:
+            return {}
+    return {name: values[-1] for name, values in parse_qs(body.decode(errors="replace")).items()}
+
+
+Form = Annotated[dict[str, str], Depends(_fields)]
+
+
+def address(path: str, **query: object) -> str:
+    """An address of the page, without what is empty."""
+    return f"{path}?{urlencode({name: value for name, value in query.items() if value not in ('', None)})}"
+
+
+def id_of(text: str) -> int | None:
+    """A row's id."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
+
+
+def ids_of(text: str) -> tuple[int, ...]:
+    """Ids with a dash between them, the last `MOST_ASIDE`."""
+    return tuple(found for part in text.split("-") if (found := id_of(part)) is not None)[-MOST_ASIDE:]
+
+
+def ids_text(ids: tuple[int, ...]) -> str:
+    """What `ids_of` reads."""
+    return "-".join(map(str, ids))
+
+
+def question_kind(text: str) -> QuestionKind | None:
+    """Why somebody is asked; None: nobody asked them."""
+    return QuestionKind(text) if text in tuple(QuestionKind) else None
+
+
+def box_of(text: str, size: tuple[int, int] | None) -> Box | None:
+    """Left, top, width and height inside an image of that (height, width)."""
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        return None
+    if size is None or not (0 <= x < x + width <= size[1] and 0 <= y < y + height <= size[0]):
+        return None
+    return x, y, width, height
+
+
+def trail_key(text: str) -> tuple[datetime, int] | None:
+    """Time and id of a word."""
+    said_at, _, number = text.partition("~")
+    try:
+        time = datetime.fromisoformat(said_at)
+    except ValueError:
+        return None
+    found = id_of(number)
+    return None if time.tzinfo is None or found is None else (time, found)
+
+
+def trail_key_text(said_at: datetime, number: int) -> str:
+    """What `trail_key` reads."""
+    return f"{said_at.isoformat()}~{number}"
