@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from deploy.reports.rows import cell_text, harmless_cell
 from deploy.results.records import NewVerdict, path_text
-from deploy.results.schema import Verdict, VerdictRow
+from deploy.results.schema import QuestionKind, Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.files import read_bytes
@@ -19,7 +20,10 @@ from pipeline.imaging.images import image_limits, naming, open_image
 from pipeline.storage import replacing_text, storage_errors
 from pipeline.unicode_names import one_line
 
-COLUMNS = ("image_path", "verdict", "by", "note", "said_at", "image_sha256", "line")
+COLUMNS = (
+    *("image_path", "verdict", "by", "note", "said_at", "image_sha256", "line"),
+    *("defect_kind", "defect_box", "asked_as", "bundle_id"),
+)
 """Of a written file, in order; a file that is read needs the first two and may have any others."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -108,8 +112,9 @@ def write_verdicts(rows: Iterable[VerdictRow], path: Path) -> int:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
-            cells = (row.image_path, row.verdict, row.by, row.note, row.said_at.isoformat(), row.image_sha256, row.line)
-            writer.writerow(map(harmless_cell, cells))
+            said = (row.image_path, row.verdict, row.by, row.note, row.said_at.isoformat(), row.image_sha256, row.line)
+            box = None if row.box is None else " ".join(f"{value:g}" for value in row.box)
+            writer.writerow(map(harmless_cell, (*said, row.kind, box, row.question, row.bundle_id)))
     return count
 
 
@@ -133,7 +138,8 @@ def _in_row(path: Path, line: str, row: int, cells: dict[str, str]) -> NewVerdic
     if not (name := cells["image_path"].strip()):
         raise ConfigError(f"an image's path{where}", "an empty cell", "write one, or remove the row")
     verdict = parse_verdict(cells["verdict"], where)
-    by, note, said_at, sha256, of_line = (cell_text(cells.get(column, "").strip()) for column in COLUMNS[2:])
+    others = (cell_text(cells.get(column, "").strip()) for column in COLUMNS[2:])
+    by, note, said_at, sha256, of_line, kind, box, question, bundle_id = others
     if of_line not in ("", line):
         raise ConfigError(f"images of {line}{where}", f"one of {of_line}", "import it for that line")
     if sha256:
@@ -145,7 +151,32 @@ def _in_row(path: Path, line: str, row: int, cells: dict[str, str]) -> NewVerdic
             said = verdict_on(path.parent / name, line, verdict, by=by, note=note)
         except ImageError as error:
             raise ImageError(f"{error.expected}{where}", error.got, error.remedy, error.path) from error
-    return said._replace(said_at=_time(said_at, where) if said_at else None)
+    return said._replace(
+        said_at=_time(said_at, where) if said_at else None,
+        kind=kind or None,
+        box=_box(box, where) if box else None,
+        question=_question(question, where) if question else None,
+        bundle_id=bundle_id or None,
+    )
+
+
+def _box(text: str, where: str) -> list[float]:
+    try:
+        left, top, width, height = (float(part) for part in text.split())
+    except ValueError:
+        left, top, width, height = -1.0, 0.0, 0.0, 0.0
+    if not (0 <= left < left + width < math.inf and 0 <= top < top + height < math.inf):
+        wanted = f"a box, its left, top, width and height in pixels,{where}"
+        raise ConfigError(wanted, repr(text), "write it as 10 20 64 48, or leave the cell empty")
+    return [left, top, width, height]
+
+
+def _question(text: str, where: str) -> QuestionKind:
+    try:
+        return QuestionKind(text)
+    except ValueError as error:
+        wanted = f"why it was asked, {' or '.join(QuestionKind)},{where}"
+        raise ConfigError(wanted, repr(text), "leave the cell empty where nobody asked") from error
 
 
 def _time(text: str, where: str) -> datetime:

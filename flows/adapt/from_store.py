@@ -10,6 +10,7 @@ from pathlib import Path
 from deploy.results.schema import ResultStatus, Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from flows.adapt.request import AdaptRequest
+from flows.adapt.verdict_masks import box_mask
 from flows.unlabelled import Candidate, Candidates
 from pipeline.errors import LineError
 from pipeline.held_back import is_held_back, to_learn_from
@@ -66,7 +67,7 @@ def _known_line(request: AdaptRequest, settings: Settings) -> KnownLine:
             production = _production(store, request.line, request.production_hours)
     known = KnownLine(line=line, left_out=left_out)
     if request.verdicts and verdicts:
-        known = _with_verdicts(line, left_out, verdicts)
+        known = _with_verdicts(line, left_out, verdicts, settings.line_folder("verdict_masks", request.line))
     elif request.verdicts:
         none = f"The result store has no verdict on images of {request.line}."
         known = replace(known, left_out=replace(left_out, sentences=(*left_out.sentences, none)))
@@ -89,10 +90,11 @@ def _production(store: ResultStore, line: str, hours: float) -> Candidates:
     return Candidates(files=files, where=f"among the images of {line} that were scored in the last {hours:g} hours")
 
 
-def _with_verdicts(line: ProductLine, left_out: LeftOut, verdicts: Sequence[VerdictRow]) -> KnownLine:
+def _with_verdicts(line: ProductLine, left_out: LeftOut, verdicts: Sequence[VerdictRow], masks: Path) -> KnownLine:
     """The line with the images that people called good or defective, those that are still where they were.
 
-    What the folder says already adds nothing.
+    What the folder says already adds nothing. A defect's kind is the one that was named; a box drawn round it becomes
+    its mask, in the folder `masks`.
 
     Raises:
         LineError: the folder says of an image what its verdict does not.
@@ -110,7 +112,10 @@ def _with_verdicts(line: ProductLine, left_out: LeftOut, verdicts: Sequence[Verd
         if (content := _content(path)) != row.image_sha256:
             (gone if content is None else changed).append(path)
             continue
-        (defects if defective else good).append(ImageRecord(path, line.name, DEFECT if defective else GOOD))
+        if defective:
+            defects.append(ImageRecord(path, line.name, _kind(row), box_mask(row, masks)))
+        else:
+            good.append(ImageRecord(path, line.name, GOOD))
     joined = replace(line, train_good=(*line.train_good, *good), defects=(*line.defects, *defects))
     said = (
         *left_out.sentences,
@@ -147,6 +152,10 @@ def _without_held_back(known: KnownLine) -> KnownLine:
         judged=known.judged.union(known_as for path in held_back if (known_as := contents[path]) is not None),
         production=production,
     )
+
+
+def _kind(row: VerdictRow) -> str:
+    return DEFECT if row.kind in (None, GOOD) else row.kind
 
 
 def _content(path: Path) -> str | None:

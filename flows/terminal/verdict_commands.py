@@ -18,7 +18,10 @@ if TYPE_CHECKING:  # opening a database waits until a command needs it
     from deploy.results.records import NewVerdict
     from deploy.results.store import ResultStore
 
-EveryOption = Annotated[bool, typer.Option("--every", help="Also those that a later one on the same image overruled.")]
+EveryOption = Annotated[
+    bool,
+    typer.Option("--every", help="Also those that a later one on the same image overruled; none that was taken back."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -58,8 +61,9 @@ def import_verdicts(
         typer.Argument(
             metavar="CSV",
             help="CSV file with the columns image_path (relative ones from its own folder) and verdict (good or "
-            "defective), and by and note if you like. What verdicts export wrote comes back with its times, also where "
-            "images are gone.",
+            "defective), and by, note, defect_kind and defect_box (left, top, width and height in pixels of the "
+            "upright image) if you like. What verdicts export wrote comes back with its times, also where images are "
+            "gone.",
         ),
     ],
 ) -> None:
@@ -68,7 +72,7 @@ def import_verdicts(
 
     new = read_verdicts(file, line)
     with _store_of(line) as store:
-        there = {(row.image_sha256, row.said_at, row.verdict) for row in store.verdicts(line, overruled=True)}
+        there = {(row.image_sha256, row.said_at, row.verdict) for row in store.verdicts(line, withdrawn=True)}
         count = _add(store, line, [row for row in new if (row.image_sha256, row.said_at, row.verdict) not in there])
     out().print(f"{_count(count)} on images of {literal(line)}")
 
@@ -87,6 +91,10 @@ def list_verdicts(line: LineArgument, every: EveryOption = False, json_path: Jso
                 "by": row.by,
                 "note": row.note,
                 "said_at": row.said_at.isoformat(),
+                "kind": row.kind,
+                "box": row.box,
+                "question": row.question,
+                "bundle_id": row.bundle_id,
             }
             for row in rows
         ],

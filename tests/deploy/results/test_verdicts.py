@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.results.records import NewVerdict
-from deploy.results.schema import Verdict, VerdictRow
+from deploy.results.schema import QuestionKind, Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from deploy.results.verdict_files import COLUMNS, read_verdicts, verdict_on, write_verdicts
 from pipeline.errors import ConfigError, ImageError, LinewiseError, StorageError
@@ -57,6 +57,33 @@ def test_of_two_verdicts_the_later_one_counts_whichever_came_first(store: Result
     ]
     store.add_verdicts([said(1, Verdict.GOOD)])
     assert [row.verdict for row in store.verdicts("caps", image_sha256=sha256(1))] == [Verdict.GOOD]
+
+
+def test_a_word_that_was_taken_back_does_not_count_and_an_earlier_one_does_again(store: ResultStore) -> None:
+    good, defective = Verdict.GOOD, Verdict.DEFECTIVE
+    store.add_verdicts([said(1, good, by="Ada"), said(2, good)])
+    store.add_verdicts([said(1, defective, by="Bo")])
+    taken_back = store.verdicts("caps", image_sha256=sha256(1))[0]
+    with store.writing() as session:
+        more = {"image_sha256": sha256(1), "image_path": "/images/1.png", "said_at": datetime.now(UTC), "by": "Bo"}
+        session.add(VerdictRow(line="caps", verdict=defective, withdraws=taken_back.id, **more))
+    assert words(store.verdicts("caps", image_sha256=sha256(1))) == [("/images/1.png", good, "Ada")]
+    assert len(store.verdicts("caps", overruled=True)) == 2
+    assert len(store.verdicts("caps", withdrawn=True)) == 4, "nothing is lost"
+
+
+def test_words_of_before_questions_stay_and_what_was_taken_back_goes_with_the_step(tmp_path: Path) -> None:
+    path = tmp_path / "results.sqlite"
+    with ResultStore(path) as store:
+        store.add_verdicts([said(1, Verdict.GOOD), said(2, Verdict.GOOD)._replace(kind="scratch", box=[1, 2, 3, 4])])
+        with store.writing() as session:
+            first = store.verdicts("caps", image_sha256=sha256(1))[0]
+            more = {"image_sha256": sha256(1), "image_path": "/images/1.png", "said_at": datetime.now(UTC)}
+            session.add(VerdictRow(line="caps", verdict=Verdict.GOOD, withdraws=first.id, **more))
+    step_back(path, "0004")
+    with ResultStore(path) as store:
+        (word,) = store.verdicts("caps", withdrawn=True)
+        assert (word.image_sha256, word.kind, word.box, word.withdraws) == (sha256(2), None, None, None)
 
 
 def test_verdicts_are_noted_together_or_not_at_all(store: ResultStore) -> None:
@@ -139,6 +166,9 @@ def test_a_table_is_read_whole_relative_paths_from_its_own_folder(images: Path) 
             ["image_path,verdict", "a\0.png,good"],
             "expected an image file in row 2 of FILE, got a name with a zero byte",
         ),
+        (["image_path,verdict,defect_box", "0.png,defective,1 2 3"], "pixels, in row 2 of FILE, got '1 2 3': write it"),
+        (["image_path,verdict,defect_box", "0.png,defective,1 2 0 4"], "width and height in pixels, in row 2 of FILE"),
+        (["image_path,verdict,asked_as", "0.png,good,so"], "flagged or borderline or unlike or random, in row 2 of"),
         (["image_path,verdict", "9.png,good"], "expected an image file in row 2 of FILE, got no such file in "),
         (
             ["image_path,verdict", "0.png,good", "1.png,good", "0.png,defective"],
@@ -164,7 +194,9 @@ def test_a_file_that_is_no_table_is_a_sentence(images: Path) -> None:
 
 def test_what_is_written_can_be_read_again(images: Path, store: ResultStore, tmp_path: Path) -> None:
     store.add_verdicts([verdict_on(images / "0.png", "caps", Verdict.GOOD, by="Ada", note="a, hair")])
-    store.add_verdicts([verdict_on(images / "1.png", "caps", Verdict.DEFECTIVE, note="=1+1")])
+    defect = verdict_on(images / "1.png", "caps", Verdict.DEFECTIVE, note="=1+1")
+    asked = {"question": QuestionKind.RANDOM, "bundle_id": "b" * 64}
+    store.add_verdicts([defect._replace(kind="scratch", box=[1.5, 2, 30, 4], **asked)])
     path = tmp_path / "out.csv"
     rows = store.verdicts("caps")
     assert write_verdicts(rows, path) == 2
@@ -176,6 +208,9 @@ def test_what_is_written_can_be_read_again(images: Path, store: ResultStore, tmp
     again = read_verdicts(path, "caps")
     assert [said.image_sha256 for said in again] == [row.image_sha256 for row in rows]
     assert again[0].note == "=1+1", "without the apostrophe"
+    assert (again[0].kind, again[0].box) == ("scratch", [1.5, 2, 30, 4])
+    assert (again[0].question, again[0].bundle_id) == (QuestionKind.RANDOM, "b" * 64)
+    assert again[1].kind is again[1].box is again[1].question is again[1].bundle_id is None
     assert (again[1].by, again[1].note, again[1].verdict) == ("Ada", "a, hair", Verdict.GOOD)
 
 

@@ -24,6 +24,7 @@ from pipeline.errors import ConfigError, LineError
 from pipeline.likeness import UNLIKE
 from pipeline.settings import Settings, load_settings
 from pipeline.storage import sha256_file
+from pipeline.support import read_defect_mask
 from pipeline.synthetic.lines import generate_line
 from tests.flows.adapted_home import score_request
 from tests.parts.line_on_disk import save
@@ -95,6 +96,27 @@ def test_judged_images_are_the_line_s_behind_those_of_its_folder(folders: Folder
     assert found.by_verdict == {good, bad}
     assert found.left_out.sentences == plain.left_out.sentences
     assert not plain.by_verdict
+
+
+def test_a_box_round_a_defect_is_its_mask_and_its_kind_the_one_that_was_named(folders: Folders, settings: Settings):
+    bad, other, good = (folders.shots / name for name in ("bad 27.png", "bad 28.png", "good 07.png"))
+    words = [
+        verdict_on(bad, LINE, DEFECTIVE)._replace(kind="scratch", box=[-3, 20.4, 30.2, 900]),
+        verdict_on(other, LINE, DEFECTIVE)._replace(kind="good", box=[70, 0, 5, 5]),
+        verdict_on(good, LINE, GOOD)._replace(kind="scratch", box=[1, 2, 3, 4]),
+    ]
+    with ResultStore(settings.database) as store:
+        store.add_verdicts(words)
+    found = {record.path: record for record in (known(folders, settings, verdicts=True)).line.defects}
+    assert (found[other].kind, found[other].mask_path) == ("defect", None), "outside the image, and no kind of defect"
+    assert found[bad].kind == "scratch"
+    mask = read_defect_mask(found[bad])
+    assert mask is not None
+    expected = np.zeros((SIZE, SIZE), bool)
+    expected[20:, :27] = True
+    assert np.array_equal(mask, expected)
+    result = job.run(request_of(folders, verdicts=True), settings)
+    assert (result.bundle.manifest.support.masks, result.bundle.manifest.support.defects_by_verdict) == (1, 2)
 
 
 def test_verdicts_on_images_that_are_gone_or_changed_are_told_and_counted(folders: Folders, settings: Settings):
