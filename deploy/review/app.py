@@ -101,7 +101,7 @@ class _Pages:
             response: Response = PlainTextResponse(f"{sentence}\n", 403)
         elif not public and token is not None and access.accepts(token):
             rest = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
-            response = RedirectResponse(f"{path}?{urlencode(rest)}", 303)
+            response = RedirectResponse(f"/{path.lstrip('/')}?{urlencode(rest)}", 303)  # "//name" is a host
             access.let_in(response)
         elif not public and not access.is_known(request):
             response = self._page("login.html.j2", request, 401, wrong=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,7 +25,9 @@ WHY = {
     None: "You chose this one",
 }
 _MOST_LOOKED_AT = 25
-"""Images that are passed over in one go because they cannot be shown."""
+"""Images that are tried for one page: where files have gone, many cannot be shown."""
+_MOST_MISSING = 5_000
+_MISSING_SECONDS = 600.0
 
 
 class Asking(NamedTuple):
@@ -74,16 +76,27 @@ class Questions:
 
     def __init__(self, store: ResultStore, shelf: PictureShelf) -> None:
         self._store, self._shelf = store, shelf
+        self._missing: dict[str, dict[int, float]] = {}
 
     def next(self, asking: Asking) -> tuple[Shown | None, int]:
-        """The next question whose image can be shown, and how many were passed over as theirs cannot."""
-        passed_over: list[int] = []
-        for question in self._upcoming(asking, passed_over):
+        """The next question whose image can be shown, and how many of the line were passed over as theirs cannot.
+
+        Where one of a kind cannot, one of the next kind is tried: a kind whose images have gone keeps nobody.
+        """
+        missing, after = self._missing_of(asking.line), asking.after
+        for _ in range(_MOST_LOOKED_AT):
+            with self._store.reading() as session:
+                asked = _asked(session, asking._replace(aside=(*asking.aside, *missing), after=after))
+                question = None if asked is None else next_question(session, asked)
+            if question is None:
+                break
             shown = self.show(question)
             if shown.picture.jpeg is not None or shown.has_heat_map:
-                return shown, len(passed_over)
-            passed_over.append(question.result.id)
-        return None, len(passed_over)
+                return shown, len(missing)
+            missing[question.result.id] = time.monotonic()
+            self._missing[asking.line] = dict(missing)  # another thread may read the last one
+            after = question.kind
+        return None, len(missing)
 
     def show(self, question: Question) -> Shown:
         """A question with its pictures."""
@@ -105,17 +118,16 @@ class Questions:
                 "kinds": kinds_of(session, asking.line),
             }
 
-    def _upcoming(self, asking: Asking, passed_over: Collection[int]) -> Iterator[Question]:
-        for _ in range(_MOST_LOOKED_AT):
-            with self._store.reading() as session:
-                asked = _asked(session, asking, passed_over)
-                question = None if asked is None else next_question(session, asked)
-            if question is None:
-                return
-            yield question
+    def _missing_of(self, line: str) -> dict[int, float]:
+        """Results of the line whose images could not be shown lately, each with the time of that: they may come back,
+        as from a share that is not there.
+        """
+        limit = time.monotonic() - _MISSING_SECONDS
+        newest = list(self._missing.get(line, {}).items())[-_MOST_MISSING:]
+        return {result: at for result, at in newest if at > limit}
 
 
-def _asked(session: Session, asking: Asking, passed_over: Collection[int] = ()) -> Asked | None:
+def _asked(session: Session, asking: Asking) -> Asked | None:
     """Whom to ask about which bundle's results; None: there is none."""
     latest: ResultRow | None = latest_result(session, asking.line)
     if latest is None:
@@ -125,6 +137,6 @@ def _asked(session: Session, asking: Asking, passed_over: Collection[int] = ()) 
         bundle_id=latest.bundle_id,
         reject_threshold=latest.reject_threshold,
         by=asking.by,
-        aside=(*asking.aside, *passed_over),
+        aside=asking.aside,
         after=asking.after,
     )

@@ -87,6 +87,8 @@ def test_with_a_token_nothing_is_shown_without_it_and_a_link_or_the_form_lets_in
     by_link = TestClient(app, base_url=there)
     answer = by_link.get(f"/words?line={LINE}&token={TOKEN}")
     assert (answer.status_code, str(answer.url)) == (200, f"{there}/words?line=mvtec%2Fpill")
+    answer = TestClient(app, base_url=there).get(f"{there}//evil.example/?token={TOKEN}", follow_redirects=False)
+    assert answer.headers["Location"] == "/evil.example/?"
 
 
 def test_others_are_let_in_with_a_token_of_enough_characters_alone() -> None:

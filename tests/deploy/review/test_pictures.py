@@ -72,6 +72,22 @@ def test_a_file_that_has_gone_is_still_asked_about_under_its_heat_map(asked: Ask
     assert "/heat?result=" in page
 
 
+def test_a_kind_whose_images_have_all_gone_keeps_nobody(asked: AskedPlant) -> None:
+    """As where production is deleted after a day: the random ones were looked for again and again."""
+    for row in asked.store.query():
+        if row.overlay_path is None:
+            Path(row.image_path).unlink()
+    browser = asked.browser()
+    page, seen = browser.see(), set()
+    for _ in range(14):
+        if "No question is left" in page:
+            break
+        seen.add(asked_result(page))
+        page = browser.answer(page, "defective")
+    assert seen == {row.id for row in asked.store.query() if row.overlay_path is not None}
+    assert "5 images cannot be shown" in page
+
+
 @pytest.mark.parametrize("result", ["", "0", "99999", "-1", "1.0", "../../etc/passwd", "/etc/passwd", "1' OR 1", "٣"])
 def test_nothing_but_a_results_id_names_an_image(asked: AskedPlant, result: str) -> None:
     for path in ("/picture", "/heat"):
