@@ -20,8 +20,8 @@ from flows.terminal import (
     plant_commands,
     registry_commands,
     result_commands,
-    serve_command,
     review_command,
+    serve_command,
     verdict_commands,
 )
 from pipeline.errors import LinewiseError

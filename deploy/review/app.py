@@ -156,7 +156,7 @@ class _Pages:
         """The rates so far, and a page of the trail."""
         if line not in lines_of(self._store, self._registry):
             return self._no_line(request, line)
-        with self._store.reading() as session:
+        with self._store.session() as session:
             said = trail(session, line, trail_key(before))
             latest = latest_result(session, line)
             answers = None if latest is None or before else random_answers(session, line, latest.bundle_id)
@@ -247,7 +247,7 @@ class _Pages:
         """The result of that id, of an image that could be read."""
         if (number := id_of(text)) is None:
             return None
-        with self._store.reading() as session:
+        with self._store.session() as session:
             result = session.get(ResultRow, number)
         return result if result is not None and result.image_sha256 is not None else None
 

@@ -33,7 +33,7 @@ class LineOverview:
 
 def lines_of(store: ResultStore, registry: Registry) -> list[str]:
     """The lines that are registered or were scored, sorted."""
-    with store.reading() as session:
+    with store.session() as session:
         scored = set(session.scalars(select(RunRow.line).distinct()))
     return sorted(scored | set(registry.lines()))
 
@@ -42,7 +42,7 @@ def line_overviews(store: ResultStore, registry: Registry, since: datetime) -> l
     """All lines, with what was decided since a time."""
     found: list[LineOverview] = []
     for line in lines_of(store, registry):
-        with store.reading() as session:
+        with store.session() as session:
             latest = latest_result(session, line)
             if latest is None:
                 found.append(LineOverview(line, None, dict.fromkeys(Decision, 0), 0))

@@ -85,7 +85,7 @@ class Questions:
         """
         missing, after = self._missing_of(asking.line), asking.after
         for _ in range(_MOST_LOOKED_AT):
-            with self._store.reading() as session:
+            with self._store.session() as session:
                 asked = _asked(session, asking._replace(aside=(*asking.aside, *missing), after=after))
                 question = None if asked is None else next_question(session, asked)
             if question is None:
@@ -101,7 +101,7 @@ class Questions:
     def show(self, question: Question) -> Shown:
         """A question with its pictures."""
         result = question.result
-        with self._store.reading() as session:
+        with self._store.session() as session:
             regions = read_regions(session.connection(), result.bundle_id, result.image_sha256 or "")
             earlier = None
             if question.kind is None:
@@ -111,7 +111,7 @@ class Questions:
 
     def about(self, asking: Asking) -> dict[str, Any]:
         """What the page tells beside the question: open ones, and the kinds of defects that were named."""
-        with self._store.reading() as session:
+        with self._store.session() as session:
             asked = _asked(session, asking)
             return {
                 "open": 0 if asked is None else open_questions(session, asked),

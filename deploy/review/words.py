@@ -69,7 +69,7 @@ def skip(store: ResultStore, question: Question, *, by: str) -> None:
     """
     result = question.result
     row = SkipRow(line=result.line, result_id=result.id, question=question.kind, by=by, skipped_at=datetime.now(UTC))
-    with store.writing() as session:
+    with store.writing_session() as session:
         session.add(row)
 
 
@@ -81,7 +81,7 @@ def take_back(store: ResultStore, line: str, *, by: str) -> Question | None:
     Raises:
         StorageError: the store cannot be written.
     """
-    with store.writing() as session:
+    with store.writing_session() as session:
         word = _last_word(session, line, by)
         skipped = session.scalars(
             select(SkipRow)

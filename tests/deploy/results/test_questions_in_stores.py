@@ -34,7 +34,7 @@ def test_a_round_of_questions_is_the_same_in_every_database(store: ResultStore, 
 
     seen = []
     for _ in range(5):
-        with store.reading() as session:
+        with store.session() as session:
             question = next_question(session, asked)
         assert question is not None
         seen.append((question.kind, Path(question.result.image_path).stem))
@@ -49,7 +49,7 @@ def test_a_round_of_questions_is_the_same_in_every_database(store: ResultStore, 
         (QuestionKind.UNLIKE, "5"),
         (QuestionKind.FLAGGED, "11"),
     ]
-    with store.reading() as session:
+    with store.session() as session:
         assert kinds_of(session, LINE) == ["scratch"]
         answers = random_answers(session, LINE, bundle.id)
         assert (dict(answers.table), answers.skipped) == ({(Verdict.DEFECTIVE, Decision.PASS): 1}, 0)
@@ -61,7 +61,7 @@ def test_a_round_of_questions_is_the_same_in_every_database(store: ResultStore, 
     backs = [take_back(store, LINE, by="Ada") for _ in range(6)]
     kinds = [None if back is None else back.kind for back in backs]
     assert kinds == [kind for kind, _ in reversed(seen)] + [None]
-    with store.reading() as session:
+    with store.session() as session:
         later, first = trail(session, LINE)
         assert (first.withdrawn_at, later.word.withdraws) == (later.word.said_at, first.word.id)
         assert first.result is not None

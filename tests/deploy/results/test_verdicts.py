@@ -64,7 +64,7 @@ def test_a_word_that_was_taken_back_does_not_count_and_an_earlier_one_does_again
     store.add_verdicts([said(1, good, by="Ada"), said(2, good)])
     store.add_verdicts([said(1, defective, by="Bo")])
     taken_back = store.verdicts("caps", image_sha256=sha256(1))[0]
-    with store.writing() as session:
+    with store.writing_session() as session:
         more = {"image_sha256": sha256(1), "image_path": "/images/1.png", "said_at": datetime.now(UTC), "by": "Bo"}
         session.add(VerdictRow(line="caps", verdict=defective, withdraws=taken_back.id, **more))
     assert words(store.verdicts("caps", image_sha256=sha256(1))) == [("/images/1.png", good, "Ada")]
@@ -76,7 +76,7 @@ def test_words_of_before_questions_stay_and_what_was_taken_back_goes_with_the_st
     path = tmp_path / "results.sqlite"
     with ResultStore(path) as store:
         store.add_verdicts([said(1, Verdict.GOOD), said(2, Verdict.GOOD)._replace(kind="scratch", box=[1, 2, 3, 4])])
-        with store.writing() as session:
+        with store.writing_session() as session:
             first = store.verdicts("caps", image_sha256=sha256(1))[0]
             more = {"image_sha256": sha256(1), "image_path": "/images/1.png", "said_at": datetime.now(UTC)}
             session.add(VerdictRow(line="caps", verdict=Verdict.GOOD, withdraws=first.id, **more))

@@ -29,7 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory):
     """Two lines, in turn; of the one that is asked about every hundredth image is flagged, and half of those judged."""
     rng = np.random.default_rng(0)
     with ResultStore(tmp_path_factory.mktemp("many") / "results.sqlite") as store:
-        with store.writing() as session:
+        with store.writing_session() as session:
             run = {"bundle_version": "v1", "folder": "/", "device": "cpu", "workers": 1, "host": "h", "started_at": NOW}
             for line, bundle in ((LINE, BUNDLE), ("nuts", "c" * 64)):
                 session.add(RunRow(line=line, bundle_id=bundle, linewise_version="1", **run))
@@ -83,7 +83,7 @@ ASKED = Asked(line=LINE, bundle_id=BUNDLE, reject_threshold=0.99, by="Ada")
 def test_a_question_is_found_by_an_index_in_its_order(store: ResultStore, kind: QuestionKind) -> None:
     for statement in statements(ASKED, kind):
         sql = statement.limit(1).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-        with store.reading() as session:
+        with store.session() as session:
             plan = [step[-1] for step in session.execute(text(f"EXPLAIN QUERY PLAN {sql}".replace(":", r"\:")))]
         assert plan[0].startswith("SEARCH results USING INDEX ix_results_bundle_id_"), plan
         assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN")], plan
@@ -91,7 +91,7 @@ def test_a_question_is_found_by_an_index_in_its_order(store: ResultStore, kind: 
 
 def test_every_page_comes_at_once(store: ResultStore, tmp_path: Path) -> None:
     took: dict[str, float] = {}
-    with store.reading() as session:
+    with store.session() as session:
         for name, ask in {
             "question": lambda: next_question(session, ASKED),
             "random question": lambda: next_question(session, Asked(**vars(ASKED) | {"after": QuestionKind.FLAGGED})),
@@ -112,7 +112,7 @@ def test_every_page_comes_at_once(store: ResultStore, tmp_path: Path) -> None:
 
 
 def test_the_trail_is_paged_by_its_key_and_every_word_is_on_one_page(store: ResultStore) -> None:
-    with store.reading() as session:
+    with store.session() as session:
         first = trail(session, LINE)
         plan_of = text(
             "EXPLAIN QUERY PLAN SELECT * FROM verdicts WHERE line = 'caps' AND (said_at, id) < ('2026-03-01', 9) "
@@ -132,7 +132,7 @@ def test_the_trail_is_paged_by_its_key_and_every_word_is_on_one_page(store: Resu
 
 
 def test_the_contents_of_the_random_questions_are_in_the_order_of_their_hash(store: ResultStore) -> None:
-    with store.reading() as session:
+    with store.session() as session:
         asked = Asked(**vars(ASKED) | {"after": QuestionKind.FLAGGED})
         question = next_question(session, asked)
         assert question is not None

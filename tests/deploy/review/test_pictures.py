@@ -102,7 +102,7 @@ def test_a_heat_map_is_served_only_from_where_scoring_draws_them(asked: AskedPla
     other = tmp_path / "secret.jpg"
     other.write_bytes(Path(asked.result(11).overlay_path or "").read_bytes())
     row = asked.result(11)
-    with asked.store.writing() as session:
+    with asked.store.writing_session() as session:
         merged = session.merge(row)
         merged.overlay_path = str(other)
     assert shown(asked, "/heat", row.id)[0] == 404

@@ -79,7 +79,7 @@ def test_the_page_tells_rates_and_counts(asked: AskedPlant) -> None:
 
 
 def answers(asked: AskedPlant):
-    with asked.store.reading() as session:
+    with asked.store.session() as session:
         latest = latest_result(session, LINE)
         assert latest is not None
         return random_answers(session, LINE, latest.bundle_id)
