@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from deploy.results.schema import Base, DriftAlarmRow, DriftStateRow, ResultRow, ResultStatus
 from deploy.results.store import ResultStore
@@ -126,18 +126,16 @@ def stream_rows(
         limit: so many at most.
         last: the last of them; else the first.
     """
+    chosen = select(*_COLUMNS).where(ResultRow.line == line, ResultRow.bundle_id == bundle_id, ResultRow.id > after)
+    if before is not None:
+        chosen = chosen.where(ResultRow.id < before)
+    order = ResultRow.id.desc() if last else ResultRow.id
     with store.reading() as connection:
-        found = connection.execute(_rows(line, bundle_id, after, before, limit, last)).all()
+        found = connection.execute(
+            chosen.where(ResultRow.status == ResultStatus.SCORED).order_by(order).limit(limit)
+        ).all()
     rows = [StreamRow(*row) for row in found]
     return rows[::-1] if last else rows
-
-
-def _rows(line: str, bundle_id: str, after: int, before: int | None, limit: int, last: bool) -> Select[Any]:
-    order = ResultRow.id.desc() if last else ResultRow.id
-    rows = select(*_COLUMNS).where(ResultRow.line == line, ResultRow.bundle_id == bundle_id, ResultRow.id > after)
-    if before is not None:
-        rows = rows.where(ResultRow.id < before)
-    return rows.where(ResultRow.status == ResultStatus.SCORED).order_by(order).limit(limit)
 
 
 def drift_state(store: ResultStore, line: str) -> DriftState | None:

@@ -33,3 +33,15 @@ def test_rows_of_before_regions_stay_and_have_none(tmp_path: Path) -> None:
         rows = [(row.image_sha256, row.image_height, row.image_width) for row in store.query()]
         assert rows == [(sha256(2), 30, 40), (sha256(1), None, None)]
         assert store.regions(bundle.id, sha256(2)) == (REGION,)
+
+
+def test_rows_of_before_figures_stay_and_have_none(tmp_path: Path) -> None:
+    bundle, path = write_bundle(tmp_path / "bundle", make_draft(), bundle_files()), tmp_path / "results.sqlite"
+    with ResultStore(path) as store:
+        row = scored(begin(store, bundle), bundle, 1)._replace(look_brightness=100.0, look_profiles=b"123")
+        store.add([row])
+    step_back(path, "0004")
+    with ResultStore(path) as store:
+        store.add([row._replace(image_sha256=sha256(2), image_path="/images/2.png")])
+        rows = [(row.image_sha256, row.look_brightness, row.look_profiles) for row in store.query()]
+        assert rows == [(sha256(2), 100.0, b"123"), (sha256(1), None, None)]
