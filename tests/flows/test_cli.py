@@ -25,6 +25,8 @@ COMMANDS = (
     "export",
     "score",
     "score-plant",
+    "watch-drift",
+    "drift",
     "evaluate",
     "registry",
     "doctor",
