@@ -1,0 +1,94 @@
+"""By which counts a candidate is held: two versions of a line, and what they would say of made-up images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from deploy.bundles.packs import Deployment
+from deploy.bundles.registry import Registry
+from flows.calibrate.new_images import Kind
+from flows.gate.evidence import EvidenceImage
+from flows.gate.gate_rules import checks_of
+from flows.gate.paired_scores import Pair, Pairs, Said
+from pipeline.calibration import Decision
+from tests.parts.plant import write_versions
+
+GOOD, DEFECT, UNLABELLED = Kind.GOOD, Kind.DEFECT, Kind.UNLABELLED
+PASS, REVIEW, REJECT = Decision.PASS, Decision.REVIEW, Decision.REJECT
+SCORES = {PASS: 0.1, REVIEW: 0.5, REJECT: 0.9}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    return write_versions(tmp_path_factory.mktemp("plant") / "home")
+
+
+def version(registry: Registry, name: str) -> Deployment:
+    return registry.deployment("mvtec/pill", name)
+
+
+def pairs(*groups: tuple[Kind, int, Decision, Decision | None], seconds: tuple[float, float] = (0.01, 0.01)) -> Pairs:
+    """Groups of so many images of a kind, with the candidate's and the live version's decision."""
+    made: list[Pair] = []
+    for kind, count, candidate, live in groups:
+        for _ in range(count):
+            name = f"{len(made)}.png"
+            image = EvidenceImage(name=name, path=Path(name), sha256=f"{len(made):064x}", kind=kind)
+            before = None if live is None else said(live, seconds[1])
+            made.append(Pair(image=image, candidate=said(candidate, seconds[0]), live=before))
+    return Pairs(pairs=tuple(made), left_out={})
+
+
+def said(decision: Decision, seconds: float) -> Said:
+    return Said(score=SCORES[decision], decision=decision, seconds=seconds)
+
+
+def problems(registry: Registry, scored: Pairs, *, alone: bool = False) -> Sequence[str]:
+    live = None if alone else version(registry, "v1")
+    return [check.problem for check in checks_of(version(registry, "v2"), live, scored) if check.problem]
+
+
+@pytest.mark.parametrize(
+    ("scored", "held"),
+    [
+        (pairs((GOOD, 20, PASS, PASS)), ""),
+        (pairs((GOOD, 4, REJECT, PASS), (GOOD, 20, PASS, PASS)), ""),
+        (pairs((GOOD, 5, REJECT, PASS), (GOOD, 20, PASS, PASS)), "it rejects 5 of 25 held-back good parts"),
+        (pairs((GOOD, 5, REJECT, PASS), (GOOD, 3, PASS, REJECT)), ""),
+        (pairs((DEFECT, 1, PASS, REJECT), (DEFECT, 9, REJECT, REJECT)), ""),
+        (pairs((DEFECT, 2, PASS, REVIEW), (DEFECT, 9, REJECT, REJECT)), "it misses 2 of 11 held-back defects"),
+        (pairs((DEFECT, 6, REVIEW, REJECT)), ""),
+        (pairs((UNLABELLED, 6, REVIEW, PASS), (UNLABELLED, 94, PASS, PASS)), "it flags 6 of 100 images"),
+        (pairs((UNLABELLED, 6, REVIEW, PASS), (UNLABELLED, 494, PASS, PASS)), ""),
+        (pairs((UNLABELLED, 50, PASS, REJECT), (UNLABELLED, 50, PASS, PASS)), ""),
+        (pairs((GOOD, 5, PASS, PASS), seconds=(0.03, 0.01)), "it takes 3.0 times as long for an image (at most 2)"),
+        (pairs(), "there is no image to compare on that neither version has learned"),
+    ],
+)
+def test_a_candidate_is_held_by_more_than_chance(registry: Registry, scored: Pairs, held: str) -> None:
+    found = problems(registry, scored)
+    assert len(found) == bool(held)
+    assert not held or found[0].startswith(held)
+
+
+def test_a_worse_ranking_holds(registry: Registry) -> None:
+    scored = pairs((GOOD, 12, REVIEW, PASS), (DEFECT, 12, REVIEW, REJECT))
+    assert [problem.partition(":")[0] for problem in problems(registry, scored)] == ["it ranks held-back images worse"]
+
+
+@pytest.mark.parametrize(
+    ("scored", "held"),
+    [
+        (pairs(), ""),
+        (pairs((GOOD, 2, REJECT, None), (GOOD, 2, PASS, None), (DEFECT, 4, PASS, None)), ""),
+        (pairs((GOOD, 8, REJECT, None)), "it rejects 8 of 8 held-back good parts, more than 10% of them"),
+        (pairs((DEFECT, 8, PASS, None)), "it misses 8 of 8 held-back defects, more than half of them"),
+    ],
+)
+def test_with_nothing_live_a_candidate_is_looked_at_alone(registry: Registry, scored: Pairs, held: str) -> None:
+    found = problems(registry, scored, alone=True)
+    assert len(found) == bool(held)
+    assert not held or found[0].startswith(held)
