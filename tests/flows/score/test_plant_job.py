@@ -72,6 +72,15 @@ def test_the_command(plant: WholePlant, home: Path, monkeypatch: pytest.MonkeyPa
     assert "expected images in folders that are named as registered lines" in str(nothing.exception)
 
 
+def test_folders_of_lines_that_are_not_registered_are_told_while_the_run_goes_on(plant: WholePlant) -> None:
+    for place in ("strange/night", "strange", "bottling/jars", "."):
+        write_image(plant.images / place / f"{len(place)}.png", brightness=9, seed=len(place))
+    request = ScorePlantRequest(images=plant.images, device=Device.CPU, workers=1)
+    met: list[str] = []
+    job.run(request, load_settings(), on_unregistered=met.append)
+    assert Counter(met) == {"strange": 2, "bottling/jars": 1}
+
+
 def test_an_unreadable_file_of_a_plant_ends_the_command_with_1(plant: WholePlant) -> None:
     (plant.images / CAPS / "notes.png").write_text("these are not pixels")
     done = CliRunner().invoke(app, ["score-plant", str(plant.images), "--device", "cpu", "--json", "-"])
