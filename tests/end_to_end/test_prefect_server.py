@@ -67,11 +67,8 @@ def test_deployments_are_registered_and_their_schedules_off(plant):
         "housekeeping": [False],
         "score-folder": [False],
         "score-plant": [False],
-<<<<<<< HEAD
         "tend-plant": [False],
-=======
         "watch-drift": [False],
->>>>>>> df3c52c (Command and deployment of watching in the lists that tests hold)
     }
     again = run_bootstrap(plant.home.parent, plant.environment)
     assert "registered: none, all were there; renewed: none." in again
