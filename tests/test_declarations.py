@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.checkout import PACKAGES, REPOSITORY, WITH_PAGES, WITH_TORCH, module_name, source_files
+from tests.checkout import PACKAGES, REPOSITORY, WITH_TORCH, module_name, source_files
 from tests.requirements import PROJECT, closure, names, requirements
 
 OF_SOME_PLANTS = ("mqtt", "pages", "parquet", "rest", "signing")
@@ -59,7 +59,7 @@ def test_every_import_is_declared() -> None:
         for package in PACKAGES
         for file in source_files(package)
         for name in third_party(file)
-        - (plant if package == "deploy" and module_name(file) not in WITH_TORCH | WITH_PAGES else everywhere)
+        - (plant if package == "deploy" and module_name(file) not in WITH_TORCH else everywhere)
     }
     assert not undeclared, "not named in pyproject.toml"
 

@@ -19,7 +19,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, text, tuple_, update
 
-from deploy.results.schema import RegionRow, ResultRow, RunRow, RunStatus, VerdictRow
+from deploy.results.schema import RegionRow, ResultRow, RunRow, RunStatus, SkipRow, VerdictRow
 from deploy.results.store import ResultStore
 
 BATCH_ROWS = 500
@@ -48,6 +48,7 @@ def drop_old_rows(store: ResultStore, before: datetime) -> int:
     def drop(connection: Connection, ids: list[int]) -> int:
         gone = and_(ResultRow.id.in_(ids), ~_JUDGED)  # a verdict may have come since they were found
         contents = select(ResultRow.image_sha256, ResultRow.bundle_id).where(gone)
+        connection.execute(delete(SkipRow).where(SkipRow.result_id.in_(select(ResultRow.id).where(gone))))
         connection.execute(delete(RegionRow).where(tuple_(RegionRow.image_sha256, RegionRow.bundle_id).in_(contents)))
         return connection.execute(delete(ResultRow).where(gone)).rowcount
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from sqlalchemy import Connection, bindparam, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, select, update
 
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.manifest import linewise_version
-from deploy.results.database import database_errors, for_writing, open_database, parse_url
+from deploy.results.connections import Connections
 from deploy.results.inserts import RESULTS, insert_batch
 from deploy.results.outbox import Outbox
 from deploy.results.production_queries import first_scored
@@ -41,58 +38,12 @@ _SCORED = select(*(RESULTS.c[name] for name in StoredScore._fields)).where(
 _FIND = _SCORED.where(RESULTS.c.image_sha256 == bindparam("sha256"))  # built once: building costs more than running
 
 
-class ResultStore:
-    """An open result store; a context manager. Its methods may be called from any thread.
-
-    Args:
-        database: SQLAlchemy URL, or the path of an SQLite file, which is made when it is not there.
-
-    Raises:
-        ConfigError: the URL cannot be used.
-        StorageError: the database cannot be reached or written, is none, or was made by a newer Linewise.
-    """
+class ResultStore(Connections):
+    """An open result store; see `Connections`. An SQLite file is made when it is not there."""
 
     def __init__(self, database: str | Path) -> None:
-        self.url = parse_url(database)
-        self._engine = open_database(self.url)
-        self._writing = for_writing(self._engine)
+        super().__init__(database)
         self.outbox = Outbox(self.url, self._engine)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of every connection. Nothing waits here to be written: `add` commits."""
-        self._engine.dispose()
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection for the queries of other modules here; what it reads is of one moment."""
-        with database_errors(self.url), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A session to read on, whose rows stay when it ends; likewise."""
-        with database_errors(self.url), Session(self._engine, expire_on_commit=False) as session:
-            yield session
-
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A connection in one transaction, which keeps SQLite's other writers waiting until its end."""
-        with database_errors(self.url), self._writing.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def writing_session(self) -> Iterator[Session]:
-        """A session whose changes are committed together at its end, or not at all."""
-        with database_errors(self.url), Session(self._writing, expire_on_commit=False) as session, session.begin():
-            yield session
 
     # Writing
 
@@ -113,7 +64,7 @@ class ResultStore:
             linewise_version=linewise_version(),
             started_at=datetime.now(UTC),
         )
-        with database_errors(self.url), Session(self._writing) as session, session.begin():
+        with self.writing_session() as session:
             session.add(run)
             session.flush()
             return run.id
@@ -176,7 +127,7 @@ class ResultStore:
         """
         now = datetime.now(UTC)
         rows = [VerdictRow(**{**verdict._asdict(), "said_at": verdict.said_at or now}) for verdict in verdicts]
-        with database_errors(self.url), Session(self._writing) as session, session.begin():
+        with self.writing_session() as session:
             session.add_all(rows)
         return len(rows)
 
@@ -264,8 +215,7 @@ class ResultStore:
             statement = statement.where(ResultRow.decision.in_(decisions))
         statement = statement.execution_options(yield_per=TRANSACTION_ROWS)
         with (
-            database_errors(self.url),
-            Session(self._engine) as session,
+            self.session() as session,
             closing(session.scalars(statement)) as rows,  # an abandoned reader closes the server's cursor too
         ):
             for row in rows:

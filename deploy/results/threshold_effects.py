@@ -19,7 +19,7 @@ from sqlalchemy import CTE, ColumnElement, and_, case, func, or_, select
 
 from deploy.results.schema import ResultRow, ResultStatus, Verdict, VerdictRow
 from deploy.results.store import ResultStore
-from deploy.results.verdict_queries import LATEST_FIRST
+from deploy.results.verdict_queries import LATEST_FIRST, counts
 from pipeline.calibration import Decision
 
 _DIGITS = 6  # of a score that is told, and typed again
@@ -154,7 +154,7 @@ def _contents(line: str, bundle_ids: Collection[str], since: datetime) -> CTE:
     # Many times as fast on SQLite as a join with the latest verdicts, or a look-up that it repeats for each use.
     order = (ResultRow.id.desc(), *LATEST_FIRST)
     latest = func.row_number().over(partition_by=ResultRow.image_sha256, order_by=order).label("latest")
-    said = and_(VerdictRow.line == line, VerdictRow.image_sha256 == ResultRow.image_sha256)
+    said = and_(VerdictRow.line == line, VerdictRow.image_sha256 == ResultRow.image_sha256, counts())
     rows = (
         select(ResultRow.score, ResultRow.reason, ResultRow.decision, VerdictRow.verdict, latest)
         .outerjoin_from(ResultRow, VerdictRow, said)

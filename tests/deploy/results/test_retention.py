@@ -25,7 +25,7 @@ from deploy.results.retention import (
     drop_old_rows,
     forget_old_pictures,
 )
-from deploy.results.schema import RegionRow, ResultRow, RunRow, RunStatus, Verdict
+from deploy.results.schema import RegionRow, ResultRow, RunRow, RunStatus, SkipRow, Verdict
 from deploy.results.store import ResultStore
 from tests.checkout import REPOSITORY
 from tests.deploy.results.result_rows import REGION, begin, scored, sha256, unreadable
@@ -62,7 +62,7 @@ def contents(store: ResultStore) -> set[int]:
     return {int(row.image_sha256 or "-1", 16) for row in store.query(limit=None)}
 
 
-def count(store: ResultStore, table: type[ResultRow] | type[RegionRow] | type[RunRow]) -> int:
+def count(store: ResultStore, table: type[ResultRow] | type[RegionRow] | type[RunRow] | type[SkipRow]) -> int:
     with store.reading() as connection:
         return connection.scalar(select(func.count()).select_from(table)) or 0
 
@@ -85,6 +85,15 @@ def test_old_rows_go_with_their_regions_and_runs_but_not_those_with_a_verdict(st
     assert all(store.regions(bundle.id, sha256(n)) == (REGION,) for n in stay)
     assert count(store, RunRow) == 2, "the one without rows is gone"
     assert drop_old_rows(store, CUTOFF) == count_old_rows(store, CUTOFF) == 0
+
+
+def test_a_question_that_was_skipped_keeps_nothing(store, bundle) -> None:
+    add_rows(store, bundle, range(2), OLD)
+    (row, _) = store.query(limit=None)
+    with store.writing_session() as session:
+        session.add(SkipRow(line=LINE, result_id=row.id, by="Ada", skipped_at=OLD))
+    assert drop_old_rows(store, CUTOFF) == 2
+    assert count(store, SkipRow) == 0
 
 
 def test_another_lines_verdict_keeps_nothing(store, bundle) -> None:

@@ -10,7 +10,7 @@ import pytest
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.registry import Registry
 from deploy.results.records import NewVerdict
-from deploy.results.schema import Verdict
+from deploy.results.schema import Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from deploy.results.threshold_effects import Limits, score_levels, threshold_effects
 from pipeline.calibration import Decision
@@ -49,6 +49,17 @@ def effect(store: ResultStore, bundle: Bundle, reject: float, review: float) -> 
         found.defects,
         found.defects_passed,
     )
+
+
+def test_a_word_that_was_taken_back_does_not_count(store: ResultStore, bundle: Bundle) -> None:
+    add_scores(store, bundle, [0.5])
+    say(store, 0, Verdict.GOOD)
+    said = store.verdicts(LINE)[0]
+    assert effect(store, bundle, 0.4, 0.4)[3:5] == (1, 1)
+    back = {"line": LINE, "image_path": said.image_path, "image_sha256": sha256(0), "verdict": Verdict.GOOD}
+    with store.writing_session() as session:
+        session.add(VerdictRow(**back, said_at=NOW, withdraws=said.id))
+    assert effect(store, bundle, 0.4, 0.4)[3:5] == (0, 0)
 
 
 def test_all_thresholds_are_told_as_decisions_would_be(store: ResultStore, bundle: Bundle) -> None:
