@@ -37,10 +37,13 @@ def tend_plant(request: TendRequest, line: str | None = None, policy: str | None
         return _skipped(TendResult(folder=request.folder, lines=()), policy)
     asked = {"line": line.removeprefix(LINE_RESOURCE)} if line else {}
     request = request.model_copy(update={**asked, "drifted": request.drifted or policy == READAPT})
+
+    def tell_of_new(name: str) -> None:
+        if request.line is None:  # a run for one line was asked for by whoever knows of it
+            tell_of_line(LineEvent.APPEARED, name)
+
     with tagged(*([f"line:{request.line}"] if request.line else [])):
-        result = job.tend_lines(
-            request, load_settings(), adapt_line, on_new=lambda name: tell_of_line(LineEvent.APPEARED, name)
-        )
+        result = job.tend_lines(request, load_settings(), adapt_line, on_new=tell_of_new)
         _show(result)
     if failed := result.of(Outcome.FAILED):
         names = ", ".join(one.name for one in failed)
