@@ -100,9 +100,11 @@ def scored_by_patchcore(
     )
 
     torch.manual_seed(seed)
-    names = [f"tap {index}" for index in range(len(backbone.module.level_of_tap))]
+    module = backbone.module
+    assert isinstance(module, Backbone), "the default one is not fused"
+    names = [f"tap {index}" for index in range(len(module.level_of_tap))]
     model = PatchcoreModel(layers=["blocks.2"], backbone="tf_efficientnet_lite0", pre_trained=False)
-    model.layers, model.feature_extractor = names, _Taps(backbone.module, names)
+    model.layers, model.feature_extractor = names, _Taps(module, names)
     model.train()
     for start in range(0, len(good), _BATCH):
         model(_pixels(backbone, good[start : start + _BATCH]))

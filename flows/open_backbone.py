@@ -10,8 +10,9 @@ from deploy.engine.limits import available_cpus
 from deploy.exporting.torch_to_onnx import export_backbone
 from flows.own_weights import own_weights
 from model_zoo.backbones.backbone import Backbone, build_backbone
+from model_zoo.backbones.fused_backbone import FusedBackbone, build_fused
 from pipeline.feature_store import FeatureStore
-from pipeline.features import BackboneArtefact, BackboneSpec
+from pipeline.features import FUSED, BackboneArtefact, BackboneSpec
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.process_tuning import tune_process
@@ -26,7 +27,7 @@ class OpenBackbone:
     export is checked against.
     """
 
-    module: Backbone
+    module: Backbone | FusedBackbone
     artefact: BackboneArtefact
     extractor: OrtExtractor
 
@@ -48,7 +49,7 @@ def open_backbone(name: str, size: int, settings: Settings) -> OpenBackbone:
     """Build a backbone, export it into the registry where it is not there yet, and open it.
 
     Its weights are `weights/<name>.safetensors` or `.pth` in the home; where there is no such file, those of its
-    installed package.
+    installed package. A name like `a+b` is both networks as one, see `fused_backbone`.
 
     Raises:
         ConfigError: unknown backbone, unusable size, missing or unfitting weights.
@@ -56,7 +57,11 @@ def open_backbone(name: str, size: int, settings: Settings) -> OpenBackbone:
     """
     tune_process()
     settings.ensure_home()
-    module = build_backbone(name, size=size, weights=own_weights(name, settings))
+    module = (
+        build_fused(name, size=size, weights_of=lambda part: own_weights(part, settings))
+        if FUSED in name
+        else build_backbone(name, size=size, weights=own_weights(name, settings))
+    )
     registry, fingerprint = Registry(settings.home), module.spec.fingerprint
     folder = registry.backbone_folder(fingerprint)
     if settings.template_cache is not None and not folder.exists():  # another home may have exported it

@@ -1,8 +1,11 @@
-"""The input size a line is looked at with, chosen from its support.
+"""The input size, and of a fused backbone the networks, a line is looked at with, chosen from its support.
 
 Fine tracks need many pixels, odd texture few: on thirteen real lines the better of two sizes differs from line to line
 and is worth more than any learner (`benchmarks/auto.md`). The support tells them apart: at which size do its defects,
 synthetic ones where there are no others, stand out most from its good images?
+
+So for networks: what a vision transformer adds on textures it takes away on fine tracks (`benchmarks/vit.md`). Fused
+ones are the first choice, their first alone the other.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from deploy.bundles.manifest import ChoiceRecord
 from flows.open_backbone import OpenBackbone
 from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
-from pipeline.features import BackboneSpec
+from pipeline.features import FUSED, BackboneSpec
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec, read_size
-from pipeline.learner import AnomalyHead, AnomalyOutput, Choice, Learner
+from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Choice, Learner
 from pipeline.patch_samples import HELD, held_first
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.region_of_interest import RegionOfInterest
@@ -34,6 +37,11 @@ DEFAULT_SIZE = 256
 LARGER_SIZES = (512, 384)
 """Tried beside the default, the first that enlarges no image of the support."""
 
+
+_BACKBONE_LEAD = 0.5
+"""By which the evidence of a single network must be above that of the fused ones: about the standard error of a d' of
+four good images and eight defects. From 0.3 to 0.5 the figures are alike, at 0.8 lines of fine tracks are lost."""
+_OF_VIEWS = ("backbone", "input size")
 
 HELD_BYTES = 160 * 1024**2
 """Features of the good images that are held in full: 128 at 512 px with the default backbone, fewer of larger ones."""
@@ -78,6 +86,19 @@ def candidate_sizes(records: Sequence[ImageRecord]) -> tuple[int, ...]:
     return (DEFAULT_SIZE, *[size for size in LARGER_SIZES if size <= shortest][:1])
 
 
+def candidate_backbones(name: str, learner: Learner, spec: BackboneSpec) -> tuple[str, ...]:
+    """The backbones worth trying where a fused one is asked for: that, and its first network alone.
+
+    Args:
+        name: of the one asked for.
+        learner: those that learned from other lines stay with it.
+        spec: of it.
+    """
+    if FUSED not in name or learner.through(spec) is None:
+        return (name,)
+    return name, name.split(FUSED, maxsplit=1)[0]
+
+
 def view_of(
     backbone: OpenBackbone,
     good: Sequence[ImageRecord],
@@ -113,15 +134,25 @@ def images_in_full(spec: BackboneSpec) -> int:
 
 
 def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> AdaptedLine:
-    """Adapt to each view, and keep the one whose image scores tell the support's defects best."""
-    attempts = {f"{view.preprocess.height} px": (view, learner.choose(view.support, seed=seed)) for view in views}
-    size = Choice(what="input size", evidence={name: found.evidence for name, (_, found) in attempts.items()})
-    view, found = attempts[size.chosen]
-    choices = found.choices if len(attempts) == 1 else (size, *found.choices)
+    """Adapt to each view, and keep the one whose image scores tell the support's defects best.
+
+    Of views through several backbones, one through the first is kept unless another's evidence leads by enough.
+    """
+    attempts: dict[str, dict[str, tuple[View, Learner, Adaptation]]] = {}
+    for view in views:
+        own = learner.through(view.backbone.spec) or learner
+        found = own.choose(view.support, seed=seed)
+        sizes = attempts.setdefault(view.backbone.spec.name, {})
+        sizes[f"{view.preprocess.height} px"] = view, own, found
+    by_size = {name: {size: tried[2].evidence for size, tried in sizes.items()} for name, sizes in attempts.items()}
+    backbone = Choice(what="backbone", evidence={n: max(e.values()) for n, e in by_size.items()}, lead=_BACKBONE_LEAD)
+    size = Choice(what="input size", evidence=by_size[backbone.chosen])
+    view, own, found = attempts[backbone.chosen][size.chosen]
+    choices = (*(choice for choice in (backbone, size) if len(choice.evidence) > 1), *found.choices)
     records = (
         ChoiceRecord(what=choice.what, chosen=choice.chosen, evidence=dict(choice.evidence)) for choice in choices
     )
-    return AdaptedLine(view, learner, found.head, tuple(records))
+    return AdaptedLine(view, own, found.head, tuple(records))
 
 
 def adapt_at_best_size(
@@ -137,9 +168,9 @@ def adapt_at_best_size(
     seed: int,
     on_read: Callable[[int, int], None] = lambda _read, _of: None,
 ) -> AdaptedLine:
-    """Choose the backbone, of several input sizes, and adapt to all images through it.
+    """Choose the backbone, of several networks and input sizes, and adapt to all images through it.
 
-    The size is chosen by at most 32 good and 32 defective images; `on_read` is told how many of all images, those read
+    It is chosen by at most 32 good and 32 defective images; `on_read` is told how many of all images, those read
     again at another size among them, are read.
     """
     few, some = (drawn_evenly(records, _TRIED, seed) for records in (good, defects))
@@ -169,8 +200,8 @@ def adapt_at_best_size(
         return adapt_to_best(learner, [seen(backbone, good, defects) for backbone in backbones], seed=seed)
     tried = adapt_to_best(learner, [seen(backbone, few, some) for backbone in backbones], seed=seed)
     adapted = adapt_to_best(learner, [seen(tried.view.backbone, good, defects)], seed=seed)
-    size, *_ = tried.choices
-    return replace(adapted, choices=(size, *adapted.choices))
+    of_views = [choice for choice in tried.choices if choice.what in _OF_VIEWS]
+    return replace(adapted, choices=(*of_views, *adapted.choices))
 
 
 def drawn_evenly(records: Sequence[ImageRecord], limit: int, seed: int) -> list[ImageRecord]:

@@ -19,6 +19,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 """What a job takes whose request names none."""
 
+FUSED = "+"
+"""Between the names of networks that are one backbone together."""
+
+TOKENS = ".tokens"
+"""What the name of a group of tokens ends with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureGroup:
@@ -28,6 +34,11 @@ class FeatureGroup:
     level: int
     start: int
     stop: int
+
+    @property
+    def is_tokens(self) -> bool:
+        """Whether its features are a transformer's tokens, all of one length, and finished as they are."""
+        return self.name.endswith(TOKENS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +56,8 @@ class BackboneSpec:
     """Everything that fixes what a backbone computes. Equal fingerprints mean equal features.
 
     The graph takes uint8 NHWC RGB at `height` x `width`, normalises with `mean`/`std` (on the 0..1 scale) inside,
-    averages each feature map 3 x 3 and divides each channel by its fixed standard deviation over generated images.
+    averages each feature map 3 x 3 and divides each channel by its fixed standard deviation over generated images;
+    a transformer's tokens are brought to one length instead.
     `weights_sha256` is over the trunk's tensors, whatever file they came in.
     """
 

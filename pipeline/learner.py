@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.calibration import PooledCalibration
 from pipeline.episodes import Episode, SupportSet, TensorLevels
+from pipeline.features import BackboneSpec
 
 
 class AnomalyOutput(NamedTuple):
@@ -77,15 +78,23 @@ class AnomalyHead(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the support chose: what about, and each candidate's evidence, higher is better."""
+    """What the support chose.
+
+    Args:
+        what: about.
+        evidence: of each candidate, higher is better.
+        lead: by which another candidate's must be higher than the first one's.
+    """
 
     what: str
     evidence: Mapping[str, float]
+    lead: float = 0.0
 
     @property
     def chosen(self) -> str:
-        """The candidate of most evidence, the first of equals."""
-        return max(self.evidence, key=self.evidence.__getitem__)
+        """The candidate of most evidence, the first of equals, or the first where the lead is too small."""
+        best, first = max(self.evidence, key=self.evidence.__getitem__), next(iter(self.evidence))
+        return best if self.evidence[best] > self.evidence[first] + self.lead else first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +139,10 @@ class Learner:
         `prepared` is what `preparation` made of this support and seed, where it is at hand.
         """
         raise NotImplementedError
+
+    def through(self, spec: BackboneSpec) -> Learner | None:  # noqa: ARG002
+        """The same learner for another backbone; None: what it knows is of the one it was made for."""
+        return None
 
     def adapt(self, support: SupportSet, *, seed: int) -> AnomalyHead:
         """The head alone of what `choose` gives."""

@@ -24,7 +24,7 @@ from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
 from flows.unlabelled import TakeUpReport, Unlabelled, draw_unlabelled, images_below, take_up_into
-from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_at_best_size, candidate_sizes
+from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_at_best_size, candidate_backbones, candidate_sizes
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.learning.region_learner import RegionLearner
 from model_zoo.shipped import SHIPPED, shipped_meta_model
@@ -33,6 +33,7 @@ from pipeline.errors import BundleError, ConfigError
 from pipeline.imaging.images import PreprocessSpec, read_file
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
+from pipeline.product_lines.lines import ImageRecord
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.settings import Device, Settings
 
@@ -105,9 +106,8 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     region, images = line_region(request, known.line.root, images)
     looking = time.perf_counter() - start
     least_area(request, images.labelled)  # one as large as the image is refused before the work, too
-    if request.size is None and _chooses_size(learner, meta):
-        others = (other for other in candidate_sizes(images.labelled) if other != size)
-        backbones += [open_backbone(request.backbone, other, settings) for other in others]
+    if _chooses_size(learner, meta):
+        backbones += _further_backbones(request, settings, learner, backbones[0], images.labelled)
     learner = _within(region, learner, backbones)
     unlabelled = _unlabelled(request, known, backbones[0].preprocess(images.white_level, request.bayer))
     said = (*images.remarks, *unlabelled.remarks)
@@ -197,6 +197,20 @@ def _peak_mib() -> float:
     """The most memory that this process has held so far."""
     unit = 1 if sys.platform == "darwin" else 1024  # of what the system counts in, bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1024**2
+
+
+def _further_backbones(
+    request: AdaptRequest,
+    settings: Settings,
+    learner: Learner,
+    first: OpenBackbone,
+    records: Sequence[ImageRecord],
+) -> list[OpenBackbone]:
+    """Those that the line may choose beside the first: at another input size, or of fewer networks."""
+    names = candidate_backbones(request.backbone, learner, first.spec)
+    sizes = (request.size,) if request.size else candidate_sizes(records)
+    asked = ((name, size) for name in names for size in sizes)
+    return [open_backbone(*one, settings) for one in asked if one != (first.spec.name, first.spec.height)]
 
 
 def _chooses_size(learner: Learner, meta: MetaModel | None) -> bool:

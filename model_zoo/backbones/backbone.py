@@ -34,7 +34,7 @@ class Backbone(nn.Module):
     Args:
         trunk: the network and its taps.
         level_of_tap: the level each tap belongs to.
-        channel_std: one (C,) tensor a level.
+        channel_std: one (C,) tensor a level; none for tokens.
         spec: what this computes.
     """
 
@@ -44,6 +44,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.trunk = trunk.module
         self.level_of_tap = tuple(level_of_tap)
+        self.tokens = trunk.tokens
         self.spec = spec
         mean = torch.tensor(trunk.mean, dtype=torch.float32) * 255
         std = torch.tensor(trunk.std, dtype=torch.float32) * 255
@@ -62,18 +63,23 @@ class Backbone(nn.Module):
         Returns:
             One float32 (B, C, h, w) map a level, finest first.
         """
-        x = images_BHWC.permute(0, 3, 1, 2).to(torch.float32)
+        return self.features(images_BHWC.permute(0, 3, 1, 2).to(torch.float32))
+
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The same of RGB images (B, 3, H, W) as float32, 0..255."""
         maps = self.trunk((x - self.get_buffer("pixel_mean")) / self.get_buffer("pixel_std"))
         levels: list[list[Tensor]] = []
         for features, level in zip(maps, self.level_of_tap, strict=True):
             if level == len(levels):
                 levels.append([])
             levels[level].append(features)
+        joined = [torch.cat(groups, 1) if len(groups) > 1 else groups[0] for groups in levels]
+        if self.tokens:
+            return tuple(joined)
         return tuple(
             # the zero padding must not count, or border patches would look darker than they are
-            F.avg_pool2d(torch.cat(groups, 1) if len(groups) > 1 else groups[0], 3, 1, 1, count_include_pad=False)
-            / self.get_buffer(f"channel_std_{level}")
-            for level, groups in enumerate(levels)
+            F.avg_pool2d(features, 3, 1, 1, count_include_pad=False) / self.get_buffer(f"channel_std_{level}")
+            for level, features in enumerate(joined)
         )
 
     def train(self, mode: bool = True) -> Backbone:
@@ -101,10 +107,12 @@ def build_backbone(
     """
     unscaled, trunk, level_strides = _unscaled(name, size, weights, seed)
     level_of_tap, blank_spec = unscaled.level_of_tap, unscaled.spec
-    channel_std = pinned_channel_std(blank_spec.weights_sha256) or measure_channel_std(unscaled, size)
+    channel_std: Sequence[Tensor] = ()
+    if not trunk.tokens:
+        channel_std = pinned_channel_std(blank_spec.weights_sha256) or measure_channel_std(unscaled, size)
     spec = _describe(blank_spec, trunk, level_of_tap, level_strides, unscaled)
     backbone = Backbone(trunk, level_of_tap, channel_std, spec)
-    backbone.spec = dataclasses.replace(spec, fingerprint=_fingerprint(backbone, spec))
+    backbone.spec = dataclasses.replace(spec, fingerprint=fingerprint_of(backbone, spec))
     return backbone
 
 
@@ -193,7 +201,7 @@ def _describe(
     return dataclasses.replace(blank, levels=levels, groups=tuple(groups))
 
 
-def _fingerprint(backbone: Backbone, spec: BackboneSpec) -> str:
+def fingerprint_of(backbone: nn.Module, spec: BackboneSpec) -> str:
     """First 16 hex digits of the sha256 over all tensors and the fields of the spec that change what is computed."""
     fields = spec.to_json()
     for field in ("weights_source", "weights_licence", "fingerprint"):  # provenance: the same weights are the same

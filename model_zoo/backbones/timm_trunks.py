@@ -11,11 +11,13 @@ import timm
 import torch
 from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model_zoo.backbones.backbone_table import BACKBONES
 from model_zoo.backbones.backbone_weights import chosen_state, last_line, needs_file
 from model_zoo.backbones.trunks import COARSE_STRIDE, FINE_STRIDE, Trunk
 from pipeline.errors import ConfigError
+from pipeline.features import TOKENS
 
 
 class ChannelsFirst(nn.Module):
@@ -28,6 +30,22 @@ class ChannelsFirst(nn.Module):
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
         """The network's maps, channels first."""
         return [features.permute(0, 3, 1, 2) for features in self.network(images_BCHW)]
+
+
+class UnitTokens(nn.Module):
+    """Brings each token of a network's maps (B, C, h, w) to a mean square of one.
+
+    A transformer's tokens differ by their angles, their lengths say little; and each has seen the whole image, so that
+    an average with its neighbours only blurs it (`benchmarks/vit.md`).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images_BCHW: Tensor) -> list[Tensor]:
+        """The network's maps, every token of one length."""
+        return [F.normalize(tokens, dim=1) * tokens.shape[1] ** 0.5 for tokens in self.network(images_BCHW)]
 
 
 def timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
@@ -52,7 +70,8 @@ def timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
             got=f"{name} ({last_line(error)})",
             remedy="choose another backbone or size",
         ) from error
-    indices = _tap_indices([int(info["reduction"]) for info in probe.feature_info.info], name)
+    strides = [int(info["reduction"]) for info in probe.feature_info.info]
+    indices = _tap_indices(strides, name)
     options: dict[str, Any] = dict(features_only=True, out_indices=indices, **sized)
     random_state = torch.get_rng_state()
     model: Any = timm.create_model(name, pretrained=False, **options)
@@ -79,16 +98,37 @@ def timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
     for module in model.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = False  # the fused operator is exported with shape arithmetic, the plain one without
+    module = ChannelsFirst(model) if str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC") else model
+    names, tokens = model.feature_info.module_name(), _is_column(strides)
     return Trunk(
-        module=ChannelsFirst(model) if str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC") else model,
+        module=UnitTokens(module) if tokens else module,
         taps=tuple(
-            zip(model.feature_info.module_name(), (int(r) for r in model.feature_info.reduction()), strict=True)
+            (f"{tap}{TOKENS}" if tokens else tap, int(stride))
+            for tap, stride in zip(names, model.feature_info.reduction(), strict=True)
         ),
         mean=_rgb(config.mean),
         std=_rgb(config.std),
         source=f"timm {name}.{config.tag}" if source == "hub" else source,
         licence=str(config.license or "unknown") if source == "hub" else "of the given weights",
+        tokens=tokens,
     )
+
+
+def token_stride(name: str) -> int | None:
+    """The stride of all maps of a network that keeps one, a vision transformer's patch; None: its maps shrink.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    _known(name)
+    with torch.device("meta"):
+        network: Any = timm.create_model(name, pretrained=False, features_only=True)
+    strides = [int(info["reduction"]) for info in network.feature_info.info]
+    return strides[0] if _is_column(strides) else None
+
+
+def _is_column(strides: Sequence[int]) -> bool:
+    return len(set(strides)) == 1
 
 
 def _known(name: str) -> PretrainedCfg:
@@ -111,9 +151,9 @@ def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _tap_indices(strides: list[int], name: str) -> list[int]:
-    """Which feature maps to keep: strides 8 and 16; of a one-stride network those at half and three quarters."""
-    if len(set(strides)) == 1:
-        return sorted({len(strides) // 2, len(strides) * 3 // 4})
+    """Which feature maps to keep: strides 8 and 16; of a one-stride network those after a half and two thirds of it."""
+    if _is_column(strides):
+        return sorted({max(0, len(strides) // 2 - 1), max(0, len(strides) * 2 // 3 - 1)})
     indices = [i for i, stride in enumerate(strides) if stride in (FINE_STRIDE, COARSE_STRIDE)]
     if not indices:
         raise ConfigError(

@@ -47,6 +47,7 @@ class Trunk:
         std: likewise.
         source: of the weights.
         licence: of the weights.
+        tokens: the maps are a transformer's tokens, see `timm_trunks.UnitTokens`: neither averaged nor divided.
     """
 
     module: nn.Module
@@ -55,6 +56,7 @@ class Trunk:
     std: tuple[float, float, float]
     source: str
     licence: str
+    tokens: bool = False
 
 
 class StagedTrunk(nn.Module):

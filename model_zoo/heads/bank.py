@@ -12,7 +12,7 @@ border, see `border_weight`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,6 +150,7 @@ def build_banks(
     seed: int,
     chosen: Sequence[Tensor] | None = None,
     at_border: float = AT_BORDER,
+    tokens: Collection[int] = (),
 ) -> tuple[MemoryBank, ...]:
     """One bank per level from a support's good images and their augmentations.
 
@@ -163,6 +164,7 @@ def build_banks(
         seed: of the coreset's projection and start.
         chosen: per level, the sources (n, 4) of the rows to keep, instead of a coreset.
         at_border: see `border_weight`.
+        tokens: levels whose cells have all seen the whole image, and count the same at its border.
     """
     banks = []
     for level, level_groups in enumerate(groups):
@@ -182,7 +184,8 @@ def build_banks(
         elif len(vectors) > budget:
             keep = coreset(vectors, budget, seed=seed)
             vectors, sources = vectors[keep], sources[keep]
-        banks.append(MemoryBank(vectors.contiguous(), sources, level_groups, at_border=at_border))
+        border = 1.0 if level in tokens else at_border
+        banks.append(MemoryBank(vectors.contiguous(), sources, level_groups, at_border=border))
     return tuple(banks)
 
 

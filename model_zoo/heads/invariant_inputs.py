@@ -39,6 +39,11 @@ def level_groups(spec: BackboneSpec) -> LevelGroups:
     )
 
 
+def token_levels(spec: BackboneSpec) -> tuple[int, ...]:
+    """The levels of a backbone that are a transformer's tokens."""
+    return tuple(sorted({group.level for group in spec.groups if group.is_tokens}))
+
+
 def scalar_channels(spec: BackboneSpec) -> int:
     """D, the number of scalar channels a backbone's features give."""
     return 4 * len(spec.groups) + len(spec.levels) + 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 
 import torch
@@ -22,24 +22,54 @@ _CHUNK = 16  # images of a support matched at once: the patch-by-row matrix is w
 
 
 class MemoryBankHead(AnomalyHead):
-    """Nearest-neighbour distances alone: their mean over the groups, each scaled by its LOO median, as a log."""
+    """Nearest-neighbour distances alone: their mean over the groups, each scaled by its LOO median, as a log.
+
+    Of a backbone with maps and a transformer's tokens, the two logs' mean, that of the tokens in units of the other's
+    spread over good cells: distances of tokens vary far less, and in a mean of distances they would be drowned.
+
+    Args:
+        banks: a level each.
+        scale: (G, 1, 1) of the groups.
+        k: good images.
+        grid: the finest.
+        kinds: the numbers of the groups that are maps, and of those that are tokens; of one kind alone: ().
+    """
 
     scale: Tensor
+    token_unit: Tensor
 
-    def __init__(self, banks: nn.ModuleList, scale: Tensor, *, k: int, grid: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        banks: nn.ModuleList,
+        scale: Tensor,
+        *,
+        k: int,
+        grid: tuple[int, int],
+        kinds: tuple[tuple[int, ...], ...] = (),
+    ) -> None:
         super().__init__()
         self.k = k
         self.grid = grid
         self.banks = banks
+        self.kinds = kinds
         self.register_buffer("scale", scale)
+        if kinds:
+            self.register_buffer("token_unit", torch.ones(()))
         self.bank_sources = banks[-1].sources  # type: ignore[assignment]
 
     @classmethod
     def of_support(
-        cls, support: SupportSet, groups: LevelGroups, *, budget: int, seed: int, at_border: float = AT_BORDER
+        cls,
+        support: SupportSet,
+        groups: LevelGroups,
+        *,
+        budget: int,
+        seed: int,
+        at_border: float = AT_BORDER,
+        tokens: Collection[int] = (),
     ) -> MemoryBankHead:
-        """Banks of at most `budget` rows a level from a support; `at_border` as in `border_weight`."""
-        return cls.with_matches(support, groups, budget=budget, seed=seed, at_border=at_border)[0]
+        """Banks of at most `budget` rows a level from a support; see `with_matches`."""
+        return cls.with_matches(support, groups, budget=budget, seed=seed, at_border=at_border, tokens=tokens)[0]
 
     @classmethod
     def with_matches(
@@ -51,20 +81,25 @@ class MemoryBankHead(AnomalyHead):
         seed: int,
         chosen: Sequence[Tensor] | None = None,
         at_border: float = AT_BORDER,
+        tokens: Collection[int] = (),
     ) -> tuple[MemoryBankHead, list[BankMatch]]:
         """`of_support`, and the leave-one-out matches that gave the scales: of its `measured_images`.
 
-        `chosen` names each level's rows by their sources, see `build_banks`.
+        `chosen` names each level's rows by their sources, and `tokens` the levels of tokens; see `build_banks`.
         """
         banks = nn.ModuleList(
-            build_banks(support, groups, budget=budget, seed=seed, chosen=chosen, at_border=at_border)
+            build_banks(support, groups, budget=budget, seed=seed, chosen=chosen, at_border=at_border, tokens=tokens)
         )
         H, W = support.good[0].shape[-2:]
-        head = cls(banks, torch.ones(sum(map(len, groups)), 1, 1), k=support.k, grid=(H, W))
+        scale = torch.ones(sum(map(len, groups)), 1, 1)
+        head = cls(banks, scale, k=support.k, grid=(H, W), kinds=_kinds(groups, tokens))
         with torch.no_grad():
             matches = head.match_good(support, measured_images(support.k))
             medians = [match.distances.transpose(0, 1).flatten(1).median(1).values for match in matches]
-        head.scale = torch.cat(medians).reshape(-1, 1, 1)
+            head.scale = torch.cat(medians).reshape(-1, 1, 1)
+            if head.kinds:
+                maps, of_tokens = (logs.std() for logs in head._logs(matches))
+                head.token_unit = maps / of_tokens.clamp_min(1e-6)
         return head, matches
 
     @classmethod
@@ -120,14 +155,20 @@ class MemoryBankHead(AnomalyHead):
         return [torch.cat([numbers[sources[:, :1]], sources[:, 1:]], 1) for sources in kept]
 
     def anomaly_map(self, matches: list[BankMatch]) -> Tensor:
-        """The log of the groups' mean distance in units of their LOO medians (B, H, W)."""
+        """The log of the groups' mean distance in units of their LOO medians (B, H, W); see the class."""
+        logs = self._logs(matches)
+        return (logs[0] + logs[1] * self.token_unit) / 2 if self.kinds else logs[0]
+
+    def _logs(self, matches: list[BankMatch]) -> list[Tensor]:
+        """The log mean distance of each kind of groups (B, H, W), or of all."""
         fine = [
             match.distances
             if tuple(match.distances.shape[-2:]) == self.grid
             else F.interpolate(match.distances, self.grid, mode="bilinear", align_corners=False)
             for match in matches
         ]
-        return (torch.cat(fine, 1) / self.scale).mean(1).log()
+        scaled = torch.cat(fine, 1) / self.scale
+        return [(scaled[:, list(numbers)] if numbers else scaled).mean(1).log() for numbers in self.kinds or ((),)]
 
     def _rows_of(self, sources: Tensor, images: Tensor) -> Tensor:
         """The bank rows of each good image (B, N) bool; of a single one its plain rows, the augmented stand in."""
@@ -140,6 +181,14 @@ class MemoryBankHead(AnomalyHead):
     def _output(self, matches: list[BankMatch]) -> AnomalyOutput:
         anomaly_map = self.anomaly_map(matches)
         return AnomalyOutput(image_score(anomaly_map), anomaly_map, nearest_rows(matches))
+
+
+def _kinds(groups: LevelGroups, tokens: Collection[int]) -> tuple[tuple[int, ...], ...]:
+    """The numbers of the groups on levels of maps and on those of tokens; () where one kind is missing."""
+    levels = [level for level, ranges in enumerate(groups) for _ in ranges]
+    maps = tuple(number for number, level in enumerate(levels) if level not in tokens)
+    of_tokens = tuple(number for number, level in enumerate(levels) if level in tokens)
+    return (maps, of_tokens) if maps and of_tokens else ()
 
 
 def measured_images(k: int) -> Tensor:

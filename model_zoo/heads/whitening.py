@@ -13,6 +13,7 @@ Source: ZCA (Mahalanobis) whitening, Kessy et al., The American Statistician 201
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
@@ -31,11 +32,17 @@ class Whitening(nn.Module):
 
     Fitted to the patches of the K good images and their augmentations, and to those of further ones, every view
     counting alike. No mean is taken off: only differences of features are used afterwards.
+
+    Tokens stay as they are: hundreds of channels whose spread a handful of images does not tell, whitened they lose
+    three points of image AUROC (`benchmarks/vit.md`).
     """
 
-    def __init__(self, support: SupportSet, groups: LevelGroups) -> None:
+    def __init__(self, support: SupportSet, groups: LevelGroups, tokens: Collection[int] = ()) -> None:
         super().__init__()
+        self.tokens = tuple(tokens)
         for index, (good, augmented, ranges) in enumerate(zip(support.good, support.augmented, groups, strict=True)):
+            if index in self.tokens:
+                continue
             channels, cells = good.shape[1], good.shape[2] * good.shape[3]
             patches = torch.cat([good, augmented.flatten(0, 1)]).transpose(0, 1).flatten(1)  # (C, n)
             weights = None
@@ -51,7 +58,10 @@ class Whitening(nn.Module):
 
     def forward(self, *levels: Tensor) -> TensorLevels:
         """Whiten a batch of feature levels (B, C, h, w)."""
-        return tuple(F.conv2d(level, getattr(self, f"matrix_{index}")) for index, level in enumerate(levels))
+        return tuple(
+            level if index in self.tokens else F.conv2d(level, getattr(self, f"matrix_{index}"))
+            for index, level in enumerate(levels)
+        )
 
     @torch.no_grad()
     def of_support(self, support: SupportSet) -> SupportSet:
@@ -60,8 +70,10 @@ class Whitening(nn.Module):
         augmented = self(*(level.flatten(0, 1) for level in support.augmented))
         further = support.further
         if further is not None:
-            matrices = (getattr(self, f"matrix_{index}")[:, :, 0, 0] for index in range(len(further.vectors)))
-            seen = (vectors @ matrix.t() for vectors, matrix in zip(further.vectors, matrices, strict=True))
+            seen = [
+                vectors if index in self.tokens else vectors @ getattr(self, f"matrix_{index}")[:, :, 0, 0].t()
+                for index, vectors in enumerate(further.vectors)
+            ]
             further = replace(further, vectors=tuple(seen))
         return replace(
             support,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model_zoo.heads.invariant_inputs import level_groups
+from model_zoo.heads.invariant_inputs import level_groups, token_levels
 from model_zoo.heads.memory_bank_head import MemoryBankHead
 from pipeline.episodes import SupportSet
 from pipeline.features import BackboneSpec
@@ -30,9 +30,11 @@ class MemoryBankLearner(Learner):
 
     def __init__(self, spec: BackboneSpec, config: MemoryBankConfig) -> None:
         self.config = config
-        self._groups = level_groups(spec)
+        self._groups, self._tokens = level_groups(spec), token_levels(spec)
 
     def choose(self, support: SupportSet, *, seed: int, prepared: None = None) -> Adaptation:  # noqa: ARG002
         """Build the bank; see `pipeline.learner.Learner`."""
-        head = MemoryBankHead.of_support(support, self._groups, budget=self.config.bank_budget, seed=seed)
+        head = MemoryBankHead.of_support(
+            support, self._groups, budget=self.config.bank_budget, seed=seed, tokens=self._tokens
+        )
         return Adaptation(head=head.eval())

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_zoo.heads.defect_direction import Cells, Coefficients, joined
-from model_zoo.heads.invariant_inputs import level_groups
+from model_zoo.heads.invariant_inputs import level_groups, token_levels
 from model_zoo.learning.auto_head import AutoConfig, Recipe, adaptation
 from model_zoo.learning.direction_tasks import DirectionTask, direction_task, good_scores
 from model_zoo.learning.outer_rate import rate_factor
@@ -59,7 +59,7 @@ class SharedDirectionLearner(nn.Module, MetaLearner):
     def __init__(self, spec: BackboneSpec, config: SharedDirectionConfig) -> None:
         super().__init__()
         self.config = config
-        self.groups = level_groups(spec)
+        self.groups, self.tokens = level_groups(spec), token_levels(spec)
         channels = [level.channels for level in spec.levels]
         self.features = nn.ParameterList(nn.Parameter(torch.zeros(count)) for count in channels)
         self.residuals = nn.ParameterList(nn.Parameter(torch.zeros(count)) for count in channels)
@@ -74,7 +74,7 @@ class SharedDirectionLearner(nn.Module, MetaLearner):
             Coefficients(*(values.detach().to("cpu", copy=True) for values in level))
             for level in zip(self.features, self.residuals, strict=True)
         ]
-        return Recipe(groups=self.groups, config=self.config, prior=prior)
+        return Recipe(groups=self.groups, config=self.config, prior=prior, tokens=self.tokens)
 
     def choose(self, support: SupportSet, *, seed: int, prepared: None = None) -> Adaptation:  # noqa: ARG002
         """Whiten, build the bank, find the defects' direction from the prior on; see `pipeline.learner.Learner`."""

@@ -50,11 +50,13 @@ class Recipe:
         groups: of the backbone.
         config: settings.
         prior: of the direction of defects; None: a line's own say it alone.
+        tokens: the levels of the backbone that are a transformer's.
     """
 
     groups: LevelGroups
     config: AutoConfig
     prior: DirectionPrior | None = None
+    tokens: tuple[int, ...] = ()
 
     def strength(self, defects: int) -> float:
         """The direction's weight with so many defects."""
@@ -171,10 +173,12 @@ class LineMemory(NamedTuple):
 
 def memory_of(support: SupportSet, recipe: Recipe, *, seed: int, chosen: Sequence[Tensor] | None = None) -> LineMemory:
     """Whiten, build the bank, look at the defects through both; `chosen` names the bank's rows, see `build_banks`."""
-    whitening = Whitening(support, recipe.groups)
+    whitening = Whitening(support, recipe.groups, recipe.tokens)
     seen = whitening.of_support(support.with_defects(()))
     budget = recipe.config.bank_budget
-    bank, good = MemoryBankHead.with_matches(seen, recipe.groups, budget=budget, seed=seed, chosen=chosen)
+    bank, good = MemoryBankHead.with_matches(
+        seen, recipe.groups, budget=budget, seed=seed, chosen=chosen, tokens=recipe.tokens
+    )
     measured = measured_images(support.k)
     cells = cells_of(tuple(level[measured] for level in seen.good), good)
     return LineMemory(whitening, bank, good, cells, *defects_through(support, whitening, bank))

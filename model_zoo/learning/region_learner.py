@@ -7,6 +7,7 @@ from typing import Any
 
 from model_zoo.heads.region_head import RegionHead, SupportStandIns
 from pipeline.episodes import SupportSet
+from pipeline.features import BackboneSpec
 from pipeline.learner import Adaptation, Learner
 
 
@@ -26,6 +27,11 @@ class RegionLearner(Learner):
         stand_ins = SupportStandIns.of(support)
         found = self._learner.choose(stand_ins.within(support), seed=seed)
         return replace(found, head=RegionHead(found.head, stand_ins, support).eval())
+
+    def through(self, spec: BackboneSpec) -> RegionLearner | None:
+        """The other learner's for that backbone, in a region as well."""
+        learner = self._learner.through(spec)
+        return None if learner is None else RegionLearner(learner)
 
     @property
     def fallback(self) -> str | None:

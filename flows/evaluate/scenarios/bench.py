@@ -21,7 +21,7 @@ from flows.line_threshold import line_threshold
 from flows.progress import OnProgress
 from flows.source_lines import Sources
 from flows.unlabelled import take_up_into
-from flows.views import DEFAULT_SIZE, AdaptedLine, adapt_to_best, candidate_sizes
+from flows.views import DEFAULT_SIZE, AdaptedLine, adapt_to_best, candidate_backbones, candidate_sizes
 from pipeline.calibration import PooledCalibration
 from pipeline.episode_draws import EpisodeImages, sample_images
 from pipeline.evaluation import Fold, Row, evaluate_outputs, read_truth, seen_and_unseen
@@ -44,7 +44,7 @@ class Bench:
         self.request = request
         self.on_progress = on_progress
         self._settings = settings
-        self._backbones: dict[int, CachedBackbone] = {}
+        self._backbones: dict[tuple[str, int], CachedBackbone] = {}
         backbone = self.backbone()
         self.sources = Sources(
             backbone.features, backbone.preprocess, request.good, max(request.defects), seed=request.seed
@@ -53,12 +53,12 @@ class Bench:
         self._speed: dict[tuple[str, str, int, int], float] = {}
         self._good_only: dict[str, tuple[tuple[ImageRecord, ...], int, AdaptedHead]] = {}
 
-    def backbone(self, size: int | None = None) -> CachedBackbone:
-        """The backbone at an input size (default: the one asked for, else the default size), opened once."""
-        size = size or self.request.size or DEFAULT_SIZE
-        if size not in self._backbones:
-            self._backbones[size] = CachedBackbone(self.request.backbone, size, self._settings)
-        return self._backbones[size]
+    def backbone(self, size: int | None = None, name: str | None = None) -> CachedBackbone:
+        """A backbone at an input size (default: those asked for, else the default size), opened once."""
+        key = name or self.request.backbone, size or self.request.size or DEFAULT_SIZE
+        if key not in self._backbones:
+            self._backbones[key] = CachedBackbone(*key, self._settings)
+        return self._backbones[key]
 
     def train(self, fold: Fold, *, calibrate_starts: bool = False) -> dict[str, Trained]:
         """The requested learners by name, trained on the fold; see `FoldTrainer.train`."""
@@ -143,7 +143,8 @@ class Bench:
         """Adapt at every input size that may be chosen, and keep the best."""
         start, images = time.perf_counter(), support.images
         sizes = (self.request.size,) if self.request.size else candidate_sizes((*images.good, *images.defects))
-        backbones = [self.backbone(size) for size in sizes]
+        names = candidate_backbones(self.request.backbone, learner, self.backbone().opened.spec)
+        backbones = [self.backbone(size, name) for name in names for size in sizes]
         views = [support.view if one is self.backbone() else support.through(one) for one in backbones]
         found = adapt_to_best(learner, views, seed=support.seed)
         seconds = support.seconds + time.perf_counter() - start
