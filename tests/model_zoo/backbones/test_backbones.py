@@ -101,7 +101,7 @@ def test_a_backbone_never_trains() -> None:
         ("wide_resnet50_2", 64, [(8, 512), (16, 1024)], ["layer2", "layer3"]),
         ("convnext_pico", 64, [(8, 128), (16, 256)], ["stages.1", "stages.2"]),
         ("swin_tiny_patch4_window7_224", 64, [(8, 192), (16, 384)], ["layers.1", "layers.2"]),
-        ("vit_tiny_patch16_224", 64, [(16, 384)], ["blocks.6", "blocks.9"]),
+        ("vit_tiny_patch16_224", 64, [(16, 384)], ["blocks.5.tokens", "blocks.7.tokens"]),
     ],
 )
 @torch.inference_mode()

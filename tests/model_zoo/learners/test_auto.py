@@ -207,6 +207,14 @@ def test_a_large_coreset_is_chosen_among_eight_candidates_for_each_row():
     assert torch.cdist(vectors, vectors[rows]).amin(1).max() < torch.cdist(vectors, vectors[random]).amin(1).max()
 
 
+def test_tokens_are_not_whitened():
+    support, groups = ToyLine(3).support(), level_groups(SPEC)
+    plain, kept = (Whitening(support, groups, tokens) for tokens in ((), (1,)))
+    assert torch.equal(kept(*support.good)[0], plain(*support.good)[0])
+    assert torch.equal(kept(*support.good)[1], support.good[1])
+    assert torch.equal(kept.of_support(support).defects[1], support.defects[1])
+
+
 @pytest.mark.parametrize(("side", "sizes"), [(640, (256, 512)), (500, (256, 384)), (300, (256,)), (96, (256,))])
 def test_no_size_beside_the_default_enlarges_an_image(tmp_path: Path, side: int, sizes: tuple[int, ...]):
     line = load_line(write_line(tmp_path, 1, good=1, test_good=0, defects=1, size=side))
