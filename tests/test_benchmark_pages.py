@@ -51,6 +51,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "toy_regression",
         "unlike",
         "verdicts",
+        "vit",
         "weak_labels",
     }
     assert {page.stem for page in PAGES} == pages

@@ -91,7 +91,9 @@ def backbones(json_path: JsonOption = None) -> None:
     out().print(listing)
     out().print(
         "Weights of your own are weights/NAME.safetensors or .pth in the home folder, and come before a package's. "
-        "With them any timm model that gives feature maps works by its name as well."
+        "With them any timm model that gives feature maps works by its name as well, and several work as one backbone, "
+        f"{DEFAULT_BACKBONE}+vit_small_patch14_dinov2, from which auto takes what a line needs. DINOv2's weights are "
+        "Apache-2.0: model.safetensors of timm/vit_small_patch14_dinov2.lvd142m on the Hugging Face hub."
     )
 
 
