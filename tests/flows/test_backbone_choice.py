@@ -54,29 +54,36 @@ def test_a_transformer_goes_the_whole_way_by_its_name(
         np.testing.assert_allclose(got.numpy(), built(torch.from_numpy(noise))[0].numpy(), rtol=1e-3, atol=1e-3)
 
 
+BOTH = f"tf_efficientnet_lite0+{VIT}"
+
+
 @pytest.mark.slow
 def test_two_networks_go_the_whole_way_as_one_backbone(
     home: Path, line: Path, linewise: Command, tmp_path: Path
 ) -> None:
     put_weights(home, VIT)
-    both = f"tf_efficientnet_lite0+{VIT}"
-    options = ("--backbone", both, "--size", "96", "--good", "3", "--defects", "2")
-    code, _, error = linewise("adapt", "part", line, *options)
-    assert code == 0, sentence(error)
-    manifest = Registry(home).live("part").manifest
-    (choice,) = manifest.choices
-    assert (choice.what, list(choice.evidence)) == ("backbone", [both, "tf_efficientnet_lite0"])
-    assert manifest.spec.name == choice.chosen
+    options = ("--backbone", BOTH, "--size", "96", "--good", "3", "--defects", "2")
     code, _, error = linewise("adapt", "part", line, "--learner", "memory_bank", *options)  # which does not choose
     assert code == 0, sentence(error)
     spec = Registry(home).live("part").manifest.spec
-    assert spec.name == both
+    assert spec.name == BOTH
     assert [group.is_tokens for group in spec.groups] == [False, False, True, True]
     assert "; " in spec.weights_source
     scores = tmp_path / "scores.json"
     code, _, error = linewise("score", "part", line / "test", "--device", "cpu", "--json", scores)
     assert code == 0, sentence(error)
     assert json.loads(scores.read_text())["images"] == 10
+
+
+@pytest.mark.slow
+def test_auto_takes_both_networks_or_the_first_alone(home: Path, line: Path, linewise: Command) -> None:
+    put_weights(home, VIT)
+    code, _, error = linewise("adapt", "part", line, "--backbone", BOTH, "--size", "96", "--good", "3")
+    assert code == 0, sentence(error)
+    manifest = Registry(home).live("part").manifest
+    (choice,) = manifest.choices
+    assert (choice.what, list(choice.evidence)) == ("backbone", [BOTH, "tf_efficientnet_lite0"])
+    assert manifest.spec.name == choice.chosen
 
 
 def test_a_backbone_without_weights_says_where_to_put_them(line: Path, linewise: Command) -> None:

@@ -11,8 +11,8 @@ from model_zoo.heads.memory_bank_head import MemoryBankHead
 from tests.parts.episodes import SPEC, ToyLine
 
 
-def head(**options: float) -> MemoryBankHead:
-    return MemoryBankHead.of_support(ToyLine(1).support(), level_groups(SPEC), budget=64, seed=0, **options)
+def head(*, at_border: float = AT_BORDER) -> MemoryBankHead:
+    return MemoryBankHead.of_support(ToyLine(1).support(), level_groups(SPEC), budget=64, seed=0, at_border=at_border)
 
 
 def test_half_the_weight_at_the_border_unless_told_otherwise():
