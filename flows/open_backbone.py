@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
 
 from deploy.bundles.registry import Registry
 from deploy.engine.extractor import OrtExtractor
@@ -17,6 +21,8 @@ from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.process_tuning import tune_process
 from pipeline.settings import Settings
+
+_TIMED_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,16 @@ class OpenBackbone:
     def preprocess(self, white_level: int | None = None, bayer: BayerPattern | None = None) -> PreprocessSpec:
         """How images are brought to its input."""
         return PreprocessSpec(height=self.spec.height, width=self.spec.width, white_level=white_level, bayer=bayer)
+
+    def milliseconds(self) -> float:
+        """What the features of one image take on this machine's CPU, the median of some runs."""
+        image = np.zeros((1, self.spec.height, self.spec.width, 3), np.uint8)
+        taken: list[float] = []
+        for _ in range(1 + _TIMED_RUNS):  # the first one warms up
+            start = time.perf_counter()
+            self.extractor.extract(image)
+            taken.append(1000 * (time.perf_counter() - start))
+        return median(taken[1:])
 
     def cached(self, settings: Settings) -> FeatureStore:
         """Its features through the cache on disk."""

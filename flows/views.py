@@ -20,6 +20,7 @@ from deploy.bundles.manifest import ChoiceRecord
 from flows.open_backbone import OpenBackbone
 from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
+from pipeline.errors import ConfigError
 from pipeline.features import FUSED, BackboneSpec
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec, read_size
@@ -97,6 +98,25 @@ def candidate_backbones(name: str, learner: Learner, spec: BackboneSpec) -> tupl
     if FUSED not in name or learner.through(spec) is None:
         return (name,)
     return name, name.split(FUSED, maxsplit=1)[0]
+
+
+def within_time(backbones: Sequence[OpenBackbone], most_ms: float | None) -> list[OpenBackbone]:
+    """Those that take no longer than so many milliseconds an image on this machine's CPU; None: all of them.
+
+    Raises:
+        ConfigError: none of them is as fast.
+    """
+    if most_ms is None:
+        return list(backbones)
+    times = [backbone.milliseconds() for backbone in backbones]
+    fast = [backbone for backbone, taken in zip(backbones, times, strict=True) if taken <= most_ms]
+    if not fast:
+        raise ConfigError(
+            f"a backbone that takes at most {most_ms:g} ms an image on this machine's CPU",
+            f"{min(times):.1f} ms for the fastest",
+            "allow more with --most-ms, or choose a smaller --size or --backbone",
+        )
+    return fast
 
 
 def view_of(

@@ -24,7 +24,15 @@ from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
 from flows.unlabelled import TakeUpReport, Unlabelled, draw_unlabelled, images_below, take_up_into
-from flows.views import ANY_ANGLE, DEFAULT_SIZE, SUPPORT, adapt_at_best_size, candidate_backbones, candidate_sizes
+from flows.views import (
+    ANY_ANGLE,
+    DEFAULT_SIZE,
+    SUPPORT,
+    adapt_at_best_size,
+    candidate_backbones,
+    candidate_sizes,
+    within_time,
+)
 from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.learning.region_learner import RegionLearner
 from model_zoo.shipped import SHIPPED, shipped_meta_model
@@ -108,6 +116,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     least_area(request, images.labelled)  # one as large as the image is refused before the work, too
     if _chooses_size(learner, meta):
         backbones += _further_backbones(request, settings, learner, backbones[0], images.labelled)
+    backbones = within_time(backbones, request.most_ms)
     learner = _within(region, learner, backbones)
     unlabelled = _unlabelled(request, known, backbones[0].preprocess(images.white_level, request.bayer))
     said = (*images.remarks, *unlabelled.remarks)

@@ -43,6 +43,12 @@ class AdaptSettings(LineSettings):
         description="Use at most this many defective images, drawn by the seed and evenly over their kinds (default: "
         f"all, up to {MAX_DEFECTS}).",
     )
+    most_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="Leave out networks and input sizes whose features take longer than so many milliseconds an image "
+        "on this machine's CPU (default: the line may choose any).",
+    )
     any_angle: bool = Field(default=False, description="Parts lie at any angle: rotated good images are good too.")
     white_level: int | None = Field(
         default=None,
