@@ -1,4 +1,4 @@
-"""README's option tables, made of the requests: `python -m flows.terminal.option_tables README.md` writes them anew."""
+"""The tables of docs/options.md, made of the requests: `python -m flows.terminal.option_tables docs/options.md` writes them anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flows.activities import ACTIVITIES, Activity
 from flows.asking.flags import flag_names, help_of, is_argument
 from pipeline.storage import replace_file
 
-BEGIN = "<!-- made of the requests by python -m flows.terminal.option_tables README.md -->"
+BEGIN = "<!-- made of the requests by python -m flows.terminal.option_tables docs/options.md -->"
 END = "<!-- end of the option tables -->"
 
 

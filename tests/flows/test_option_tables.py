@@ -1,4 +1,4 @@
-"""README's option tables say what the requests say."""
+"""The pages of options say what the requests say."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from flows.terminal.option_tables import option_tables, with_tables
 from tests.checkout import REPOSITORY
 
 
-def test_the_readme_has_todays_options():
-    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert page == with_tables(page), "run python -m flows.terminal.option_tables README.md"
+def test_the_page_has_todays_options():
+    page = (REPOSITORY / "docs" / "options.md").read_text(encoding="utf-8")
+    assert page == with_tables(page), "run python -m flows.terminal.option_tables docs/options.md"
 
 
 def test_every_field_has_a_row():
