@@ -1,0 +1,1 @@
+"""One day of a plant, compressed: cameras, a server, a worker, a scorer, people, and what goes wrong."""

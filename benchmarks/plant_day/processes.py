@@ -1,0 +1,161 @@
+"""The plant's processes: what `linewise up` starts, the scorer, and the runs that are asked for. All may be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.exceptions import PrefectHTTPStatusError
+
+from benchmarks.plant_day.cameras import wait_for
+
+T = TypeVar("T")
+_KEPT = {"LINEWISE_TEMPLATE_CACHE"}
+_TRIES = 6
+_RUN_SECONDS = 900.0
+
+
+class Processes:
+    """A home with a server, a worker, a review page and a scorer.
+
+    Args:
+        root: folder of the day; the home lies in it, and the logs.
+        cameras: folder that is scored.
+        port: of the server; the review page takes the next one.
+        publish: address that the scorer tells.
+
+    Attributes:
+        asked_again: runs that were killed with what they ran on, and asked for once more.
+    """
+
+    def __init__(self, root: Path, cameras: Path, *, port: int, publish: str) -> None:
+        self.home, self.asked_again = root / "home", 0
+        self._root, self._cameras, self._port, self._publish = root, cameras, port, publish
+        kept = {name for name in os.environ if name in _KEPT or not name.startswith(("PREFECT_", "LINEWISE_"))}
+        self._environment = {name: os.environ[name] for name in kept}
+        self._environment |= {"LINEWISE_HOME": str(self.home), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+        self._scorer: subprocess.Popen[bytes] | None = None
+        self._turn = threading.RLock()
+
+    def linewise(self, *arguments: str, ends: tuple[int, ...] = (0,)) -> str:
+        """What the command says.
+
+        Raises:
+            RuntimeError: it ended with another code.
+        """
+        command = [sys.executable, "-m", "flows.cli", *arguments]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode not in ends:
+            raise RuntimeError(
+                f"linewise {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}"
+            )
+        return done.stdout
+
+    def up(self) -> None:
+        """Start what does not run."""
+        with self._turn:
+            self.linewise("up", "--port", str(self._port), "--review-port", str(self._port + 1))
+
+    def down(self) -> None:
+        """End all of it, the scorer first, as a person does."""
+        if self._scorer is not None and self._scorer.poll() is None:
+            self._scorer.send_signal(signal.SIGINT)
+            self._scorer.wait(180)
+        self.linewise("down", "--now")
+
+    def start_scorer(self) -> None:
+        """`linewise score-plant --watch --publish`."""
+        command = [sys.executable, "-m", "flows.cli", "score-plant", str(self._cameras), "--watch", "--device", "cpu"]
+        with (self._root / "scorer.log").open("ab") as log:
+            self._scorer = subprocess.Popen(  # noqa: S603
+                [*command, "--publish", self._publish], env=self._environment, stdout=log, stderr=log
+            )
+
+    def scorer_runs(self) -> bool:
+        """Whether the scorer is alive."""
+        return self._scorer is not None and self._scorer.poll() is None
+
+    def kill(self, part: str, away: float) -> None:
+        """Kill server, worker or scorer with -9, and start it again after so many seconds."""
+        with self._turn:
+            if part == "scorer":
+                assert self._scorer is not None
+                self._scorer.kill()
+                self._scorer.wait()
+                time.sleep(away)
+                self.start_scorer()
+                return
+            os.kill(json.loads((self.home / "plant" / f"{part}.json").read_text())["pid"], signal.SIGKILL)
+            time.sleep(away)
+            self.up()
+
+    def client(self) -> SyncPrefectClient:
+        """Of the plant's server."""
+        return SyncPrefectClient(api=f"http://127.0.0.1:{self._port}/api")
+
+    def asked(self, what: Callable[[SyncPrefectClient], T], seconds: float = 300.0) -> T:
+        """What the server says, once it can be reached."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with self.client() as client:
+                    return what(client)
+            except (httpx.HTTPError, RuntimeError) as error:
+                refused = isinstance(error, PrefectHTTPStatusError) and error.response.status_code < 500
+                if refused or time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
+
+    def run(self, deployment: str, request: dict[str, Any], **parameters: Any) -> Any:
+        """A run of a deployment that ended as it should; one that was killed is asked for again.
+
+        Raises:
+            RuntimeError: it failed again and again.
+        """
+        told = []
+        for _ in range(_TRIES):
+            key = str(uuid4())
+
+            def create(client: SyncPrefectClient, key: str = key) -> Any:
+                found = client.read_deployment_by_name(f"{deployment}/{deployment}")
+                return client.create_flow_run_from_deployment(
+                    found.id, parameters={"request": request, **parameters}, idempotency_key=key
+                )
+
+            ended = self.ended(self.asked(create).id)
+            if ended.state.is_completed():
+                return ended
+            told.append(f"{ended.state.name}: {ended.state.message}")
+            self.asked_again += 1
+        raise RuntimeError(f"{deployment} did not come to its end: {told}")
+
+    def ended(self, run_id: Any) -> Any:
+        """That run, once it ended."""
+        found: list[Any] = []
+
+        def is_final() -> bool:
+            found[:] = [self.asked(lambda client: client.read_flow_run(run_id))]
+            return found[0].state is not None and found[0].state.is_final()
+
+        wait_for(is_final, f"the end of run {run_id}", _RUN_SECONDS)
+        return found[0]
+
+    def runs(self) -> list[Any]:
+        """All flow runs, the latest first."""
+        return self.asked(lambda client: client.read_flow_runs(limit=200))
+
+    def slots_held(self) -> float:
+        """Of the server's concurrency limits."""
+        found = self.asked(lambda client: client.request("POST", "/v2/concurrency_limits/filter", json={"limit": 200}))
+        return sum(limit["active_slots"] for limit in found.json())
