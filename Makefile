@@ -22,13 +22,15 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test end-to-end lint bench-scoring fuzz sbom audit lock clean
+.PHONY: help demo test end-to-end lint test-ui plant-day bench-scoring fuzz sbom audit lock clean
 
 help:
 	@echo "make demo    meta-train on generated lines, adapt to an unseen one, export, score, write the report"
 	@echo "make test    run the tests but the end-to-end ones (ARGS=... goes to pytest)"
 	@echo "make end-to-end  run those: the README's commands, a Prefect server and a browser, the wheel, the set-up"
 	@echo "make lint    ruff, pyright and the import contracts"
+	@echo "make test-ui  real server, worker and pages in a browser; screenshots in build/ui (SHOTS=FOLDER: README's two)"
+	@echo "make plant-day  a plant's day with what goes wrong (QUICK=1: shorter) into benchmarks/out/plant_day.json"
 	@echo "make bench-scoring  measure scoring (QUICK=1: in under ten minutes) into benchmarks/out/scoring.json"
 	@echo "make fuzz    100,000 damaged and hostile inputs (QUICK=1: in under five minutes) into benchmarks/out/fuzz.json"
 	@echo "make sbom    what is installed, as a bill of materials (CycloneDX) in build/sbom.json"
@@ -99,6 +101,15 @@ lint: $(INSTALLED)
 	@$(BIN)/pyright
 	@echo "==> Checking the import contracts (import-linter)"
 	@$(BIN)/lint-imports
+
+test-ui: $(INSTALLED)
+	@echo "==> Testing pages in a browser, screenshots in build/ui"
+	@LINEWISE_SCREENSHOTS=build/ui LINEWISE_README_IMAGES=$(SHOTS) $(BIN)/python -m pytest \
+	  tests/end_to_end/test_prefect_server.py tests/deploy/review/test_review_browser.py $(ARGS)
+
+plant-day: $(INSTALLED)
+	@echo "==> Living a plant's day"
+	@$(BIN)/python -m benchmarks.plant_day $(if $(QUICK),--quick) $(ARGS)
 
 bench-scoring: $(INSTALLED)
 	@echo "==> Measuring scoring"

@@ -54,6 +54,12 @@ class Plant:
 
         return self.wait_for(final)
 
+    def asked(self, deployment: str, request: dict[str, Any]) -> Any:
+        """A run of a deployment, once it ended."""
+        parameters = {"request": request}
+        run = self.client.create_flow_run_from_deployment(self.deployment(deployment).id, parameters=parameters)
+        return self.ended(run.id)
+
     def artifact(self, key: str, flow_run_id: Any) -> Any:
         found = [a for a in self.client.read_artifacts(limit=200) if a.key == key and a.flow_run_id == flow_run_id]
         assert len(found) == 1, f"{key}: {len(found)} artifacts"
@@ -138,6 +144,21 @@ def running_plant(folder: Path) -> Iterator[Plant]:
         ):
             ui = api.removesuffix("/api")
             yield Plant(ui, client, environment, folder / "home", line, folder / "worker.log")
+
+
+@contextmanager
+def reviewing(plant: Plant) -> Iterator[str]:
+    """The address of the plant's review page, as long as the context lasts."""
+    port, folder = free_port(), plant.home.parent
+    command = [sys.executable, "-m", "flows.cli", "review", "--port", str(port)]
+    with (folder / "review.log").open("wb") as log:
+        process = subprocess.Popen(command, env=plant.environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            plant.wait_for(lambda: healthy(address) or None)
+            yield address
+        finally:
+            stop(process)
 
 
 def healthy(url: str) -> bool:

@@ -1,30 +1,44 @@
 """A real Prefect server and worker, the deployments of `deploy/prefect.yaml`, and a browser that does what a user does.
 
-Screenshots go to LINEWISE_SCREENSHOTS, or to the test's temporary folder.
+Screenshots go to LINEWISE_SCREENSHOTS, or to the test's temporary folder; README's two to LINEWISE_README_IMAGES, too.
+Both of Prefect's UIs are looked at: the older one at the server's root, the newer one below /v2.
 """
+
+# Longer than the others: a plant takes minutes to start, so all its pages are seen in one module.
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from deploy.bundles.registry import Registry
+from deploy.drift.policy import DriftSettings, write_drift_settings
+from deploy.results.store import ResultStore
 from flows.doctor.checks import Verdict
+from flows.score import job as score
+from flows.score.request import ScoreRequest
 from pipeline.settings import load_settings
+from pipeline.synthetic.lines import generate_line, write_line
 
 pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
-from tests.end_to_end.prefect_plant import Plant, run_bootstrap, running_plant, submit, switch_on
+from tests.end_to_end.prefect_plant import Plant, reviewing, run_bootstrap, running_plant, submit, switch_on
 from tests.parts.checks import found
 from tests.parts.chromium import open_page
+from tests.parts.line_on_disk import save
 
 pytestmark = [pytest.mark.server, pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
 LINE = "LINE_A/7"
+KEY = "line-a-7"
+UIS = {"older": "", "newer": "/v2"}
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +59,17 @@ def screenshot(page: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[
     folder = Path(os.environ.get("LINEWISE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
 
-    def take(name: str, *, height: int = 1000) -> Path:
+    def take(name: str, *, height: int = 1000, readme: bool = False) -> Path:
         page.set_viewport_size({"width": 1300, "height": height})
         page.wait_for_timeout(1500)  # what fades in has done so
         page.mouse.wheel(0, -10_000)
         page.wait_for_timeout(200)
-        page.screenshot(path=folder / f"{name}.png")
-        return folder / f"{name}.png"
+        path = folder / f"{name}.png"
+        page.screenshot(path=path)
+        if readme and (images := os.environ.get("LINEWISE_README_IMAGES")):
+            Path(images).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, images)
+        return path
 
     return take
 
@@ -134,8 +152,7 @@ def test_score_folder_from_its_schedule(plant, page, screenshot):
     from prefect.client.schemas.actions import DeploymentUpdate
     from prefect.client.schemas.schedules import IntervalSchedule
 
-    if not (plant.home / "lines").is_dir():
-        pytest.skip("needs the line that the form adapted to")
+    needs_the_line(plant)
     deployment = plant.deployment("score-folder")
     request = {"line": LINE, "images": str(plant.line / "test"), "device": "cpu"}
     plant.client.update_deployment(deployment.id, DeploymentUpdate(parameters={"request": request}))
@@ -177,3 +194,120 @@ def test_a_users_mistake_is_the_runs_message(plant):
     assert run.state.is_failed()
     assert run.state.message.startswith("expected a folder with a product line, got no such folder")
     assert run.run_count == 1, "not retried"
+
+
+@pytest.mark.browser
+def test_drift_is_an_artifact_with_images_of_before_and_after(plant, page, screenshot):
+    needs_the_line(plant)
+    made, rng = generate_line(7, size=160), np.random.default_rng(5)
+    for number in range(110):
+        gain = 1.0 if number < 80 else 0.6
+        save(plant.home.parent / "production" / f"{number:03}.png", (made.good(rng).image * gain).astype(np.uint8))
+    settings = load_settings(plant.home)
+    score.run(ScoreRequest(line=LINE, images=str(plant.home.parent / "production"), device="cpu"), settings)
+    write_drift_settings(plant.home, LINE, DriftSettings(block=1))
+    run = plant.asked("watch-drift", {})
+    assert run.state.name == "Completed", run.state.message
+    artifact = plant.artifact(f"drift-{KEY}", run.id)
+    assert "darker" in artifact.data
+    for name, ui in UIS.items():
+        page.goto(f"{plant.ui}{ui}/artifacts/artifact/{artifact.id}")
+        page.locator("img[alt$='.png']").first.wait_for()
+        screenshot(f"drift-{name}", height=1300)
+    page.goto("about:blank")
+
+
+@pytest.mark.browser
+def test_a_held_gate_is_in_the_list_of_runs_with_its_reason(plant, page, screenshot):
+    needs_the_line(plant)
+    live = Registry(plant.home).live_version(LINE)
+    other = write_line(plant.home.parent / "other-product", 11, good=6, test_good=2, defects=4, size=160)
+    run = plant.asked("adapt-line", {"line": LINE, "images": str(other), "size": 96, "gate": True})
+    assert (run.state.name, Registry(plant.home).live_version(LINE)) == ("Held", live), run.state.message
+    artifact = plant.artifact(f"gate-{KEY}", run.id)
+    for name, ui in UIS.items():
+        page.goto(f"{plant.ui}{ui}/runs")
+        page.get_by_text("Held").first.wait_for()
+        screenshot(f"runs-{name}", height=900, readme=name == "newer")
+        page.goto(f"{plant.ui}{ui}/runs/flow-run/{run.id}")
+        page.get_by_text("Held").first.wait_for()
+        screenshot(f"held-run-{name}")
+        page.goto(f"{plant.ui}{ui}/artifacts/artifact/{artifact.id}")
+        page.get_by_text("candidate").first.wait_for()
+        screenshot(f"gate-{name}", height=1500)
+    page.goto("about:blank")
+
+
+@pytest.mark.browser
+def test_a_version_is_rolled_back_by_a_form(plant, page, screenshot):
+    needs_the_line(plant)
+    registry = Registry(plant.home)
+    good, held = registry.live_version(LINE), registry.versions(LINE)[-1].version
+    if held == good:
+        pytest.skip("needs the version that the gate held")
+    registry.promote(LINE, held, by="Ada", why="the gate is too strict")
+    deployment = plant.deployment("roll-back")
+    for name, ui in UIS.items():
+        page.goto(f"{plant.ui}{ui}/deployments/deployment/{deployment.id}/run")
+        page.get_by_text("Name of the product line").wait_for()
+        screenshot(f"roll-back-form-{name}")
+    page.goto(f"{plant.ui}/deployments/deployment/{deployment.id}/run")
+    page.get_by_text("Name of the product line").wait_for()
+    page.locator("textarea").first.fill(LINE)
+    run = plant.ended(submit(plant, page, deployment.id).id)
+    page.goto("about:blank")
+    assert run.state.is_completed(), run.state.message
+    assert registry.live_version(LINE) == good
+    assert "rolled back | " in plant.artifact(f"roll-back-{KEY}", run.id).data
+
+
+@pytest.mark.browser
+def test_a_threshold_is_set_by_its_form(plant, page, screenshot):
+    needs_the_line(plant)
+    deployment = plant.deployment("set-threshold")
+    for name, ui in UIS.items():
+        page.goto(f"{plant.ui}{ui}/deployments/deployment/{deployment.id}/run")
+        page.get_by_text("Name of the product line").wait_for()
+        screenshot(f"threshold-form-{name}", height=1300)
+    page.goto(f"{plant.ui}/deployments/deployment/{deployment.id}/run")
+    page.get_by_text("Name of the product line").wait_for()
+    page.locator("textarea").first.fill(LINE)
+    page.get_by_text("float", exact=True).first.click()  # of the threshold, instead of none
+    page.locator("input[type=number]").first.fill("123.5")
+    page.get_by_text("str", exact=True).first.click()  # of why
+    page.locator("textarea").nth(1).fill("too many scratches passed")
+    screenshot("threshold-form-filled", height=1300)
+    run = plant.ended(submit(plant, page, deployment.id).id)
+    page.goto("about:blank")
+    assert run.state.is_completed(), run.state.message
+    assert Registry(plant.home).live(LINE).manifest.threshold.reject == 123.5
+    artifact = next(
+        a for a in plant.client.read_artifacts(limit=200) if a.flow_run_id == run.id and "threshold" in a.key
+    )
+    page.goto(f"{plant.ui}/v2/artifacts/artifact/{artifact.id}")
+    screenshot("threshold")
+    page.goto("about:blank")
+
+
+@pytest.mark.browser
+def test_images_of_the_line_are_reviewed_by_keys(plant, page, screenshot):
+    needs_the_line(plant)
+    with reviewing(plant) as address:
+        page.goto(address)
+        page.locator("h2 a", has_text=LINE).click()
+        page.fill("#name", "Ada")
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.getElementById('plain')?.naturalWidth > 0")
+        page.keyboard.press("h")
+        screenshot("review", height=820, readme=True)
+        for key in ("g", "d"):
+            with page.expect_navigation():
+                page.keyboard.press(key)
+            page.wait_for_function("document.getElementById('plain')?.naturalWidth > 0")
+    with ResultStore(load_settings(plant.home).database) as store:
+        assert sorted(word.verdict.value for word in store.verdicts(LINE)) == ["defective", "good"]
+
+
+def needs_the_line(plant: Plant) -> None:
+    if not (plant.home / "lines").is_dir():
+        pytest.skip("needs the line that the form adapted to")
