@@ -38,6 +38,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "many_images",
         "memory_bank",
         "messages",
+        "plant_day",
         "promises",
         "region_of_interest",
         "regions",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from prefect import flow, task
@@ -12,7 +13,7 @@ from prefect.logging import get_run_logger
 from deploy.reports.overlay import encode_jpeg
 from flows.drift import job
 from flows.drift.request import WatchDriftRequest
-from flows.drift.show import sentence
+from flows.drift.show import changed, sentence
 from flows.server.artifacts import (
     ProgressArtifact,
     artifact_key,
@@ -103,19 +104,18 @@ def tell(line: job.LineAlarms) -> None:
 
 
 def _markdown(line: job.LineAlarms) -> str:
-    parts = [f"Policy of the line: **{line.policy.value}**"]
-    for alarm in line.alarms:
-        before, after = _pictures(alarm.before), _pictures(alarm.after)
-        shown = f"| before | after |\n| --- | --- |\n| {before} | {after} |"
-        parts.append(f"## {plain(sentence(alarm))}\n\n{shown}")
-    return "\n\n".join(parts)
+    """A row an alarm; pictures first, as the older UI wraps no words."""
+    rows = [
+        f"| {_last_picture(alarm.before)} | {_last_picture(alarm.after)} | **{plain(changed(alarm))}** |"
+        for alarm in line.alarms
+    ]
+    heads = "| Before | After | What changed |\n| --- | --- | --- |"
+    return "\n".join([f"Policy of the line: **{line.policy.value}**\n", heads, *rows])
 
 
-def _pictures(paths: Sequence[str]) -> str:
-    shown = []
-    for path in paths:
-        try:
-            shown.append(picture(encode_jpeg(read_native(Path(path))), Path(path).name))
-        except ImageError:  # a stream's frame, or a file that has gone since
-            shown.append(plain(path))
-    return " ".join(shown)
+def _last_picture(paths: Sequence[str]) -> str:
+    """The latest of these images that is still there; else the path of the latest one."""
+    for path in reversed(paths):
+        with suppress(ImageError):  # a stream's frame, or a file that has gone since
+            return picture(encode_jpeg(read_native(Path(path))), Path(path).name)
+    return plain(paths[-1]) if paths else "none is kept"

@@ -33,4 +33,9 @@ def show_alarm(alarm: DriftAlarmRow) -> None:
 
 def sentence(alarm: DriftAlarmRow) -> str:
     """An alarm in words: "bottling/caps: 20 % darker since 14:05"."""
-    return f"{alarm.line}: {alarm.words} {since_text(alarm.since, datetime.now(UTC))}"
+    return f"{alarm.line}: {changed(alarm)}"
+
+
+def changed(alarm: DriftAlarmRow) -> str:
+    """An alarm in words, of a line that is known: "20 % darker since 14:05"."""
+    return f"{alarm.words} {since_text(alarm.since, datetime.now(UTC))}"

@@ -56,7 +56,7 @@ def heat_map_gallery(items: Sequence[GalleryItem], notes: Mapping[str, str] | No
     """A markdown table of the first `MAX_PICTURES` items: pictures first and names last, which may be long."""
     if not items:
         return "No image to show."
-    lines = ["| as seen | heat map | score | decision | image |", "| --- | --- | ---: | --- | --- |"]
+    lines = ["| As seen | Heat map | Score | Decision | Image |", "| --- | --- | ---: | --- | --- |"]
     for item in items[:MAX_PICTURES]:
         note = (notes or {}).get(item.name)
         name = (f"*{plain(note)}* " if note else "") + plain(item.name)
@@ -69,9 +69,9 @@ def heat_map_gallery(items: Sequence[GalleryItem], notes: Mapping[str, str] | No
 
 
 def figures_table(figures: Mapping[str, Cell]) -> str:
-    """A two-column markdown table of named figures."""
-    rows = [f"| {plain(name)} | {_cell(value)} |" for name, value in figures.items()]
-    return "\n".join(["| figure | value |", "| --- | --- |", *rows])
+    """A two-column markdown table of named figures, each name with a capital."""
+    rows = [f"| {plain(name[:1].upper() + name[1:])} | {_cell(value)} |" for name, value in figures.items()]
+    return "\n".join(["| Figure | Value |", "| --- | --- |", *rows])
 
 
 def _cell(value: Cell) -> str:

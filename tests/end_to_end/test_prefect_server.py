@@ -258,7 +258,7 @@ def test_a_version_is_rolled_back_by_a_form(plant, page, screenshot):
     page.goto("about:blank")
     assert run.state.is_completed(), run.state.message
     assert registry.live_version(LINE) == good
-    assert "rolled back | " in plant.artifact(f"roll-back-{KEY}", run.id).data
+    assert "Rolled back | " in plant.artifact(f"roll-back-{KEY}", run.id).data
 
 
 @pytest.mark.browser

@@ -52,6 +52,7 @@ def test_gallery_inlines_small_pictures():
 
 def test_figures_are_readable():
     table = artifacts.figures_table({"a": 0.123456, "b": None, "c": True, "d": "x|y", "e": 3})
+    assert [row.split(" | ")[0] for row in table.splitlines()[2:]] == ["| A", "| B", "| C", "| D", "| E"]
     assert [row.split(" | ", 1)[1] for row in table.splitlines()[2:]] == ["0.1235 |", "– |", "yes |", r"x\|y |", "3 |"]
 
 
