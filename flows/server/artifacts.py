@@ -52,25 +52,34 @@ def picture(encoded: bytes, alt: str, *, side: int = THUMBNAIL_SIDE) -> str:
     return f"![{label}]({data_uri(encode_jpeg(shrink(pixels, side), quality=82))})"
 
 
+def capitalised(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def heat_map_gallery(items: Sequence[GalleryItem], notes: Mapping[str, str] | None = None) -> str:
-    """A markdown table of the first `MAX_PICTURES` items: pictures first and names last, which may be long."""
+    """A markdown table of the first `MAX_PICTURES` items: pictures first and names last, which may be long.
+
+    Reasons stand below: the older UI cuts a long row off, and the newer one shrinks its pictures.
+    """
     if not items:
         return "No image to show."
+    shown = items[:MAX_PICTURES]
     lines = ["| As seen | Heat map | Score | Decision | Image |", "| --- | --- | ---: | --- | --- |"]
-    for item in items[:MAX_PICTURES]:
+    for item in shown:
         note = (notes or {}).get(item.name)
         name = (f"*{plain(note)}* " if note else "") + plain(item.name)
-        why = f" ({plain(item.reason)})" if item.reason else ""
         lines.append(
             f"| {picture(item.image, item.name)} | {picture(item.overlay, 'heat map of ' + item.name)} "
-            f"| {item.score:.3f} | **{item.decision.value}**{why} | {name} |"
+            f"| {item.score:.3f} | **{item.decision.value}** | {name} |"
         )
-    return "\n".join(lines)
+    reasons = [f"- {plain(item.name)}: {plain(item.reason)}" for item in shown if item.reason]
+    return "\n".join([*lines, *(["", *reasons] if reasons else [])])
 
 
 def figures_table(figures: Mapping[str, Cell]) -> str:
     """A two-column markdown table of named figures, each name with a capital."""
-    rows = [f"| {plain(name[:1].upper() + name[1:])} | {_cell(value)} |" for name, value in figures.items()]
+    rows = [f"| {plain(capitalised(name))} | {_cell(value)} |" for name, value in figures.items()]
     return "\n".join(["| Figure | Value |", "| --- | --- |", *rows])
 
 

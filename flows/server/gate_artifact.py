@@ -10,7 +10,7 @@ from prefect.states import Completed
 from deploy.bundles.registry import Registry
 from flows.adapt.preview import preview_files
 from flows.gate.job import GateResult, VersionComparison
-from flows.server.artifacts import artifact_key, heat_map_gallery, in_a_run, plain, publish_markdown
+from flows.server.artifacts import artifact_key, capitalised, heat_map_gallery, in_a_run, plain, publish_markdown
 from flows.server.line_events import LineEvent, tell_of_line
 from pipeline.errors import LinewiseError
 from pipeline.settings import Settings
@@ -27,7 +27,7 @@ def show_gate(result: GateResult, settings: Settings) -> None:
     if not in_a_run():
         return
     comparison = result.comparison
-    parts = [f"**{plain(result.sentence)}**", _checks(comparison), *_changed(comparison, settings)]
+    parts = [f"**{plain(capitalised(result.sentence))}**", _checks(comparison), *_changed(comparison, settings)]
     description = f"Gate of {comparison.line} {comparison.candidate}"
     publish_markdown(artifact_key("gate", comparison.line), "\n\n".join(parts), description)
     event = LineEvent.HELD if result.reasons else LineEvent.PROMOTED if result.live else None
@@ -43,11 +43,13 @@ def ended(result: R, gate: GateResult | None) -> R:
 
 
 def _checks(comparison: VersionComparison) -> str:
-    rows = [f"| | live: {plain(comparison.live or 'none')} | candidate: {plain(comparison.candidate)} | |"]
-    rows.append("| --- | ---: | ---: | --- |")
+    """What was compared, whether it held the candidate, and both sides' figures; why stands in the sentence above."""
+    versions = f"Live: {plain(comparison.live or 'none')} | Candidate: {plain(comparison.candidate)}"
+    rows = [f"| What was compared | | {versions} |", "| --- | --- | ---: | ---: |"]
     for check in comparison.checks:
-        cells = (check.what, check.live, check.candidate, f"held: {check.problem}" if check.problem else "passed")
-        rows.append(f"| {' | '.join(map(plain, cells))} |")
+        cells = (plain(check.live), plain(check.candidate))
+        passed = "**held**" if check.problem else "passed"
+        rows.append(f"| {plain(capitalised(check.what))} | {passed} | {' | '.join(cells)} |")
     left_out = [f"- {count:,} images {plain(reason)}" for reason, count in comparison.left_out.items()]
     return "\n".join([*rows, *(["", "Not compared on:", "", *left_out] if left_out else [])])
 

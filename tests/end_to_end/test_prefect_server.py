@@ -59,7 +59,7 @@ def screenshot(page: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[
     folder = Path(os.environ.get("LINEWISE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
 
-    def take(name: str, *, height: int = 1000, readme: bool = False) -> Path:
+    def take(name: str, *, height: int = 1000, readme: str | None = None) -> Path:
         page.set_viewport_size({"width": 1300, "height": height})
         page.wait_for_timeout(1500)  # what fades in has done so
         page.mouse.wheel(0, -10_000)
@@ -68,7 +68,7 @@ def screenshot(page: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[
         page.screenshot(path=path)
         if readme and (images := os.environ.get("LINEWISE_README_IMAGES")):
             Path(images).mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, images)
+            shutil.copy(path, Path(images) / f"{readme}.png")
         return path
 
     return take
@@ -228,13 +228,13 @@ def test_a_held_gate_is_in_the_list_of_runs_with_its_reason(plant, page, screens
     for name, ui in UIS.items():
         page.goto(f"{plant.ui}{ui}/runs")
         page.get_by_text("Held").first.wait_for()
-        screenshot(f"runs-{name}", height=900, readme=name == "newer")
+        screenshot(f"runs-{name}", height=1150)
         page.goto(f"{plant.ui}{ui}/runs/flow-run/{run.id}")
         page.get_by_text("Held").first.wait_for()
         screenshot(f"held-run-{name}")
         page.goto(f"{plant.ui}{ui}/artifacts/artifact/{artifact.id}")
-        page.get_by_text("candidate").first.wait_for()
-        screenshot(f"gate-{name}", height=1500)
+        page.get_by_text("Candidate").first.wait_for()
+        screenshot(f"gate-{name}", height=1000, readme="gate" if name == "newer" else None)
     page.goto("about:blank")
 
 
@@ -299,7 +299,7 @@ def test_images_of_the_line_are_reviewed_by_keys(plant, page, screenshot):
         page.keyboard.press("Enter")
         page.wait_for_function("document.getElementById('plain')?.naturalWidth > 0")
         page.keyboard.press("h")
-        screenshot("review", height=820, readme=True)
+        screenshot("review", height=820, readme="review")
         for key in ("g", "d"):
             with page.expect_navigation():
                 page.keyboard.press(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import re
 
 import cv2
@@ -45,6 +46,8 @@ def test_gallery_inlines_small_pictures():
     assert rows[0].endswith(r"| 1.250 | **REJECT** | *support:* a\|b.png |")
     encoded = re.findall(r"base64,([A-Za-z0-9+/=]+)\)", rows[0])
     assert len(encoded) == 2
+    unlike = dataclasses.replace(item, reason="unlike the line")
+    assert artifacts.heat_map_gallery([unlike, item]).splitlines()[4:] == ["", r"- a\|b.png: unlike the line"]
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(encoded[0]), np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     assert max(picture.shape[:2]) == artifacts.THUMBNAIL_SIDE
