@@ -1,4 +1,4 @@
-"""The tables of docs/options.md, made of the requests: `python -m flows.terminal.option_tables docs/options.md` writes them anew."""
+"""The tables of options, made of the requests: `python -m flows.terminal.option_tables docs/options.md` writes them."""
 
 from __future__ import annotations
 
