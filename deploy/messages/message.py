@@ -24,8 +24,8 @@ def told_of(row: NewResult) -> Told:
 
 def new_message(row: NewResult, destination: str) -> NewMessage:
     """The message that tells a destination of a result. Its file is asked when it was written, if it is one."""
-    written_at = _written_at(row.image_path)
-    message_id = _message_id(row, written_at)
+    written = written_at(row.image_path)
+    message_id = _message_id(row, written)
     body: dict[str, Any] = {
         "format_version": MESSAGE_FORMAT,
         "id": message_id,
@@ -44,7 +44,7 @@ def new_message(row: NewResult, destination: str) -> NewMessage:
         "reason": row.reason,
         "region_count": len(row.regions),
         "regions": [_region(region) for region in row.regions[:MAX_REGIONS]],
-        "image_written_at": None if written_at is None else written_at.isoformat(),
+        "image_written_at": None if written is None else written.isoformat(),
         "scored_at": row.scored_at.isoformat(),
     }
     return NewMessage(message_id, destination, row.line, told_of(row).value, json.dumps(body, allow_nan=False))
@@ -53,18 +53,19 @@ def new_message(row: NewResult, destination: str) -> NewMessage:
 def payload(body: str) -> bytes:
     """A message as it is sent now: with the time, and the seconds since its file was written."""
     values, now = json.loads(body), datetime.now(UTC)
-    written_at = values["image_written_at"]
-    delay = None if written_at is None else round((now - datetime.fromisoformat(written_at)).total_seconds(), 3)
+    written = values["image_written_at"]
+    delay = None if written is None else round((now - datetime.fromisoformat(written)).total_seconds(), 3)
     return json.dumps(values | {"sent_at": now.isoformat(), "delay_seconds": delay}).encode()
 
 
-def _message_id(row: NewResult, written_at: datetime | None) -> str:
+def _message_id(row: NewResult, written: datetime | None) -> str:
     """Equal for equal content and bundle; for a file that could not be opened, for equal path and time of writing."""
-    content = row.image_sha256 or f"{row.image_path}\n{written_at}"
+    content = row.image_sha256 or f"{row.image_path}\n{written}"
     return hashlib.sha256(f"{row.bundle_id}\n{row.status}\n{content}".encode()).hexdigest()
 
 
-def _written_at(path: str) -> datetime | None:
+def written_at(path: str) -> datetime | None:
+    """When an image's file was last written; None where it is no file, or gone."""
     try:
         return datetime.fromtimestamp(Path(path).stat().st_mtime, UTC)
     except (OSError, ValueError):  # a frame is no file, and a file may be gone by now

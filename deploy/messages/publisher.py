@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from deploy.messages.message import new_message, told_of
+from deploy.messages.part_message import part_message, told_of_part
 from deploy.messages.receiver import Receiver
 from deploy.messages.sender import Delivered, Sender
 from deploy.messages.told import Told
 from deploy.results.outbox import Outbox
-from deploy.results.records import NewMessage, NewResult
+from deploy.results.records import NewMessage, NewPart, NewResult
 
 COMMIT_SECONDS = 0.02
 """How long a result that is to be told may wait for others before it is committed."""
@@ -40,6 +41,10 @@ class Publisher:
     def message(self, row: NewResult) -> NewMessage | None:
         """What is to be told of a result; None: nothing."""
         return new_message(row, self._address) if told_of(row) in self._told else None
+
+    def part_message(self, part: NewPart) -> NewMessage | None:
+        """What is to be told of a part of several views; None: nothing."""
+        return part_message(part, self._address) if told_of_part(part) & self._told else None
 
     def committed(self) -> None:
         """Say that results were committed. From any thread."""

@@ -18,6 +18,7 @@ from deploy.reports.gallery import GalleryItem
 from deploy.reports.histogram import histogram
 from deploy.reports.overlay import data_uri
 from deploy.reports.page import duration, write_page
+from deploy.reports.parts import PartsShown
 from pipeline.calibration import Decision
 from pipeline.imaging.images import UnreadableImage
 
@@ -55,6 +56,7 @@ class ReportData:
         support: JPEG or PNG bytes of the good support images, as thumbnails.
         files: names of files beside the page (JSON, CSV) to point at.
         notes: sentences a reader should see first, such as how many images were scored before.
+        parts: of several views, the worst first; None: each image was judged by itself.
     """
 
     manifest: BundleManifest
@@ -71,6 +73,7 @@ class ReportData:
     support: Sequence[bytes] = ()
     files: Sequence[str] = ()
     notes: Sequence[str] = ()
+    parts: PartsShown | None = None
 
 
 def write_report(path: Path, data: ReportData) -> None:

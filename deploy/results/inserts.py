@@ -9,7 +9,8 @@ from sqlalchemy import Connection, and_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from deploy.results.outbox import insert_messages
-from deploy.results.records import Duplicate, NewMessage, NewResult
+from deploy.results.part_rows import insert_parts
+from deploy.results.records import Duplicate, NewMessage, NewPart, NewResult
 from deploy.results.region_rows import insert_regions
 from deploy.results.schema import Base, ResultRow, ResultStatus
 
@@ -19,8 +20,16 @@ _COLUMNS = [name for name in NewResult._fields if name not in _ROWS_OF_THEIR_OWN
 _IDENTITY = {"image_path", "image_sha256", "line", "bundle_id", "bundle_version"}
 
 
-def insert_batch(connection: Connection, batch: Sequence[NewResult]) -> list[Duplicate]:
-    """Add rows, their regions and messages; see `ResultStore.add`. The rows whose content was there under another path.
+def insert_batch(connection: Connection, batch: Sequence[NewResult | NewPart]) -> list[Duplicate]:
+    """Add rows with what belongs to them; see `ResultStore.add`. Those whose content was there under another path."""
+    duplicates = _insert_results(connection, [row for row in batch if isinstance(row, NewResult)])
+    if parts := [row for row in batch if isinstance(row, NewPart)]:
+        insert_parts(connection, parts)
+    return duplicates
+
+
+def _insert_results(connection: Connection, batch: Sequence[NewResult]) -> list[Duplicate]:
+    """Add rows of images, their regions and messages.
 
     A message goes with a content's first row and its first score, and with each file that could not be opened.
     """

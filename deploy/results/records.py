@@ -57,6 +57,46 @@ class NewResult(NamedTuple):
     look_profiles: bytes | None = None
 
 
+class PartView(NamedTuple):
+    """A view of a part: its name, and the result of its image; fields are `ResultRow`'s."""
+
+    view: str
+    image_path: str
+    image_sha256: str | None
+    decision: Decision | None
+    score: float | None
+    p_value: float | None
+    reason: str | None
+
+
+class NewPart(NamedTuple):
+    """A part's row that is to be stored; its fields are `PartRow`'s.
+
+    `views` become rows of their own, and so does `message`, where the row is news.
+    """
+
+    line: str
+    part: str
+    bundle_id: str
+    bundle_version: str
+    content_id: str
+    decision: Decision
+    reason: str | None
+    worst_view: str
+    image_path: str
+    image_sha256: str | None
+    score: float | None
+    p_value: float | None
+    reject_threshold: float
+    review_threshold: float
+    views_expected: int
+    views_seen: list[str]
+    views_missing: list[str]
+    decided_at: datetime
+    views: tuple[PartView, ...]
+    message: NewMessage | None = None
+
+
 class NewVerdict(NamedTuple):
     """What a person says of one image content of a line; its fields are `VerdictRow`'s.
 

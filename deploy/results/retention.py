@@ -19,13 +19,23 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, text, tuple_, update
 
-from deploy.results.schema import RegionRow, ResultRow, RunRow, RunStatus, SkipRow, VerdictRow
+from deploy.results.schema import (
+    PartRow,
+    PartViewRow,
+    RegionRow,
+    ResultRow,
+    RunRow,
+    RunStatus,
+    SkipRow,
+    VerdictRow,
+)
 from deploy.results.store import ResultStore
 
 BATCH_ROWS = 500
 _LEAST_PAUSE = 0.02  # seconds
 
 _JUDGED = exists().where(VerdictRow.line == ResultRow.line, VerdictRow.image_sha256 == ResultRow.image_sha256)
+_JUDGED_WORST = exists().where(VerdictRow.line == PartRow.line, VerdictRow.image_sha256 == PartRow.image_sha256)
 _WITHOUT_ROWS = ~exists().where(ResultRow.run_id == RunRow.id)
 
 
@@ -36,7 +46,8 @@ def count_old_rows(store: ResultStore, before: datetime) -> int:
 
 
 def drop_old_rows(store: ResultStore, before: datetime) -> int:
-    """Drop rows that were scored before a time, with their regions; then runs of before that have no rows any more.
+    """Drop rows that were scored before a time, with their regions, and parts of before, with their views; then runs of
+    before that have no rows any more. A part stays if somebody said a verdict of its worst view.
 
     Returns:
         How many rows that were.
@@ -55,7 +66,12 @@ def drop_old_rows(store: ResultStore, before: datetime) -> int:
     def drop_runs(connection: Connection, ids: list[int]) -> int:
         return connection.execute(delete(RunRow).where(RunRow.id.in_(ids), _WITHOUT_ROWS)).rowcount
 
+    def drop_parts(connection: Connection, ids: list[int]) -> int:
+        connection.execute(delete(PartViewRow).where(PartViewRow.part_id.in_(ids)))
+        return connection.execute(delete(PartRow).where(PartRow.id.in_(ids))).rowcount
+
     dropped = _in_batches(store, ResultRow, _old(before), drop)
+    _in_batches(store, PartRow, and_(PartRow.decided_at < before, ~_JUDGED_WORST), drop_parts)
     ended = and_(RunRow.started_at < before, RunRow.status != RunStatus.RUNNING, _WITHOUT_ROWS)
     _in_batches(store, RunRow, ended, drop_runs)
     return dropped
@@ -114,7 +130,7 @@ def _old(before: datetime) -> ColumnElement[bool]:
 
 def _in_batches(
     store: ResultStore,
-    table: type[ResultRow] | type[RunRow],
+    table: type[ResultRow] | type[PartRow] | type[RunRow],
     condition: ColumnElement[bool],
     change: Callable[[Connection, list[int]], int],
 ) -> int:

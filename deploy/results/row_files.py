@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.reports.rows import harmless_cell
-from deploy.results.schema import ResultRow
+from deploy.results.schema import PartRow, ResultRow
 from pipeline.errors import ConfigError
 from pipeline.storage import replacing_binary, replacing_text
 from pipeline.unicode_names import one_line
@@ -19,7 +19,7 @@ from pipeline.unicode_names import one_line
 ROW_GROUP = 16_384
 """Rows that are in memory at once, and that a reader of the Parquet file can skip at once."""
 
-_TYPES = {
+_RESULT_TYPES = {
     "run_id": "int64",
     "line": "string",
     "bundle_id": "string",
@@ -38,8 +38,29 @@ _TYPES = {
     "image_height": "int64",
     "image_width": "int64",
 }
-COLUMNS = tuple(_TYPES)
+COLUMNS = tuple(_RESULT_TYPES)
 """Of both formats, in order; see `deploy.results.schema.ResultRow`."""
+_PART_TYPES = {
+    "line": "string",
+    "part": "string",
+    "bundle_id": "string",
+    "bundle_version": "string",
+    "decision": "string",
+    "reason": "string",
+    "worst_view": "string",
+    "image_path": "string",
+    "image_sha256": "string",
+    "score": "float64",
+    "p_value": "float64",
+    "reject_threshold": "float64",
+    "review_threshold": "float64",
+    "views_expected": "int64",
+    "views_seen": "string",
+    "views_missing": "string",
+    "decided_at": "timestamp",
+}
+PART_COLUMNS = tuple(_PART_TYPES)
+"""Of parts; see `deploy.results.schema.PartRow`. Several views stand in one cell, with commas between them."""
 
 
 class ExportFormat(StrEnum):
@@ -50,7 +71,7 @@ class ExportFormat(StrEnum):
 
 
 def export_rows(rows: Iterable[ResultRow], path: Path, file_format: ExportFormat) -> int:
-    """Write rows in the order they come; return how many.
+    """Write rows of images in the order they come; return how many.
 
     Parquet has typed columns, times in microseconds of UTC, and a row group for 16,384 rows. CSV has a header line,
     empty fields where there is nothing, times as ISO 8601 with their zone, and an apostrophe before text that a
@@ -60,18 +81,30 @@ def export_rows(rows: Iterable[ResultRow], path: Path, file_format: ExportFormat
         ConfigError: pyarrow, which Parquet needs, is not installed.
         StorageError: the file cannot be written; an older one is then still there.
     """
+    return _write(rows, path, file_format, _RESULT_TYPES)
+
+
+def export_parts(rows: Iterable[PartRow], path: Path, file_format: ExportFormat) -> int:
+    """Write rows of parts, likewise."""
+    return _write(rows, path, file_format, _PART_TYPES)
+
+
+def _write(
+    rows: Iterable[ResultRow] | Iterable[PartRow], path: Path, file_format: ExportFormat, types: Mapping[str, str]
+) -> int:
+    cells = (_values(row, types) for row in rows)
     if file_format is ExportFormat.PARQUET:
-        return _write_parquet(rows, path)
+        return _write_parquet(cells, path, types)
     count = 0
     with replacing_text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
-            writer.writerow(harmless_cell(_text(value)) for value in _values(row))
+        writer.writerow(types)
+        for count, row in enumerate(cells, 1):  # noqa: B007 - the last number is the result
+            writer.writerow(harmless_cell(_text(value)) for value in row)
     return count
 
 
-def _write_parquet(rows: Iterable[ResultRow], path: Path) -> int:
+def _write_parquet(rows: Iterable[tuple[Any, ...]], path: Path, columns: Mapping[str, str]) -> int:
     try:  # not among the runtime's own needs: it alone would make the plant's installation 170 MB larger
         import pyarrow  # noqa: PLC0415
         import pyarrow.parquet  # noqa: PLC0415
@@ -81,26 +114,31 @@ def _write_parquet(rows: Iterable[ResultRow], path: Path) -> int:
         ) from error
 
     types = {"timestamp": pyarrow.timestamp("us", tz="UTC"), "float64": pyarrow.float64(), "int64": pyarrow.int64()}
-    schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in _TYPES.items()])
+    schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in columns.items()])
     count = 0
     with replacing_binary(path) as file, pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for group in _groups(rows):
-            columns = zip(*(_values(row) for row in group), strict=True)
-            arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+            values = zip(*group, strict=True)
+            arrays = [pyarrow.array(column, field.type) for column, field in zip(values, schema, strict=True)]
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), row_group_size=ROW_GROUP)
             count += len(group)
     return count
 
 
-def _groups(rows: Iterable[ResultRow]) -> Iterator[list[ResultRow]]:
+def _groups(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
     remaining = iter(rows)
     while group := list(islice(remaining, ROW_GROUP)):
         yield group
 
 
-def _values(row: ResultRow) -> tuple[Any, ...]:
-    values = (getattr(row, name) for name in COLUMNS)
-    return tuple(str(value) if isinstance(value, StrEnum) else value for value in values)
+def _values(row: ResultRow | PartRow, types: Mapping[str, str]) -> tuple[Any, ...]:
+    return tuple(_plain(getattr(row, name)) for name in types)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return str(value)
+    return ",".join(value) if isinstance(value, list) else value
 
 
 def _text(value: Any) -> str | float | None:

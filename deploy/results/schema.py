@@ -28,7 +28,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from pipeline.calibration import Decision
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 """Of the last migration: what a database has that needs none."""
 
 VERSION_TABLE = "linewise_schema"
@@ -354,3 +354,46 @@ class DriftAlarmRow(Base, kw_only=True):
     told_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
     acknowledged_by: Mapped[str | None] = mapped_column(Text, default=None)
     acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
+
+
+class PartRow(Base, kw_only=True):
+    """A part of several views, judged by one bundle: its worst view decides. Told once, and anew if more views come.
+
+    `content_id` is equal for equal contents of the same views. `worst_view` is the view that decided; the path, the
+    content, the score and the p-value are of its image. A part that misses a view has fewer `views_seen` than
+    `views_expected`; `views_missing` is empty where views have no names.
+    """
+
+    __tablename__ = "parts"
+    __table_args__ = (Index(None, "line", "decided_at"), Index(None, "bundle_id", "part"))
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, init=False)
+    line: Mapped[str] = mapped_column(String(200))
+    part: Mapped[str] = mapped_column(Text)
+    bundle_id: Mapped[str] = mapped_column(String(64))
+    bundle_version: Mapped[str] = mapped_column(String(128))
+    content_id: Mapped[str] = mapped_column(String(64), unique=True)
+    decision: Mapped[Decision] = mapped_column(_Text(Decision))
+    reason: Mapped[str | None] = mapped_column(Text, default=None)
+    worst_view: Mapped[str] = mapped_column(Text)
+    image_path: Mapped[str] = mapped_column(Text)
+    image_sha256: Mapped[str | None] = mapped_column(String(64))
+    score: Mapped[float | None] = mapped_column(Float(53), default=None)
+    p_value: Mapped[float | None] = mapped_column(Float(53), default=None)
+    reject_threshold: Mapped[float] = mapped_column(Float(53))
+    review_threshold: Mapped[float] = mapped_column(Float(53))
+    views_expected: Mapped[int]
+    views_seen: Mapped[list[str]] = mapped_column(JSON)
+    views_missing: Mapped[list[str]] = mapped_column(JSON)
+    decided_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class PartViewRow(Base, kw_only=True):
+    """A view of a part, by its image: what tells two parts of one name apart."""
+
+    __tablename__ = "part_views"
+
+    part_id: Mapped[int] = mapped_column(ForeignKey("parts.id"), primary_key=True)
+    view: Mapped[str] = mapped_column(Text, primary_key=True)
+    image_path: Mapped[str] = mapped_column(Text)
+    image_sha256: Mapped[str | None] = mapped_column(String(64), index=True)

@@ -22,7 +22,7 @@ from deploy.results.connections import Connections
 from deploy.results.inserts import RESULTS, insert_batch
 from deploy.results.outbox import Outbox
 from deploy.results.production_queries import first_scored
-from deploy.results.records import Duplicate, NewResult, NewVerdict, StoredScore, path_text
+from deploy.results.records import Duplicate, NewPart, NewResult, NewVerdict, StoredScore, path_text
 from deploy.results.region_rows import read_regions
 from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus, VerdictRow
 from deploy.results.verdict_queries import lines_by_content, verdicts_of
@@ -69,11 +69,11 @@ class ResultStore(Connections):
             session.flush()
             return run.id
 
-    def add(self, rows: Iterable[NewResult]) -> list[Duplicate]:
+    def add(self, rows: Iterable[NewResult | NewPart]) -> list[Duplicate]:
         """Commit rows, 256 to a transaction. A content that has a score of this bundle keeps its row.
 
         A content that was unreadable and now has a score gets it; a file that still cannot be opened gets the new
-        reason. A row's regions and its message go with it.
+        reason. A row's regions, or its views, and its message go with it. Parts: see `insert_parts`.
 
         Returns:
             The rows whose content was there already under another path, in order.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deploy.bundles.bundle import Bundle
 from deploy.reports.gallery import GalleryItem
+from deploy.reports.parts import PartsShown
 from deploy.reports.report import MAX_NAMED, MAX_SUPPORT, NotJudged, ReportData, write_report
 from deploy.scoring.tally import ScoringTally
 
@@ -25,6 +26,7 @@ def write_line_page(
     images_per_second: float | None = None,
     files: Sequence[str] = (),
     notes: Sequence[str] = (),
+    parts: PartsShown | None = None,
 ) -> None:
     """Write the page of what `tally` counted.
 
@@ -40,6 +42,7 @@ def write_line_page(
         images_per_second: None: nothing was new, or the line was one of many.
         files: names of files beside the page to point at.
         notes: sentences to read first, besides how many images were scored before.
+        parts: of several views; None: each image was judged by itself.
 
     Raises:
         StorageError: the page cannot be written.
@@ -67,6 +70,7 @@ def write_line_page(
             support=[picture.read_bytes() for picture in bundle.support_paths[:MAX_SUPPORT]],
             files=files,
             notes=[*([before] if counts.skipped else []), *notes],
+            parts=parts,
         ),
     )
 

@@ -10,6 +10,7 @@ from deploy.bundles.bundle import Bundle
 from deploy.results.records import NewResult, path_text
 from deploy.results.schema import ResultStatus
 from deploy.scoring.image_result import FileStatus, ImageResult
+from deploy.scoring.open_parts import OpenParts
 from deploy.scoring.tally import ScoringTally
 from deploy.scoring.worker import ScoringWorker
 from pipeline.look_figures import LookFigures
@@ -26,6 +27,8 @@ class LineScoring:
     seconds: float | None = None
     remarks: dict[str, None] = field(default_factory=dict)
     """What someone should know of its images, each sentence once, in the order they came."""
+    parts: OpenParts | None = None
+    """Its parts of several views; None: each image is judged by itself."""
 
     @property
     def bundle(self) -> Bundle:

@@ -18,6 +18,7 @@ from deploy.messages.publisher import Publisher
 from deploy.results.store import ResultStore
 from deploy.scoring.line_scoring import LineScoring
 from deploy.scoring.live_lines import LiveLine, LiveLines
+from deploy.scoring.part_rule import PartRule
 from deploy.scoring.passed_over import PassedOver
 from deploy.scoring.plant_summary import PlantSummary
 from deploy.scoring.reporting import OnProgress
@@ -47,6 +48,7 @@ def score_plant(
     opener: Opener = open_image,
     publisher: Publisher | None = None,
     on_unregistered: Callable[[str], None] | None = None,
+    part_rule: PartRule | None = None,
 ) -> PlantSummary:
     """Score `<line...>/**` of a folder with each line's live bundle; one row for each content and bundle in the store.
 
@@ -67,6 +69,7 @@ def score_plant(
         publisher: tells others of the new results; None: nobody is told.
         on_unregistered: called from this thread for every image of no registered line, with the folder that might be
             one's.
+        part_rule: groups each line's images into parts by their paths below the line's folder; see `ScoringRun`.
 
     Raises:
         ConfigError: `workers` or `batch_size` is below one.
@@ -86,6 +89,7 @@ def score_plant(
         total=total,
         remarks=lambda: remarks,
         publisher=publisher,
+        part_rule=part_rule,
     )
     feeder = _PlantFeeder(
         source=plant,
@@ -166,8 +170,7 @@ class _PlantFeeder:
             return self._open(item.line)
         if (promoted := self.lines.promoted(scoring.bundle)) is None:
             return scoring
-        self.run.take(everything=True)  # what is under way ends with the bundle it began with
-        scoring.end()
+        self.run.end(scoring)  # what is under way ends with the bundle it began with
         self.lines.close(scoring.bundle)
         return self._begin(promoted)
 
@@ -193,5 +196,5 @@ class _PlantFeeder:
             limits=image_limits(),
             opener=self.opener,
         )
-        self.current[live.line] = self.run.begin(worker)
+        self.current[live.line] = self.run.begin(worker, live.line)
         return self.current[live.line]

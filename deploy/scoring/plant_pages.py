@@ -63,6 +63,7 @@ def write_pages(
             started_at=started_at,
             seconds=summary.seconds,
             device=device,
+            parts=None if line.parts is None else line.parts.tally.shown,
         )
         return PlantLine(
             line=line.line,

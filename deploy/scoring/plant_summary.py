@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.reports.counts import Counts
+from deploy.reports.parts import PartCounts
 from deploy.scoring.line_scoring import LineScoring
 
 
@@ -39,3 +40,9 @@ class PlantSummary:
     def images_per_second(self) -> float | None:
         """See `Counts.per_second`."""
         return self.counts.per_second(self.seconds)
+
+    @property
+    def parts(self) -> PartCounts | None:
+        """Of several views, over all lines; None: each image was judged by itself."""
+        tallies = [line.parts.tally for line in self.lines if line.parts is not None]
+        return PartCounts.total(tally.shown.counts for tally in tallies) if tallies else None

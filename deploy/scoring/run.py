@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,12 +11,14 @@ import cv2
 
 from deploy.engine.limits import available_cpus
 from deploy.messages.publisher import COMMIT_SECONDS, Publisher
-from deploy.results.records import NewResult
+from deploy.results.records import NewPart, NewResult
 from deploy.results.schema import RunStatus
 from deploy.results.store import ResultStore
 from deploy.scoring.dispatch import Batched, Dispatch, Fused
 from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.line_scoring import LineScoring
+from deploy.scoring.open_parts import OpenParts
+from deploy.scoring.part_rule import PartRule
 from deploy.scoring.reporting import CommittedProgress, OnProgress
 from deploy.scoring.sink import FoundDuplicates, ResultSink
 from deploy.scoring.sources.source import SourceItem
@@ -40,6 +43,7 @@ class ScoringRun:
         total: how many images there are, if the caller knows; it may change.
         remarks: asked for what someone should read now, besides what images of a line are told of.
         publisher: tells others of the results; None: nobody is told.
+        part_rule: groups images into parts that are told as one; None: each image is told by itself.
 
     Raises:
         ConfigError: `workers` or `batch_size` is below one.
@@ -58,6 +62,7 @@ class ScoringRun:
         total: int | None,
         remarks: Callable[[], Iterable[str]],
         publisher: Publisher | None = None,
+        part_rule: PartRule | None = None,
     ) -> None:
         self._workers = available_cpus() if workers is None else workers
         if self._workers < 1 or batch_size < 1:
@@ -73,6 +78,7 @@ class ScoringRun:
         self._counts: Counter[str] = Counter()
         self._rows = 0
         self._publisher = publisher
+        self._part_rule = part_rule
         if publisher is None:
             self._sink = ResultSink(store)
         else:
@@ -95,15 +101,27 @@ class ScoringRun:
         """Contents that the store had under another path; of a finished run."""
         return self._sink.duplicates
 
-    def begin(self, worker: ScoringWorker) -> LineScoring:
-        """Begin a line's run in the store.
+    def begin(self, worker: ScoringWorker, folder: str = "") -> LineScoring:
+        """Begin a line's run in the store; `folder` of the line below what is scored, if it is below it.
 
         Raises:
             StorageError: the store cannot be written.
         """
         run_id = self._store.begin_run(worker.bundle, self._source, device=self._device, workers=self._workers)
-        self.lines.append(LineScoring(worker, run_id))
+        rule = self._part_rule
+        parts = None if rule is None else OpenParts(rule, worker.bundle, self._store, folder)
+        self.lines.append(LineScoring(worker, run_id, parts=parts))
         return self.lines[-1]
+
+    def end(self, line: LineScoring) -> None:
+        """End a line at its bundle before the run ends: finish what is under way, also parts that miss views.
+
+        Raises:
+            LinewiseError: as `take`.
+        """
+        self.take(everything=True)
+        self._tell_parts(line, OpenParts.rest)
+        line.end()
 
     def put(self, line: LineScoring, item: SourceItem) -> None:
         """Hand an image to the workers; call `take` after it."""
@@ -122,7 +140,10 @@ class ScoringRun:
 
     def use_pause(self) -> None:
         """The source has nothing new at the moment: see that nobody who is told of results waits until it has."""
-        self.take(everything=self._publisher is not None)
+        grouping = self._part_rule is not None
+        self.take(everything=grouping or self._publisher is not None)
+        for line in self.lines if grouping else ():
+            self._tell_parts(line, lambda parts: parts.overdue(time.monotonic()))
 
     def execute(self, feed: Callable[[], None]) -> None:
         """Score everything that `feed` puts, and mark how each line's run ended.
@@ -148,6 +169,8 @@ class ScoringRun:
         try:
             feed()
             self.take(everything=True)
+            for line in self.lines:
+                self._tell_parts(line, OpenParts.rest)
         except Exception:
             raise
         except BaseException as error:  # someone ends the run: keep what the workers have done, or are doing
@@ -165,17 +188,34 @@ class ScoringRun:
         line.tally.add(result, outcome.stored)
         if outcome.remark is not None:
             line.remarks[f"{line.line}: {outcome.remark}"] = None
+        ended = None if line.parts is None else line.parts.take(result)
+        if line.parts is not None and ended is None:
+            line.remarks.setdefault(f"{line.line}: {line.parts.told_alone(result)}")
         if result.status is not FileStatus.SKIPPED:
-            self._sink.put(self._row(line, result))
+            self._sink.put(self._row(line, result, alone=ended is None))
             self._rows += 1
+        for part in ended or ():
+            self._put_part(part)
         self._counts.update({"done": 1, result.status: 1, "flagged": result.flagged})
         self._progress.reached(self._rows, self._state())
         if self._on_result is not None:
             self._on_result(line, result, outcome.view)
 
-    def _row(self, line: LineScoring, result: ImageResult) -> NewResult:
+    def _row(self, line: LineScoring, result: ImageResult, *, alone: bool) -> NewResult:
+        """What the store keeps of an image; with a message unless it is told with its part."""
         row = line.row(result)
-        return row if self._publisher is None else row._replace(message=self._publisher.message(row))
+        if self._publisher is None or not alone:
+            return row
+        return row._replace(message=self._publisher.message(row))
+
+    def _put_part(self, part: NewPart) -> None:
+        publisher = self._publisher
+        self._sink.put(part if publisher is None else part._replace(message=publisher.part_message(part)))
+        self._rows += 1
+
+    def _tell_parts(self, line: LineScoring, ended: Callable[[OpenParts], Iterable[NewPart]]) -> None:
+        for part in ended(line.parts) if line.parts is not None else ():
+            self._put_part(part)
 
     def _state(self) -> ScoringProgress:
         return ScoringProgress(

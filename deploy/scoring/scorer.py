@@ -15,6 +15,7 @@ from deploy.bundles.bundle import Bundle
 from deploy.messages.publisher import Publisher
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult, ImageView
+from deploy.scoring.part_rule import PartRule
 from deploy.scoring.reporting import OnProgress
 from deploy.scoring.run import ScoringRun
 from deploy.scoring.sources.source import ImageSource
@@ -44,6 +45,7 @@ def score_images(
     limits: ImageLimits | None = None,
     opener: Opener = open_image,
     publisher: Publisher | None = None,
+    part_rule: PartRule | None = None,
 ) -> ScoringSummary:
     """Score every image of a source, and keep one row for each content in the store.
 
@@ -70,6 +72,7 @@ def score_images(
         limits: on the size of images; None: what this machine is set to.
         opener: reads a file's header and says how its pixels are decoded.
         publisher: tells others of the new results; None: nobody is told.
+        part_rule: groups images into parts that are told as one; None: each image is told by itself.
 
     Returns:
         The run in numbers, and the files to look at.
@@ -104,6 +107,7 @@ def score_images(
             total=total,
             remarks=lambda: [*source.remarks, *remarks()],
             publisher=publisher,
+            part_rule=part_rule,
         )
 
         def feed() -> None:
@@ -134,4 +138,5 @@ def _summary(run: ScoringRun) -> ScoringSummary:
         duplicate_count=tally.moved_count + duplicates.count,
         seconds=line.seconds or 0.0,
         remarks=run.remarks,
+        parts=None if line.parts is None else line.parts.tally.shown,
     )

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deploy.results.records import Duplicate, NewResult
+from deploy.results.records import Duplicate, NewPart, NewResult
 from deploy.results.store import TRANSACTION_ROWS, ResultStore
 
 _COMMIT_SECONDS = 0.5  # a slow run commits this often: progress counts committed rows, and should not jump
@@ -45,7 +45,7 @@ class ResultSink:
         self._commit_seconds = _COMMIT_SECONDS if commit_seconds is None else commit_seconds
         self._on_commit = on_commit
         self._changed = threading.Condition()  # guards the three below
-        self._rows: deque[NewResult] = deque()
+        self._rows: deque[NewResult | NewPart] = deque()
         self._closed = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="linewise-results", daemon=True)
@@ -54,7 +54,7 @@ class ResultSink:
         """How many of the rows given are committed."""
         self._thread.start()
 
-    def put(self, row: NewResult) -> None:
+    def put(self, row: NewResult | NewPart) -> None:
         """Hand a row over. Blocks only when the disk is far behind.
 
         Raises:
@@ -96,7 +96,7 @@ class ResultSink:
             self.duplicates.count += len(found)
             self.duplicates.named.extend(found[: _MAX_DUPLICATES - len(self.duplicates.named)])
 
-    def _next_rows(self) -> list[NewResult]:
+    def _next_rows(self) -> list[NewResult | NewPart]:
         """Rows for one transaction: 256, or what came in time; none when all is committed and closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._rows)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.reports.counts import Counts
+from deploy.reports.parts import PartsShown
 from deploy.results.records import Duplicate, StoredScore
 from deploy.scoring.image_result import FileStatus, ImageResult
 from pipeline.calibration import Decision
@@ -128,6 +129,7 @@ class ScoringSummary:
         duplicate_count: how many those are.
         seconds: the run took.
         remarks: what someone should know of the images.
+        parts: of several views; None: each image was judged by itself.
     """
 
     run_id: int
@@ -138,6 +140,7 @@ class ScoringSummary:
     duplicate_count: int
     seconds: float
     remarks: tuple[str, ...] = ()
+    parts: PartsShown | None = None
 
     @cached_property
     def counts(self) -> Counts:

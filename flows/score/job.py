@@ -97,6 +97,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             remarks=remarks,
             opener=opener,
             publisher=publisher,
+            part_rule=request.part_rule,
         )
         messages = publisher.end(END_SECONDS) if publisher is not None else None
         result = ScoreResult(
@@ -126,6 +127,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
                 images_per_second=summary.images_per_second,
                 files=files,
                 notes=[*_notes(summary), *result.remarks, *remarks()],
+                parts=summary.parts,
             ),
             keep=settings.keep_reports,
         )

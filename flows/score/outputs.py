@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from deploy.messages.sender import Delivered
+from deploy.reports.parts import PartCounts, PartsShown
 from deploy.scoring.image_result import ImageResult, ImageView
 from deploy.scoring.maps import map_path, write_map
 from deploy.scoring.plant_summary import PlantSummary
@@ -119,7 +120,13 @@ def run_figures(summary: ScoringSummary | PlantSummary, device: str) -> dict[str
         "images_per_second": summary.images_per_second and round(summary.images_per_second, 2),
         "seconds": round(summary.seconds, 3),
         "device": device,
+        **({} if (parts := part_counts(summary)) is None else parts.figures()),
     }
+
+
+def part_counts(summary: ScoringSummary | PlantSummary) -> PartCounts | None:
+    """The counts of a run's parts; None: each image was judged by itself."""
+    return summary.parts.counts if isinstance(summary.parts, PartsShown) else summary.parts
 
 
 def report_path(asked: Path | None, runs: Path, started_at: datetime) -> Path:

@@ -102,6 +102,7 @@ def run(
             total=total,
             opener=opener,
             publisher=publisher,
+            part_rule=request.part_rule,
             on_unregistered=on_unregistered,
         )
         messages = publisher.end(END_SECONDS) if publisher is not None else None

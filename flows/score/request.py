@@ -5,10 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PrivateAttr, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
 
 from deploy.messages.destination import parse_destination
 from deploy.messages.told import Told
+from deploy.scoring.part_rule import PART_SECONDS, PartRule, parse_part_rule
 from deploy.scoring.sources.address import StreamAddress, camera_index, is_url, stream_address
 from flows.asking.flags import Flag
 from flows.asking.request import Request
@@ -59,6 +68,43 @@ class ScoringSettings(Request):
     publish_decisions: Annotated[tuple[Told, ...], Several] = Field(
         default=EVERY_RESULT, min_length=1, description="Which results are told to publish's address."
     )
+
+    parts: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Rule that groups images into parts of several views by their path below the line's folder, such "
+        "as {part}_{view}.png or {part}/{view}.*: the worst view decides, and each part is one row and one message "
+        "(default: each image is a part).",
+    )
+    views: Annotated[tuple[Annotated[str, BeforeValidator(str)], ...] | None, Several] = Field(
+        default=None, max_length=100, description="The views of a part: top,side,bottom, or only how many there are."
+    )
+    part_timeout: float = Field(
+        default=PART_SECONDS,
+        gt=0,
+        le=86_400,
+        description="Seconds that a part of a watched folder waits for the views that it misses; then it is told as "
+        "REVIEW at least.",
+    )
+
+    @property
+    def part_rule(self) -> PartRule | None:
+        """How images are grouped into parts; None: each is a part."""
+        if self.parts is None or self.views is None:
+            return None
+        return parse_part_rule(self.parts, self.views, self.part_timeout)
+
+    @model_validator(mode="after")
+    def _rule_with_views(self) -> Self:
+        if (self.parts is None) != (self.views is None):
+            given, other = ("parts", "views") if self.views is None else ("views", "parts")
+            remedy = "write --parts '{part}_{view}.png' --views top,side,bottom"
+            raise ConfigError("parts and views together", f"{given} without {other}", remedy)
+        if self.parts is None and self.part_timeout != PART_SECONDS:
+            raise ConfigError("parts where part-timeout is named", f"{self.part_timeout:g}", "name a rule with parts")
+        _ = self.part_rule  # what is wrong with it is said now
+        return self
 
     @model_validator(mode="after")
     def _someone_to_tell(self) -> Self:

@@ -15,6 +15,7 @@ from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.listing import ListSource
 from deploy.scoring.sources.source import ImageSource, LiveSource
+from deploy.scoring.sources.watch import WatchedFolder
 from flows.score.request import ScoreRequest
 from pipeline.errors import ConfigError, LineError
 from pipeline.settings import Settings
@@ -27,7 +28,8 @@ def request_source(request: ScoreRequest, settings: Settings, overlays: Path | N
     """Open what the request names; `overlays` below a folder is left out.
 
     Raises:
-        ConfigError: maps would be written among the images, or a secret of the URL got lost on the way.
+        ConfigError: maps would be written among the images, a secret of the URL got lost on the way, or parts are
+            asked for of what is no folder.
         LinewiseError: see `open_source`.
     """
     source = request.source
@@ -40,7 +42,10 @@ def request_source(request: ScoreRequest, settings: Settings, overlays: Path | N
     else:
         keep_maps_apart(request.maps, Path(source))
     sampling = parse_sampling(request.every) if request.every is not None else None
-    return open_source(source, watch=request.watch, sampling=sampling, leave_out=overlays)
+    opened = open_source(source, watch=request.watch, sampling=sampling, leave_out=overlays)
+    if request.parts is not None and not isinstance(opened, FolderSource | WatchedFolder):
+        raise ConfigError("a folder to find parts in", str(opened.name), "leave parts and views out")
+    return opened
 
 
 def keep_maps_apart(maps: Path | None, source: Path) -> None:

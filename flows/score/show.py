@@ -7,12 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deploy.reports.parts import PartCounts
 from flows.score.job import ScoreResult
 from flows.score.outputs import RunResult
 from flows.score.plant_job import ScorePlantResult
 from flows.score.publishing import told_of_delivery
 from flows.score.request import ScorePlantRequest, ScoreRequest, ScoringSettings
 from flows.terminal.console import err, literal, out, table
+from pipeline.calibration import Decision
 from pipeline.imaging.images import UnreadableImage
 
 MAX_FLAGGED = 10
@@ -40,6 +42,12 @@ def show(request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) -
         out().print(f"  {image.decision} {score:>8}  {literal(f'{image.label}{reason}')}")
     if result.summary.counts.flagged > MAX_FLAGGED:
         out().print(f"  and {result.summary.counts.flagged - MAX_FLAGGED} more: see the report")
+    if result.summary.parts is not None:
+        _show_parts(result.summary.parts.counts)
+        flagged_parts = [part for part in result.summary.parts.worst if part.decision is not Decision.PASS]
+        for part in flagged_parts[:MAX_FLAGGED]:
+            reason = f": {part.reason}" if part.reason else ""
+            out().print(f"  {part.decision} {literal(f'{part.part}, worst view {part.worst_view}{reason}')}")
     _show_unreadable(result.summary.unreadable_files, unreadable)
     out().print(f"{_pace(figures)}, {literal(result.device)}")
     out().print(f"Report: {literal(str(result.report))}")
@@ -55,6 +63,13 @@ def _pace(figures: Mapping[str, Any]) -> str:
     if not before:
         return "no image was scored"
     return f"nothing new: {before} {'image was' if before == 1 else 'images were'} scored before"
+
+
+def _show_parts(counts: PartCounts) -> None:
+    """How many parts of several views came to what."""
+    decisions = ", ".join(f"{counts.decisions[decision]} {decision}" for decision in reversed(Decision))
+    missing = f"; {counts.incomplete} of them without all of their views" if counts.incomplete else ""
+    out().print(f"{counts.found} parts: {decisions}{missing}")
 
 
 def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:
@@ -89,6 +104,8 @@ def show_plant(request: ScorePlantRequest, result: ScorePlantResult, *, as_json:
         for row in figures["lines"]:
             listing.add_row(literal(row["line"]), literal(row["version"]), *(str(row[name]) for name in counts))
         out().print(listing)
+        if result.summary.parts is not None:
+            _show_parts(result.summary.parts)
         out().print(f"{_pace(figures)}, {literal(figures['device'])}")
         out().print(f"Report: {literal(figures['report'])}")
     unreadable = [file for line in result.summary.lines for file in line.tally.unreadable]

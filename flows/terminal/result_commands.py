@@ -38,19 +38,28 @@ def export(
         typer.Option(help="Only rows from then on: 2026-03-04 or 2026-03-04T05:06+01:00 (without a zone: local time)."),
     ] = None,
     run: Annotated[int | None, typer.Option(help="Only what this scoring run wrote.")] = None,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Parts of several views, a row each, instead of images.")
+    ] = False,
 ) -> None:
     """Write a line's result rows as Parquet or CSV, the oldest first."""
-    from deploy.results.row_files import ExportFormat, export_rows  # noqa: PLC0415  # `--help` does not wait for it
+    from deploy.results.part_queries import parts_of  # noqa: PLC0415  # `--help` does not wait for it
+    from deploy.results.row_files import ExportFormat, export_parts, export_rows  # noqa: PLC0415  # `--help` does not wait for it
     from deploy.results.store import ResultStore  # noqa: PLC0415
 
     chosen = file_format or output.suffix.lower().removeprefix(".")
     if chosen not in FORMATS:
         raise ConfigError(f"format to be one of {', '.join(FORMATS)}", repr(chosen), "name one with --format")
+    if parts and run is not None:
+        raise ConfigError("either parts or a run", "both", "name the time with --since: a part may come of two runs")
     start = _time(since) if since is not None else None
     with ResultStore(load_settings().database) as store:
         _find_run(store, line, run)
-        rows = store.stream(line=line, run_id=run, since=start, oldest_first=True)
-        count = export_rows(rows, output, ExportFormat(chosen))
+        if parts:
+            count = export_parts(parts_of(store, line, since=start), output, ExportFormat(chosen))
+        else:
+            rows = store.stream(line=line, run_id=run, since=start, oldest_first=True)
+            count = export_rows(rows, output, ExportFormat(chosen))
     out().print(f"{count} rows of {literal(line)} in {literal(str(output))}")
 
 
