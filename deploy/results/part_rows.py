@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, Select, delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from deploy.results.outbox import insert_messages
 from deploy.results.records import NewMessage, NewPart
@@ -22,6 +23,7 @@ def insert_parts(connection: Connection, parts: Sequence[NewPart]) -> None:
     new row in place of the old one. One of which no view could be opened is told each time, and has one row.
     """
     messages: list[NewMessage] = []
+    statement = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_PARTS)
     for part in parts:
         contents = {seen.view: seen.image_sha256 for seen in part.views if seen.image_sha256 is not None}
         before = _told_with(connection, part, contents) if contents else _told_unopened(connection, part)
@@ -30,12 +32,16 @@ def insert_parts(connection: Connection, parts: Sequence[NewPart]) -> None:
         connection.execute(delete(_VIEWS).where(_VIEWS.c.part_id.in_(before)))
         connection.execute(delete(_PARTS).where(_PARTS.c.id.in_(before)))
         values = {name: value for name, value in part._asdict().items() if name not in _ROWS_OF_THEIR_OWN}
-        (part_id,) = connection.execute(insert(_PARTS).values(values)).inserted_primary_key or (None,)
+        number = connection.scalar(
+            statement.values(values).on_conflict_do_nothing(index_elements=["content_id"]).returning(_PARTS.c.id)
+        )
+        if number is None:
+            continue  # another process was faster
         connection.execute(
             insert(_VIEWS),
             [
                 {
-                    "part_id": part_id,
+                    "part_id": number,
                     "view": seen.view,
                     "image_path": seen.image_path,
                     "image_sha256": seen.image_sha256,

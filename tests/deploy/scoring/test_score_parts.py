@@ -26,6 +26,8 @@ from deploy.results.part_queries import parts_of
 from deploy.results.retention import drop_old_rows
 from deploy.results.schema import PartRow
 from deploy.scoring.part_rule import PartRule, parse_part_rule
+from deploy.scoring.sources.folder import FolderSource
+from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.sources.watch import WatchedFolder
 from pipeline.calibration import Decision
 from tests.checkout import REPOSITORY
@@ -98,9 +100,7 @@ def test_the_worst_view_decides_and_the_report_is_told_the_worst_part_first(plan
         "parts_reject": 2,
         "parts_incomplete": 2,
     }
-    assert [part.part for part in summary.parts.worst[:2]] == ["e", "b"] or [
-        part.part for part in summary.parts.worst[:2]
-    ] == ["b", "e"]
+    assert {part.part for part in summary.parts.worst[:2]} == {"b", "e"}
     by_name = {row.part: row for row in rows(plant)}
     assert (by_name["b"].decision, by_name["b"].worst_view) == (Decision.REJECT, "side")
     assert by_name["b"].image_path == str(plant.images / "b_side.png")
@@ -244,6 +244,26 @@ def test_a_plants_parts_are_found_below_each_lines_folder(tmp_path: Path, plant:
     assert [row.part for line in ("lids", "hall/7") for row in parts_of(plant.store, line)] == ["x", "x"]
 
 
+def test_a_promotion_while_a_part_comes_tells_what_each_bundle_saw(tmp_path: Path, plant: Plant) -> None:
+    whole = WholePlant(tmp_path / "whole")
+    whole.add("lids", "v1")
+    for number, name in enumerate(VIEWS):
+        write_image(whole.images / "lids" / f"a_{name}.png", brightness=GOOD, seed=900 + number)
+
+    class Promoting(FolderSource):
+        def items(self) -> Iterator[SourceItem]:
+            for item in super().items():
+                if item.name == "lids/a_side.png":
+                    whole.add("lids", "v2")
+                yield item
+
+    summary = whole.score(plant.store, source=Promoting(whole.images), part_rule=RULE)
+    found = [(row.bundle_version, row.views_seen, row.decision) for row in parts_of(plant.store, "lids")]
+    assert found == [("v1", ["bottom"], Decision.REVIEW), ("v2", ["top", "side"], Decision.REVIEW)]
+    assert summary.parts is not None
+    assert summary.parts.incomplete == 2
+
+
 def test_nothing_is_grouped_without_a_rule(plant: Plant) -> None:
     view(plant, "a", "top")
     assert plant.score().parts is None
@@ -268,7 +288,8 @@ deployment = Registry(root / "home").deployment(LINE)
 engine = ScoringEngine(deployment.backbone, "cpu")
 engine.add_head(LINE, deployment.bundle.head_path, deployment.bundle.head_sha256)
 with ResultStore(root / "results.sqlite") as store:
-    publisher = Publisher(store.outbox, address, tuple(Told), receiver_of(parse_destination(address), None, database="here"))
+    receiver = receiver_of(parse_destination(address), None, database="here")
+    publisher = Publisher(store.outbox, address, tuple(Told), receiver)
     slow = CountingEngine(engine, lambda _: time.sleep(0.01))
     rule = parse_part_rule("{part}_{view}.png", ("top", "side", "bottom"))
     score_folder(deployment.bundle, slow, root / "images", store, workers=1, publisher=publisher, part_rule=rule)
@@ -276,8 +297,9 @@ with ResultStore(root / "results.sqlite") as store:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_and_a_restart_give_each_part_once(plant: Plant) -> None:
-    for number in range(60):
+    for number in range(40):
         for name in VIEWS:
             image = view(plant, f"{number:03}", name)
             if number % 7 == 0 and name == "side":
@@ -285,20 +307,20 @@ def test_kill_9_and_a_restart_give_each_part_once(plant: Plant) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, *sys.path)))}
     with WebhookServer().serving() as server:
         command = [sys.executable, "-c", KILLED, str(plant.root), server.address]
-        for so_many in (8, 25):
+        for so_many in (5, 15):
             process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
             while len(server.accepted) < so_many and process.poll() is None:
                 time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
             _, said = process.communicate()
             assert process.returncode == -signal.SIGKILL, said.decode()
-        assert len(rows(plant)) < 60, "it was killed in the middle"
+        assert len(rows(plant)) < 40, "it was killed in the middle"
         subprocess.run(command, env=environment, check=True)
     found = {row.part: row for row in rows(plant)}
-    assert len(found) == len(rows(plant)) == 60
+    assert len(found) == len(rows(plant)) == 40
     assert all((row.views_missing == ["side"]) == (int(part) % 7 == 0) for part, row in found.items())
     assert {message["part"] for message in server.accepted} == set(found)
-    assert len({message["id"] for message in server.accepted}) == 60
+    assert len({message["id"] for message in server.accepted}) == 40
 
 
 def test_old_parts_go_with_their_rows(plant: Plant) -> None:
