@@ -19,7 +19,7 @@ class ThresholdRequest(Request):
     Scores are on the scale of the line's own model: another line's, or another version's, mean nothing beside them.
     Without reject the live version's threshold and a few others are shown. With reject, and why, a new version with it
     goes live: the model stays, p-values stay, rows of before stay as they are, and no rate is promised any more, as
-    nothing was calibrated. Linewise calibrate promises one.
+    nothing was calibrated: to have one promised, calibrate the line.
     """
 
     line: LineName

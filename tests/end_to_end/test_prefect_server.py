@@ -297,13 +297,13 @@ def test_images_of_the_line_are_reviewed_by_keys(plant, page, screenshot):
         page.locator("h2 a", has_text=LINE).click()
         page.fill("#name", "Ada")
         page.keyboard.press("Enter")
-        page.wait_for_function("document.getElementById('plain')?.naturalWidth > 0")
+        page.wait_for_function("() => document.getElementById('plain')?.naturalWidth > 0")
         page.keyboard.press("h")
         screenshot("review", height=820, readme="review")
         for key in ("g", "d"):
             with page.expect_navigation():
                 page.keyboard.press(key)
-            page.wait_for_function("document.getElementById('plain')?.naturalWidth > 0")
+            page.wait_for_function("() => document.getElementById('plain')?.naturalWidth > 0")
     with ResultStore(load_settings(plant.home).database) as store:
         assert sorted(word.verdict.value for word in store.verdicts(LINE)) == ["defective", "good"]
 

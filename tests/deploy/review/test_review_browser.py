@@ -40,7 +40,7 @@ def served(asked: AskedPlant) -> Iterator[str]:
 
 
 def result_shown(page: Any) -> int:
-    page.wait_for_function("document.getElementById('plain')?.naturalWidth > 0")
+    page.wait_for_function("() => document.getElementById('plain')?.naturalWidth > 0")
     return int(page.locator("#answer input[name=result]").input_value())
 
 
