@@ -52,6 +52,14 @@ ACTIVITIES = (
         deployment="meta-train",
     ),
     Activity(
+        command="meta-train-plant",
+        request="flows.meta_train_plant.request:MetaTrainPlantRequest",
+        job="flows.meta_train_plant.job:run",
+        show="flows.meta_train_plant.show:show",
+        flow="flows.meta_train_plant.flow:meta_train_plant",
+        deployment="meta-train-plant",
+    ),
+    Activity(
         command="adapt",
         request="flows.adapt.request:AdaptRequest",
         job="flows.adapt.job:run",

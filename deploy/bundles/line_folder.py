@@ -27,8 +27,8 @@ class LivePointer(BaseModel):
     history: tuple[VersionName, ...] = ()
 
 
-def read_pointer(line_folder: Path) -> LivePointer | None:
-    """What is live in a line's folder, None before the first promotion.
+def read_pointer(line_folder: Path, remedy: str = "promote a version of this line") -> LivePointer | None:
+    """What is live in a line's folder, None before the first promotion; `remedy` is for a damaged pointer.
 
     Raises:
         BundleError: the pointer is damaged.
@@ -42,9 +42,7 @@ def read_pointer(line_folder: Path) -> LivePointer | None:
     try:
         return LivePointer.model_validate_json(encoded)
     except ValidationError as error:
-        raise BundleError(
-            f"the name of the live version in {path}", "something else", "promote a version of this line"
-        ) from error
+        raise BundleError(f"the name of the live version in {path}", "something else", remedy) from error
 
 
 def write_pointer(line_folder: Path, pointer: LivePointer) -> None:

@@ -31,6 +31,7 @@ from deploy.engine.limits import available_cpus
 from deploy.engine.parity import Parity
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.torch_to_onnx import check_parity, export_head
+from flows.adapt.learner_choice import ChosenMetaModel
 from flows.adapt.request import AdaptRequest
 from flows.unlabelled import TakeUpReport
 from flows.views import AdaptedLine, View, drawn_evenly
@@ -38,7 +39,6 @@ from pipeline.augmentations import ROTATIONS
 from pipeline.calibration import Threshold
 from pipeline.imaging.images import read_size, require_image
 from pipeline.likeness import Likeness, likeness_of
-from pipeline.meta_model import MetaModel
 from pipeline.patch_samples import HELD
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.promise import Promise
@@ -56,7 +56,7 @@ def add_bundle(
     adapted: AdaptedLine,
     threshold: Threshold,
     promise: Promise,
-    meta: MetaModel | None,
+    chosen: ChosenMetaModel | None,
     left_out: dict[str, int],
     taken_up: TakeUpReport | None,
     by_verdict: frozenset[Path],
@@ -81,7 +81,7 @@ def add_bundle(
             pixels = require_image(view.good[index].path, view.preprocess).pixels
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
         whose = left_out, taken_up, by_verdict
-        draft = _draft(request, registry, adapted, threshold, promise, likeness, meta, parity, *whose)
+        draft = _draft(request, registry, adapted, threshold, promise, likeness, chosen, parity, *whose)
         return registry.add_next(draft, files), parity
 
 
@@ -104,7 +104,7 @@ def _draft(
     threshold: Threshold,
     promise: Promise,
     likeness: Likeness,
-    meta: MetaModel | None,
+    chosen: ChosenMetaModel | None,
     parity: Parity,
     left_out: dict[str, int],
     taken_up: TakeUpReport | None,
@@ -118,7 +118,7 @@ def _draft(
         learner=LearnerRecord(
             name=learner.name,
             config={**learner.settings(), "augmentations": list(view.config.augmentations)},
-            meta_model=_origin(request, meta),
+            meta_model=chosen.origin if chosen else None,
         ),
         backbone=BackboneRecord(
             name=backbone.spec.name,
@@ -149,7 +149,7 @@ def _draft(
             images=parity.images,
         ),
         lineage=LineageRecord(
-            training_lines=meta.lines if meta else (),
+            training_lines=chosen.model.lines if chosen else (),
             parent=registry.live_version(request.line) if request.line in registry.lines() else None,
             seed=request.seed,
         ),
@@ -183,12 +183,6 @@ def _pictured(bank_sources: torch.Tensor) -> list[int]:
     rows = torch.bincount(bank_sources[:, 0])
     most = rows.argsort(descending=True, stable=True)[:_PICTURES]
     return sorted(int(index) for index in most if rows[index])
-
-
-def _origin(request: AdaptRequest, meta: MetaModel | None) -> str | None:
-    if meta is None:
-        return None
-    return meta.identifier if request.meta_model else f"{meta.identifier}, shipped with Linewise"
 
 
 def _npy(array: NDArray[np.int64]) -> bytes:

@@ -53,7 +53,7 @@ def know_line(request: AdaptRequest, settings: Settings) -> KnownLine:
         ConfigError, StorageError: the result store cannot be used.
     """
     known = _known_line(request, settings)
-    return _without_held_back(known) if request.gate else known
+    return without_held_back(known) if request.gate else known
 
 
 def _known_line(request: AdaptRequest, settings: Settings) -> KnownLine:
@@ -67,7 +67,7 @@ def _known_line(request: AdaptRequest, settings: Settings) -> KnownLine:
             production = _production(store, request.line, request.production_hours)
     known = KnownLine(line=line, left_out=left_out)
     if request.verdicts and verdicts:
-        known = _with_verdicts(line, left_out, verdicts, settings.line_folder("verdict_masks", request.line))
+        known = with_verdicts(line, left_out, verdicts, settings.line_folder("verdict_masks", request.line))
     elif request.verdicts:
         none = f"The result store has no verdict on images of {request.line}."
         known = replace(known, left_out=replace(left_out, sentences=(*left_out.sentences, none)))
@@ -90,7 +90,7 @@ def _production(store: ResultStore, line: str, hours: float) -> Candidates:
     return Candidates(files=files, where=f"among the images of {line} that were scored in the last {hours:g} hours")
 
 
-def _with_verdicts(line: ProductLine, left_out: LeftOut, verdicts: Sequence[VerdictRow], masks: Path) -> KnownLine:
+def with_verdicts(line: ProductLine, left_out: LeftOut, verdicts: Sequence[VerdictRow], masks: Path) -> KnownLine:
     """The line with the images that people called good or defective, those that are still where they were.
 
     What the folder says already adds nothing. A defect's kind is the one that was named; a box drawn round it becomes
@@ -127,7 +127,7 @@ def _with_verdicts(line: ProductLine, left_out: LeftOut, verdicts: Sequence[Verd
     return KnownLine(line=joined, left_out=LeftOut(said, counts), by_verdict=by_verdict)
 
 
-def _without_held_back(known: KnownLine) -> KnownLine:
+def without_held_back(known: KnownLine) -> KnownLine:
     """The line without what its versions are compared on; what is held back is no unlabelled image either."""
     line = known.line
     contents = {record.path: _content(record.path) for record in (*line.train_good, *line.defects)}

@@ -14,6 +14,7 @@ from deploy.bundles.registry import Registry
 from deploy.engine.parity import Parity
 from flows.adapt.bundling import add_bundle
 from flows.adapt.from_store import KnownLine, know_line
+from flows.adapt.learner_choice import choose_meta_model, chooses_size, learner_with
 from flows.adapt.line_images import choose_images
 from flows.adapt.line_region import line_region, require_cells
 from flows.adapt.request import AdaptRequest
@@ -33,14 +34,10 @@ from flows.views import (
     candidate_sizes,
     within_time,
 )
-from model_zoo.learner_table import learner_entry, make_learner
 from model_zoo.learning.region_learner import RegionLearner
-from model_zoo.shipped import SHIPPED, shipped_meta_model
 from pipeline.calibration import Threshold
-from pipeline.errors import BundleError, ConfigError
 from pipeline.imaging.images import PreprocessSpec, read_file
 from pipeline.learner import Learner
-from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.settings import Device, Settings
@@ -105,21 +102,23 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 
     tell(0)
     known = know_line(request, settings)
-    meta = _meta_model(request)
+    chosen = choose_meta_model(request, settings)
+    meta = chosen.model if chosen else None
     size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
     backbones = [open_backbone(request.backbone, size, settings)]
-    learner = _learner(request, meta, backbones[0])
+    learner = learner_with(request, chosen, backbones[0].spec)
     start = time.perf_counter()
     images = choose_images(request, known.line, known.left_out, learner, tell_looked)
     region, images = line_region(request, known.line.root, images)
     looking = time.perf_counter() - start
     least_area(request, images.labelled)  # one as large as the image is refused before the work, too
-    if _chooses_size(learner, meta):
+    if chooses_size(learner, meta):
         backbones += _further_backbones(request, settings, learner, backbones[0], images.labelled)
     backbones = within_time(backbones, request.most_ms)
     learner = _within(region, learner, backbones)
     unlabelled = _unlabelled(request, known, backbones[0].preprocess(images.white_level, request.bayer))
-    said = (*images.remarks, *unlabelled.remarks)
+    of_meta = (chosen.remark,) if chosen and chosen.remark else ()
+    said = (*images.remarks, *unlabelled.remarks, *of_meta)
     for remark in said:
         tell(0, remark)
     start = time.perf_counter() - looking  # which is of adaptation, and opening further backbones is not
@@ -149,7 +148,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     )
     tell(2)
     bundle, parity = add_bundle(
-        request, settings, adapted, threshold, promise, meta, images.left_out, taken_up, known.by_verdict
+        request, settings, adapted, threshold, promise, chosen, images.left_out, taken_up, known.by_verdict
     )
     likeness = bundle.manifest.likeness
     on_images = tuple(likeness.support_remarks()) if likeness is not None else ()
@@ -220,56 +219,3 @@ def _further_backbones(
     sizes = (request.size,) if request.size else candidate_sizes(records)
     asked = ((name, size) for name in names for size in sizes)
     return [open_backbone(*one, settings) for one in asked if one != (first.spec.name, first.spec.height)]
-
-
-def _chooses_size(learner: Learner, meta: MetaModel | None) -> bool:
-    """Whether the line's input size is chosen from its support, as an evaluation of the learner does.
-
-    What it learned from other lines at the default size serves every size. A meta-model of another size was asked for,
-    and one of a learner that learns nothing holds thresholds of its size alone.
-    """
-    return learner.chooses_size and (
-        meta is None or (learner.as_meta() is not None and meta.spec.height == DEFAULT_SIZE)
-    )
-
-
-def _meta_model(request: AdaptRequest) -> MetaModel | None:
-    """The one named, else the learner's that ships with Linewise, None where there is none."""
-    if request.meta_model is None:
-        return shipped_meta_model(request.learner.value)
-    return load_meta_model(request.meta_model)
-
-
-def _learner(request: AdaptRequest, meta: MetaModel | None, backbone: OpenBackbone) -> Learner:
-    """The request's learner, with its meta-parameters where it has any."""
-    name = request.learner.value
-    if meta is None:
-        if learner_entry(name).is_meta:
-            raise ConfigError(
-                f"a meta-model for the learner {name}",
-                "none",
-                "run `linewise meta-train` and pass its folder as --meta-model, or choose memory_bank, or "
-                f"{' or '.join(SHIPPED)}, whose meta-model ships with Linewise",
-            )
-        return make_learner(name, backbone.spec, seed=request.seed)
-    if meta.learner != name:
-        raise ConfigError(f"a meta-model of {name}", f"one of {meta.learner}", f"pass --learner {meta.learner}")
-    if meta.spec.fingerprint != backbone.spec.fingerprint:
-        raise ConfigError(
-            f"a meta-model for the backbone {backbone.spec.name} at {backbone.spec.height} px "
-            f"({backbone.spec.fingerprint})",
-            f"one for {meta.spec.name} at {meta.spec.height} px ({meta.spec.fingerprint})",
-            "pass the backbone and size it was trained with, or meta-train again and name its folder as --meta-model",
-        )
-    learner = make_learner(
-        name, backbone.spec, outer_steps=meta.outer_steps, pooled_steps=meta.pooled_steps, seed=meta.seed
-    )
-    try:
-        learner.load_state_dict(meta.weights)
-    except RuntimeError as error:
-        raise BundleError(
-            f"the meta-parameters of {name} in {request.meta_model}", "others", "meta-train again"
-        ) from error
-    if meta.calibration is not None and meta.calibration.fallback is None:
-        return learner.unguarded()  # a meta-model from before the guard has no thresholds for the bank's head
-    return learner

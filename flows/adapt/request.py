@@ -28,7 +28,8 @@ class AdaptSettings(LineSettings):
     learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner that turns the images into a model.")
     meta_model: Path | None = Field(
         default=None,
-        description="Meta-model folder of a meta-train run; needed by the meta-learners, but one ships for in_context.",
+        description="Meta-model folder of a meta-train run; needed by the meta-learners (default: the plant's own of "
+        "that learner, see meta-train-plant, else the one that ships for in_context).",
     )
     good: int | None = Field(
         default=None,

@@ -96,8 +96,32 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
     on_progress(Progress(stage="prepare export", done=0, total=1))
     prepare_export(training, settings)
     on_progress(Progress(stage="prepare export", done=1, total=1))
-    weights = dict(learner.state_dict())
-    model = MetaModel(
+    note = stopping_note(reports, request.iterations, training.held_out)
+    model = finished_model(training, calibration, reports, trained_on=trained_on, early_stopping=note)
+    save_meta_model(model, folder / "meta_model")
+    return MetaTrainResult(
+        model=model,
+        folder=folder / "meta_model",
+        run=folder,
+        losses=tuple(report.loss for report in reports),
+        held_out=held_out_aurocs(training),
+        remarks=kept_remarks.remarks,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def finished_model(
+    training: Training,
+    calibration: PooledCalibration | None,
+    reports: Sequence[OuterStepReport],
+    *,
+    trained_on: str = MetaModel.trained_on,
+    early_stopping: str | None = None,
+) -> MetaModel:
+    """What the training's learner has become, with all that is noted of it."""
+    request, learner = training.request, training.learner
+    name, meta, weights = request.learner.value, learner.as_meta(), dict(learner.state_dict())
+    return MetaModel(
         identifier=content_identifier(name, weights, calibration),
         learner=name,
         seed=request.seed,
@@ -110,17 +134,7 @@ def run(request: MetaTrainRequest, settings: Settings, on_progress: OnProgress =
         final_loss=float(np.mean([report.loss for report in reports[-50:]])) if reports else None,
         weights=weights,
         trained_on=trained_on,
-        early_stopping=stopping_note(reports, request.iterations, training.held_out),
-    )
-    save_meta_model(model, folder / "meta_model")
-    return MetaTrainResult(
-        model=model,
-        folder=folder / "meta_model",
-        run=folder,
-        losses=tuple(report.loss for report in reports),
-        held_out=held_out_aurocs(training),
-        remarks=kept_remarks.remarks,
-        seconds=time.perf_counter() - start,
+        early_stopping=early_stopping,
     )
 
 
