@@ -68,7 +68,7 @@ def _pace(figures: Mapping[str, Any]) -> str:
 def _show_parts(counts: PartCounts) -> None:
     """How many parts of several views came to what."""
     decisions = ", ".join(f"{counts.decisions[decision]} {decision}" for decision in reversed(Decision))
-    missing = f"; {counts.incomplete} of them without all of their views" if counts.incomplete else ""
+    missing = f"; {counts.incomplete} without all views" if counts.incomplete else ""
     out().print(f"{counts.found} parts: {decisions}{missing}")
 
 

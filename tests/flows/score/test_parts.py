@@ -12,7 +12,7 @@ from flows.score import job, plant_job
 from flows.score.request import ScorePlantRequest, ScoreRequest
 from pipeline.errors import ConfigError
 from pipeline.settings import Device, Settings, load_settings
-from tests.flows.conftest import Command
+from tests.flows.command import Command
 from tests.parts.plant import write_image, write_plant
 
 LINE = "mvtec/pill"
@@ -77,7 +77,7 @@ def test_the_commands_show_and_export_parts(
     code, out, _ = linewise("score", LINE, images, "--device", "cpu", "--workers", "1", *rule)
     shown = " ".join(out.split())
     assert code == 0
-    assert "4 parts: 1 REJECT, 2 REVIEW, 1 PASS; 1 of them without all of their views" in shown
+    assert "4 parts: 1 REJECT, 2 REVIEW, 1 PASS; 1 without all views" in shown
     assert "REJECT 1, worst view side" in shown
     table = tmp_path / "parts.csv"
     assert linewise("results", "export", LINE, "--parts", "--output", table)[0] == 0
