@@ -78,11 +78,12 @@ def test_deployments_are_registered_and_their_schedules_off(plant):
     names = {deployment.name for deployment in plant.client.read_deployments()}
     scoring = {"export", "score-folder", "score-plant"}
     life = {"adapt-line", "adapt-new-lines", "calibrate-line", "set-threshold", "gate-line", "roll-back", "tend-plant"}
-    assert names == {"meta-train", "evaluate", "housekeeping", "watch-drift"} | life | scoring
+    assert names == {"meta-train", "meta-train-plant", "evaluate", "housekeeping", "watch-drift"} | life | scoring
     schedules = {name: plant.deployment(name).schedules for name in names}
     assert {name: [schedule.active for schedule in found] for name, found in schedules.items() if found} == {
         "adapt-new-lines": [False],
         "housekeeping": [False],
+        "meta-train-plant": [False],
         "score-folder": [False],
         "score-plant": [False],
         "tend-plant": [False],
