@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.adapt.flow import adapt_line
@@ -22,7 +23,13 @@ READAPT = "re-adapt"
 """The policy of an event of drift that asks for another version of the line."""
 
 
-@flow(name="tend-plant", flow_run_name="tend the plant")
+def _run_name() -> str:
+    """Of the line that is tended, where it is one: in a list of runs, what an event had done."""
+    line = flow_run.parameters.get("line")
+    return f"tend {line.removeprefix(LINE_RESOURCE)}" if line else "tend the plant"
+
+
+@flow(name="tend-plant", flow_run_name=_run_name)
 @fails_with_a_sentence
 def tend_plant(request: TendRequest, line: str | None = None, policy: str | None = None) -> TendResult:
     """Run adapt-line for every line that is due; one that fails does not stop the others.
@@ -33,8 +40,6 @@ def tend_plant(request: TendRequest, line: str | None = None, policy: str | None
         policy: of an event of drift: re-adapt does not wait for every-hours to pass, and any other does nothing.
     """
     skip_late_runs()
-    if policy not in (None, READAPT):
-        return _skipped(TendResult(folder=request.folder, lines=()), policy)
     asked = {"line": line.removeprefix(LINE_RESOURCE)} if line else {}
     request = request.model_copy(update={**asked, "drifted": request.drifted or policy == READAPT})
 
@@ -43,6 +48,8 @@ def tend_plant(request: TendRequest, line: str | None = None, policy: str | None
             tell_of_line(LineEvent.APPEARED, name)
 
     with tagged(*([f"line:{request.line}"] if request.line else [])):
+        if policy not in (None, READAPT):
+            return _skipped(TendResult(folder=request.folder, lines=()), policy)
         result = job.tend_lines(request, load_settings(), adapt_line, on_new=tell_of_new)
         _show(result)
     if failed := result.of(Outcome.FAILED):

@@ -44,8 +44,8 @@ def ended(result: R, gate: GateResult | None) -> R:
 
 def _checks(comparison: VersionComparison) -> str:
     """What was compared, whether it held the candidate, and both sides' figures; why stands in the sentence above."""
-    versions = f"Live: {plain(comparison.live or 'none')} | Candidate: {plain(comparison.candidate)}"
-    rows = [f"| What was compared | | {versions} |", "| --- | --- | ---: | ---: |"]
+    versions = f"Live: {plain(comparison.live or 'none')}, candidate: {plain(comparison.candidate)}"
+    rows = [versions, "", "| What was compared | | Live | Candidate |", "| --- | --- | ---: | ---: |"]
     for check in comparison.checks:
         cells = (plain(check.live), plain(check.candidate))
         passed = "**held**" if check.problem else "passed"

@@ -59,8 +59,8 @@ def screenshot(page: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[
     folder = Path(os.environ.get("LINEWISE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
 
-    def take(name: str, *, height: int = 1000, readme: str | None = None) -> Path:
-        page.set_viewport_size({"width": 1300, "height": height})
+    def take(name: str, *, width: int = 1300, height: int = 1000, readme: str | None = None) -> Path:
+        page.set_viewport_size({"width": width, "height": height})
         page.wait_for_timeout(1500)  # what fades in has done so
         page.mouse.wheel(0, -10_000)
         page.wait_for_timeout(200)
@@ -186,6 +186,27 @@ def test_score_folder_from_its_schedule(plant, page, screenshot):
     assert reports
 
 
+@pytest.mark.browser
+def test_images_of_the_line_are_reviewed_by_keys(plant, page, screenshot):
+    needs_the_line(plant)
+    with reviewing(plant) as address:
+        page.goto(address)
+        page.locator("h2 a", has_text=LINE).click()
+        page.fill("#name", "Ada")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        page.wait_for_function("() => document.getElementById('plain')?.naturalWidth > 0")
+        page.keyboard.press("h")
+        assert page.locator("img.heat").is_visible()
+        screenshot("review", width=960, height=600, readme="review")
+        for key in ("g", "d"):
+            with page.expect_navigation():
+                page.keyboard.press(key)
+            page.wait_for_function("() => document.getElementById('plain')?.naturalWidth > 0")
+    with ResultStore(load_settings(plant.home).database) as store:
+        assert sorted(word.verdict.value for word in store.verdicts(LINE)) == ["defective", "good"]
+
+
 def test_a_users_mistake_is_the_runs_message(plant):
     request = {"line": LINE, "images": "/nowhere/at/all"}
     created = plant.client.create_flow_run_from_deployment(
@@ -288,25 +309,6 @@ def test_a_threshold_is_set_by_its_form(plant, page, screenshot):
     page.goto(f"{plant.ui}/v2/artifacts/artifact/{artifact.id}")
     screenshot("threshold")
     page.goto("about:blank")
-
-
-@pytest.mark.browser
-def test_images_of_the_line_are_reviewed_by_keys(plant, page, screenshot):
-    needs_the_line(plant)
-    with reviewing(plant) as address:
-        page.goto(address)
-        page.locator("h2 a", has_text=LINE).click()
-        page.fill("#name", "Ada")
-        page.keyboard.press("Enter")
-        page.wait_for_function("() => document.getElementById('plain')?.naturalWidth > 0")
-        page.keyboard.press("h")
-        screenshot("review", height=820, readme="review")
-        for key in ("g", "d"):
-            with page.expect_navigation():
-                page.keyboard.press(key)
-            page.wait_for_function("() => document.getElementById('plain')?.naturalWidth > 0")
-    with ResultStore(load_settings(plant.home).database) as store:
-        assert sorted(word.verdict.value for word in store.verdicts(LINE)) == ["defective", "good"]
 
 
 def needs_the_line(plant: Plant) -> None:

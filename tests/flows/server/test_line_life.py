@@ -54,7 +54,7 @@ def test_a_held_version_shows_in_the_list_of_runs_with_its_reason(
     told = str(artifacts(state.state_details.flow_run_id)["gate-line-a-7"].data)
     assert told.startswith("**Held: ")
     assert "there is no image to compare on" in told.splitlines()[0]
-    assert "| What was compared | | Live: " in told
+    assert "| What was compared | | Live | Candidate |" in told
 
 
 @pytest.mark.timeout(900)
@@ -64,6 +64,8 @@ def test_a_plant_is_tended_line_by_line(prefect_api, home: Path, tmp_path: Path)
     request = TendRequest(folder=tmp_path / "plant", size=SIZE, quiet_seconds=0)
     state = flows.life.flow.tend_plant(request, line="linewise.line.caps", return_state=True)
     assert (state.is_completed(), state.name) == (True, "Completed")
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(state.state_details.flow_run_id).name == "tend caps"
     assert Registry(home).live_version("caps") is not None
     (row,) = json.loads(artifacts(state.state_details.flow_run_id)["tended-lines"].data)
     assert (row["line"], row["outcome"], row["why"]) == ("caps", "promoted", "new, with 4 good images")
