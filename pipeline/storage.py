@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import secrets
 import shutil
 import time
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from pipeline.abandoned_folders import held_folder, sweep_abandoned
 from pipeline.errors import StorageError
 
 PARTIAL_SUFFIX = ".partial"
@@ -209,9 +211,8 @@ def replacing_folder(final: Path) -> Iterator[Path]:
 @contextmanager
 def _filled_folder(final: Path, take_name: Callable[[Path, Path], None]) -> Iterator[Path]:
     make_folder_of(final)
-    partial = _partial_name(final)
-    with storage_errors(final):
-        partial.mkdir()
+    sweep_abandoned(final.parent, re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}"))
+    with storage_errors(final), held_folder(lambda: _partial_name(final)) as partial:
         try:
             yield partial
             for folder, _, _ in os.walk(partial):

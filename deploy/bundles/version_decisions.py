@@ -73,18 +73,26 @@ def read_decisions(line_folder: Path) -> tuple[VersionDecision, ...]:
 def add_decision(line_folder: Path, decision: VersionDecision) -> None:
     """Note a decision behind the others. Under the line's lock only; the file is replaced in one step.
 
-    Of more than are kept the oldest go, but never the word on a version that was rolled back.
+    What is noted is done at once, unless its process was killed between the two: the same decision, made again, takes
+    the place of such a note. Of more than are kept the oldest go, but never the word on a version that was rolled back.
 
     Raises:
         BundleError: the file is damaged.
         StorageError: it cannot be written; what was noted stays.
     """
-    noted = (*read_decisions(line_folder), decision)
+    noted = read_decisions(line_folder)
+    if noted and decision.ruling is not Ruling.HELD and _subject(noted[-1]) == _subject(decision):
+        noted = noted[:-1]
+    noted = (*noted, decision)
     barred = rolled_back(noted)
     old, new = noted[:-_KEPT], noted[-_KEPT:]
     kept = tuple(one for one in old if one.ruling is Ruling.ROLLED_BACK and one.version in barred)
     encoded = _DecisionFile(decisions=(*kept, *new)).model_dump_json(indent=2)
     replace_file(line_folder / DECISIONS, f"{encoded}\n".encode())
+
+
+def _subject(decision: VersionDecision) -> tuple[str, Ruling, str | None]:
+    return decision.version, decision.ruling, decision.live
 
 
 def words_on_versions(decisions: Iterable[VersionDecision]) -> dict[str, VersionDecision]:

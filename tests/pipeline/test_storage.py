@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from pipeline import storage
 from pipeline.errors import StorageError
 from pipeline.storage import new_folder, replace_file, replacing_folder
+from tests.checkout import REPOSITORY
 from tests.parts.plant import tree
 from tests.parts.rights import closed
 
@@ -90,3 +94,29 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nothing is overwritten"), replacing_folder(tmp_path / "model"):
         pass
     assert tree(tmp_path) == {"model": b"a file"}
+
+
+KILLED_WRITER = """
+import os, sys
+from pathlib import Path
+from pipeline.storage import new_folder
+
+with new_folder(Path(sys.argv[1])) as partial:
+    (partial / "half").write_bytes(b"written")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_one_s_stays(tmp_path: Path) -> None:
+    final = tmp_path / "pack"
+    for _ in range(2):
+        killed = subprocess.run([sys.executable, "-c", KILLED_WRITER, str(final)], check=False, cwd=REPOSITORY)
+        assert killed.returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] != []
+    with new_folder(tmp_path / "pack.2") as other, replacing_folder(final) as one:
+        assert {*tmp_path.iterdir()} == {one, other}, "what was left is gone"
+        with replacing_folder(final) as two:
+            (two / "content").write_bytes(b"of the first to end")
+        (one / "content").write_bytes(b"of the second")
+    assert (final / "content").read_bytes() == b"of the second"
+    assert {*tmp_path.iterdir()} == {final, tmp_path / "pack.2"}

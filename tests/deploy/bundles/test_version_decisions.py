@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from deploy.bundles import version_decisions
 from deploy.bundles.registry import Registry
 from deploy.bundles.version_decisions import DECISIONS, Ruling, VersionDecision, add_decision, rolled_back
 from pipeline.errors import BundleError
+from tests.checkout import REPOSITORY
 
 LINE = "mvtec/pill"
 
@@ -83,3 +88,27 @@ def test_the_word_on_a_rolled_back_version_outlives_the_older_ones(
     for _ in range(5):
         add_decision(folder, VersionDecision(version="v3", ruling=Ruling.HELD))
     assert noted(registry) == [("v2", Ruling.ROLLED_BACK), *[("v3", Ruling.HELD)] * 3]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from deploy.bundles import registry
+
+registry.write_pointer = lambda *_: os.kill(os.getpid(), 9)
+change = getattr(registry.Registry(Path(sys.argv[1])), sys.argv[2])
+change(*sys.argv[3:], by="Ada", why="it is better")
+"""
+
+
+@pytest.mark.parametrize("change", [("promote", LINE, "v2"), ("roll_back", LINE)])
+def test_what_a_killed_process_noted_and_did_not_do_is_noted_once(registry: Registry, change: tuple[str, ...]) -> None:
+    registry.promote(LINE, "v3")
+    before = len(registry.decisions(LINE))
+    command = [sys.executable, "-c", KILLED, str(registry.home), *change]
+    assert subprocess.run(command, check=False, cwd=REPOSITORY).returncode == -signal.SIGKILL
+    assert registry.live_version(LINE) == "v3"
+    getattr(registry, change[0])(*change[1:], by="Grace", why="it really is")
+    assert registry.live_version(LINE) != "v3"
+    (word,) = registry.decisions(LINE)[before:]
+    assert (word.by, word.why) == ("Grace", ("it really is",))
