@@ -1,4 +1,4 @@
-"""Folders that may not be listed or entered, not even by root."""
+"""Folders that may not be listed, entered or written, not even by root."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _VERSION = 0x20080522  # of the kernel's structures: three sets (effective, perm
 _OVERRIDES = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by which root may read and write everything
 
 _Sets = ctypes.c_uint32 * 6
+_LIBC = ctypes.CDLL(None)
 
 
 @contextmanager
@@ -32,12 +33,22 @@ def _without_overrides() -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    libc, header, before = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(_VERSION, 0), _Sets()
-    assert libc.capget(header, before) == 0
-    without = _Sets(*before)
-    without[0] &= ~_OVERRIDES
-    assert libc.capset(header, without) == 0
+    before = give_up_overrides()
     try:
         yield
     finally:
-        assert libc.capset(header, before) == 0
+        assert _LIBC.capset(_header(), before) == 0
+
+
+def give_up_overrides() -> _Sets:
+    """From here on rights hold for this thread, and those that it starts, even if root runs it; the sets of before."""
+    before = _Sets()
+    assert _LIBC.capget(_header(), before) == 0
+    without = _Sets(*before)
+    without[0] &= ~_OVERRIDES
+    assert _LIBC.capset(_header(), without) == 0
+    return before
+
+
+def _header() -> ctypes.Array[ctypes.c_uint32]:
+    return (ctypes.c_uint32 * 2)(_VERSION, 0)

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -19,31 +20,67 @@ def running_postgres(folder: Path) -> Iterator[str]:
     if url := os.environ.get("LINEWISE_TEST_POSTGRES"):
         yield url
         return
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not programs:
-        pytest.skip("no PostgreSQL: install it or set LINEWISE_TEST_POSTGRES to the URL of an empty database")
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        try:
+    if (lacking := nothing_to_run()) is not None:
+        pytest.skip(f"{lacking} or set LINEWISE_TEST_POSTGRES to the URL of an empty database")
+    with PostgresServer(folder) as server:
+        yield server.url
+
+
+def nothing_to_run() -> str | None:
+    """Why there can be no server of our own here, with what to do; None: there can."""
+    if not _programs():
+        return "no PostgreSQL: install it"
+    if os.geteuid() == 0 and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
+        return "PostgreSQL does not run as root, and there is no user postgres: make one"
+    return None
+
+
+def _programs() -> list[Path]:
+    return sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
+class PostgresServer:
+    """A server with an empty database, which can be away for a while. A context manager.
+
+    Args:
+        folder: for its data, unless it runs as root: then it has one that the user postgres may enter.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._as_user: list[str] = []
+        if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-        as_user = ["runuser", "-u", "postgres", "--"]
-        folder = Path("/tmp") / f"linewise-postgres-{os.getpid()}"  # pytest's own folders are closed to other users
-        folder.mkdir()
-        os.chown(folder, user.pw_uid, user.pw_gid)
+            self._as_user = ["runuser", "-u", "postgres", "--"]
+            folder = Path("/tmp") / f"linewise-postgres-{os.getpid()}"  # pytest's own folders are closed to other users
+            folder.mkdir()
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        self._folder, self._data = folder, folder / "data"
+        self._pg_ctl = _programs()[-1].with_name("pg_ctl")
+        self.url = f"postgresql://line@/postgres?host={folder}"
 
-    def run(*command: object) -> None:
-        subprocess.run([*as_user, *map(str, command)], check=True, capture_output=True, cwd="/", timeout=120)
-
-    initdb, pg_ctl, data = programs[-1], programs[-1].with_name("pg_ctl"), folder / "data"
-    try:
-        run(initdb, "-D", data, "-U", "line", "-A", "trust", "-E", "UTF8")
-        options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-        run(pg_ctl, "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
+    def __enter__(self) -> Self:
         try:
-            yield f"postgresql://line@/postgres?host={folder}"
+            self._run(_programs()[-1], "-D", self._data, "-U", "line", "-A", "trust", "-E", "UTF8")
+            self.start()
+        except BaseException:
+            shutil.rmtree(self._folder)
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            self.stop()
         finally:
-            run(pg_ctl, "-D", data, "-w", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder)
+            shutil.rmtree(self._folder)
+
+    def start(self) -> None:
+        """Start it, again."""
+        options = f"-k {self._folder} -c listen_addresses='' -c fsync=off"
+        self._run(self._pg_ctl, "-D", self._data, "-w", "-l", self._folder / "log", "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop it in the middle of whatever it does."""
+        self._run(self._pg_ctl, "-D", self._data, "-w", "-m", "immediate", "stop")
+
+    def _run(self, *command: object) -> None:
+        subprocess.run([*self._as_user, *map(str, command)], check=True, capture_output=True, cwd="/", timeout=120)
