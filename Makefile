@@ -22,7 +22,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test end-to-end lint test-ui plant-day bench-scoring fuzz sbom audit lock clean
+.PHONY: help demo test end-to-end lint test-ui plant-day bench-scoring fuzz faults soak sbom audit lock clean
 
 help:
 	@echo "make demo    meta-train on generated lines, adapt to an unseen one, export, score, write the report"
@@ -33,6 +33,8 @@ help:
 	@echo "make plant-day  a plant's day with what goes wrong (QUICK=1: shorter) into benchmarks/out/plant_day.json"
 	@echo "make bench-scoring  measure scoring (QUICK=1: in under ten minutes) into benchmarks/out/scoring.json"
 	@echo "make fuzz    100,000 damaged and hostile inputs (QUICK=1: in under five minutes) into benchmarks/out/fuzz.json"
+	@echo "make faults  kill -9 at 200 random moments, full disks, jumping clocks ... (QUICK=1: in under five minutes)"
+	@echo "make soak    score for two hours, a bundle a minute: is memory flat? (QUICK=1: in under five minutes)"
 	@echo "make sbom    what is installed, as a bill of materials (CycloneDX) in build/sbom.json"
 	@echo "make audit   look our pins up among known vulnerabilities, where the service can be reached"
 	@echo "make lock    resolve the dependencies anew and rewrite constraints.txt"
@@ -118,6 +120,14 @@ bench-scoring: $(INSTALLED)
 fuzz: $(INSTALLED)
 	@echo "==> Fuzzing"
 	@$(BIN)/python -m tests.fuzz $(if $(QUICK),--inputs 20000 --seconds 240) $(ARGS)
+
+faults: $(INSTALLED)
+	@echo "==> Making faults"
+	@$(BIN)/python -m tests.faults $(if $(QUICK),--kills 14 --seconds 1) $(ARGS)
+
+soak: $(INSTALLED)
+	@echo "==> Soaking"
+	@$(BIN)/python -m tests.soak $(if $(QUICK),--minutes 3 --promote-every 15 --window 10) $(ARGS)
 
 # The tools that look at our dependencies are none of them.
 $(TRUST_TOOLS)/.installed: .ci/trust-tools.txt

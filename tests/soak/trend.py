@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 
@@ -25,15 +25,16 @@ class Trend(NamedTuple):
         return self.low > bound
 
 
-def trend_of(hours: Sequence[float], figures: Sequence[float]) -> Trend:
-    """The trend of figures over the times in hours at which they were taken.
+def trend_of(hours: ArrayLike, figures: ArrayLike) -> Trend:
+    """The trend of figures (N,) over the times (N,) in hours at which they were taken.
 
     Raises:
-        ValueError: there are fewer than three, or all of one time.
+        ValueError: there are fewer than three.
     """
-    if len(hours) < 3 or len(set(hours)) < 2:
-        raise ValueError(f"expected three figures or more over some time, got {len(hours)}")
-    fit = stats.linregress(hours, figures)
-    half = float(stats.t.ppf(0.975, len(hours) - 2)) * float(fit.stderr)
+    times = np.asarray(hours, np.float64)
+    if len(times) < 3:
+        raise ValueError(f"expected three figures or more, got {len(times)}")
+    fit: Any = stats.linregress(times, np.asarray(figures, np.float64))
+    half = float(stats.t.ppf(0.975, len(times) - 2)) * float(fit.stderr)
     slope = float(fit.slope)
     return Trend(float(np.mean(figures)), slope, slope - half, slope + half)
