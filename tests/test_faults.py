@@ -16,7 +16,7 @@ from tests.faults.children import Child, say, words
 from tests.faults.fault import SkippedError, Trial
 from tests.faults.faults import FAULTS
 from tests.faults.scene import Stage
-from tests.soak.trend import trend_of
+from tests.soak.trend import Bound, trend_of
 
 pytestmark = pytest.mark.slow
 
@@ -85,8 +85,10 @@ def test_growth_is_told_from_noise() -> None:
     noise = np.random.default_rng(0).normal(0, 5, 60)
     flat, growing = trend_of(hours, 500 + noise), trend_of(hours, 500 + 30 * hours + noise)
     assert flat.low < 0 < flat.high
-    assert not flat.grows_beyond(16)
+    assert not flat.grows_beyond(Bound(16, 8))
     assert growing.low < 30 < growing.high
-    assert growing.grows_beyond(16)
+    assert growing.grows_beyond(Bound(16, 8))
+    assert not growing.grows_beyond(Bound(16, 100)), "not so much at all in two hours"
+    assert trend_of([0.0, 1.0, 2.0], [5.0, 5.0, 5.0])[:4] == (5.0, 0.0, 0.0, 0.0)
     with pytest.raises(ValueError, match="three figures or more"):
         trend_of([0.0, 1.0], [1.0, 2.0])

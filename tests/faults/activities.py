@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.bundles.registry import Registry
@@ -21,6 +22,7 @@ from tests.faults.children import say
 
 LINE = "plant/line"
 SIZE = 256
+STEPS = 120
 
 
 def adapt(settings: Settings, images: Path, seed: int = 0) -> str:
@@ -31,7 +33,7 @@ def adapt(settings: Settings, images: Path, seed: int = 0) -> str:
     return adapt_job.run(request, settings).bundle.manifest.version
 
 
-def score(settings: Settings, images: Path, watch: bool = False) -> dict[str, object]:
+def score(settings: Settings, images: Path, watch: bool = False) -> Mapping[str, object]:
     """Score a folder; says how many images are committed, whenever it is told so. Returns the run's figures."""
 
     def tell(progress: Progress) -> None:
@@ -51,6 +53,7 @@ def promote_in_turns(settings: Settings, versions: tuple[str, str], times: int) 
     live then.
     """
     registry = Registry(settings.home)
+    live = registry.live(LINE).manifest.version
     for number in range(times):
         other = versions[registry.live_version(LINE) == versions[0]]
         live = registry.promote(LINE, other, by="somebody", why="its turn").manifest.version
@@ -60,12 +63,12 @@ def promote_in_turns(settings: Settings, versions: tuple[str, str], times: int) 
 
 
 def meta_train(settings: Settings, lines: Path, run: Path, resume: bool) -> str:
-    """Meta-train a learner for 220 steps, with checkpoints at 100, 200 and 220; the meta-model's identifier."""
+    """Meta-train a learner for so many steps, with checkpoints at 100 and at the end; the meta-model's identifier."""
     request = MetaTrainRequest(
         lines=lines,
         learner=LearnerName.IN_CONTEXT,
         output=run,
-        iterations=220,
+        iterations=STEPS,
         good=2,
         defects=2,
         size=64,

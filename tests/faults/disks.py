@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from pipeline.synthetic.lines import write_lines
 from tests.faults import activities
 from tests.faults.children import Child, Ended
 from tests.faults.fault import SkippedError, Trial
@@ -19,6 +18,12 @@ from tests.faults.scene import Scene
 from tests.parts.rights import give_up_overrides
 
 _ACTIVITIES = ("score", "adapt", "export", "meta-train")
+
+
+def _scenes(trial: Trial) -> Iterator[tuple[str, Scene]]:
+    _ = trial.stage.meta_lines  # so that scenes know what meta-training traces
+    for activity in _ACTIVITIES:
+        yield activity, trial.stage.scene()
 
 
 def _ended(child: Child) -> Ended:
@@ -34,7 +39,7 @@ def _is_one_sentence(ended: Ended) -> None:
         assert "\n" not in ended.what, f"more than a sentence: {ended.what}"
 
 
-def _work(scene: Scene, activity: str, prepare: Callable[[], None] | None = None) -> Ended:
+def _work(trial: Trial, scene: Scene, activity: str, prepare: Callable[[], None] | None = None) -> Ended:
     """Do one of `_ACTIVITIES` in a scene, to whatever end."""
     settings, said = scene.settings, scene.said
     begin = partial(Child, said=said, prepare=prepare)
@@ -44,15 +49,14 @@ def _work(scene: Scene, activity: str, prepare: Callable[[], None] | None = None
         return _ended(begin(activities.adapt, settings, scene.line))
     if activity == "export":
         return _ended(begin(activities.export, settings, scene.settings.home / "packs" / "pack"))
-    lines = scene.root.with_name("meta-lines")
-    write_lines(lines, (11, 12), good=4, test_good=4, defects=6, size=64)
     run = scene.settings.home / "run"
-    return _ended(begin(activities.meta_train, settings, lines, run, (run / "checkpoint.pt").exists()))
+    resume = (run / "checkpoint.pt").exists()
+    return _ended(begin(activities.meta_train, settings, trial.stage.meta_lines, run, resume))
 
 
-def _all_is_well(scene: Scene, activity: str) -> None:
+def _all_is_well(trial: Trial, scene: Scene, activity: str) -> None:
     """After room was made: the work comes to its end, everything is whole, nothing half-written lies about."""
-    ended = _work(scene, activity)
+    ended = _work(trial, scene, activity)
     if activity == "export" and ended.how == "refused":  # a pack that was whole before its process was told of room
         ended = Ended("done") if (scene.settings.home / "packs" / "pack").is_dir() else ended
     assert ended.how == "done", f"with room again, the work {ended.how}: {ended.what}"
@@ -79,18 +83,17 @@ def _small_disk(folder: Path) -> Iterator[None]:
 
 def full(trial: Trial) -> None:
     """A disk has room for a random part of what the work writes: it stops with a sentence, and goes on with room."""
-    for activity in _ACTIVITIES:
-        scene = trial.stage.scene()
+    for activity, scene in _scenes(trial):
         kept = scene.settings.home.rename(scene.root / "kept")
         with _small_disk(scene.root / "home"):
             shutil.copytree(kept, scene.root / "home", dirs_exist_ok=True)
             ballast, room = scene.root / "home" / "ballast", int(2 ** trial.rng.uniform(12, 19))
             _fill(ballast, leave=room)
-            ended = _work(scene, activity)
+            ended = _work(trial, scene, activity)
             _is_one_sentence(ended)
             trial.count(ended.how)
             ballast.unlink()
-            _all_is_well(scene, activity)
+            _all_is_well(trial, scene, activity)
 
 
 def _fill(ballast: Path, leave: int) -> None:
@@ -101,12 +104,11 @@ def _fill(ballast: Path, leave: int) -> None:
 
 def limited_files(trial: Trial) -> None:
     """No file may grow beyond a random size (as a quota, or an old file system): likewise."""
-    for activity in _ACTIVITIES:
-        scene = trial.stage.scene()
-        ended = _work(scene, activity, partial(_limit, int(2 ** trial.rng.uniform(10, 18))))
+    for activity, scene in _scenes(trial):
+        ended = _work(trial, scene, activity, partial(_limit, int(2 ** trial.rng.uniform(10, 18))))
         _is_one_sentence(ended)
         trial.count(ended.how)
-        _all_is_well(scene, activity)
+        _all_is_well(trial, scene, activity)
 
 
 def _limit(size: int) -> None:
@@ -115,19 +117,18 @@ def _limit(size: int) -> None:
 
 def not_writable(trial: Trial) -> None:
     """Each folder of the home in turn may not be written: a sentence, and all goes on once it may."""
-    for activity in _ACTIVITIES:
-        scene = trial.stage.scene()
+    for activity, scene in _scenes(trial):
         folders = [scene.settings.home, *sorted(path for path in scene.settings.home.iterdir() if path.is_dir())]
         for folder in trial.rng.sample(folders, min(3, len(folders))):
             mode = folder.stat().st_mode
             folder.chmod(0o555)
             try:
-                ended = _work(scene, activity, _without_overrides)
+                ended = _work(trial, scene, activity, _without_overrides)
             finally:
                 folder.chmod(mode)
             _is_one_sentence(ended)
             trial.count(ended.how)
-        _all_is_well(scene, activity)
+        _all_is_well(trial, scene, activity)
 
 
 def _without_overrides() -> None:

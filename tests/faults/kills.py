@@ -12,7 +12,6 @@ from pathlib import Path
 from deploy.bundles.packs import open_packed
 from deploy.results.schema import SCHEMA_REVISION
 from pipeline.meta_model import load_meta_model
-from pipeline.synthetic.lines import write_lines
 from tests.deploy.results.schema_steps import step_back
 from tests.faults import activities
 from tests.faults.cameras import Camera
@@ -214,9 +213,8 @@ def promotion(trial: Trial) -> None:
 
 class _MetaTraining(Victim):
     def __init__(self, trial: Trial) -> None:
+        self._lines = trial.stage.meta_lines
         self._scene, self._number = trial.stage.scene(), 0
-        self._lines = self._scene.root / "lines"
-        write_lines(self._lines, (11, 12), good=4, test_good=4, defects=6, size=64)
         self._identifier: object = None
 
     @property
@@ -236,7 +234,7 @@ class _MetaTraining(Victim):
         assert ended == self._identifier, "a run that went on learned something else"
         assert load_meta_model(self._run / "meta_model").identifier == ended
         steps = (self._run / "losses.jsonl").read_text().splitlines()
-        assert len(steps) == 220, f"{len(steps)} of 220 steps are noted"
+        assert len(steps) == activities.STEPS, f"{len(steps)} of {activities.STEPS} steps are noted"
         self._scene.no_litter(self._run)
         self._number += 1
 

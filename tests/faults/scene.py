@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from deploy.results.schema import ResultRow, ResultStatus
 from deploy.results.store import ResultStore
 from pipeline.settings import Settings, load_settings
 from pipeline.storage import PARTIAL_SUFFIX, sha256_file
-from pipeline.synthetic.lines import write_line
+from pipeline.synthetic.lines import write_line, write_lines
 from tests.faults import activities
 from tests.faults.children import Child
 
@@ -132,6 +133,16 @@ class Stage:
         for name in ("reports", "overlays"):
             shutil.rmtree(first.root / "home" / name, ignore_errors=True)
         self._first = first
+
+    @cached_property
+    def meta_lines(self) -> Path:
+        """Lines to meta-train on. Scenes made after it was asked for know their features and traced heads: a first
+        meta-training takes several times as long as the others.
+        """
+        lines = self._root / "meta-lines"
+        write_lines(lines, (11, 12), good=4, test_good=4, defects=6, size=64)
+        self._first.child(activities.meta_train, lines, self._root / "first-run", False).result()
+        return lines
 
     def scene(self) -> Scene:
         """A home as it is after adaptation: nothing scored, one version, live."""
