@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -68,6 +69,7 @@ def main() -> int:
     parser.add_argument("--faults", default=",".join(FAULTS), help="some of them, with commas")
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/faults.md")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays mounted or goes on
     for name in [name for name in os.environ if name.startswith("LINEWISE_") and "TEST" not in name]:
         del os.environ[name]  # a home or a database of the one who runs this is no place for faults
     names = asked.faults.split(",")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -57,6 +58,7 @@ def main() -> int:
     parser.add_argument("--window", type=float, default=60.0, help="seconds that a latency is of")
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/soak.md")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays mounted or goes on
     for name in [name for name in os.environ if name.startswith("LINEWISE_")]:
         del os.environ[name]  # a home of the one who runs this is no place for it
     with tempfile.TemporaryDirectory(prefix="linewise-soak-") as root, Plant(Path(root), asked.every) as plant:
