@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +15,20 @@ from deploy.reports.rows import ReportRow, write_csv, write_json
 from deploy.scoring.image_result import ImageResult
 from pipeline.calibration import Decision
 from pipeline.regions import Region
+from pipeline.storage import storage_errors
 
 
 class RowSpool:
-    """Takes results one by one, then writes them as JSON and CSV. A context manager."""
+    """Takes results one by one, then writes them as JSON and CSV. A context manager.
+
+    Raises:
+        StorageError: (and likewise all that it does) the folder of temporary files is full or may not be written.
+    """
 
     def __init__(self) -> None:
-        self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        self._folder = Path(tempfile.gettempdir())
+        with storage_errors(self._folder):
+            self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
 
     def __enter__(self) -> Self:
         return self
@@ -28,7 +36,8 @@ class RowSpool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # rows that had no room: that was told, and nobody reads them
+            self._file.close()
 
     def add(self, result: ImageResult, *, line: str, bundle_version: str) -> None:
         """Keep one image's result."""
@@ -43,12 +52,14 @@ class RowSpool:
             "p_value": result.p_value,
             "regions": [asdict(region) for region in result.regions],
         }
-        self._file.write(json.dumps(row) + "\n")
+        with storage_errors(self._folder):
+            self._file.write(json.dumps(row) + "\n")
 
     def rows(self) -> Iterator[ReportRow]:
         """The rows, in the order they came."""
-        self._file.flush()
-        self._file.seek(0)
+        with storage_errors(self._folder):
+            self._file.flush()
+            self._file.seek(0)
         for line in self._file:
             values = json.loads(line)
             decision = values.pop("decision")

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -94,6 +95,23 @@ def full(trial: Trial) -> None:
             trial.count(ended.how)
             ballast.unlink()
             _all_is_well(trial, scene, activity)
+
+
+def temporary_full(trial: Trial) -> None:
+    """The folder of temporary files, on another disk than the home, has room for a random part: likewise."""
+    for activity, scene in _scenes(trial):
+        folder = scene.root / "temporary"
+        with _small_disk(folder):
+            _fill(folder / "ballast", leave=int(2 ** trial.rng.uniform(12, 16)))
+            ended = _work(trial, scene, activity, partial(_use_for_temporary_files, folder))
+            _is_one_sentence(ended)
+            trial.count(ended.how)
+        if ended.how == "refused" or activity == "score":
+            _all_is_well(trial, scene, activity)
+
+
+def _use_for_temporary_files(folder: Path) -> None:
+    tempfile.tempdir = str(folder)
 
 
 def _fill(ballast: Path, leave: int) -> None:

@@ -12,6 +12,7 @@ FAULTS: dict[str, Fault] = {
     "kill meta-training": kills.meta_training,
     "kill migration": kills.migration,
     "disk full": disks.full,
+    "temporary folder full": disks.temporary_full,
     "file size limited": disks.limited_files,
     "folder not writable": disks.not_writable,
     "file replaced while read": cameras.replaced_while_read,
