@@ -18,7 +18,7 @@ from tests.faults.faults import FAULTS
 from tests.faults.scene import Stage
 from tests.soak.trend import Bound, trend_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # of which most goes into the stage
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from deploy.results.schema import ResultStatus
+from pipeline.storage import sha256_file
 from tests.faults import activities
 from tests.faults.children import wait_until
 from tests.faults.fault import Trial
 from tests.faults.scene import Scene
-
-SETTLED = 2.5
-"""Seconds that a file must stay as it is to be surely taken, on a machine that does much else."""
 
 
 class Camera:
@@ -26,7 +25,7 @@ class Camera:
         every: seconds from image to image.
         parts: in how many writes a file comes, under its final name; 1: under another name first, then renamed.
         pause: seconds between two of those writes.
-        names: how many names it uses, in turns; None: a new one for each image.
+        names: how many names it uses, in turns, each again once its image has a row; None: a new one for each image.
     """
 
     def __init__(
@@ -34,6 +33,7 @@ class Camera:
     ) -> None:
         self.folder = scene.root / "camera"
         self.folder.mkdir()
+        self._scene = scene
         self._images = sorted(scene.images.rglob("*.png"))
         self._every, self._parts, self._pause, self._names = every, parts, pause, names
         self._thread = threading.Thread(target=self._write_all, daemon=True)
@@ -49,9 +49,14 @@ class Camera:
 
     def _write_all(self) -> None:
         for number, image in enumerate(self._images):
+            if self._names is not None and number >= self._names:
+                wait_until(partial(self._has_row, self._images[number - self._names]), "the row of a name's image")
             name = number if self._names is None else number % self._names
             self._write(self.folder / f"{name:04}.png", image.read_bytes())
             time.sleep(self._every)
+
+    def _has_row(self, image: Path) -> bool:
+        return sha256_file(image) in self._scene.kept()
 
     def _write(self, path: Path, content: bytes) -> None:
         if self._parts == 1:
@@ -87,9 +92,9 @@ def slow(trial: Trial) -> None:
 
 
 def reused_names(trial: Trial) -> None:
-    """A camera writes round after round under the same eight names, and waits before it comes to a name again."""
+    """A camera writes under the same eight names again and again, each time once the name's last image is scored."""
     scene = trial.stage.scene()
-    _watch(scene, Camera(scene, every=SETTLED / 4, names=8))
+    _watch(scene, Camera(scene, every=0.05, names=8))
     trial.count("images", len(scene.scores))
 
 
