@@ -96,6 +96,7 @@ class _Watching(Victim):
 
     def begin(self) -> Child:
         self._camera.begin()
+        self._words = len(words(self._scene.said))
         return self._scene.child(activities.score, self._camera.folder, True)
 
     def look(self) -> None:
@@ -107,7 +108,8 @@ class _Watching(Victim):
     def wait(self, child: Child) -> object:
         self._camera.wait()
         wait_until(lambda: len(self._scene.kept()) == len(self._scene.scores), "all images have a row", child)
-        child.stop()
+        wait_until(lambda: len(words(self._scene.said)) > self._words, "it says where it is", child)
+        child.stop()  # which it heeds once it has begun
         return child.result()
 
     def look_at_end(self, ended: object) -> None:
