@@ -74,6 +74,10 @@ def test_each_part_is_told_in_one_message_as_the_schema_says_and_other_images_by
             assert publisher.end(10).waiting == 0
             assert summary.parts is not None
             assert summary.parts.counts.found == 2, "the second run has nothing to tell, and counts them all the same"
+            assert summary.remarks == (
+                f"{LINE}: images that fit no part by {{part}}_{{view}}.png with top, side, bottom are told by "
+                "themselves, such as calibration.png.",
+            )
     for message in server.accepted:
         Draft202012Validator(SCHEMA, format_checker=FormatChecker()).validate(message)
     assert {message.get("part"): message["decision"] for message in server.accepted} == {
@@ -85,10 +89,6 @@ def test_each_part_is_told_in_one_message_as_the_schema_says_and_other_images_by
     assert part["worst_view"] == "bottom"
     assert [seen["view"] for seen in part["views"]] == list(VIEWS)
     assert len(server.accepted) == 3
-    assert summary.remarks == (
-        f"{LINE}: images that fit no part by {{part}}_{{view}}.png with top, side, bottom are told by themselves, "
-        "such as calibration.png.",
-    )
 
 
 def test_a_part_that_comes_to_its_end_in_a_later_run_keeps_one_row(plant: Plant) -> None:
