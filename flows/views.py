@@ -22,6 +22,7 @@ from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
 from pipeline.errors import ConfigError
 from pipeline.features import FUSED, BackboneSpec
+from pipeline.imaging.alignment import Alignment
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec, read_size
 from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Choice, Learner
@@ -129,6 +130,7 @@ def view_of(
     bayer: BayerPattern | None = None,
     features: FeatureSource | None = None,
     region: RegionOfInterest | None = None,
+    alignment: Alignment | None = None,
     seed: int,
     on_decoded: Callable[[], None] = lambda: None,
 ) -> View:
@@ -137,7 +139,7 @@ def view_of(
     `features` gives cached ones; None: straight from the backbone, in full precision. `on_decoded` is called for each
     image that is read.
     """
-    preprocess = backbone.preprocess(white_level, bayer)
+    preprocess = replace(backbone.preprocess(white_level, bayer), alignment=alignment)
     features = features or DirectFeatures(backbone.extractor)
     held = images_in_full(backbone.spec)
     good, config = held_first(good, held, seed), config.for_count(len(good))
@@ -185,6 +187,7 @@ def adapt_at_best_size(
     white_level: int | None,
     bayer: BayerPattern | None,
     region: RegionOfInterest | None = None,
+    alignment: Alignment | None = None,
     seed: int,
     on_read: Callable[[int, int], None] = lambda _read, _of: None,
 ) -> AdaptedLine:
@@ -212,6 +215,7 @@ def adapt_at_best_size(
             white_level=white_level,
             bayer=bayer,
             region=region,
+            alignment=alignment,
             seed=seed,
             on_decoded=one_more,
         )

@@ -245,7 +245,7 @@ class Line:
             if number is None:
                 raise
             raise ImageError(error.expected, f"{error.got} (image {number})", error.remedy, path) from error
-        return Seen(decoded.pixels, decoded.source_size, decoded.colour)
+        return Seen(decoded.pixels, decoded.source_size, decoded.colour, placement=decoded.placement)
 
     def _encoded(self, image: Image, path: Path | None, *, bgr: bool) -> EncodedImage:
         if path is not None:

@@ -12,6 +12,7 @@ from deploy.bundles.bundle import Bundle
 from deploy.bundles.verdict import Scored
 from deploy.reports.overlay import upsample_map
 from pipeline.calibration import Decision
+from pipeline.imaging.alignment import Placement
 from pipeline.likeness import Seen
 from pipeline.regions import Region
 
@@ -36,6 +37,7 @@ class Result:
     regions: tuple[Region, ...]
     size: tuple[int, int]
     _scored: Scored = field(repr=False, compare=False)
+    _placement: Placement | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, bundle: Bundle, scored: Scored, seen: Seen) -> Self:
@@ -50,6 +52,7 @@ class Result:
             regions=verdict.regions,
             size=seen.size,
             _scored=scored,
+            _placement=seen.placement,
         )
 
     @property
@@ -58,7 +61,10 @@ class Result:
 
         These are the values that `Line.threshold.pixel` belongs to. Asked for first, it comes from an accelerator.
         """
-        return None if self.score is None else self._scored.anomaly_map.copy()
+        if self.score is None:
+            return None
+        anomaly_map = self._scored.anomaly_map
+        return anomaly_map.copy() if self._placement is None else self._placement.upright(anomaly_map)
 
     def full_map(self) -> NDArray[np.float32] | None:
         """(H, W) the same at the upright image's own size, bicubic; None without a score."""

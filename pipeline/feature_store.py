@@ -117,6 +117,8 @@ class FeatureStore:
         parts = (key.image_sha256, key.transform, f"{prep.height}x{prep.width}", str(prep.white_level))
         if prep.bayer is not None:  # entries of before have no such part
             parts = (*parts, prep.bayer)
+        if prep.alignment is not None:
+            parts = (*parts, prep.alignment.key)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _path(self, name: str) -> Path:

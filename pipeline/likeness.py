@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.imaging.alignment import Placement
 from pipeline.imaging.encoded import size_text
 from pipeline.imaging.images import DecodedImage
 from pipeline.layout import Layout, layout_of
@@ -47,12 +48,14 @@ class Seen:
         size: (height, width) of the upright image.
         colour: whether it is stored in colour; None: a stream's frame does not tell.
         bits: of a stored value, 8 or 16; None: as `colour`.
+        placement: where alignment found the part; None: the line's parts are not aligned.
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     colour: bool | None = None
     bits: int | None = None
+    placement: Placement | None = None
 
     @cached_property
     def look(self) -> Look:
@@ -123,7 +126,8 @@ class Likeness:
             seen: the image.
             distance: of its features, as a whole, to the support's; None: its head does not say.
         """
-        problem = self._squashed(seen.size) or self._odd(seen.look)
+        problem = self._squashed(seen.size) or (None if seen.placement is None else seen.placement.problem)
+        problem = problem or self._odd(seen.look)
         if problem is None and distance is not None and not distance <= self.distance:
             problem = "another product, or the camera is moved, defocused or disturbed"
         return None if problem is None else f"{UNLIKE}: {problem}"

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.imaging.alignment import Placement
+
 _FINER = 8  # a cell of the finest grid is this many pixels of the network's input: areas are told as pictures show them
 _TOLERANCE = 1.0  # of a contour, in eighths of the map's cell: its steps are the grid's, not the defect's
 _DECIMALS = 2  # of places, in pixels of the image
@@ -71,7 +73,12 @@ class MarkedMap:
         return float(self._areas.max()) / self._labels.size if len(self._areas) else 0.0
 
     def regions(
-        self, size: tuple[int, int], *, least_area: float = 0.0, millimetres_per_pixel: float | None = None
+        self,
+        size: tuple[int, int],
+        *,
+        least_area: float = 0.0,
+        millimetres_per_pixel: float | None = None,
+        placement: Placement | None = None,
     ) -> tuple[Region, ...]:
         """The regions, the largest first.
 
@@ -79,12 +86,15 @@ class MarkedMap:
             size: (height, width) of the upright image, whose pixels are told.
             least_area: share of the image below which a region is left out, 0..1.
             millimetres_per_pixel: side of the image's pixel on the part; None: not known.
+            placement: of the image that was aligned before it was mapped; None: it was not.
         """
         areas = self._areas
         kept = (index for index in np.argsort(-areas, kind="stable") if areas[index] / self._labels.size >= least_area)
-        return tuple(self._region(int(index) + 1, size, millimetres_per_pixel) for index in kept)
+        return tuple(self._region(int(index) + 1, size, millimetres_per_pixel, placement) for index in kept)
 
-    def _region(self, label: int, size: tuple[int, int], millimetres: float | None) -> Region:
+    def _region(
+        self, label: int, size: tuple[int, int], millimetres: float | None, placement: Placement | None
+    ) -> Region:
         left, top, width, height, cells = (int(value) for value in self._statistics[label])
         part = (slice(top, top + height), slice(left, left + width))
         inside = self._labels[part] == label
@@ -93,13 +103,14 @@ class MarkedMap:
         down, across = size[0] / rows, size[1] / columns  # pixels a cell
         corners = np.add(_outline(inside), (left, top)) * (across, down)
         area = cells * down * across
+        box = (left * across, top * down, width * across, height * down)
+        if placement is not None:
+            corners, area = placement.points(corners), area * placement.scale**2
+            (left, top), (right, bottom) = corners.min(0), corners.max(0)
+            box = (left, top, right - left, bottom - top)
+        x, y, w, h = (round(float(edge), _DECIMALS) for edge in box)
         return Region(
-            box=(
-                round(left * across, _DECIMALS),
-                round(top * down, _DECIMALS),
-                round(width * across, _DECIMALS),
-                round(height * down, _DECIMALS),
-            ),
+            box=(x, y, w, h),
             contour=tuple((round(float(x), _DECIMALS), round(float(y), _DECIMALS)) for x, y in corners),
             area=round(area, _DECIMALS),
             area_mm2=None if millimetres is None else float(f"{area * millimetres**2:.6g}"),

@@ -25,6 +25,7 @@ from pipeline.episodes import QuerySet, SupportSet, TensorLevels, UnlabelledSet
 from pipeline.errors import LineError
 from pipeline.feature_store import FeatureKey, ImageLoader
 from pipeline.features import FeatureExtractor, Levels
+from pipeline.imaging.alignment import align_mask
 from pipeline.imaging.images import PreprocessSpec, read_size, require_image
 from pipeline.imaging.masks import read_mask
 from pipeline.patch_samples import HELD, ViewNumber, batches, sample_patches, turned_views
@@ -137,7 +138,7 @@ def build_support(
     ends = list(itertools.accumulate((len(group) for group in groups), initial=0))
     parts = [tuple(torch.from_numpy(level[start:stop]) for level in levels) for start, stop in itertools.pairwise(ends)]
     grid = (levels[0].shape[-2], levels[0].shape[-1])
-    masks, has_mask = _masks(defects, grid)
+    masks, has_mask = _masks(defects, preprocess, grid)
     looked_at = None
     if region is not None:
         looked_at = region_of_views(region, (preprocess.height, preprocess.width), names, grid)
@@ -194,7 +195,7 @@ def build_query(records: Sequence[ImageRecord], source: FeatureSource, preproces
     levels = source.features(
         [_plain(record, preprocess, partial(_pixels, preprocess=preprocess)) for record in records]
     )
-    masks, has_mask = _masks(records, (levels[0].shape[-2], levels[0].shape[-1]))
+    masks, has_mask = _masks(records, preprocess, (levels[0].shape[-2], levels[0].shape[-1]))
     return QuerySet(
         levels=tuple(torch.from_numpy(level) for level in levels),
         labels=torch.tensor([record.is_defect for record in records], dtype=torch.bool),
@@ -228,10 +229,7 @@ def _plain(record: ImageRecord, preprocess: PreprocessSpec, decode: Decode) -> I
 
 
 def _augmented(record: ImageRecord, preprocess: PreprocessSpec, name: str, decode: Decode) -> Item:
-    def load() -> Pixels:
-        return np.ascontiguousarray(AUGMENTATIONS[name](decode(record)))
-
-    return _key(record, preprocess, name), load
+    return _key(record, preprocess, name), lambda: np.ascontiguousarray(AUGMENTATIONS[name](decode(record)))
 
 
 def _painted(
@@ -266,12 +264,18 @@ def _of_its_camera(record: ImageRecord, preprocess: PreprocessSpec) -> Preproces
     return replace(preprocess, white_level=level or preprocess.white_level, bayer=bayer or preprocess.bayer)
 
 
-def _masks(records: Sequence[ImageRecord], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _masks(records: Sequence[ImageRecord], seen: PreprocessSpec, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Defect fractions (B, H, W) and which are known (B,): a good image's empty mask is."""
-    masks = [read_defect_mask(record) for record in records]
+    masks = [_seen_mask(record, seen) for record in records]
     fractions = [torch.zeros(grid) if mask is None else _fractions(mask, grid) for mask in masks]
     known = [not record.is_defect or record.mask_path is not None for record in records]
     return _stack(fractions, grid), torch.tensor(known, dtype=torch.bool)
+
+
+def _seen_mask(record: ImageRecord, preprocess: PreprocessSpec) -> NDArray[np.bool_] | None:
+    if (mask := read_defect_mask(record)) is None or preprocess.alignment is None:
+        return mask
+    return align_mask(mask, require_image(record.path, _of_its_camera(record, preprocess)).placement)
 
 
 def _fractions(mask: NDArray[np.bool_], grid: tuple[int, int]) -> Tensor:

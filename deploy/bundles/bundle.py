@@ -113,8 +113,9 @@ class Bundle:
         marked = MarkedMap(scored.anomaly_map, threshold.pixel)
         if not threshold.large_enough(marked.largest):
             return Verdict(Decision.PASS, f"no marked region covers {threshold.least_area_in_words}")
-        least, millimetres = threshold.least_area, threshold.millimetres_per_pixel
-        return Verdict(decision, regions=marked.regions(seen.size, least_area=least, millimetres_per_pixel=millimetres))
+        least, side, placement = threshold.least_area, threshold.millimetres_per_pixel, seen.placement
+        regions = marked.regions(seen.size, least_area=least, millimetres_per_pixel=side, placement=placement)
+        return Verdict(decision, regions=regions)
 
     @cached_property
     def region(self) -> RegionOfInterest | None:

@@ -186,8 +186,7 @@ def _model(manifest: BundleDraft) -> Iterator[Fact]:
     for choice in manifest.choices:
         name = choice.what[0].upper() + choice.what[1:]
         yield Fact(f"choice.{choice.what}", name, _evidence_text(choice), brief=True)
-    if learner.config:
-        settings = ", ".join(f"{name}={value}" for name, value in sorted(learner.config.items()))
+    if settings := ", ".join(f"{name}={value}" for name, value in sorted(learner.config.items())):
         yield Fact("settings", "Settings", settings, code=True)
     if learner.meta_model:
         yield Fact("meta_model", "Meta-model", learner.meta_model, code=True)
@@ -195,8 +194,9 @@ def _model(manifest: BundleDraft) -> Iterator[Fact]:
     yield Fact("backbone", "Backbone", f"{spec.name} (frozen; {origin})")
     yield Fact("fingerprint", "Backbone fingerprint", spec.fingerprint, code=True)
     level = f", white level {preprocess.white_level}" if preprocess.white_level is not None else ""
-    mosaic = f", of Bayer mosaics {preprocess.bayer}" if preprocess.bayer is not None else ""
-    yield Fact("input", "Input", f"{spec.height} × {spec.width} RGB{level}{mosaic}")
+    mosaic = f", of Bayer mosaics {preprocess.bayer}" if preprocess.bayer else ""
+    aligned = f", {preprocess.alignment.in_words}" if preprocess.alignment else ""
+    yield Fact("input", "Input", f"{spec.height} × {spec.width} RGB{level}{mosaic}{aligned}")
     yield Fact("made", "Made", f"{manifest.created_at:%Y-%m-%d %H:%M %Z} by Linewise {manifest.linewise_version}")
 
 

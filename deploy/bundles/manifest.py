@@ -16,7 +16,7 @@ from pipeline.imaging.images import PreprocessSpec
 from pipeline.likeness import Likeness
 from pipeline.promise import Promise
 
-FORMAT_VERSION = 10
+FORMAT_VERSION = 11
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"

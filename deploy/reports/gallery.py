@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from deploy.reports.overlay import RGB, crop_patch, encode_jpeg, overlay_jpeg, shrink, worst_cell
 from pipeline.calibration import Decision
+from pipeline.imaging.alignment import Placement
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import Region
 
@@ -77,6 +78,7 @@ def build_item(
     support_view: SupportView | None = None,
     display: RGB | None = None,
     region: RegionOfInterest | None = None,
+    placement: Placement | None = None,
     max_side: int = 448,
 ) -> GalleryItem:
     """A gallery item from what scoring one image gives.
@@ -96,9 +98,11 @@ def build_item(
         support_view: gives the good images; None: the good patch is left out.
         display: the image at a better size for looking at; None: `pixels`.
         region: of the image that is looked at; None: all of it.
+        placement: where in `display` alignment found the part; None: nothing was aligned.
         max_side: of the two large pictures.
     """
     shown = shrink(display if display is not None else pixels, max_side)
+    shown_map = anomaly_map if placement is None or display is None else placement.upright(anomaly_map)
     worst_patch = good_patch = None
     good_label = ""
     if nearest is not None:
@@ -116,7 +120,7 @@ def build_item(
         score=score,
         decision=decision,
         image=encode_jpeg(shown, quality=82),
-        overlay=overlay_jpeg(shown, anomaly_map, pixel_threshold, max_side=max_side, quality=82, region=region),
+        overlay=overlay_jpeg(shown, shown_map, pixel_threshold, max_side=max_side, quality=82, region=region),
         worst_patch=worst_patch,
         good_patch=good_patch,
         good_label=good_label,

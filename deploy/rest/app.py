@@ -121,7 +121,7 @@ def make_app(service: ImageService, *, token: str | None = None, places: int = D
             if outcome.result.status is FileStatus.UNREADABLE:
                 raise HTTPException(422, outcome.result.reason)
             view = None if map_as is None else outcome.view  # of an image that the model could not judge there is none
-            return ScoreAnswer.of(served.bundle, outcome.result, None if view is None else view.anomaly_map)
+            return ScoreAnswer.of(served.bundle, outcome.result, None if view is None else view.upright_map)
 
         with admission.place() as place:
             try:

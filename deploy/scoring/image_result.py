@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deploy.engine.scores import ImageScore
 from deploy.results.records import path_text
 from pipeline.calibration import Decision
+from pipeline.imaging.alignment import Placement
 from pipeline.look_figures import LookFigures
 from pipeline.regions import Region
 
@@ -71,17 +72,24 @@ class ImageView:
     """What a scored image looked like to the model; its map is copied from an accelerator when it is first read.
 
     pixels: uint8 RGB (H, W, 3) at model size. scored: what the head said. frame: uint8 BGR (H, W, 3), the frame it was
-    made of; None for a file, which can be read again. Drop it soon: until then the accelerator keeps the map.
+    made of; None for a file, which can be read again. placement: where alignment found the part; None: nothing is
+    aligned. Drop it soon: until then the accelerator keeps the map.
     """
 
     pixels: NDArray[np.uint8]
     scored: ImageScore
     frame: NDArray[np.uint8] | None = None
+    placement: Placement | None = None
 
     @property
     def anomaly_map(self) -> NDArray[np.float32]:
-        """(h, w)."""
+        """(h, w) over `pixels`."""
         return self.scored.anomaly_map
+
+    @property
+    def upright_map(self) -> NDArray[np.float32]:
+        """(h, w) over the upright image."""
+        return self.anomaly_map if self.placement is None else self.placement.upright(self.anomaly_map)
 
     @property
     def nearest(self) -> NDArray[np.int64]:

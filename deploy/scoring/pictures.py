@@ -56,6 +56,7 @@ class Pictures:
                 support_view=self._support_view,
                 display=self._display(result) if view.frame is None else _rgb(view.frame),
                 region=self._region,
+                placement=view.placement,
             )
 
         if view is not None:

@@ -114,7 +114,8 @@ class ScoringWorker:
         image = self._decode(file)
         if isinstance(image, UnreadableImage):
             return _unreadable(item, image.sha256, image.reason)
-        return Ready(item, image.sha256, Seen(image.pixels, image.source_size, image.colour, image.bit_depth))
+        seen = Seen(image.pixels, image.source_size, image.colour, image.bit_depth, image.placement)
+        return Ready(item, image.sha256, seen)
 
     def _read(self, item: SourceItem, path: Path) -> ImageFile | Outcome:
         """The file's bytes; the outcome at once where they cannot be read, or are not what a watched folder took."""
@@ -146,11 +147,12 @@ class ScoringWorker:
         if (problem := depth_problem(8, 255, self._white_level)) is not None:
             return _unreadable(item, None, str(problem))
         try:
-            pixels = fit_frame(frame, self.bundle.manifest.preprocess)
+            pixels, placement = fit_frame(frame, self.bundle.manifest.preprocess)
         except ImageError as error:
             return _unreadable(item, None, str(error))
         sha256 = hashlib.sha256(pixels.data).hexdigest()
-        return self._known(item, sha256) or Ready(item, sha256, Seen(pixels, (frame.shape[0], frame.shape[1])))
+        seen = Seen(pixels, (frame.shape[0], frame.shape[1]), placement=placement)
+        return self._known(item, sha256) or Ready(item, sha256, seen)
 
     def _known(self, item: SourceItem, sha256: str) -> Outcome | None:
         if self.known is None or (stored := self.known.find(self.bundle, sha256)) is None:
@@ -208,9 +210,10 @@ class ScoringWorker:
             depth=image.seen.depth,
             figures=None if likeness is None else image.seen.figures,
         )
+        view = ImageView(image.pixels, scored, image.item.frame, image.seen.placement)
         return Outcome(
             result,
-            ImageView(image.pixels, scored, image.item.frame) if verdict.judged else None,
+            view if verdict.judged else None,
             remark=None if likeness is None else likeness.remark(image.seen),
         )
 
@@ -222,7 +225,8 @@ class ScoringWorker:
         # thread, when that was tried, 1.08, and both 1.07 of the wall time.
         if self.overlays is None or not verdict.judged or verdict.decision is Decision.PASS:
             return None
-        return self._write_overlay(image, scored.anomaly_map, self.overlays)
+        upright = ImageView(image.pixels, scored, placement=image.seen.placement).upright_map
+        return self._write_overlay(image, upright, self.overlays)
 
     def _write_overlay(self, image: Ready, anomaly_map: NDArray[np.float32], folder: Path) -> Path:
         bundle = self.bundle

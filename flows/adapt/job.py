@@ -15,6 +15,7 @@ from deploy.engine.parity import Parity
 from flows.adapt.bundling import add_bundle
 from flows.adapt.from_store import KnownLine, know_line
 from flows.adapt.learner_choice import choose_meta_model, chooses_size, learner_with
+from flows.adapt.line_alignment import line_alignment
 from flows.adapt.line_images import choose_images
 from flows.adapt.line_region import line_region, require_cells
 from flows.adapt.request import AdaptRequest
@@ -110,6 +111,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     start = time.perf_counter()
     images = choose_images(request, known.line, known.left_out, learner, tell_looked)
     region, images = line_region(request, known.line.root, images)
+    alignment, images = line_alignment(request, region, images)
     looking = time.perf_counter() - start
     least_area(request, images.labelled)  # one as large as the image is refused before the work, too
     if chooses_size(learner, meta):
@@ -134,6 +136,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         white_level=images.white_level,
         bayer=request.bayer,
         region=region,
+        alignment=alignment,
         seed=request.seed,
         on_read=tell_read,
     )

@@ -69,7 +69,8 @@ def _looking_through(deployment: Deployment) -> Callable[[Path, str], Preview | 
         if isinstance(image, UnreadableImage):
             return None
         (scored,) = engine.score(manifest.line, image.pixels[None])
-        verdict = deployment.bundle.judge(scored, Seen(image.pixels, image.source_size, image.colour))
+        seen = Seen(image.pixels, image.source_size, image.colour, placement=image.placement)
+        verdict = deployment.bundle.judge(scored, seen)
         if not verdict.judged:
             return None
         item = build_item(
@@ -82,6 +83,7 @@ def _looking_through(deployment: Deployment) -> Callable[[Path, str], Preview | 
             pixel_threshold=manifest.threshold.pixel,
             display=read_native(path, white_level=preprocess.white_level, bayer=preprocess.bayer),
             region=deployment.bundle.region,
+            placement=image.placement,
             max_side=SIDE,
         )
         return Preview(item, image.sha256 in used)

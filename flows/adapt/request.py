@@ -18,6 +18,7 @@ from flows.asking.request_fields import (
     Seed,
     refuse_two_rates,
 )
+from pipeline.imaging.alignment import AlignMode
 from pipeline.imaging.bayer_pattern import BayerPattern
 
 
@@ -51,6 +52,11 @@ class AdaptSettings(LineSettings):
         "on this machine's CPU (default: the line may choose any).",
     )
     any_angle: bool = Field(default=False, description="Parts lie at any angle: rotated good images are good too.")
+    align: AlignMode = Field(
+        default=AlignMode.NONE,
+        description="Bring each part, which must stand out from its background, to one pose before it is looked at: "
+        "rigid undoes where it lies and how it is turned, similarity its size, too.",
+    )
     white_level: int | None = Field(
         default=None,
         ge=255,

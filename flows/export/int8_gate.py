@@ -144,7 +144,7 @@ def judge(
                 pair.extend(engine.score(bundle.manifest.line, image.pixels[None]))
                 times.append(time.perf_counter())
             scores.append([scored.score for scored in pair])
-            seen = Seen(image.pixels, image.source_size, image.colour)
+            seen = Seen(image.pixels, image.source_size, image.colour, placement=image.placement)
             changed += len({bundle.judge(scored, seen).decision for scored in pair}) > 1
             ratios.append((times[1] - times[0]) / (times[2] - times[1]))
             defective.append(record.is_defect)

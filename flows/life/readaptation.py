@@ -13,6 +13,7 @@ from flows.life.request import TendRequest
 from flows.views import DEFAULT_SIZE
 from pipeline.augmentations import ROTATIONS
 from pipeline.errors import LineError
+from pipeline.imaging.alignment import AlignMode
 from pipeline.imaging.images import read_size
 from pipeline.product_lines.layout_names import REGION_FILES
 from pipeline.product_lines.lines import ProductLine
@@ -47,7 +48,7 @@ def next_adaptation(request: TendRequest, live: Bundle, line: ProductLine, *, pr
         raise LineError(f"a float32 version of {manifest.line} live, to adapt anew", got, "adapt and export it by hand")
     threshold, augmentations = manifest.threshold, manifest.learner.config.get("augmentations")
     chosen = any(choice.what == "input size" for choice in manifest.choices)
-    missed = threshold.target_missed_defect_rate
+    missed, alignment = threshold.target_missed_defect_rate, manifest.preprocess.alignment
     settings: dict[str, Any] = {
         **{field: getattr(request, field) for field in ("meta_model", "good", "defects")},
         "learner": manifest.learner.name,
@@ -56,6 +57,7 @@ def next_adaptation(request: TendRequest, live: Bundle, line: ProductLine, *, pr
         "least_defect_area": _least_area(live, line),
         "millimetres_per_pixel": threshold.millimetres_per_pixel,
         "any_angle": isinstance(augmentations, list) and set(ROTATIONS) <= set(augmentations),
+        "align": AlignMode.NONE if alignment is None else alignment.mode,
         "white_level": manifest.preprocess.white_level,
         "bayer": manifest.preprocess.bayer,
         "seed": manifest.lineage.seed,

@@ -94,7 +94,7 @@ class RunOutputs:
         """
         self._rows.add(result, line=line, bundle_version=version)
         if view is not None and self._maps is not None:
-            write_map(map_path(self._maps, result.name), view.anomaly_map, result.sha256)
+            write_map(map_path(self._maps, result.name), view.upright_map, result.sha256)
 
     def finish(self, result: RunResult, write_page: Callable[[Sequence[str]], None], *, keep: int) -> None:
         """Write all rows, with the result's figures at the JSON's head, then the page; drop old folders of runs.

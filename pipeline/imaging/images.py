@@ -23,6 +23,7 @@ from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging import jpeg as image_jpeg
 from pipeline.imaging import opencv as image_opencv
 from pipeline.imaging import tiff as image_tiff
+from pipeline.imaging.alignment import Alignment, Placement, fit_aligned
 from pipeline.imaging.bayer import demosaiced
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.encoded import EncodedImage, Pixels, brightest_value, size_text
@@ -41,12 +42,15 @@ class PreprocessSpec:
     property of the line's camera, fixed at adaptation, never of one image. Normalisation is in the graph.
 
     `bayer`: images of one channel are mosaics of this pattern and become colour; None: they are grey.
+
+    `alignment`: the part is brought to its pose before the resize; None: images are looked at as they were taken.
     """
 
     height: int
     width: int
     white_level: int | None = None
     bayer: BayerPattern | None = None
+    alignment: Alignment | None = None
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1:
@@ -88,6 +92,7 @@ class DecodedImage:
 
     `source_size` is the (height, width) of the upright image before the resize; `bit_depth` is 8 or 16, as stored.
     `brightest` is the largest value of the stored pixels where they have 16 bits, else 255. `colour`: not mono.
+    `placement`: where alignment found the part; None: the spec aligns nothing.
     """
 
     path: Path
@@ -97,6 +102,7 @@ class DecodedImage:
     bit_depth: int
     brightest: int = 255
     colour: bool = True
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +197,7 @@ def read_size(path: Path, limits: ImageLimits | None = None) -> tuple[int, int]:
 def fit_image(encoded: EncodedImage, spec: PreprocessSpec) -> NDArray[np.uint8]:
     """Decode an opened image to the spec: uint8 RGB (height, width, 3). Raises `ImageError` for damaged data."""
     encoded = demosaiced(encoded, spec.bayer)
-    return _fit(encoded, _decode_for(encoded, spec), spec)
+    return _fit(encoded, _decode_for(encoded, spec), spec)[0]
 
 
 def decode_opened(encoded: EncodedImage, spec: PreprocessSpec, path: Path, sha256: str) -> DecodedImage:
@@ -199,8 +205,9 @@ def decode_opened(encoded: EncodedImage, spec: PreprocessSpec, path: Path, sha25
     encoded = demosaiced(encoded, spec.bayer)
     stored = _decode_for(encoded, spec)
     brightest = brightest_value(stored) if encoded.bit_depth > 8 else 255
-    pixels, size, colour = _fit(encoded, stored, spec), encoded.upright_size, encoded.channels > 1
-    return DecodedImage(path, sha256, pixels, size, encoded.bit_depth, brightest, colour)
+    pixels, placement = _fit(encoded, stored, spec)
+    size, colour = encoded.upright_size, encoded.channels > 1
+    return DecodedImage(path, sha256, pixels, size, encoded.bit_depth, brightest, colour, placement)
 
 
 def _decode_for(encoded: EncodedImage, spec: PreprocessSpec) -> Pixels:
@@ -213,13 +220,16 @@ def _stored_size(encoded: EncodedImage, spec: PreprocessSpec) -> tuple[int, int]
     return (spec.width, spec.height) if encoded.orientation >= 5 else (spec.height, spec.width)
 
 
-def _fit(encoded: EncodedImage, stored: Pixels, spec: PreprocessSpec) -> NDArray[np.uint8]:
+def _fit(encoded: EncodedImage, stored: Pixels, spec: PreprocessSpec) -> tuple[NDArray[np.uint8], Placement | None]:
+    if spec.alignment is not None:
+        upright = to_native(encoded, stored, spec.white_level)
+        return fit_aligned(upright, encoded.upright_size, spec.alignment, spec.height, spec.width)
     pixels = resize(stored, *_stored_size(encoded, spec))
-    return to_native(encoded, pixels, spec.white_level)  # depth, channels, turning: once few pixels are left
+    return to_native(encoded, pixels, spec.white_level), None  # depth, channels, turning: once few pixels are left
 
 
-def fit_frame(frame_HWC: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
-    """A camera's frame, uint8 BGR (H, W, 3), at the spec: uint8 RGB, resized and turned as a file's pixels are.
+def fit_frame(frame_HWC: NDArray[np.uint8], spec: PreprocessSpec) -> tuple[NDArray[np.uint8], Placement | None]:
+    """A camera's frame, uint8 BGR (H, W, 3), at the spec: uint8 RGB, made of it as of a file's pixels.
 
     Raises:
         ImageError: the spec is of mosaics.
@@ -235,7 +245,8 @@ def fit_frame(frame_HWC: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.
         bgr=True,
         decode=lambda _height, _width: frame_HWC,
     )
-    return fit_image(frame, spec)
+    frame = demosaiced(frame, spec.bayer)
+    return _fit(frame, frame_HWC, spec)
 
 
 def check_size(height: int, width: int, limits: ImageLimits | None = None) -> None:

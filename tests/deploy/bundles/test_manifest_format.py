@@ -52,6 +52,11 @@ ADDED = {
         lineage.set_by_hand.set_from lineage.set_by_hand.at lineage.set_by_hand.why lineage.set_by_hand.by
         lineage.set_by_hand.reject_before lineage.set_by_hand.review_before
     """,
+    11: """
+        preprocess.alignment.mode preprocess.alignment.thumbnail preprocess.alignment.width preprocess.alignment.least
+        preprocess.alignment.pose.x preprocess.alignment.pose.y preprocess.alignment.pose.side
+        preprocess.alignment.pose.axis preprocess.alignment.pose.box
+    """,
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

@@ -1,0 +1,153 @@
+"""A part that was moved by a known amount is brought back, its map too; what cannot be aligned is left and says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.feature_store import FeatureKey, FeatureStore
+from pipeline.imaging.alignment import Alignment, AlignMode, Fit, alignment_of, pose_of
+from pipeline.imaging.images import DecodedImage, PreprocessSpec, fit_frame, read_image
+from pipeline.regions import MarkedMap
+
+HEIGHT, WIDTH = 300, 400
+CORNERS = np.array([(140, 110), (300, 110), (300, 200), (220, 200), (140, 170)], np.float64)
+"""Of a lopsided part: no turn of it looks like another."""
+SPOT = (190.0, 140.0)
+
+
+def part(turn: float = 0, scale: float = 1, shift: tuple[float, float] = (0, 0), noise: int = 0) -> NDArray[np.uint8]:
+    image = np.full((HEIGHT, WIDTH, 3), (30, 34, 30), np.uint8)
+    cv2.fillPoly(image, [np.rint(moved(CORNERS, turn, scale, shift)).astype(np.int32)], (180, 150, 140))
+    x, y = moved(np.array([SPOT]), turn, scale, shift)[0]
+    cv2.circle(image, (round(x), round(y)), round(12 * scale), (60, 60, 200), -1)
+    return cv2.add(image, np.random.default_rng(noise).integers(0, 6, image.shape, np.uint8)).astype(np.uint8)
+
+
+def moved(points: NDArray[np.float64], turn: float, scale: float, shift: tuple[float, float]) -> NDArray[np.float64]:
+    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), turn, scale)
+    return points @ matrix[:, :2].T + matrix[:, 2] + shift
+
+
+def fit_of(mode: AlignMode = AlignMode.SIMILARITY) -> Fit:
+    fit = alignment_of([part(noise=seed) for seed in range(4)], mode)
+    assert fit is not None
+    return fit
+
+
+@pytest.fixture(scope="module")
+def alignment() -> Alignment:
+    return fit_of().alignment
+
+
+@pytest.mark.parametrize(
+    ("turn", "scale", "shift"),
+    [(0, 1, (20, -15)), (12, 1, (0, 0)), (0, 0.9, (0, 0)), (-15, 1.1, (-18, 12)), (90, 1, (0, 0)), (171, 0.95, (5, 9))],
+)
+def test_places_in_the_aligned_image_are_those_of_the_moved_one(
+    alignment: Alignment, turn: float, scale: float, shift: tuple[float, float]
+) -> None:
+    placement = alignment.place(part(turn, scale, shift, noise=9))
+    assert placement.problem is None
+    assert placement.correlation > 0.97
+    assert placement.scale == pytest.approx(scale, abs=0.02)
+    off = np.linalg.norm(placement.points(CORNERS) - moved(CORNERS, turn, scale, shift), axis=1)
+    assert off.max() < 3, "of 400 pixels"
+
+
+def test_rigid_leaves_the_size(alignment: Alignment) -> None:
+    placement = fit_of(AlignMode.RIGID).alignment.place(part(20, 1.1))
+    assert placement.scale == pytest.approx(1)
+    assert pose_of(placement.aligned(part(20, 1.1))).side == pytest.approx(1.1 * alignment.pose.side, rel=0.02)  # type: ignore[union-attr]
+
+
+def test_an_image_squashed_to_the_models_square_is_turned_in_its_own_proportions(alignment: Alignment) -> None:
+    spec = PreprocessSpec(height=128, width=128, alignment=alignment)
+    plain, _ = fit_frame(part()[..., ::-1], spec)
+    pixels, placement = fit_frame(np.ascontiguousarray(part(40, 1, (10, 0))[..., ::-1]), spec)
+    assert placement is not None
+    assert placement.size == (HEIGHT, WIDTH)
+    differs = np.abs(pixels.astype(int) - plain).max(2) > 40
+    assert differs.mean() < 0.01, "but for its outline"
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "not aligned: no part of about the reference's size stands out"),
+        (part(scale=0.4), "not aligned: no part of about the reference's size stands out"),
+        (cv2.circle(part() * 0 + 30, (200, 150), 70, (180, 150, 140), -1), "not aligned: it correlates 0."),
+    ],
+    ids=["nothing", "too small", "another part"],
+)
+def test_what_cannot_be_aligned_is_left_as_it_was_and_says_so(
+    alignment: Alignment, image: NDArray[np.uint8], problem: str
+) -> None:
+    strict = replace(alignment, least=0.97)
+    placement = strict.place(image)
+    assert placement.problem is not None
+    assert placement.problem.startswith(problem)
+    assert placement.aligned(image) is image
+    seen = replace(PreprocessSpec(height=96, width=96), alignment=strict)
+    frame = np.ascontiguousarray(image[..., ::-1])
+    assert np.abs(fit_frame(frame, seen)[0].astype(int) - fit_frame(frame, replace(seen, alignment=None))[0]).max() <= 1
+    heat = np.arange(64, dtype=np.float32).reshape(8, 8)
+    assert (placement.upright(heat) == heat).all()
+
+
+def test_images_without_one_part_are_not_aligned() -> None:
+    rng = np.random.default_rng(0)
+    textures = [rng.integers(0, 255, (64, 64, 3), np.uint8) for _ in range(4)]
+    assert alignment_of(textures, AlignMode.RIGID) is None
+    assert alignment_of([part(), textures[0]], AlignMode.RIGID) is None
+
+
+def test_a_map_and_its_regions_come_back_to_the_image_as_it_was_taken(alignment: Alignment) -> None:
+    """A spot marked where it is in the aligned image is told where it is in the moved one, in its pixels."""
+    move = (25.0, 0.9, (14.0, -8.0))
+    placement = alignment.place(part(*move))
+    heat = np.zeros((48, 48), np.float32)  # over the image, squashed
+    heat[round(SPOT[1] / HEIGHT * 48 - 0.5), round(SPOT[0] / WIDTH * 48 - 0.5)] = 1
+    heat = cv2.GaussianBlur(heat, (0, 0), 2).astype(np.float32)
+    x, y = moved(np.array([SPOT]), *move)[0]
+
+    back = placement.upright(heat)
+    row, column = np.unravel_index(back.argmax(), back.shape)
+    assert abs((column + 0.5) / 48 * WIDTH - x) < WIDTH / 48
+    assert abs((row + 0.5) / 48 * HEIGHT - y) < HEIGHT / 48
+
+    marked = MarkedMap(heat, float(heat.max() / 2))
+    (told,) = marked.regions((HEIGHT, WIDTH), placement=placement)
+    (plain,) = marked.regions((HEIGHT, WIDTH))
+    assert told.area == pytest.approx(0.81 * plain.area, rel=0.03)
+    assert told.box[0] + told.box[2] / 2 == pytest.approx(x, abs=6)
+    assert told.box[1] + told.box[3] / 2 == pytest.approx(y, abs=6)
+    assert np.mean(told.contour, axis=0) == pytest.approx((x, y), abs=6)
+
+
+def test_a_file_is_aligned_upright_as_a_frame_is(alignment: Alignment, tmp_path: Path) -> None:
+    image, spec = part(30), PreprocessSpec(height=128, width=128, alignment=alignment)
+    path = tmp_path / "part.png"
+    assert cv2.imwrite(str(path), image[..., ::-1])
+    found = read_image(path, spec)
+    assert isinstance(found, DecodedImage)
+    assert found.placement is not None
+    np.testing.assert_array_equal(found.pixels, fit_frame(np.ascontiguousarray(image[..., ::-1]), spec)[0])
+    assert read_image(path, replace(spec, alignment=None)).placement is None  # type: ignore[union-attr]
+
+
+def test_features_of_aligned_images_are_cached_apart(alignment: Alignment) -> None:
+    plain = PreprocessSpec(height=128, width=128)
+    specs = [plain, replace(plain, alignment=alignment), replace(plain, alignment=replace(alignment, least=0.9))]
+    names = {FeatureStore._name(None, FeatureKey("0" * 64, spec, "plain")) for spec in specs}  # type: ignore[arg-type]
+    assert len(names) == 3
+
+
+def test_a_damaged_thumbnail_is_refused(alignment: Alignment) -> None:
+    with pytest.raises(ValueError, match="no thumbnail"):
+        replace(alignment, thumbnail=alignment.thumbnail[2:])
