@@ -86,7 +86,8 @@ def main() -> None:
     told = ("evidence: none, similarity", "least correlation", "left as taken", "CPU ms")
     columns = ("line", "images", NONE, ANY, SIMILARITY, *told)
     said = f"Refused, as no part stands out from a background or the parts are not alike: {', '.join(refused)}."
-    study.publish(table(columns, rows), *([said] if refused else []))
+    tried = ("line, images told as not aligned", "as taken", "cut off", "two parts", "no part", "other lines' parts")
+    study.publish(table(columns, rows), *([said] if refused else []), table(tried, failures(study.lines)))
 
 
 def measure(line: ProductLine, seen: Extraction, seed: int) -> dict[str, dict[str, Found]]:
@@ -167,6 +168,33 @@ def laid(image: NDArray[np.uint8], turn: float, scale: float, shift: NDArray[np.
     alpha = cv2.warpAffine(inside, matrix, (width, height))[..., None]
     part = cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return np.rint(alpha * part + (1 - alpha) * np.median(around, axis=0)).astype(np.uint8)
+
+
+def failures(lines: Sequence[ProductLine]) -> list[list[str]]:
+    """Rows of how many images of each line that cannot be aligned are told, of those that were made."""
+    good = {line.name: [read_native(record.path) for record in line.train_good[: GOOD + TESTED]] for line in lines}
+    rows = []
+    for name, images in good.items():
+        fit = alignment_of(images[:GOOD], AlignMode.SIMILARITY)
+        if fit is None:
+            continue
+        size = (images[0].shape[1], images[0].shape[0])
+        others = [cv2.resize(other[-1], size).astype(np.uint8) for line, other in good.items() if line != name]
+        tried = [
+            images[GOOD:],
+            [laid(image, 0, 1, np.array([0.4, 0])) for image in images[GOOD:]],
+            [_twice(image) for image in images[GOOD:]],
+            [np.full_like(image, np.median(image[:3])) for image in images[GOOD:]],
+            others,
+        ]
+        told = [sum(fit.alignment.place(image).problem is not None for image in case) for case in tried]
+        rows.append([name, *(f"{count} of {len(case)}" for count, case in zip(told, tried, strict=True))])
+    return rows
+
+
+def _twice(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    left, right = (laid(image, 0, 0.5, np.array([side, 0])) for side in (-0.25, 0.25))
+    return np.where(estimate_foreground(left)[..., None], left, right)
 
 
 def _cells(draws: Sequence[dict[str, Found]]) -> list[str]:

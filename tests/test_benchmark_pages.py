@@ -25,6 +25,7 @@ def test_new_figures_leave_the_prose(tmp_path: Path):
 
 def test_the_pages_have_one_place_for_figures(tmp_path: Path):
     pages = {
+        "alignment",
         "auto",
         "backbones",
         "bank_budget",

@@ -30,6 +30,7 @@ NOT_ALIGNED = "not aligned"
 _SIDE = 128  # of the copy in which the part is found; its pose is then within some 0.2 pixels of it
 _THUMBNAIL = 64  # of the copy that is correlated
 _BETTER = 0.005  # in correlation: a turn that gives less is left, as a round part has none
+_CUT = 0.02  # of the image's edge that a part covers more than the reference does
 _LARGEST = 2.0  # times as large, or as small, as the reference: beyond that something else stands out
 _ALIKE, _MARGIN = 0.6, 0.2
 """The least correlation of the support's good images with which a line is aligned, and by how much others may be below
@@ -54,6 +55,7 @@ class Pose:
         side: root of its area.
         axis: direction of its longer axis, in degrees; up to half a turn.
         box: of the smallest box around it, in degrees; up to a quarter of a turn.
+        rim: share of the image's edge that it covers.
     """
 
     x: float
@@ -61,6 +63,7 @@ class Pose:
     side: float
     axis: float
     box: float
+    rim: float
 
 
 @dataclass(frozen=True)
@@ -142,26 +145,25 @@ class Alignment:
 
     def place(self, image: NDArray[np.uint8]) -> Placement:
         """Find the part of an upright image, uint8 RGB (H, W, 3) of its own proportions."""
-        found = self.best(image)
-        if found is None:
-            problem, correlation = "no part of about the reference's size stands out from the background", 0.0
-        elif found.correlation < self.least:
-            correlation = found.correlation
-            problem = f"it correlates {correlation:.2f} with the reference, and at least {self.least:.2f} is needed"
-        else:
-            return found
-        return Placement((image.shape[0], image.shape[1]), np.eye(2, 3), correlation, f"{NOT_ALIGNED}: {problem}")
-
-    def best(self, image: NDArray[np.uint8]) -> Placement | None:
-        """The pose in which the part looks most like the reference, however little; None: there is no part."""
         small = _shrunk(image, _SIDE)
-        pose = pose_of(small)
+        size, pose, correlation = (image.shape[0], image.shape[1]), pose_of(small), 0.0
         if pose is None or not 1 / _LARGEST <= pose.side / self.pose.side <= _LARGEST:
-            return None
-        grey, size = _thumbnail(small), (image.shape[0], image.shape[1])
-        still, *turned = (Placement(size, matrix, self._correlation(grey, matrix)) for matrix in self._candidates(pose))
-        best = max(turned, key=lambda placement: placement.correlation)
-        return best if best.correlation > still.correlation + _BETTER else still
+            problem = "no part of about the reference's size stands out from the background"
+        elif pose.rim > self.pose.rim + _CUT:
+            problem = "the part is cut off at the image's edge"
+        else:
+            matrix, correlation = self.best(small, pose)
+            if correlation >= self.least:
+                return Placement(size, matrix, correlation)
+            problem = f"it correlates {correlation:.2f} with the reference, and at least {self.least:.2f} is needed"
+        return Placement(size, np.eye(2, 3), correlation, f"{NOT_ALIGNED}: {problem}")
+
+    def best(self, small: NDArray[np.uint8], pose: Pose) -> tuple[NDArray[np.float64], float]:
+        """The matrix of a `Placement` by which a part of that pose looks most like the reference, and how much."""
+        grey = _thumbnail(small)
+        still, *turned = ((self._correlation(grey, matrix), matrix) for matrix in self._candidates(pose))
+        correlation, matrix = max(turned, key=lambda found: found[0])
+        return (matrix, correlation) if correlation > still[0] + _BETTER else (still[1], still[0])
 
     def as_taken(self, image: NDArray[np.uint8]) -> float:
         """Correlation of an image, uint8 RGB (H, W, 3), with the reference as it lies, -1 to 1."""
@@ -229,14 +231,14 @@ def alignment_of(good: Iterable[NDArray[np.uint8]], mode: AlignMode) -> Fit | No
     The reference is the image that the others look most like, once aligned to it.
     """
     smalls = [_shrunk(image, _SIDE) for image in good]
+    parts = [(small, pose) for small in smalls if (pose := pose_of(small)) is not None]
+    if len(parts) < len(smalls):
+        return None
     fits: list[tuple[float, float, Alignment]] = []
-    for small in smalls:
-        if (pose := pose_of(small)) is None:
-            return None
+    for small, pose in parts:
         grey = np.rint(_thumbnail(small)).astype(np.uint8)
         alignment = Alignment(mode=mode, pose=pose, thumbnail=grey.tobytes().hex(), width=grey.shape[1], least=-1.0)
-        found = [alignment.best(other) for other in smalls if other is not small]
-        each = [-1.0 if placement is None else placement.correlation for placement in found] or [1.0]
+        each = [alignment.best(*other)[1] for other in parts if other[0] is not small] or [1.0]
         fits.append((float(np.mean(each)), min(each), alignment))
     mean, lowest, alignment = max(fits, key=lambda fit: fit[0])
     if lowest < _ALIKE:
@@ -261,6 +263,7 @@ def pose_of(image: NDArray[np.uint8]) -> Pose | None:
         side=math.sqrt(area) / longer,
         axis=math.degrees(math.atan2(2 * moments["mu11"], moments["mu20"] - moments["mu02"])) / 2,
         box=math.degrees(math.atan2(down, across)) % 90,
+        rim=float(np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]]).mean()),
     )
 
 

@@ -55,7 +55,7 @@ ADDED = {
     11: """
         preprocess.alignment.mode preprocess.alignment.thumbnail preprocess.alignment.width preprocess.alignment.least
         preprocess.alignment.pose.x preprocess.alignment.pose.y preprocess.alignment.pose.side
-        preprocess.alignment.pose.axis preprocess.alignment.pose.box
+        preprocess.alignment.pose.axis preprocess.alignment.pose.box preprocess.alignment.pose.rim
     """,
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""

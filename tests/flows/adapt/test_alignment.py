@@ -43,14 +43,14 @@ def plate(seed: int, turn: float = 0.0, shift: int = 0, *, dent: bool = False) -
 def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Good plates that lie askew by up to 10 degrees."""
     root = tmp_path_factory.mktemp("plates")
-    for folder in ("good", "defect", "new"):
-        (root / folder).mkdir()
+    for folder in ("good", "defect", "new/test"):
+        (root / folder).mkdir(parents=True)
     for seed in range(6):
         turn = float(np.random.default_rng(seed).uniform(-10, 10))
         assert cv2.imwrite(str(root / "good" / f"{seed}.png"), plate(seed, turn))
     assert cv2.imwrite(str(root / "defect" / "dent.png"), plate(7, dent=True))
-    assert cv2.imwrite(str(root / "new" / "dent.png"), plate(8, 12, 15, dent=True))
-    assert cv2.imwrite(str(root / "new" / "lines.png"), np.tile(np.uint8([[40, 200]]), (192, 128)))
+    assert cv2.imwrite(str(root / "new" / "test" / "dent.png"), plate(8, 12, 15, dent=True))
+    assert cv2.imwrite(str(root / "new" / "test" / "lines.png"), np.tile(np.uint8([[40, 200]]), (192, 128)))
     return root
 
 
@@ -69,7 +69,7 @@ def test_a_moved_part_is_marked_where_it_is_and_what_cannot_be_aligned_is_review
     assert "aligned in place, turn and size to a part" in bundle.card_path.read_text()
 
     done = score.run(score_request(plates / "new", line="plates"), load_settings())
-    rows = {Path(row["path"]).name: row for row in json.loads(done.json_path.read_text())["images"]}
+    rows = {Path(row["path"]).name: row for row in json.loads(done.json_path.read_text())["rows"]}
     assert rows["lines.png"]["decision"] == "REVIEW"
     assert rows["lines.png"]["reason"].startswith("unlike the line: not aligned: ")
     assert rows["lines.png"]["score"] is not None, "scored as it was taken"
@@ -81,7 +81,7 @@ def test_a_moved_part_is_marked_where_it_is_and_what_cannot_be_aligned_is_review
     assert top - 4 < y < top + height + 4
 
     with Line.open("plates") as line:
-        found = line.score(plates / "new" / "dent.png")
+        found = line.score(plates / "new" / "test" / "dent.png")
     full = found.full_map()
     assert full is not None
     row, column = np.unravel_index(full.argmax(), full.shape)

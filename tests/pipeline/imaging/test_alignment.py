@@ -80,10 +80,11 @@ def test_an_image_squashed_to_the_models_square_is_turned_in_its_own_proportions
     ("image", "problem"),
     [
         (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "not aligned: no part of about the reference's size stands out"),
+        (part(shift=(-200, 0)), "not aligned: the part is cut off at the image's edge"),
         (part(scale=0.4), "not aligned: no part of about the reference's size stands out"),
         (cv2.circle(part() * 0 + 30, (200, 150), 70, (180, 150, 140), -1), "not aligned: it correlates 0."),
     ],
-    ids=["nothing", "too small", "another part"],
+    ids=["nothing", "cut off", "too small", "another part"],
 )
 def test_what_cannot_be_aligned_is_left_as_it_was_and_says_so(
     alignment: Alignment, image: NDArray[np.uint8], problem: str
