@@ -119,8 +119,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     backbones = within_time(backbones, request.most_ms)
     learner = _within(region, learner, backbones)
     unlabelled = _unlabelled(request, known, backbones[0].preprocess(images.white_level, request.bayer))
-    of_meta = (chosen.remark,) if chosen and chosen.remark else ()
-    said = (*images.remarks, *unlabelled.remarks, *of_meta)
+    said = (*images.remarks, *unlabelled.remarks, *([chosen.remark] if chosen and chosen.remark else []))
     for remark in said:
         tell(0, remark)
     start = time.perf_counter() - looking  # which is of adaptation, and opening further backbones is not

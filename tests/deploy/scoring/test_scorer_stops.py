@@ -31,7 +31,7 @@ from tests.parts.whole_plant import look_all_the_time
 def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(plant: Plant) -> None:
     for seed in range(700):
         write_image(plant.images / f"{seed:03}.png", brightness=seed % 100, seed=seed, size=16)
-    with mounted_tmpfs(plant.root / "small", kilobytes=320) as folder:
+    with mounted_tmpfs(plant.root / "small", kilobytes=480) as folder:
         with ResultStore(folder / "r.sqlite") as store:
             with pytest.raises(StorageError, match="full disk"):
                 score_folder(plant.bundle, plant.engine, plant.images, store, workers=2)

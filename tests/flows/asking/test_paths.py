@@ -28,7 +28,7 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_path_of_every_request_may_begin_at_the_users_home(in_folder: Path):
-    of_each = {"line": "a", "images": "a", "lines": "a", "destination": "a"}
+    of_each = {"line": "a", "images": "a", "lines": "a", "destination": "a", "folder": "a"}
     tried = 0
     for activity in ACTIVITIES:
         fields = activity.request_class.ordered_fields()

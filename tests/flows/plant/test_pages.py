@@ -14,6 +14,7 @@ pytest.importorskip("fastapi", reason="the extra `pages` is not installed")
 
 from flows.plant import pages, up
 from flows.plant.down import bring_down
+from flows.plant.pages import refuse_taken_pages_port
 from flows.plant.started_parts import Part, PlantFolder
 from flows.plant.status import plant_status
 from pipeline.errors import ConfigError
@@ -52,6 +53,7 @@ def test_it_comes_up_once_is_told_of_comes_up_again_and_goes_down(folder: PlantF
 
     started.process.send(signal.SIGKILL)
     wait_until_ended(started)
+    wait_until_free(port)
     (problem,) = plant_status(load_settings()).problems
     assert problem.startswith(f"The review page (process {started.pid}) has ended although nobody stopped it")
     again, new = up._pages(folder, None, said.append)
@@ -103,6 +105,17 @@ def test_a_page_that_others_reach_asks_for_a_token(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match="which others reach, and no token"):
         serve(load_settings(), host="0.0.0.0", port=free_port(), on_ready=print)
     assert list(tmp_path.iterdir()) == []
+
+
+def wait_until_free(port: int) -> None:
+    """Threads of a killed process may hold its port when it has ended itself."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return refuse_taken_pages_port(port)
+        except ConfigError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def wait_until_ended(started) -> None:
