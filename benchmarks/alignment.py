@@ -148,9 +148,7 @@ def _moved(record: ImageRecord, case: str, rng: np.random.Generator, folder: Pat
     image = read_native(record.path)
     if case != AS_TAKEN:
         most = [1.0 if case in (move, ALL) else STILL for move in ("turned", "scaled", "shifted")]
-        turn, scale, shift = (
-            share * rng.uniform(-1, 1, size) for share, size in zip(most, (None, None, 2), strict=True)
-        )
+        turn, scale, shift = most[0] * rng.uniform(-1, 1), most[1] * rng.uniform(-1, 1), most[2] * rng.uniform(-1, 1, 2)
         if case == LAID:
             turn, shift = rng.uniform(0, 360 / TURN), rng.uniform(-1, 1, 2)
         image = laid(image, turn * TURN, SCALE**scale, shift * SHIFT)

@@ -50,7 +50,7 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert cv2.imwrite(str(root / "good" / f"{seed}.png"), plate(seed, turn))
     assert cv2.imwrite(str(root / "defect" / "dent.png"), plate(7, dent=True))
     assert cv2.imwrite(str(root / "new" / "test" / "dent.png"), plate(8, 12, 15, dent=True))
-    assert cv2.imwrite(str(root / "new" / "test" / "lines.png"), np.tile(np.uint8([[40, 200]]), (192, 128)))
+    assert cv2.imwrite(str(root / "new" / "test" / "lines.png"), np.tile(np.array([[40, 200]], np.uint8), (192, 128)))
     return root
 
 
