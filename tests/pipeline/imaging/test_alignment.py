@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.feature_store import FeatureKey, FeatureStore
 from pipeline.imaging.alignment import Alignment, AlignMode, Fit, alignment_of, pose_of
-from pipeline.imaging.images import DecodedImage, PreprocessSpec, fit_frame, read_image
+from pipeline.imaging.images import DecodedImage, PreprocessSpec, fit_frame, read_image, read_native
 from pipeline.regions import MarkedMap
 
 HEIGHT, WIDTH = 300, 400
@@ -152,3 +152,23 @@ def test_features_of_aligned_images_are_cached_apart(alignment: Alignment) -> No
 def test_a_damaged_thumbnail_is_refused(alignment: Alignment) -> None:
     with pytest.raises(ValueError, match="no thumbnail"):
         replace(alignment, thumbnail=alignment.thumbnail[2:])
+
+
+def test_real_pills_that_are_turned_are_found_and_boards_are_refused(real_lines: Path) -> None:
+    """Of the good pills the turn is found to a degree; the boards of a line are none like another."""
+
+    def images(line: str, count: int) -> list[NDArray[np.uint8]]:
+        return [read_native(path) for path in sorted((real_lines / line / "train" / "good").iterdir())[:count]]
+
+    *support, pill = images("mvtec/pill", 5)
+    fit = alignment_of(support, AlignMode.SIMILARITY)
+    assert fit is not None
+    height, width = pill.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), 10, 0.9)
+    turned = cv2.warpAffine(pill, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+    before, after = fit.alignment.place(pill), fit.alignment.place(turned)
+    assert before.problem is after.problem is None
+    between = after.matrix[:, :2] @ np.linalg.inv(before.matrix[:, :2])
+    assert np.degrees(np.arctan2(between[0, 1], between[0, 0])) == pytest.approx(10, abs=1)
+    assert after.scale / before.scale == pytest.approx(0.9, abs=0.01)
+    assert alignment_of(images("deeppcb/board12100", 4), AlignMode.SIMILARITY) is None
