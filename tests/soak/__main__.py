@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -93,6 +93,7 @@ def watch(plant: Plant, seconds: float, window: float, promote_every: float) -> 
             p50, p99 = (float(np.quantile(milliseconds, q)) for q in (0.5, 0.99))
             figures = dict(zip(BOUNDS, (sample.memory_mib, p50, p99, sample.descriptors, sample.threads), strict=True))
             windows.append(Window((time.monotonic() - began) / 3600, figures))
+            _keep({"windows": [seen._asdict() for seen in windows]})  # of a soak that is ended before its time, too
         time.sleep(0.2)
     return windows, promotions
 
@@ -104,16 +105,20 @@ def trends_of(windows: list[Window]) -> dict[str, Trend]:
     return {name: trend_of(hours, [window.figures[name] for window in warm]) for name in BOUNDS}
 
 
+def _keep(figures: dict[str, Any]) -> None:
+    OUT.mkdir(exist_ok=True)
+    (OUT / "soak.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
 def _write_figures(asked: argparse.Namespace, told: str, windows: list[Window], trends: dict[str, Trend]) -> str:
     """Figures to soak.json; returns the page's table."""
-    OUT.mkdir(exist_ok=True)
     figures = {
         "minutes": asked.minutes,
         "told": told,
         "windows": [window._asdict() for window in windows],
         "trends": {name: {**trend._asdict(), "bound": BOUNDS[name]._asdict()} for name, trend in trends.items()},
     }
-    (OUT / "soak.json").write_text(json.dumps(figures, indent=2) + "\n")
+    _keep(figures)
     rows = [
         [
             name,
