@@ -1,5 +1,5 @@
-"""Lines whose good parts have a dark blotch anywhere, and whose defective ones a bright one, too: what other lines
-teach tells them apart, and a few good images alone hardly do.
+"""Lines whose good parts have a dark blotch anywhere, and whose defective ones a faint bright one, too: what other
+lines teach tells them apart, and a few good images alone hardly do.
 """
 
 from __future__ import annotations

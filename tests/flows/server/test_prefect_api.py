@@ -152,7 +152,7 @@ def test_the_command_shows_new_lines_adapted_through_prefect(prefect_api, adapte
     incoming = adapted_home / "incoming"
     shutil.copytree(line, incoming / "fresh")
     for said in ("fresh: adapted", f"Every line in {incoming} is registered."):
-        code, out, _ = linewise("adapt-new-lines", "--size", SIZE, "--prefect")
+        code, out, _ = linewise("adapt-new-lines", "--size", SIZE, "--target-false-reject-rate", "0.4", "--prefect")
         assert (code, out.strip()) == (0, said)
 
 
