@@ -1,6 +1,7 @@
 """A day of a plant in minutes, with what goes wrong in it; figures to benchmarks/out/plant_day.json.
 
-    LINEWISE_LINES=LINES python -m benchmarks.plant_day [--quick] [--plant-lines 4] [--seed 0] [--keep FOLDER] [--write]
+    LINEWISE_LINES=LINES python -m benchmarks.plant_day [--quick] [--plant-lines 4] [--seed 0]
+        [--start-seconds 300] [--keep FOLDER] [--write]
 
 Ends with 1 where an image was lost or scored twice by one version, a run stands as if it ran, or a slot is held.
 Every other line is a real one of LINEWISE_LINES, where that folder is; the others are generated.
@@ -37,13 +38,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two lines and short stretches")
     parser.add_argument("--plant-lines", type=one_or_more, help="lines of the plant (default: 4, quick: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of parts, pictures and the moments of killing")
+    parser.add_argument(
+        "--start-seconds", type=float, help="that a run may take to start (default: as registered, 100)"
+    )
     parser.add_argument("--keep", type=Path, help="folder for the home and the logs (default: they go)")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="linewise-day-") as scratch:
         root = asked.keep or Path(scratch)
         root.mkdir(parents=True, exist_ok=True)
         lines = max(2, asked.plant_lines or (2 if asked.quick else 4))
-        figures = live(root, lines, asked.seed, stretch=30 if asked.quick else 120)
+        figures = live(root, lines, asked.seed, stretch=30 if asked.quick else 120, start_seconds=asked.start_seconds)
     out = HERE / "out" / "plant_day.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(figures, indent=2) + "\n")
@@ -56,7 +60,7 @@ def main() -> None:
         sys.exit(f"broken promises: {', '.join(broken)}")
 
 
-def live(root: Path, lines: int, seed: int, *, stretch: int) -> Figures:
+def live(root: Path, lines: int, seed: int, *, stretch: int, start_seconds: float | None) -> Figures:
     """The day below a folder, and its figures.
 
     Raises:
@@ -75,6 +79,8 @@ def live(root: Path, lines: int, seed: int, *, stretch: int) -> Figures:
         day = Day(processes, made, cameras, mailbox, root / "labelled", Faults(processes, STEPS, seed), stretch=stretch)
         try:
             processes.up()
+            if start_seconds is not None:
+                processes.let_runs_start_in(start_seconds)
             processes.start_scorer()
             day.go()
             day.finish()

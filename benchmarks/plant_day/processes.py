@@ -19,6 +19,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import PrefectHTTPStatusError
 
 from benchmarks.plant_day.cameras import wait_for
+from flows.server.automations import UNSTARTED_RUNS
 
 T = TypeVar("T")
 _KEPT = {"LINEWISE_TEMPLATE_CACHE"}
@@ -66,6 +67,17 @@ class Processes:
         """Start what does not run."""
         with self._turn:
             self.linewise("up", "--port", str(self._port), "--review-port", str(self._port + 1))
+
+    def let_runs_start_in(self, seconds: float) -> None:
+        """Seconds after which a run that a worker took and did not start counts as dead."""
+
+        def change(client: SyncPrefectClient) -> None:
+            for automation in client.read_automations_by_name(UNSTARTED_RUNS):
+                changed = automation.model_dump(mode="json", exclude={"id", "owner_resource"})
+                changed["trigger"]["within"] = seconds
+                client.request("PUT", f"/automations/{automation.id}", json=changed).raise_for_status()
+
+        self.asked(change)
 
     def down(self) -> None:
         """End all of it, the scorer first, as a person does."""

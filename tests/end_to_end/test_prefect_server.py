@@ -198,7 +198,7 @@ def test_images_of_the_line_are_reviewed_by_keys(plant, page, screenshot):
         page.wait_for_function("() => document.getElementById('plain')?.naturalWidth > 0")
         page.keyboard.press("h")
         assert page.locator("img.heat").is_visible()
-        screenshot("review", width=960, height=600, readme="review")
+        screenshot("review", width=960, height=520, readme="review")
         for key in ("g", "d"):
             with page.expect_navigation():
                 page.keyboard.press(key)
