@@ -3,7 +3,8 @@
     LINEWISE_LINES=LINES python -m benchmarks.plant_day [--quick] [--plant-lines 4] [--seed 0]
         [--start-seconds 300] [--keep FOLDER] [--write]
 
-Ends with 1 where an image was lost or scored twice by one version, a run stands as if it ran, or a slot is held.
+Ends with 1 where an image was lost or scored twice by one version, a run stands as if it ran, a slot is held, or a
+step did not come to its end.
 Every other line is a real one of LINEWISE_LINES, where that folder is; the others are generated.
 """
 
@@ -61,12 +62,9 @@ def main() -> None:
 
 
 def live(root: Path, lines: int, seed: int, *, stretch: int, start_seconds: float | None) -> Figures:
-    """The day below a folder, and its figures.
-
-    Raises:
-        TimeoutError, RuntimeError: a step did not come to its end.
-    """
+    """The day below a folder, and its figures; `unfinished`: what did not come to its end."""
     began, mailbox, made = time.monotonic(), Mailbox(), products(lines, seed)
+    unfinished: str | None = None
     folders = root / "cameras"
     folders.mkdir()
     cameras = [
@@ -82,8 +80,11 @@ def live(root: Path, lines: int, seed: int, *, stretch: int, start_seconds: floa
             if start_seconds is not None:
                 processes.let_runs_start_in(start_seconds)
             processes.start_scorer()
-            day.go()
-            day.finish()
+            try:
+                day.go()
+                day.finish()
+            except (TimeoutError, RuntimeError) as error:  # what did happen is accounted for all the same
+                unfinished = str(error)
             with suppress(TimeoutError):  # the figures tell of it
                 wait_for(lambda: not runs_at_the_end(processes)["stuck_runs"], "the end of all runs", _ENDING_SECONDS)
             ended = runs_at_the_end(processes)
@@ -97,6 +98,7 @@ def live(root: Path, lines: int, seed: int, *, stretch: int, start_seconds: floa
         **lines_at_the_end(day, mailbox),
         "killed": day.faults.done,
         "held": day.noted.held,
+        "unfinished": unfinished,
         "minutes": round((time.monotonic() - began) / 60, 1),
     }
 

@@ -20,8 +20,8 @@ from pipeline.calibration import Decision
 
 Figures = dict[str, Any]
 _UNDER_WAY = ("RUNNING", "PENDING", "CANCELLING")
-PROMISES = ("lost", "duplicated", "untold", "stuck_runs", "slots_held")
-"""Figures that have to be 0."""
+PROMISES = ("lost", "duplicated", "untold", "stuck_runs", "slots_held", "unfinished")
+"""Figures that have to be 0, or none."""
 
 
 def runs_at_the_end(processes: Processes) -> Figures:

@@ -75,7 +75,7 @@ class Processes:
             for automation in client.read_automations_by_name(UNSTARTED_RUNS):
                 changed = automation.model_dump(mode="json", exclude={"id", "owner_resource"})
                 changed["trigger"]["within"] = seconds
-                client.request("PUT", f"/automations/{automation.id}", json=changed).raise_for_status()
+                client.request("PUT", "/automations/{id}", path_params={"id": automation.id}, json=changed)
 
         self.asked(change)
 
