@@ -37,7 +37,7 @@ BOUNDS = {
     "memory, MiB": Bound(16.0, 8.0),
     "latency p50, ms": Bound(50.0, 200.0),
     "latency p99, ms": Bound(500.0, 1000.0),
-    "file descriptors": Bound(1.0, 1.5),
+    "file descriptors": Bound(1.0, 16.0),  # the store opens up to eight connections, two descriptors each, as needed
     "threads": Bound(1.0, 1.5),
 }
 
