@@ -122,7 +122,7 @@ def test_calibration_run_says_what_changes(prefect_api, adapted_home, line):
         run = state.state_details.flow_run_id
         found = {a.key: a.data for a in client.read_artifacts(limit=200) if a.flow_run_id == run}
     assert set(found) == {"calibrate-line-a-7", "progress-line-a-7"}
-    assert "good images rejected, before" in str(found["calibrate-line-a-7"])
+    assert "Good images rejected, before" in str(found["calibrate-line-a-7"])
     assert found["progress-line-a-7"] == 100.0
 
 
