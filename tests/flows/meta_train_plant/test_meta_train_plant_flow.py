@@ -20,7 +20,7 @@ def test_a_held_meta_model_shows_in_the_list_of_runs_with_its_reason(
 ) -> None:
     state = meta_train_plant(MetaTrainPlantRequest(folder=tmp_path, size=SIZE), return_state=True)
     assert (state.is_completed(), state.name) == (True, "Held")
-    assert state.message.startswith("held: 5 lines with 9 good and 5 defective images each are needed")
+    assert str(state.message).startswith("held: 5 lines with 9 good and 5 defective images each are needed")
     told = str(artifacts(state.state_details.flow_run_id)["plant-meta-model-shared-direction"].data)
     assert "- 4 images adapted from, and gone or changed" in told
     assert "is left out: it has 0 good and 0 defective images to learn from." in told

@@ -27,8 +27,8 @@ LEARNER = LearnerName.SHARED_DIRECTION
 
 
 def learn(folder: Path, settings: Settings, **changes: Any) -> MetaTrainPlantResult:
-    few = {"size": SIZE, "iterations": 60, "good": 2, "defects": 1, "folds": 2, "draws": 1}
-    return job.run(MetaTrainPlantRequest(**({"folder": folder} | few | changes)), settings)
+    few: dict[str, Any] = {"size": SIZE, "iterations": 60, "good": 2, "defects": 1, "folds": 2, "draws": 1}
+    return job.run(MetaTrainPlantRequest(folder=folder, **{**few, **changes}), settings)
 
 
 @pytest.mark.timeout(900)
