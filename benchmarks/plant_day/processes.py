@@ -80,9 +80,9 @@ class Processes:
         self.asked(change)
 
     def down(self) -> None:
-        """End all of it, the scorer first, as a person does."""
+        """End all of it, the scorer first. Not by SIGINT: what a shell starts in the background ignores it."""
         if self._scorer is not None and self._scorer.poll() is None:
-            self._scorer.send_signal(signal.SIGINT)
+            self._scorer.send_signal(signal.SIGTERM)
             self._scorer.wait(180)
         self.linewise("down", "--now")
 
