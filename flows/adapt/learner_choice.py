@@ -89,7 +89,8 @@ def learner_with(request: AdaptRequest, chosen: ChosenMetaModel | None, spec: Ba
     try:
         learner.load_state_dict(meta.weights)
     except RuntimeError as error:
-        raise BundleError(f"the meta-parameters of {name} in {chosen.origin}", "others", "meta-train again") from error
+        where = request.meta_model or chosen.origin
+        raise BundleError(f"the meta-parameters of {name} in {where}", "others", "meta-train again") from error
     if meta.calibration is not None and meta.calibration.fallback is None:
         return learner.unguarded()  # a meta-model from before the guard has no thresholds for the bank's head
     return learner

@@ -11,7 +11,6 @@ import timm
 import torch
 from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from model_zoo.backbones.backbone_table import BACKBONES
 from model_zoo.backbones.backbone_weights import chosen_state, last_line, needs_file
@@ -45,7 +44,12 @@ class UnitTokens(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
         """The network's maps, every token of one length."""
-        return [F.normalize(tokens, dim=1) * tokens.shape[1] ** 0.5 for tokens in self.network(images_BCHW)]
+        return [tokens / _root_mean_square(tokens) for tokens in self.network(images_BCHW)]
+
+
+def _root_mean_square(tokens_BChw: Tensor) -> Tensor:
+    """Of each token's channels (B, 1, h, w); written so that the exported graph has no shapes to compute."""
+    return tokens_BChw.square().mean(1, keepdim=True).sqrt().clamp_min(1e-12)
 
 
 def timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:

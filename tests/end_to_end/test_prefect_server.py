@@ -204,7 +204,8 @@ def test_images_of_the_line_are_reviewed_by_keys(plant, page, screenshot):
                 page.keyboard.press(key)
             page.wait_for_function("() => document.getElementById('plain')?.naturalWidth > 0")
     with ResultStore(load_settings(plant.home).database) as store:
-        assert sorted(word.verdict.value for word in store.verdicts(LINE)) == ["defective", "good"]
+        words = store.verdicts(LINE, overruled=True)  # a random question may be about the same image
+    assert sorted(word.verdict.value for word in words) == ["defective", "good"]
 
 
 def test_a_users_mistake_is_the_runs_message(plant):

@@ -12,6 +12,7 @@ import torch
 
 from flows import views
 from flows.adapt import job as adapt
+from flows.adapt import learner_choice
 from flows.adapt.request import AdaptRequest
 from flows.asking.learner_names import LearnerName
 from flows.open_backbone import open_backbone
@@ -204,7 +205,7 @@ def test_a_meta_model_on_disk_gives_the_same_heads(trained: SharedDirectionLearn
 def test_a_line_chooses_its_size_and_what_was_learned_at_the_default_serves_it(
     asked: int | None, tried: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in (views, adapt):
+    for module in (views, adapt, learner_choice):
         monkeypatch.setattr(module, "DEFAULT_SIZE", 64)
     monkeypatch.setattr(views, "LARGER_SIZES", (128,))
     settings = load_settings(tmp_path / "home")
