@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -185,6 +185,19 @@ def drift_alarms(store: ResultStore, line: str | None = None, *, untold: bool = 
         statement = statement.where(DriftAlarmRow.told_at.is_(None))
     with store.session() as session:
         return list(session.scalars(statement))
+
+
+def alarm_facts(alarm: DriftAlarmRow) -> dict[str, Any]:
+    """What programs are told of an alarm, as JSON has it: an event's payload, and the command's `--json`."""
+    return {
+        "id": alarm.id,
+        "statistic": alarm.statistic,
+        "words": alarm.words,
+        "change": alarm.change,
+        "since": alarm.since.isoformat(),
+        "noticed_at": alarm.noticed_at.isoformat(),
+        "bundle_version": alarm.bundle_version,
+    }
 
 
 def note_told(store: ResultStore, alarms: Sequence[DriftAlarmRow]) -> None:

@@ -11,6 +11,7 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from deploy.reports.overlay import encode_jpeg
+from deploy.results.drift_rows import alarm_facts
 from flows.drift import job
 from flows.drift.request import WatchDriftRequest
 from flows.drift.show import changed, sentence
@@ -87,18 +88,7 @@ def tell(line: job.LineAlarms) -> None:
         payload={
             "line": line.line,
             "policy": line.policy.value,
-            "alarms": [
-                {
-                    "id": alarm.id,
-                    "statistic": alarm.statistic,
-                    "words": alarm.words,
-                    "change": alarm.change,
-                    "since": alarm.since.isoformat(),
-                    "noticed_at": alarm.noticed_at.isoformat(),
-                    "bundle_version": alarm.bundle_version,
-                }
-                for alarm in line.alarms
-            ],
+            "alarms": [alarm_facts(alarm) for alarm in line.alarms],
         },
     )
 

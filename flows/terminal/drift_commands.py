@@ -103,6 +103,8 @@ def _set(settings: Settings, line: str, changes: dict[str, Any]) -> None:
 def _facts(
     line: str, settings: DriftSettings, state: DriftState | None, alarms: Sequence[DriftAlarmRow]
 ) -> dict[str, Any]:
+    from deploy.results.drift_rows import alarm_facts  # noqa: PLC0415
+
     return {
         "line": line,
         **settings.model_dump(mode="json"),
@@ -110,13 +112,7 @@ def _facts(
         "watched_at": state.watched_at.isoformat() if state else None,
         "alarms": [
             {
-                "id": alarm.id,
-                "statistic": alarm.statistic,
-                "words": alarm.words,
-                "change": alarm.change,
-                "since": alarm.since.isoformat(),
-                "noticed_at": alarm.noticed_at.isoformat(),
-                "bundle_version": alarm.bundle_version,
+                **alarm_facts(alarm),
                 "before": alarm.before,
                 "after": alarm.after,
                 "acknowledged_at": alarm.acknowledged_at.isoformat() if alarm.acknowledged_at else None,
