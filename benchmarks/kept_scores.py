@@ -80,13 +80,18 @@ class Scores:
     of_good: tuple[float, ...]
     of_defective: tuple[float, ...]
 
-    def threshold(self, rate: float = 0.01) -> tuple[Threshold, Promise]:
+    def threshold(self, rate: float = 0.01) -> Threshold:
         """As adaptation sets it from these scores; its pixel threshold, for which maps are missing, means nothing."""
         alone = np.array(self.alone)
-        known = np.array(self.known) if self.known else None
         maps = np.zeros((len(alone), 1, 1), np.float32)
-        found = calibrate(alone, maps, target_false_reject_rate=rate, pooled=None, known_defects=known)
-        return found, promise_of(found, alone, known)
+        return calibrate(alone, maps, target_false_reject_rate=rate, pooled=None, known_defects=self._known())
+
+    def promise(self, threshold: Threshold) -> Promise:
+        """What adaptation promises of such a threshold."""
+        return promise_of(threshold, np.array(self.alone), self._known())
+
+    def _known(self) -> NDArray[np.float64] | None:
+        return np.array(self.known) if self.known else None
 
     def rates(self, reject: float) -> tuple[float, float]:
         """Shares of the query's good parts rejected and of its defects missed, 0..1."""

@@ -87,7 +87,7 @@ def figures_of(kept: KeptScores) -> dict[Setting, ByDataSet]:
     draws: dict[Setting, dict[tuple[str, str], list[list[float]]]] = defaultdict(lambda: defaultdict(list))
     for cell in kept:
         scores = kept[cell]
-        threshold, _ = scores.threshold()
+        threshold = scores.threshold()
         found = [scores.image_auroc, scores.aupro, *scores.rates(threshold.reject)]
         draws[cell.setting][scores.data_set, cell.line].append(found)
     return {setting: _by_data_set(lines) for setting, lines in draws.items()}

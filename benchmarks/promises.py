@@ -65,7 +65,8 @@ def coverage_table(by_setting: Mapping[Setting, Sequence[tuple[str, Scores]]]) -
     for setting, found in sorted(by_setting.items()):
         inside, rates, by_line = [], [], defaultdict(list)
         for line, scores in found:
-            threshold, promise = scores.threshold(PROMISED)
+            threshold = scores.threshold(PROMISED)
+            promise = scores.promise(threshold)
             rejected, missed = scores.rates(threshold.reject)
             inside.append(_inside(rejected, promise, len(scores.of_good)))
             rates.append([rejected, missed, promise.lowest_rate, promise.highest_rate])
@@ -109,7 +110,7 @@ def _curve(found: Iterable[tuple[str, Scores]]) -> list[tuple[float, float]]:
     """Per rate of `RATES` the mean over lines of the realised one, and that without the line with most."""
     by_line: dict[str, list[list[float]]] = defaultdict(list)
     for line, scores in found:
-        by_line[line].append([scores.rates(scores.threshold(rate)[0].reject)[0] for rate in RATES])
+        by_line[line].append([scores.rates(scores.threshold(rate).reject)[0] for rate in RATES])
     of_lines = np.array([np.mean(draws, 0) for draws in by_line.values()])
     usual = np.sort(of_lines, 0)[:-1].mean(0)
     return list(zip(of_lines.mean(0).tolist(), usual.tolist(), strict=True))

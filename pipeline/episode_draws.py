@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,6 +45,7 @@ def sample_images(
     unlabelled: int = 0,
     contamination: float = 0.0,
     of_production: bool = False,
+    one_kind: bool = False,
 ) -> EpisodeImages:
     """Draw an episode's images.
 
@@ -59,6 +61,8 @@ def sample_images(
         contamination: the share of them that is defective, 0..1.
         of_production: as many of the good unlabelled ones as half of `test/good` has are from there, and not in the
             query: production that is to be judged is what a plant has unlabelled, and may differ from `train/good`.
+        one_kind: the unlabelled defects are all of one kind, of which the support left most: a shift with a worn tool.
+            Where it has too few of them, fewer are defective than asked for.
 
     With fewer images than asked for the draw shrinks: at least one defect stays for the query, and good query images
     come from `test/good`, then from what the support left of `train/good`.
@@ -76,7 +80,12 @@ def sample_images(
     defective = [line.defects[i] for i in rng.permutation(len(line.defects))]
     held = max(0, min(defects, len(defective) - 1))
     of_test = [line.test_good[i] for i in rng.permutation(len(line.test_good))]
-    bad = min(round(contamination * unlabelled), max(0, len(defective) - held - 1))
+    others = defective[held:]
+    bad = min(round(contamination * unlabelled), max(0, len(others) - 1))
+    if one_kind and others:
+        kind, count = Counter(record.kind for record in others).most_common(1)[0]
+        others.sort(key=lambda record: record.kind != kind)
+        bad = min(bad, count)
     rest = pool[len(support_good) :]
     wanted = unlabelled - bad
     produced = of_test[: min(wanted, len(of_test) // 2)] if of_production else []
@@ -84,12 +93,12 @@ def sample_images(
     shown = rest[: min(wanted - len(produced), len(rest) - keep_one)]
     spare = rest[len(shown) :] if spare_good or not of_test else []
     query_good = (of_test + spare)[: max(1, query // 2)]
-    query_bad = defective[held + bad :][: max(1, query - len(query_good))]
+    query_bad = others[bad:][: max(1, query - len(query_good))]
     return EpisodeImages(
         good=tuple(support_good),
         defects=tuple(defective[:held]),
         query=(*query_good, *query_bad),
-        unlabelled=(*produced, *shown, *defective[held : held + bad]),
+        unlabelled=(*produced, *shown, *others[:bad]),
     )
 
 

@@ -95,6 +95,9 @@ class EvaluateRequest(LineSettings):
         description="few-shot: half of test/good is unlabelled production, and no longer judged; without it unlabelled "
         "images are of train/good alone.",
     )
+    one_kind: bool = Field(
+        default=False, description="few-shot: the defects among the unlabelled images are all of one kind."
+    )
     seeds: int = Field(
         default=3, ge=1, le=100, description="How many seeds to repeat with; the tables show mean and spread."
     )

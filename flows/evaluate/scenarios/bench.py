@@ -82,6 +82,7 @@ class Bench:
             unlabelled=max(self.request.unlabelled),
             contamination=self.request.contamination,
             of_production=self.request.of_production,
+            one_kind=self.request.one_kind,
         )
 
     def numbers(self) -> list[tuple[int, int]]:

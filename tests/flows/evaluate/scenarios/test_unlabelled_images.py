@@ -40,7 +40,13 @@ def line(plant: Path) -> ProductLine:
 
 
 def draw(
-    line: ProductLine, unlabelled: int, contamination: float, seed: int = 0, *, of_production: bool = False
+    line: ProductLine,
+    unlabelled: int,
+    contamination: float,
+    seed: int = 0,
+    *,
+    of_production: bool = False,
+    one_kind: bool = False,
 ) -> EpisodeImages:
     return sample_images(
         line,
@@ -52,6 +58,7 @@ def draw(
         unlabelled=unlabelled,
         contamination=contamination,
         of_production=of_production,
+        one_kind=one_kind,
     )
 
 
@@ -75,6 +82,18 @@ def test_half_of_the_good_test_images_are_production_and_not_judged(line: Produc
     assert draw(line, 0, 0.2, of_production=True) == draw(line, 0, 0.2), (
         "nothing is set aside where nothing is asked for"
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unlabelled_defects_of_one_kind_are_of_the_most_frequent_one(line: ProductLine, seed: int):
+    drawn = draw(line, 10, 0.3, seed, one_kind=True)
+    parts = (drawn.good, drawn.defects, drawn.query, drawn.unlabelled)
+    assert len({record.path for part in parts for record in part}) == sum(map(len, parts))
+    left = Counter(record.kind for record in line.defects if record not in drawn.defects)
+    (kind, found), *none = Counter(record.kind for record in drawn.unlabelled if record.is_defect).items()
+    assert not none
+    assert (left[kind], found) == (max(left.values()), min(3, left[kind]))
+    assert draw(line, 0, 0.3, seed, one_kind=True).defects == draw(line, 0, 0.3, seed).defects
 
 
 def test_a_smaller_number_of_unlabelled_images_is_the_first_part_of_a_larger_with_the_same_share(line: ProductLine):
