@@ -25,7 +25,7 @@ def adapted_with_more(
     """The intervals of adaptations from more good images, where they would be narrower; unlabelled ones that are taken
     up count alike.
 
-    From some eight on they hardly are: new good parts stray the further beyond what the images at hand show, the more
+    From some four on they hardly are: new good parts stray the further beyond what the images at hand show, the more
     there are of these (`score_spread.straying`).
 
     Args:
