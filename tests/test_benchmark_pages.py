@@ -51,6 +51,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "scoring",
         "shared_direction",
         "soak",
+        "straying",
         "thresholds",
         "toy_regression",
         "unlike",
