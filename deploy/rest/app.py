@@ -29,6 +29,7 @@ from deploy.rest.admission import Admission, RefusedError
 from deploy.rest.answers import HealthAnswer, LineAnswer, LineName, LinesAnswer, Problem, ScoreAnswer
 from deploy.rest.image_service import ImageService
 from deploy.rest.metrics import Metrics
+from deploy.rest.own_names import OwnNames
 from deploy.rest.recording import SOURCE
 from deploy.scoring.image_result import FileStatus
 from pipeline.errors import ConfigError, LinewiseError, StorageError
@@ -56,7 +57,8 @@ def make_app(service: ImageService, *, token: str | None = None, places: int = D
 
     Args:
         service: scores.
-        token: every address but /health and /openapi.json asks for, as `Authorization: Bearer TOKEN`; None: none does.
+        token: every address but /health and /openapi.json asks for, as `Authorization: Bearer TOKEN`; None: none does,
+            and only this machine's own names are answered to.
         places: so many images are under way at most.
     """
     metrics, admission = Metrics(), Admission(places, service.limits.max_bytes)
@@ -86,6 +88,8 @@ def make_app(service: ImageService, *, token: str | None = None, places: int = D
         docs_url=None,
         redoc_url=None,
     )
+    if token is None:
+        app.add_middleware(OwnNames)
     guarded = [Depends(require_token)]
 
     _tell_errors(app, metrics)

@@ -1,7 +1,7 @@
 """Who may see and say something: host names, the token, and forms that are the page's own.
 
-Without a token the page answers this machine alone, by names of it alone: a website whose own name leads
-here (DNS rebinding) is refused. With one, a cookie says that it was given once.
+Without a token the page answers this machine alone, by names of it alone (see `deploy.loopback`). With one, a cookie
+says that it was given once.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import hashlib
 import hmac
 import json
 import secrets
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from fastapi import Request, Response
 
+from deploy.loopback import is_loopback, is_own_origin, names_loopback
 from pipeline.errors import ConfigError
 from pipeline.unicode_names import one_line
 
@@ -32,7 +33,6 @@ HEADERS = {
 }
 """Of every answer: nothing but the page's own files is loaded, no script stands in a page, no other site shows it."""
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _TOKEN_COOKIE, _NAME_COOKIE = "linewise_review", "linewise_operator"
 _YEAR = 365 * 24 * 3600
 
@@ -49,7 +49,7 @@ class Access:
     """
 
     def __init__(self, host: str, token: str | None) -> None:
-        if token is None and host not in _LOOPBACK:
+        if token is None and not is_loopback(host):
             got, remedy = f"--host {host}, which others reach, and no token", "set it, or leave out --host"
             raise ConfigError(f"a token in {TOKEN_VARIABLE} for a page that others reach", got, remedy)
         if token is not None and len(token) < LEAST_TOKEN:
@@ -61,10 +61,9 @@ class Access:
     def refusal(self, request: Request) -> str | None:
         """Why a request is not answered whoever sent it; None: it may be."""
         host = request.headers.get("host", "")
-        if self._token is None and _host_name(host) not in _LOOPBACK:
+        if self._token is None and not names_loopback(host):
             return "This page answers to 127.0.0.1 and localhost alone."
-        origin = request.headers.get("origin", "")
-        if request.method == "POST" and (not host or origin not in (f"http://{host}", f"https://{host}")):
+        if request.method == "POST" and not is_own_origin(request.headers.get("origin", ""), host):
             return "This was sent by another page than this one."
         return None
 
@@ -110,13 +109,6 @@ def operator_name(text: str) -> str | None:
 def remember_operator(response: Response, name: str) -> None:
     """Keep a name in the browser."""
     _set_cookie(response, _NAME_COOKIE, quote(name))
-
-
-def _host_name(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:  # such as half of an IPv6 address
-        return None
 
 
 def _set_cookie(response: Response, name: str, value: str) -> None:

@@ -7,10 +7,10 @@ is missing, even if the others get through, such as the heartbeats of a run.
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
+from deploy.loopback import is_loopback
 from pipeline.errors import ConfigError
 
 _OF_HTTP = ("http", "all", "ws", "socks", "https")  # of a plain address too: a websocket prefers HTTPS_PROXY
@@ -71,11 +71,3 @@ def refuse_proxy_to_own_machine(url: str) -> None:
     host = urlsplit(url).hostname or ""
     if is_loopback(host) and (variable := proxy_variable(url)) is not None:
         raise ConfigError(f"{host}, this machine itself, without a proxy", f"one in {variable}", in_no_proxy(url))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from urllib.parse import urlsplit
 
+from deploy.loopback import is_loopback
 from flows.doctor.checks import server_health
-from flows.doctor.prefect_address import is_loopback, prefect_address, without_login
+from flows.doctor.prefect_address import prefect_address, without_login
 from flows.plant.started_parts import Part, PlantFolder
 from pipeline.errors import ConfigError
 

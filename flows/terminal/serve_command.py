@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.doctor.prefect_address import is_loopback
+from deploy.loopback import is_loopback
 from flows.terminal.console import err, literal
 from pipeline.errors import ConfigError
 from pipeline.settings import Device, load_settings
@@ -48,10 +48,11 @@ def serve(
 
     Each line is served at its live bundle; a promotion holds from the next image on. GET /lines, /lines/LINE, /health,
     /metrics (for Prometheus) and /openapi.json tell the rest. Where LINEWISE_REST_TOKEN is set, requests send it as
-    Authorization: Bearer TOKEN. Ctrl-C and SIGTERM end it once what is under way is answered.
+    Authorization: Bearer TOKEN; where it is not, only requests to this machine by its own names, such as localhost, are
+    answered. Ctrl-C and SIGTERM end it once what is under way is answered.
     """
     settings = load_settings()
-    if settings.rest_token is None and host != "localhost" and not is_loopback(host):
+    if settings.rest_token is None and not is_loopback(host):
         remedy = "set it to a long random text, and send it with each request"
         raise ConfigError(f"a LINEWISE_REST_TOKEN to listen at {host}, beyond this machine", "none", remedy)
     try:

@@ -132,3 +132,38 @@ def test_a_result_that_cannot_be_kept_is_told(home: Path, bright: Path, tmp_path
             rename("elsewhere", "results")
             assert server.score(PILL, bright, "?name=later").status == 200
         assert [row.line for row in store.query()] == [PILL]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example:4291"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "evil.example@localhost"},
+        {"Host": "[::1"},
+        {"Host": ""},
+        {"Host": "localhost", "Origin": "http://evil.example"},
+        {"Host": "localhost", "Origin": "null"},
+    ],
+    ids=str,
+)
+def test_without_a_token_no_website_reaches_the_server(
+    server: RestServer, bright: Path, headers: dict[str, str]
+) -> None:
+    answer = server.score(PILL, bright, **headers)
+    assert (answer.status, "set LINEWISE_REST_TOKEN" in answer.detail) == (403, True)
+    assert server.ask("GET", "/openapi.json", **headers).status == 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:4291", "localhost", "LOCALHOST:4291", "[::1]:4291", "[::1]", "127.8.0.1"])
+def test_without_a_token_this_machine_is_answered_by_each_of_its_names(
+    server: RestServer, bright: Path, host: str
+) -> None:
+    assert server.score(PILL, bright, Host=host).status == 200
+    assert server.score(PILL, bright, Host=host, Origin=f"http://{host}").status == 200
+
+
+def test_with_a_token_the_server_answers_to_any_name(home: Path, bright: Path) -> None:
+    with running(home, token=TOKEN) as server:
+        headers = {"Host": "plant.example", "Origin": "http://other.example", "Authorization": f"Bearer {TOKEN}"}
+        assert server.score(PILL, bright, **headers).status == 200
