@@ -19,6 +19,9 @@ from tests.faults.children import Child, wait_until, words
 from tests.faults.fault import Trial
 from tests.faults.scene import Kept
 
+_ROWS = 8000
+"""Of the result store that is brought up to date: enough that a kill comes in the middle."""
+
 
 class Victim(ABC):
     """Work that is killed and begun again, until it comes to its end; then once more from the start."""
@@ -255,8 +258,9 @@ class _Migrating(Victim):
             names = [row[1] for row in connection.execute("PRAGMA table_info(results)") if row[1] != "id"]
             chosen = ", ".join(names)
             altered = ", ".join("image_sha256 || '-' || ?" if name == "image_sha256" else name for name in names)
-            for copy in range(200):
-                statement = f"INSERT INTO results ({chosen}) SELECT {altered} FROM results WHERE id <= 40"
+            first = len(scene.scores)
+            for copy in range(_ROWS // first):
+                statement = f"INSERT INTO results ({chosen}) SELECT {altered} FROM results WHERE id <= {first}"
                 connection.execute(statement, (copy,))
         self._before = self._rows()
         self._step_back()

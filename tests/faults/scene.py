@@ -117,7 +117,7 @@ class Stage:
         images: how many images there are to score.
     """
 
-    def __init__(self, root: Path, images: int = 40) -> None:
+    def __init__(self, root: Path, images: int = 24) -> None:
         self._root = root
         self._made = 0
         line = write_line(root / "lines", 7, good=3, test_good=images // 2, defects=images - images // 2, size=128)
