@@ -60,7 +60,7 @@ def input_of(surface: Surface, seed: int, number: int) -> Input:
 
 def judged(surface: Surface, made: Input) -> tuple[str, str]:
     """What became of an input, here and now: ("read", ""), ("refused", the sentence), or a finding's kind and text."""
-    folder = Path(tempfile.mkdtemp(prefix="linewise-fuzz-", dir=_SCRATCH))
+    folder = Path(tempfile.mkdtemp(prefix="linewise-fuzz-"))
     try:
         made.write(folder)
         return surface.look(made, folder), ""
@@ -123,9 +123,10 @@ class _Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
+        self._scratch = tempfile.mkdtemp(prefix="linewise-fuzz-", dir=_SCRATCH)
         self._at = context.Value("l", -1)
         self.process = context.Process(
-            target=_work, args=(list(self._surfaces), self._seed, self._table, theirs, self._at)
+            target=_work, args=(list(self._surfaces), self._seed, self._table, self._scratch, theirs, self._at)
         )
         self.process.start()
         theirs.close()
@@ -169,9 +170,11 @@ class _Worker:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def _work(names: list[str], seed: int, table: str, pipe: Connection, at: object) -> None:
+def _work(names: list[str], seed: int, table: str, scratch: str, pipe: Connection, at: object) -> None:
+    tempfile.tempdir = scratch  # all of it goes with the process, however that ends
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 2)  # what libtiff, libpng and onnxruntime have to say of each input
     surfaces = {name: importlib.import_module(table).SURFACES[name] for name in names}
