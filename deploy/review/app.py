@@ -55,7 +55,13 @@ def review_app(store: ResultStore, registry: Registry, access: Access) -> FastAP
         access: who may use it.
     """
     pages = _Pages(store, registry, access)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, default_response_class=HTMLResponse)
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        default_response_class=HTMLResponse,
+        redirect_slashes=False,  # it would lead to whatever name the request gives as its Host
+    )
     app.middleware("http")(pages.guard)
     app.exception_handler(LinewiseError)(pages.sentence_of)
     for path, seen in {
@@ -94,7 +100,8 @@ class _Pages:
 
     async def guard(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         """Refuse, ask for the token, or answer; in any case tell the browser what it may do with the answer."""
-        access, path = self._access, request.url.path
+        # as routes are chosen by it; request.url is made of the Host header, too
+        access, path = self._access, request.scope["path"]
         public = path in ("/health", "/login") or path.startswith("/static/")
         token = request.query_params.get("token")
         if (sentence := access.refusal(request)) is not None:

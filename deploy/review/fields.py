@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Annotated
 from urllib.parse import parse_qs, urlencode
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
+from starlette.requests import ClientDisconnect
 
 from deploy.results.schema import QuestionKind
 from deploy.review.words import Box
@@ -20,10 +21,13 @@ _MOST_DIGITS = 18
 async def _fields(request: Request) -> dict[str, str]:
     """The fields of a form as browsers send them; none where it is longer than ours are."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MOST_FORM_BYTES:
-            return {}
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MOST_FORM_BYTES:
+                return {}
+    except ClientDisconnect as error:
+        raise HTTPException(400, "The connection ended before the form did.") from error
     return {name: values[-1] for name, values in parse_qs(body.decode(errors="replace")).items()}
 
 

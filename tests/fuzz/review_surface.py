@@ -79,10 +79,10 @@ def _ids(rng: Random) -> str:
 def _query(path: str, rng: Random) -> dict[str, str]:
     query = {
         "line": rng.choice(_LINES),
-        "result": rng.choice(_IDS),
+        "result": rng.choice(_GOOD_IDS if rng.random() < 0.5 else _IDS),
         "kind": rng.choice(_KINDS),
         "aside": _ids(rng),
-        "before": f"{rng.choice(_TIMES)}~{rng.choice(_IDS)}",
+        "before": f"{rng.choice(_TIMES if rng.random() < 0.3 else _TIMES[:5])}~{rng.choice(_GOOD_IDS)}",
         "seal": rng.choice(("0" * 64, "ü", "")),
         "token": rng.choice(("another", "", *ODD_TEXTS)),
     }

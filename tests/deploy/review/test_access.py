@@ -11,6 +11,7 @@ from deploy.review.access import Access
 from pipeline.errors import ConfigError
 from tests.deploy.review.asked_plant import HERE, AskedPlant
 from tests.deploy.scoring_plant import LINE
+from tests.fuzz.web_requests import WebRequest, answered
 
 TOKEN = "a token of enough characters"
 
@@ -107,3 +108,19 @@ def test_names_are_text(asked: AskedPlant) -> None:
     by = asked.words()[0].by
     assert by is not None
     assert len(by) == 60
+
+
+def test_what_the_request_calls_this_machine_opens_nothing_and_leads_nowhere(asked: AskedPlant) -> None:
+    client = TestClient(asked.app(TOKEN, "0.0.0.0"), base_url="http://plant.example:4290", follow_redirects=False)
+    for host in ("evil.example", "x/static/", "x/health?", "x/login#"):
+        assert client.get(f"/words?line={LINE}", headers={"Host": host}).status_code == 401
+        answer = client.get("/static/review.js/", headers={"Host": host})
+        assert (answer.status_code, answer.headers.get("Location")) == (404, None)
+
+
+def test_a_form_that_breaks_off_notes_nothing(asked: AskedPlant) -> None:
+    for path in ("/answer", "/undo", "/name", "/login"):
+        headers = (("Host", "127.0.0.1:4290"), ("Origin", HERE))
+        request = WebRequest("POST", path, headers, b"answer=good&result=1", pieces=2, breaks_off=True)
+        assert answered(asked.app(), request).status == 400
+    assert asked.words() == []
