@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import parse_qs, urlencode
 
@@ -75,10 +75,11 @@ def trail_key(text: str) -> tuple[datetime, int] | None:
     said_at, _, number = text.partition("~")
     try:
         time = datetime.fromisoformat(said_at)
-    except ValueError:
+        utc = None if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):  # the first and the last day are in some zones only
         return None
     found = id_of(number)
-    return None if time.tzinfo is None or found is None else (time, found)
+    return None if utc is None or found is None else (utc, found)
 
 
 def trail_key_text(said_at: datetime, number: int) -> str:

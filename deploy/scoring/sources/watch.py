@@ -54,6 +54,7 @@ class _Seen:
     inode: _Inode
     since: float  # when it was first seen as it is
     first: float  # when it was first seen since it was taken last
+    from_before: bool = False  # as it is since before the watch began: an earlier one may have given it
 
 
 @dataclass
@@ -65,6 +66,7 @@ class _Poll:
     taken: dict[str, TakenFile] = field(default_factory=dict)
     doubts: dict[str, tuple[Placed, float]] = field(default_factory=dict)  # with the time since when
     ready: list[tuple[int, str, Written, Placed]] = field(default_factory=list)  # by the time they were written
+    listed: bool = False  # by this one or one before
 
 
 class WatchedFolder(LiveSource):
@@ -101,6 +103,7 @@ class WatchedFolder(LiveSource):
         self._told_suffixes: set[str] = set()
         self._restless: set[str] = set()
         self._lost = CountedNames()
+        self._lost_at_once = CountedNames()
         self._repeated = CountedNames()
         self.name = path_text(folder)
 
@@ -112,6 +115,11 @@ class WatchedFolder(LiveSource):
             said.append(
                 "Removed or replaced before they were complete, and so without a decision: "
                 f"{self._lost.told(exactly=ended)}. Let the camera use more names."
+            )
+        if self._lost_at_once.count:
+            said.append(
+                "There before the watch began and removed or replaced before they were looked at: "
+                f"{self._lost_at_once.told(exactly=ended)}. Those that an earlier run scored have its decision."
             )
         if self._repeated.count:
             said.append(
@@ -148,7 +156,7 @@ class WatchedFolder(LiveSource):
 
     def _poll(self, now: float) -> Iterator[SourceItem]:
         """The files that are complete now and were not given as they are, in the order they were written."""
-        poll = _Poll()
+        poll = _Poll(listed=self._last.listed)
         self._turn += 1
         self._list(str(self._folder), poll, now, set())
         self._count_lost(poll)
@@ -170,7 +178,7 @@ class WatchedFolder(LiveSource):
             is_there |= elsewhere is not None and elsewhere.written == seen.written  # else its inode has a new file
             is_image = is_image_name(path) and not is_passed_over(os.path.basename(path))  # noqa: PTH119
             if is_image and not is_there and seen.written[0] > 0:
-                self._lost.add(self._name_of(path))
+                (self._lost_at_once if seen.from_before else self._lost).add(self._name_of(path))
 
     def _take(self, path: str, written: Written, placed: Placed, now: float) -> None:
         self._last.seen.pop(path)
@@ -196,6 +204,7 @@ class WatchedFolder(LiveSource):
             entered.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as listing:
                 entries = list(listing)
+            poll.listed = True
         except OSError as error:
             if folder == str(self._folder):
                 self._remark(f"{folder} could not be listed for a while ({error.strerror or error}).")
@@ -247,7 +256,8 @@ class WatchedFolder(LiveSource):
         unchanged = before is not None and before.written == written(status)
         since = before.since if before is not None and unchanged else now
         first = own.first if own is not None else now
-        poll.seen[path] = _Seen(written(status), inode, since, first)
+        from_before = not self._last.listed if before is None else unchanged and before.from_before
+        poll.seen[path] = _Seen(written(status), inode, since, first, from_before)
         poll.by_inode[inode] = path
         if not is_image:
             if now - since >= _STAYS_SECONDS:

@@ -86,6 +86,7 @@ def test_times_in_whole_seconds_take_two_seconds_to_settle(tmp_path: Path) -> No
 
 def test_an_image_that_is_gone_before_it_was_complete_is_told(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
+    assert watching.poll() == []
     for name in ("a.bmp", "b.bmp", "c.bmp", "notes.txt"):
         (tmp_path / name).write_bytes(b"part 0")
     assert watching.poll() == []
@@ -100,6 +101,30 @@ def test_an_image_that_is_gone_before_it_was_complete_is_told(tmp_path: Path) ->
     assert running.startswith("Removed or replaced before they were complete, and so without a decision: files such as")
     watching.source.stop()
     assert "without a decision: 2 in all, first " in watching.source.remarks[0]
+
+
+def test_what_an_earlier_watch_gave_is_not_said_to_be_without_a_decision(tmp_path: Path) -> None:
+    for name in ("0.bmp", "1.bmp", "2.bmp"):
+        (tmp_path / name).write_bytes(b"part")
+    earlier = Watching(tmp_path)
+    earlier.poll()
+    assert len(earlier.poll(1)) == 3
+    watching = Watching(tmp_path)  # begun again, as after a kill
+    assert watching.poll() == []
+    (tmp_path / "0.bmp").unlink()  # somebody clears up
+    by_rename(tmp_path / "1.bmp", b"the next")  # the camera is round
+    assert watching.poll() == []
+    (tmp_path / "4.bmp").write_bytes(b"new, too")
+    watching.poll()
+    (tmp_path / "4.bmp").unlink()
+    watching.source.stop()
+    watching.poll()
+    assert watching.source.remarks == [
+        "Removed or replaced before they were complete, and so without a decision: 1 in all, first 4.bmp. Let the "
+        "camera use more names.",
+        "There before the watch began and removed or replaced before they were looked at: 2 in all, first 0.bmp. Those "
+        "that an earlier run scored have its decision.",
+    ]
 
 
 def test_a_name_that_never_rests_is_told(tmp_path: Path) -> None:
