@@ -33,6 +33,7 @@ from deploy.rest.own_names import OwnNames
 from deploy.rest.recording import SOURCE
 from deploy.scoring.image_result import FileStatus
 from pipeline.errors import ConfigError, LinewiseError, StorageError
+from pipeline.unicode_names import one_line
 
 DEFAULT_PLACES = 64
 """Images that are under way at most, unless told otherwise."""
@@ -120,7 +121,7 @@ def make_app(service: ImageService, *, token: str | None = None, places: int = D
             raise RefusedError(415, f"expected an image's file as the body, got {got}: send the file's bytes alone")
 
         def answer(data: bytes) -> ScoreAnswer:
-            outcome, served = service.score(line, data, name)
+            outcome, served = service.score(line, data, one_line(name))  # no database takes every character
             metrics.answered(line, outcome.result)
             if outcome.result.status is FileStatus.UNREADABLE:
                 raise HTTPException(422, outcome.result.reason)
