@@ -67,6 +67,8 @@ def test_every_answer_says_what_a_browser_may_do_with_it(asked: AskedPlant) -> N
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "script-src 'self'" in headers["Content-Security-Policy"]
         assert "unsafe" not in headers["Content-Security-Policy"]
+    for folder in ("/static", "/static/", "/static/%2e%2e/access.py", "/static/static/review.js"):
+        assert browser.client.get(folder).status_code == 404
     page = browser.see()
     assert not re.search(r"<script(?! src)|\sstyle=|\son\w+=|https?://(?!www.w3.org)", page)
 
