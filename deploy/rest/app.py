@@ -43,6 +43,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
         401: "The token is missing or wrong.",
+        403: "Without a token: not by a name of this machine, or from another site's page.",
         404: "No such line is served, or no version of it is live.",
         408: "The image took too long to arrive.",
         413: "The file is longer than any image may be.",
@@ -51,6 +52,10 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
         503: "All places are taken, or the result could not be kept: send it again after the seconds of Retry-After.",
     }.items()
 }
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: _REFUSALS[status] for status in statuses}
 
 
 def make_app(service: ImageService, *, token: str | None = None, places: int = DEFAULT_PLACES) -> FastAPI:
@@ -172,7 +177,7 @@ def _tell_errors(app: FastAPI, metrics: Metrics) -> None:
 def _tell_lines(app: FastAPI, service: ImageService, guarded: Sequence[Any]) -> None:
     """Add the addresses that tell what is served."""
 
-    @app.get("/lines", dependencies=guarded, responses={401: _REFUSALS[401]}, summary="What is served")
+    @app.get("/lines", dependencies=guarded, responses=_refusals(401, 403), summary="What is served")
     def lines() -> LinesAnswer:
         """The lines that are served, with their live versions."""
         names = [LineName(line=name, version=service.live_version(name)) for name in service.lines.names()]
@@ -181,7 +186,7 @@ def _tell_lines(app: FastAPI, service: ImageService, guarded: Sequence[Any]) -> 
     @app.get(
         "/lines/{line:path}",
         dependencies=guarded,
-        responses={status: _REFUSALS[status] for status in (401, 404)},
+        responses=_refusals(401, 403, 404),
         summary="A line's card",
     )
     def card(line: str) -> LineAnswer:
