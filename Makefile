@@ -14,7 +14,7 @@ UNFINISHED := $(VENV)/.unfinished
 LOG := $(VENV)/install.log
 TRUST_TOOLS := build/trust
 
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
 PYTHON ?=
 ARGS ?=
@@ -89,11 +89,12 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	@echo "==> Running the tests"
-	@$(PYTEST) -m "not end_to_end" $(ARGS)
+	@$(PYTEST) -n 2 -m "not end_to_end" $(ARGS)
 
+# Servers, schedules and browsers are waited for: more run side by side than there are processors, the longest one first.
 end-to-end: $(INSTALLED)
 	@echo "==> Running the end-to-end tests"
-	@$(PYTEST) -m end_to_end $(ARGS)
+	@$(PYTEST) -n 4 -m end_to_end tests/end_to_end $(ARGS)
 
 lint: $(INSTALLED)
 	@echo "==> Checking style (ruff)"

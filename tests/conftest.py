@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.process_tuning import tune_process
 from tests.checkout import REPOSITORY
+from tests.parts.memory_folder import MEMORY, has_room_in_memory
 
 tune_process()
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -22,6 +23,9 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: threads of one would take them from the others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if "PYTEST_DEBUG_TEMPROOT" not in os.environ and has_room_in_memory():  # xdist's workers inherit it, too
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
 
 if "LINEWISE_TEMPLATE_CACHE" not in os.environ:  # xdist's workers inherit it: a graph is traced once a run
     os.environ["LINEWISE_TEMPLATE_CACHE"] = tempfile.mkdtemp(prefix="linewise-templates-")
@@ -34,8 +38,11 @@ hypothesis.settings.register_profile("ci", untimed, derandomize=True)  # a landi
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "untimed")
 
 SLOWEST_FIRST = (
-    "end_to_end/test_readme.py",
     "end_to_end/test_prefect_server.py",
+    "end_to_end/test_prefect_outages.py",
+    "end_to_end/test_readme.py",
+    "end_to_end/test_prefect_up.py",
+    "end_to_end/test_line_life.py",
     "end_to_end/test_prefect_upgrade.py",
     "end_to_end/test_wheel.py",
     "flows/evaluate/scenarios/",

@@ -60,7 +60,7 @@ class PostgresServer:
 
     def __enter__(self) -> Self:
         try:
-            self._run(_programs()[-1], "-D", self._data, "-U", "line", "-A", "trust", "-E", "UTF8")
+            self._run(_programs()[-1], "-D", self._data, "-U", "line", "-A", "trust", "-E", "UTF8", "--no-sync")
             self.start()
         except BaseException:
             shutil.rmtree(self._folder)

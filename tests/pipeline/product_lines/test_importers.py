@@ -5,6 +5,7 @@
 import os
 import resource
 import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import pytest
 
 from pipeline.errors import ConfigError, LineError, StorageError
 from pipeline.product_lines.importers import IMPORTERS, import_data_set
+from tests.parts.memory_folder import MEMORY
 from tests.parts.rights import closed
 
 
@@ -255,10 +257,11 @@ def test_a_failed_copy_leaves_nothing(mvtec, tmp_path):
 
 
 def test_links_across_file_systems_are_refused_clearly(mvtec):
-    shared_memory = Path("/dev/shm")
-    if not shared_memory.is_dir() or shared_memory.stat().st_dev == mvtec.stat().st_dev:
+    folders = [folder for folder in (MEMORY, Path(tempfile.gettempdir())) if folder.is_dir()]
+    elsewhere = next((folder for folder in folders if folder.stat().st_dev != mvtec.stat().st_dev), None)
+    if elsewhere is None:
         pytest.skip("no second file system to link across")
-    destination = shared_memory / f"linewise-import-{os.getpid()}"
+    destination = elsewhere / f"linewise-import-{os.getpid()}"
     with pytest.raises(StorageError, match="import without hard links"):
         import_data_set("mvtec", mvtec, destination, link=True)
     assert not destination.exists()
