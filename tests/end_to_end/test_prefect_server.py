@@ -1,6 +1,6 @@
 """A real Prefect server and worker, the deployments of `deploy/prefect.yaml`, and a browser that does what a user does.
 
-Screenshots go to LINEWISE_SCREENSHOTS, or to the test's temporary folder; README's two to LINEWISE_README_IMAGES, too.
+Screenshots go to LINEWISE_SCREENSHOTS, README's two to LINEWISE_README_IMAGES, too; without it none is waited for.
 Both of Prefect's UIs are looked at: the older one at the server's root, the newer one below /v2.
 """
 
@@ -55,21 +55,21 @@ def page() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def screenshot(page: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    folder = Path(os.environ.get("LINEWISE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
+def screenshot(page: Any) -> Callable[..., None]:
+    asked_for = os.environ.get("LINEWISE_SCREENSHOTS")
 
-    def take(name: str, *, width: int = 1300, height: int = 1000, readme: str | None = None) -> Path:
+    def take(name: str, *, width: int = 1300, height: int = 1000, readme: str | None = None) -> None:
         page.set_viewport_size({"width": width, "height": height})
+        if not asked_for:
+            return
         page.wait_for_timeout(1500)  # what fades in has done so
         page.mouse.wheel(0, -10_000)
         page.wait_for_timeout(200)
-        path = folder / f"{name}.png"
+        path = Path(asked_for) / f"{name}.png"
         page.screenshot(path=path)
         if readme and (images := os.environ.get("LINEWISE_README_IMAGES")):
             Path(images).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, Path(images) / f"{readme}.png")
-        return path
 
     return take
 

@@ -56,34 +56,47 @@ def test_without_a_command_shows_help(linewise):
     assert "Usage" in out + err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "loaded"),
-    [
-        (["--help"], []),
-        (["score", "--help"], []),
-        (["registry", "list"], []),
-        (["score", "x", "nowhere"], []),
-        (["calibrate", "x", "nowhere"], []),
-        (["status"], []),
-        (["down"], []),
-        (["backbones"], ["model_zoo"]),  # its torch-free table alone
-    ],
-)
-def test_what_runs_at_the_plant_loads_no_training_library(arguments, loaded, tmp_path):
+AT_THE_PLANT = {
+    ("--help",): [],
+    ("score", "--help"): [],
+    ("registry", "list"): [],
+    ("score", "x", "nowhere"): [],
+    ("calibrate", "x", "nowhere"): [],
+    ("status",): [],
+    ("down",): [],
+    ("backbones",): ["model_zoo"],  # its torch-free table alone
+}
+"""Commands, and what each loads of training that those before it had not."""
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], list[str]]:
+    """What AT_THE_PLANT foretells, as it is in one process that runs the commands in turn."""
     program = (
-        "import sys; sys.argv[0] = 'linewise'\n"
+        "import json, sys\n"
         "from flows.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
         "heavy = {'torch', 'torchvision', 'prefect', 'timm', 'onnx', 'albumentations', 'model_zoo', 'sklearn'}\n"
-        "print('LOADED', sorted(heavy & set(sys.modules)))\n"
+        "seen, brought = set(), []\n"
+        "for arguments in json.loads(sys.argv[1]):\n"
+        "    sys.argv = ['linewise', *arguments]\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
+        "    brought.append(sorted(heavy & set(sys.modules) - seen))\n"
+        "    seen.update(brought[-1])\n"
+        "print(json.dumps(brought))\n"
     )
-    environment = os.environ | {"LINEWISE_HOME": str(tmp_path)}
+    environment = os.environ | {"LINEWISE_HOME": str(tmp_path_factory.mktemp("home"))}
     environment.pop("PREFECT_API_URL", None)
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == f"LOADED {loaded}"
+    command = [sys.executable, "-c", program, json.dumps(list(AT_THE_PLANT))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return dict(zip(AT_THE_PLANT, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+@pytest.mark.parametrize("arguments", AT_THE_PLANT)
+def test_what_runs_at_the_plant_loads_no_training_library(
+    arguments: tuple[str, ...], loaded: dict[tuple[str, ...], list[str]]
+) -> None:
+    assert loaded[arguments] == AT_THE_PLANT[arguments]
 
 
 def test_list_lines(linewise, lines):

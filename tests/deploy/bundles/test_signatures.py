@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from deploy.bundles.registry import Registry
 from deploy.bundles.signatures import make_key, trust_key, trusted_keys
 from deploy.engine.devices import resolve_device
 from deploy.scoring.live_lines import LiveLines
+from flows import cli
 from flows.export import job as export_job
 from flows.export.request import ExportRequest
 from flows.score import job as score_job
@@ -166,20 +166,18 @@ def test_a_key_is_made_for_its_owner_alone_and_never_written_over(key: Path, hom
     assert tree(home) == before
 
 
-def test_the_commands(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_plant(home)
-    environment = os.environ | {"LINEWISE_HOME": str(home)}
 
     def run(*arguments: str, **more: str) -> str:
-        code = "import sys; from flows.cli import main; sys.exit(main())"
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            check=False,
-            env=environment | more,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout + done.stderr
+        with monkeypatch.context() as patch, contextlib.suppress(SystemExit):
+            patch.setattr(sys, "argv", ["linewise", *arguments])
+            for name, value in more.items():
+                patch.setenv(name, value)
+            cli.main()
+        return "".join(capsys.readouterr())
 
     assert "LINEWISE_SIGNING_KEY=" in run("keys", "make", "plant")
     key = str(home / "signing_keys" / "plant.pem")
