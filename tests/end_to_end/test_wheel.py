@@ -25,6 +25,8 @@ from tests.checkout import (
 )
 from tests.requirements import closure, names, requirements
 
+pytestmark = pytest.mark.end_to_end  # all of it: the wheel is built once
+
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 
 
@@ -149,7 +151,6 @@ def test_the_plants_modules_import_from_the_wheel_alone(plant: Path, tmp_path: P
     assert Path(done.stdout.strip()).is_relative_to(plant.parent)
 
 
-@pytest.mark.end_to_end
 def test_every_module_imports_from_the_wheel(workshop: Path, tmp_path: Path) -> None:
     modules = [module_name(file) for file in source_files() if not is_migration(file)]
     probe = f"import importlib\nfor name in {modules}: print(importlib.import_module(name).__file__)"
@@ -168,7 +169,6 @@ def test_every_module_imports_from_the_wheel(workshop: Path, tmp_path: Path) -> 
     assert all(Path(file).is_relative_to(workshop.parent) for file in loaded), "the checkout leaked in"
 
 
-@pytest.mark.end_to_end
 def test_a_line_made_in_a_workshop_is_scored_at_a_plant(workshop: Path, plant: Path, tmp_path: Path) -> None:
     """The wheel's whole way, from two installations that share nothing but the exported folder."""
 
