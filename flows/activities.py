@@ -171,7 +171,13 @@ ACTIVITIES = (
     ),
 )
 
-DEPLOYMENTS = tuple(activity.deployment for activity in ACTIVITIES if activity.deployment is not None)
+SHARD_DEPLOYMENT = "score-shard"
+"""What a run of score-folder has other workers do: it has no command, `linewise score --shard` does the same."""
+
+DEPLOYMENTS = (
+    *(activity.deployment for activity in ACTIVITIES if activity.deployment is not None),
+    SHARD_DEPLOYMENT,
+)
 """Those of `deploy/prefect.yaml`."""
 
 

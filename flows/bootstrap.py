@@ -1,8 +1,9 @@
 """`python -m flows.bootstrap`: make a Prefect server ready for Linewise. Safe to repeat.
 
-It creates the process work pool, the queue before the GPU and the automations that crash runs of a machine that lost
-power (they would hold their slots for ever), then registers the deployments of `prefect.yaml` and renews those of an
-older Linewise. The server is the one that PREFECT_API_URL names; one that has just been started is waited for.
+It creates the process work pool with its queues by priority, the queue before the GPU and the automations that crash
+runs of a machine that lost power (they would hold their slots for ever), then registers the deployments of
+`prefect.yaml` and renews those of an older Linewise. The server is the one that PREFECT_API_URL names; one that has just
+been started is waited for.
 """
 
 from __future__ import annotations
@@ -21,16 +22,11 @@ import httpx
 import yaml
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import (
-    DeploymentUpdate,
-    GlobalConcurrencyLimitCreate,
-    WorkPoolCreate,
-    WorkPoolUpdate,
-)
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flows import load_flow_from_entrypoint
 
 from flows.activities import DEPLOYMENTS
@@ -38,15 +34,9 @@ from flows.doctor.checks import check_prefect
 from flows.doctor.prefect_address import prefect_address
 from flows.server.automations import TENDING, create_automations, create_line_automations
 from flows.server.runs import GPU_LIMIT
+from flows.server.work_pool import WORK_POOL, create_gpu_queue, create_work_pool, queue_by_priority
 from pipeline.errors import ConfigError, LinewiseError
 
-WORK_POOL = "linewise"
-RUNS_AT_ONCE = 8
-"""Runs of the pool that are handed out at once: as many as the deployments' own limits let run, and no more.
-
-Without it a worker that was off for a weekend submits every late run at once, again and again while they wait for their
-deployment's slot, and a server on SQLite cannot write so much: it answers 503, and runs are reported as crashed.
-"""
 WAIT = 60.0
 _BETWEEN_TRIES = 0.5
 _ONCE_CANCELLED = {"adapt-new-lines", "score-plant"}  # flows
@@ -72,26 +62,6 @@ def wait_for_server(seconds: float) -> None:
             time.sleep(_BETWEEN_TRIES)
         else:
             return
-
-
-def create_work_pool(client: SyncPrefectClient) -> None:
-    """The pool that `prefect worker start --pool linewise` serves.
-
-    One that is there keeps the limit it was given; one without, as an older Linewise made it, is given ours.
-    """
-    try:
-        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process", concurrency_limit=RUNS_AT_ONCE))
-    except ObjectAlreadyExists:
-        if client.read_work_pool(WORK_POOL).concurrency_limit is None:
-            client.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=RUNS_AT_ONCE))
-
-
-def create_gpu_queue(client: SyncPrefectClient, places: int = 1) -> None:
-    """One run at a time on the GPU; raise the limit in the UI on a machine with more."""
-    try:
-        client.read_global_concurrency_limit_by_name(GPU_LIMIT)
-    except ObjectNotFound:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=places))
 
 
 def register_deployments(client: SyncPrefectClient, *, update: bool = False) -> list[str]:
@@ -135,7 +105,8 @@ def renew_deployments(client: SyncPrefectClient) -> list[str]:
     """Give the deployments that an older Linewise registered the entrypoint, form and pull steps of this one.
 
     All else can be changed in the UI and stays: parameters, schedules and their switches, the pause switch, tags,
-    concurrency limit, job variables, description. One thing of it an older Linewise got wrong, see `_enqueued`. Copies
+    concurrency limit, job variables, description. Two things of it an older Linewise got wrong, see `_enqueued` and
+    `queue_by_priority`. Copies
     made in the UI are renewed too, under whatever name; a deployment whose entrypoint lies outside of Linewise is left
     alone.
 
@@ -149,7 +120,7 @@ def renew_deployments(client: SyncPrefectClient) -> list[str]:
     for flow_name, code in packaged_code().items():
         for deployment in _deployments_of(client, flow_name):
             ours = (deployment.entrypoint or "").startswith("flows.")
-            current = code | _enqueued(deployment, flow_name)
+            current = code | _enqueued(deployment, flow_name) | queue_by_priority(deployment, flow_name)
             if not ours or all(getattr(deployment, name) == value for name, value in current.items()):
                 continue
             try:

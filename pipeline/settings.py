@@ -9,6 +9,7 @@
     LINEWISE_MAX_PIXELS      larger images are refused, 100 million pixels unless set
     LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
     LINEWISE_TEMPLATE_CACHE  folder of traced graphs that several homes share      <home>/templates
+    LINEWISE_DASK_SCHEDULER  Dask cluster that scores a folder in shards        workers of Prefect's pool
     LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
     LINEWISE_SIGNING_KEY     private key (PEM, mode 0600) that bundles made here are signed with
     LINEWISE_DEMAND_SIGNATURES  1: only bundles signed by a key of <home>/trusted_keys are opened
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     signing_key: Path | None = Field(default=None, description="Private key that bundles made here are signed with.")
     demand_signatures: bool = Field(default=False, description="Open only bundles that a trusted key signed.")
     review_token: SecretStr | None = Field(default=None, description="Token of the review page.")
+    dask_scheduler: str | None = Field(default=None, description="Dask scheduler (tcp://...) that takes shards.")
     keep_reports: int = Field(default=500, ge=1, description="Newest report folders of a line that scoring keeps.")
 
     @field_validator("home", "feature_cache", "template_cache", "signing_key")

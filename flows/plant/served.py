@@ -24,7 +24,8 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from flows.bootstrap import WORK_POOL, server_client
+from flows.bootstrap import server_client
+from flows.server.work_pool import WORK_POOL
 
 _PAGE = 200  # the server gives no more at once
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from prefect import flow, task
 from prefect.logging import get_run_logger
+from pydantic import Field
 
 from deploy.engine.devices import expected_device
+from deploy.scoring.sources.shard import MOST_SHARDS
 from flows.score import job
 from flows.score.flagged_rows import flagged_rows
 from flows.score.request import ScoreRequest
+from flows.score.shards_flow import in_shards
 from flows.server.artifacts import (
     ProgressArtifact,
     artifact_key,
@@ -26,13 +31,22 @@ from pipeline.unicode_names import one_line
 
 @flow(name="score-folder", flow_run_name="score {request.line}")
 @fails_with_a_sentence
-def score_folder(request: ScoreRequest) -> job.ScoreResult:
-    """Wait for the GPU if one is used, score what is new, show what was found."""
+def score_folder(request: ScoreRequest, shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] = 1) -> job.ScoreResult:
+    """Wait for the GPU if one is used, score what is new, show what was found.
+
+    Args:
+        request: what to score.
+        shards: into so many shares the folder is divided for the workers of the pool, or of the Dask cluster that
+            LINEWISE_DASK_SCHEDULER names; 1: this run scores it alone.
+    """
     skip_late_runs()
-    with tagged(f"line:{request.line}"), queued_for_gpu(expected_device(request.device, load_settings())):
-        result = score(request)
-        warn_of_what_is_missing(result)
-        show(result)
+    with tagged(f"line:{request.line}"):
+        if shards > 1:  # before this run takes the GPU that a shard may wait for
+            request = in_shards(request, shards)
+        with queued_for_gpu(expected_device(request.device, load_settings())):
+            result = score(request)
+            warn_of_what_is_missing(result)
+            show(result)
     return result
 
 

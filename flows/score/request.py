@@ -19,6 +19,7 @@ from deploy.messages.destination import parse_destination
 from deploy.messages.told import Told
 from deploy.scoring.part_rule import PART_SECONDS, PartRule, parse_part_rule
 from deploy.scoring.sources.address import StreamAddress, camera_index, is_url, stream_address
+from deploy.scoring.sources.shard import parse_shard
 from flows.asking.flags import Flag
 from flows.asking.request import Request
 from flows.asking.request_fields import CsvFile, JsonFile, LineName, ScoringDevice, Several, Source, Version
@@ -140,6 +141,13 @@ class ScoreRequest(ScoringSettings):
         "all).",
     )
 
+    shard: str | None = Field(
+        default=None,
+        max_length=20,
+        description="Only a share of the folder's files, such as 2/8, the second of eight, for machines that score it "
+        "together into one PostgreSQL store (default: all).",
+    )
+
     _address: StreamAddress | None = PrivateAttr(default=None)
 
     @model_validator(mode="wrap")
@@ -170,6 +178,15 @@ class ScoreRequest(ScoringSettings):
     def _one_source(self) -> Self:
         if self.bundle is not None and self.version is not None:
             raise ConfigError("either a version or a bundle folder", "both", "leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _share_of_single_images(self) -> Self:
+        if self.shard is None:
+            return self
+        if self.parts is not None:  # the views of one part would be in several shares
+            raise ConfigError("either a shard or parts", "both", "leave one of them out")
+        _ = parse_shard(self.shard)
         return self
 
 

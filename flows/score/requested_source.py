@@ -14,6 +14,7 @@ from deploy.scoring.sources.capture import parse_sampling
 from deploy.scoring.sources.choose import open_source
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.listing import ListSource
+from deploy.scoring.sources.shard import parse_shard
 from deploy.scoring.sources.source import ImageSource, LiveSource
 from deploy.scoring.sources.watch import WatchedFolder
 from flows.score.request import ScoreRequest
@@ -42,7 +43,8 @@ def request_source(request: ScoreRequest, settings: Settings, overlays: Path | N
     else:
         keep_maps_apart(request.maps, Path(source))
     sampling = parse_sampling(request.every) if request.every is not None else None
-    opened = open_source(source, watch=request.watch, sampling=sampling, leave_out=overlays)
+    shard = parse_shard(request.shard) if request.shard is not None else None
+    opened = open_source(source, watch=request.watch, sampling=sampling, leave_out=overlays, shard=shard)
     if request.parts is not None and not isinstance(opened, FolderSource | WatchedFolder):
         raise ConfigError("a folder to find parts in", str(opened.name), "leave parts and views out")
     return opened
@@ -66,6 +68,8 @@ def count_images(source: ImageSource) -> int | None:
         StorageError: it cannot be read.
     """
     total = source.total
+    if isinstance(source, FolderSource) and source.shard is not None:
+        return total  # of a few files a share may have none
     if total == 0 and isinstance(source, FolderSource | ListSource):
         left_out = f", but {source.left_out}" if isinstance(source, FolderSource) and source.left_out else ""
         raise LineError(

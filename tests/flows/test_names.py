@@ -6,13 +6,14 @@ import pytest
 
 prefect = pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
-from flows.activities import ACTIVITIES, DEPLOYMENTS, load  # noqa: E402
+from flows.activities import ACTIVITIES, DEPLOYMENTS, SHARD_DEPLOYMENT, load  # noqa: E402
 from flows.asking.learner_names import LearnerName  # noqa: E402
 from flows.asking.request import Request  # noqa: E402
 from model_zoo.learner_table import LEARNERS  # noqa: E402
 from tests.checkout import REPOSITORY  # noqa: E402
 
 FLOW_OF = {activity.deployment: activity.flow for activity in ACTIVITIES if activity.flow is not None}
+FLOW_OF[SHARD_DEPLOYMENT] = "flows.score.shards_flow:score_shard"
 
 
 def test_learner_names_are_those_of_the_table():

@@ -8,6 +8,7 @@ from deploy.scoring.sources.address import VIDEO_SUFFIXES, StreamAddress, camera
 from deploy.scoring.sources.capture import Sampling
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.listing import ListSource
+from deploy.scoring.sources.shard import Shard
 from deploy.scoring.sources.source import ImageSource
 from deploy.scoring.sources.stream import LiveStream
 from deploy.scoring.sources.video import VideoFile
@@ -25,6 +26,7 @@ def open_source(
     watch: bool = False,
     sampling: Sampling | None = None,
     leave_out: Path | None = None,
+    shard: Shard | None = None,
     limits: ImageLimits | None = None,
 ) -> ImageSource:
     """The source that a path, a URL or "camera:0" names.
@@ -34,15 +36,18 @@ def open_source(
         watch: of a folder: go on with new files until stopped.
         sampling: of a video or a stream: which frames; None: all of them.
         leave_out: a folder below a folder that is not searched.
+        shard: of a folder that is not watched: the share of its files that is taken; None: all of them.
         limits: on the size of frames; None: what this machine is set to.
 
     Raises:
         LineError: nothing is there, or it is of another kind.
-        ConfigError: `watch` or `sampling` does not go with this kind, or a URL cannot be used.
+        ConfigError: `watch`, `sampling` or `shard` does not go with this kind, or a URL cannot be used.
         StorageError: a stream cannot be reached.
         DeviceError: there is no such camera.
         ImageError: a file is no video, or frames are too large.
     """
+    is_folder = not isinstance(source, StreamAddress) and Path(source).expanduser().is_dir()
+    _refuse(shard is not None and not is_folder, "shard with a folder", "another source", "leave shard out")
     if isinstance(source, StreamAddress) or is_url(str(source)) or camera_index(str(source)) is not None:
         _refuse(watch, "watch with a folder", "a stream, which goes on until it is stopped anyway", "leave watch out")
         number = None if isinstance(source, StreamAddress) else camera_index(str(source))
@@ -51,9 +56,10 @@ def open_source(
             address if address is not None else stream_address(str(source)), sampling or Sampling(), limits
         )
     path = Path(source).expanduser()
-    if path.is_dir():
+    if is_folder:
+        _refuse(watch and shard is not None, "shard with a folder as it is", "watch", "leave one of them out")
         _refuse(sampling is not None, "every with a video or a stream", "a folder", "leave every out")
-        return WatchedFolder(path, leave_out) if watch else FolderSource(path, leave_out)
+        return WatchedFolder(path, leave_out) if watch else FolderSource(path, leave_out, shard)
     make_it = "make the folder first, or correct the path"
     got = f"a file, {path}" if path.exists() else f"no folder {path}"
     _refuse(watch, "a folder to watch", got, instead_of_folder(path) if path.exists() else make_it)

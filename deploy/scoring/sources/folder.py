@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deploy.results.records import path_text
 from deploy.scoring.sources.line_masks import LineMasks, draws_region
+from deploy.scoring.sources.shard import Shard
 from deploy.scoring.sources.source import SourceItem
 from pipeline.imaging.files import iter_image_files
 from pipeline.imaging.not_read import NotRead
@@ -20,10 +21,12 @@ class FolderSource:
     Args:
         folder: searched with its subfolders.
         leave_out: a folder below it that is not searched, where our own pictures go; None: none.
+        shard: the share of the files that is taken; None: all of them.
     """
 
-    def __init__(self, folder: Path, leave_out: Path | None = None) -> None:
+    def __init__(self, folder: Path, leave_out: Path | None = None, shard: Shard | None = None) -> None:
         self._folder = folder
+        self.shard = shard
         self._leave_out = own_folder(folder, leave_out)
         self.name = path_text(folder)
         self._not_read = NotRead(folder)
@@ -61,9 +64,12 @@ class FolderSource:
     def _files(self) -> Iterator[Path]:
         not_read, holds_masks = NotRead(self._folder), lru_cache(maxsize=1024)(self._masks.hold)
         for path in iter_image_files(self._folder, lambda path: None if self._is_own(path) else not_read.see(path)):
-            if not (self._is_own(path) or holds_masks(path.parent) or draws_region(path)):
+            if not (self._is_own(path) or holds_masks(path.parent) or draws_region(path)) and self._is_ours(path):
                 yield path
         self._not_read = not_read
+
+    def _is_ours(self, path: Path) -> bool:
+        return self.shard is None or self.shard.holds(path.relative_to(self._folder))
 
     def _is_own(self, path: Path) -> bool:
         return self._leave_out is not None and path.absolute().is_relative_to(self._leave_out)

@@ -12,9 +12,9 @@ from prefect.client.orchestration import get_client  # noqa: E402
 import flows.score.flow  # noqa: E402
 import flows.score.job  # noqa: E402
 import flows.score.plant_flow  # noqa: E402
-from flows import bootstrap  # noqa: E402
 from flows.score.request import ScorePlantRequest, ScoreRequest  # noqa: E402
 from flows.server import runs  # noqa: E402
+from flows.server.work_pool import create_gpu_queue  # noqa: E402
 from pipeline.errors import LineError  # noqa: E402
 from pipeline.settings import Device  # noqa: E402
 from tests.flows.adapted_home import LINE  # noqa: E402
@@ -34,8 +34,8 @@ def test_gpu_runs_queue_and_need_their_limit(prefect_api):
     state = body(return_state=True)
     assert "prefect gcl create linewise-gpu" in str(state.message)
     with get_client(sync_client=True) as client:
-        bootstrap.create_gpu_queue(client)
-        bootstrap.create_gpu_queue(client)
+        create_gpu_queue(client)
+        create_gpu_queue(client)
     assert body() == 1
     assert held == [1]
 
@@ -96,6 +96,6 @@ def test_auto_that_takes_a_gpu_waits_for_it(prefect_api, adapted_home, line, mon
 
     monkeypatch.setattr(flows.score.job, "run", job)
     with get_client(sync_client=True) as client:
-        bootstrap.create_gpu_queue(client)
+        create_gpu_queue(client)
     flows.score.flow.score_folder(ScoreRequest(line=LINE, images=str(line / "test")), return_state=True)
     assert held == [1]

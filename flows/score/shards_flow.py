@@ -1,0 +1,113 @@
+"""Scoring a folder in shards on several machines: by a Dask cluster, or by the workers of the pool.
+
+A shard is a share of the folder's files, scored into the same store by the same bundle. What scores the whole folder
+afterwards finds their results, and scores what a lost machine left: shards make it faster and can lose nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.deployments import run_deployment
+from prefect.futures import wait
+from prefect.logging import get_run_logger
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from deploy.engine.devices import expected_device
+from flows.activities import SHARD_DEPLOYMENT
+from flows.score import job
+from flows.score.request import ScoreRequest
+from flows.server.runs import fails_with_a_sentence, queued_for_gpu, tagged
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings, load_settings
+from pipeline.unicode_names import one_line
+
+_TRIES = {"retries": 2, "retry_delay_seconds": 5, "persist_result": False}
+_LOOK_SECONDS = 2.0
+
+
+@flow(name=SHARD_DEPLOYMENT, flow_run_name="score {request.line}, shard {request.shard}")
+@fails_with_a_sentence
+def score_shard(request: ScoreRequest) -> int:
+    """Wait for the GPU if one is used, and score a share of a folder for a run that scores all of it."""
+    with tagged(f"line:{request.line}"):
+        return score_share(request)
+
+
+def score_share(request: ScoreRequest) -> int:
+    """Score a share into the store; how many images were new. Its report is nobody's: the whole folder has one."""
+    settings = load_settings()
+    with (
+        queued_for_gpu(expected_device(request.device, settings)),
+        tempfile.TemporaryDirectory(prefix="linewise-shard-") as scratch,
+    ):
+        outputs = {"report": Path(scratch) / "report.html", "json_path": None, "csv_path": None}
+        return job.run(request.model_copy(update=outputs), settings).summary.counts.scored
+
+
+@task(task_run_name="shard {request.shard}", **_TRIES)
+def score_on_cluster(request: ScoreRequest) -> int:
+    """Score a share where the task runner runs it."""
+    return score_share(request)
+
+
+@task(task_run_name="shard {request.shard}", **_TRIES)
+def score_by_worker(request: ScoreRequest) -> None:
+    """Have a worker of the pool score a share, and wait for it.
+
+    Raises:
+        UnfinishedRun and the like of Prefect's: the run did not complete.
+    """
+    run: Any = run_deployment(
+        f"{SHARD_DEPLOYMENT}/{SHARD_DEPLOYMENT}",
+        parameters={"request": request.model_dump(mode="json")},
+        poll_interval=_LOOK_SECONDS,
+    )
+    run.state.result(raise_on_failure=True)
+
+
+@flow(name="score-shards", flow_run_name="score {request.line} in {shards} shards")
+def score_shards(request: ScoreRequest, shards: int, *, on_cluster: bool) -> int:
+    """Score every share of a folder at once; how many of them were scored to their end. The others are warned of."""
+    requests = [request.model_copy(update={"shard": f"{number}/{shards}"}) for number in range(1, shards + 1)]
+    score_one: Task[..., Any] = score_on_cluster if on_cluster else score_by_worker
+    futures = score_one.map(requests)
+    wait(futures)
+    failed = [future.state for future in futures if not future.state.is_completed()]
+    for state in failed:
+        said = one_line(state.message or state.type.value)
+        get_run_logger().warning("a shard was not scored to its end, its images are scored now: %s", said)
+    return shards - len(failed)
+
+
+def in_shards(request: ScoreRequest, shards: int) -> ScoreRequest:
+    """Score a folder in shards; afterwards the request returned scores what is left, with the same bundle.
+
+    Raises:
+        ConfigError: the request cannot be taken apart, the line has no live bundle, or Dask is not to be reached.
+    """
+    settings = load_settings()
+    ScoreRequest.asked(**{**dict(request), "shard": f"1/{shards}"})  # says what does not go with shards
+    if request.shard is not None or request.watch:
+        raise ConfigError("a whole folder as it is to be scored in shards", "a shard, or watch", "leave that out")
+    if request.bundle is None:  # another version may go live before the last shard begins
+        version = job.find_deployment(request, settings).bundle.manifest.version
+        request = request.model_copy(update={"version": version})
+    runner = _task_runner(settings, shards)
+    score_shards.with_options(task_runner=runner)(request, shards, on_cluster=settings.dask_scheduler is not None)
+    return request
+
+
+def _task_runner(settings: Settings, shards: int) -> TaskRunner[Any]:
+    if settings.dask_scheduler is None:
+        return ThreadPoolTaskRunner(max_workers=shards)  # each thread waits for a worker's run
+    try:
+        from prefect_dask import DaskTaskRunner  # noqa: PLC0415  # an extra, and seconds of imports
+    except ImportError as missing:
+        got = f"none to import ({missing})"
+        raise ConfigError("prefect-dask, for LINEWISE_DASK_SCHEDULER", got, "pip install 'linewise[dask]'") from missing
+    return DaskTaskRunner(address=settings.dask_scheduler)
