@@ -28,7 +28,7 @@ help:
 	@echo "make demo    meta-train on generated lines, adapt to an unseen one, export, score, write the report"
 	@echo "make test    run the tests but the end-to-end ones (ARGS=... goes to pytest)"
 	@echo "make end-to-end  run those: the README's commands, a Prefect server and a browser, the wheel, the set-up"
-	@echo "make lint    ruff, pyright and the import contracts"
+	@echo "make lint    ruff, pyright, the import contracts, and deploy/ against its programs' rules"
 	@echo "make test-ui  real server, worker and pages in a browser; screenshots in build/ui (SHOTS=FOLDER: README's two)"
 	@echo "make plant-day  a plant's day with what goes wrong (QUICK=1: shorter) into benchmarks/out/plant_day.json"
 	@echo "make bench-scoring  measure scoring (QUICK=1: in under ten minutes) into benchmarks/out/scoring.json"
@@ -104,6 +104,8 @@ lint: $(INSTALLED)
 	@$(BIN)/pyright
 	@echo "==> Checking the import contracts (import-linter)"
 	@$(BIN)/lint-imports
+	@echo "==> Checking deploy/ (hadolint, the compose specification, Kubernetes' schemas, systemd-analyze)"
+	@.ci/lint-deploy $(BIN)
 
 test-ui: $(INSTALLED)
 	@echo "==> Testing pages in a browser, screenshots in build/ui"

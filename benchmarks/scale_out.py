@@ -1,4 +1,4 @@
-"""Shards on a Dask cluster and on Prefect workers, with a PostgreSQL store: rows equal to one process's, also after kills.
+"""Shards on a Dask cluster and on Prefect workers, into PostgreSQL: rows equal to one process's, also after kills.
 
     python -m benchmarks.scale_out [--images 5000] [--shards 10] [--write]
 
@@ -130,12 +130,10 @@ class ScaledPlant:
     def alone(self) -> Taken:
         """Score by one process."""
         with new_database(self.postgres, "alone") as url:
-            options = ["--device", "cpu", "--workers", "1", "--no-overlays"]
+            command = ["-m", "flows.cli", "score", LINE, str(self.root / "camera"), "--workers", "1", "--no-overlays"]
             began = time.monotonic()
-            with self.process(
-                "alone", "-m", "flows.cli", "score", LINE, str(self.root / "camera"), *options, to=url
-            ) as p:
-                if p.wait():
+            with self.process("alone", *command, to=url, LINEWISE_DEVICE="cpu") as run:
+                if run.wait():
                     raise SystemExit((self.root / "alone.log").read_text()[-2000:])
             return taken(url, "one process", killed=False, seconds=time.monotonic() - began)
 
@@ -177,9 +175,9 @@ class Cluster(Protocol):
 
     __name__: str
 
-    def __call__(
-        self, plant: ScaledPlant, url: str, /
-    ) -> AbstractContextManager[tuple[str, dict[str, str], Workers]]: ...
+    def __call__(self, plant: ScaledPlant, url: str, /) -> AbstractContextManager[tuple[str, dict[str, str], Workers]]:
+        """Begin; their end is the context's."""
+        ...
 
 
 @contextmanager
