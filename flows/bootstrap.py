@@ -2,8 +2,8 @@
 
 It creates the process work pool with its queues by priority, the queue before the GPU and the automations that crash
 runs of a machine that lost power (they would hold their slots for ever), then registers the deployments of
-`prefect.yaml` and renews those of an older Linewise. The server is the one that PREFECT_API_URL names; one that has just
-been started is waited for.
+`prefect.yaml` and renews those of an older Linewise. The server is the one that PREFECT_API_URL names; one that has
+just been started is waited for.
 """
 
 from __future__ import annotations

@@ -54,13 +54,16 @@ class Check:
     problem: str = ""
 
 
-def checks_of(candidate: Deployment, live: Deployment | None, scored: Pairs) -> tuple[Check, ...]:
+def checks_of(
+    candidate: Deployment, live: Deployment | None, scored: Pairs, resident: Sequence[int | None] = (None,)
+) -> tuple[Check, ...]:
     """All rules.
 
     Args:
         candidate: the version that is to go live.
         live: the one that is; None: the candidate is looked at alone.
         scored: what both say of images that neither has learned.
+        resident: bytes of memory that either takes, the candidate's first; None: not to be told.
     """
     good, defective = scored.of(Kind.GOOD), scored.of(Kind.DEFECT)
     stream = scored.of(Kind.UNLABELLED)
@@ -72,7 +75,7 @@ def checks_of(candidate: Deployment, live: Deployment | None, scored: Pairs) -> 
         _known_defects(candidate.bundle, live.bundle if live is not None else None),
         _stream(stream),
         _speed(scored),
-        _size(candidate, live),
+        _memory(resident),
     ]
     if live is not None and not scored.pairs:
         problem = "there is no image to compare on that neither version has learned"
@@ -183,18 +186,15 @@ def _speed(scored: Pairs) -> Check | None:
     return Check(what="time of an image", live=told, candidate=f"{1000 * after:.0f} ms", problem=problem)
 
 
-def _size(candidate: Deployment, live: Deployment | None) -> Check:
-    """Of the graphs, which scoring holds in memory."""
-    after, before = _graph_bytes(candidate), _graph_bytes(live) if live is not None else None
+def _memory(resident: Sequence[int | None]) -> Check | None:
+    after, before = resident[0], resident[1] if len(resident) > 1 else None
+    if after is None:
+        return None
     problem = ""
     if before is not None and after > TIMES_AS_LARGE * before:
-        problem = f"its graphs take {after / before:.1f} times as much memory (at most {TIMES_AS_LARGE:g})"
-    told = "–" if before is None else f"{before / 1024**2:.1f} MiB"
-    return Check(what="graphs in memory", live=told, candidate=f"{after / 1024**2:.1f} MiB", problem=problem)
-
-
-def _graph_bytes(deployment: Deployment) -> int:
-    return deployment.bundle.head_path.stat().st_size + deployment.backbone.onnx_path.stat().st_size
+        problem = f"it takes {after / before:.1f} times as much memory (at most {TIMES_AS_LARGE:g})"
+    told = "–" if before is None else f"{before / 1024**2:.0f} MiB"
+    return Check(what="memory that scoring takes", live=told, candidate=f"{after / 1024**2:.0f} MiB", problem=problem)
 
 
 def _rejected(said: Said) -> bool:

@@ -15,6 +15,7 @@ from flows.gate.evidence import find_evidence
 from flows.gate.gate_rules import Check, checks_of
 from flows.gate.paired_scores import Pair, score_pairs
 from flows.gate.request import ComparedOn, GateRequest
+from flows.gate.resident_memory import resident_bytes
 from flows.progress import OnProgress, Progress, ignore_progress
 from pipeline.errors import BundleError, ConfigError
 from pipeline.settings import Settings
@@ -159,7 +160,8 @@ def _compare(
     def tell(done: int, total: int) -> None:
         on_progress(Progress(stage="compare versions", done=done, total=total))
 
-    manifests = [opened.bundle.manifest for opened in (candidate, other) if opened is not None]
+    opened = [deployment for deployment in (candidate, other) if deployment is not None]
+    manifests = [deployment.bundle.manifest for deployment in opened]
     evidence = find_evidence(line, asked, manifests, settings)
     device = open_device(asked.device, settings)
     scored = score_pairs(candidate, other, evidence.images, device, settings, tell)
@@ -167,7 +169,7 @@ def _compare(
         line=line,
         candidate=manifests[0].version,
         live=None if other is None else other.bundle.manifest.version,
-        checks=checks_of(candidate, other, scored),
+        checks=checks_of(candidate, other, scored, resident_bytes(opened)),
         pairs=scored.pairs,
         left_out=dict(Counter(evidence.left_out) + Counter(scored.left_out)),
     )

@@ -26,7 +26,7 @@ from pipeline.errors import ConfigError
 from pipeline.settings import Settings, load_settings
 from pipeline.unicode_names import one_line
 
-_TRIES = {"retries": 2, "retry_delay_seconds": 5, "persist_result": False}
+_TRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": 5, "persist_result": False}
 _LOOK_SECONDS = 2.0
 
 

@@ -170,4 +170,6 @@ def test_two_versions_are_compared_for_a_person(settings: Settings, folder: Path
     comparison = compare_versions(LINE, second, first, ComparedOn(images=folder), settings)
     assert (comparison.candidate, comparison.live) == (second, first)
     assert len(comparison.pairs) > 20
+    (memory,) = [check for check in comparison.checks if check.what == "memory that scoring takes"]
+    assert all(5 < float(told.removesuffix(" MiB")) < 500 for told in (memory.live, memory.candidate))
     assert registry.decisions(LINE) == before

@@ -92,3 +92,18 @@ def test_with_nothing_live_a_candidate_is_looked_at_alone(registry: Registry, sc
     found = problems(registry, scored, alone=True)
     assert len(found) == bool(held)
     assert not held or found[0].startswith(held)
+
+
+@pytest.mark.parametrize(
+    ("resident", "held"),
+    [
+        ((300, 100), "it takes 3.0 times as much memory (at most 2)"),
+        ((200, 100), None),
+        ((None, 100), None),
+        ((300, None), None),
+        ((300,), None),
+    ],
+)
+def test_memory_is_what_was_measured(registry: Registry, resident: tuple[int | None, ...], held: str | None):
+    checks = checks_of(version(registry, "v2"), version(registry, "v1"), pairs((GOOD, 20, PASS, PASS)), resident)
+    assert [check.problem for check in checks if check.problem] == ([] if held is None else [held])
