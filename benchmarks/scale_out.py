@@ -66,10 +66,10 @@ def main() -> None:
         postgres = running.enter_context(PostgresServer(root))
         plant = running.enter_context(scaled_plant(root, postgres.url, asked.shards))
         alone = plant.alone()
-        print(alone, flush=True)
         rows = [alone.row(alone)]
-        for cluster in (dask_cluster, pool_workers):
-            for kill in (False, True):
+        print(rows[-1], flush=True)
+        for kill in (True, False):
+            for cluster in (dask_cluster, pool_workers):
                 taken = plant.divided(cluster, kill=kill)
                 rows.append(taken.row(alone))
                 print(rows[-1], flush=True)
