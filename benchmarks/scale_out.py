@@ -26,6 +26,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import sqlalchemy
+from sqlalchemy.exc import ProgrammingError
 
 from benchmarks.deployments import LINE
 from benchmarks.many_images import DEFECTS, write_images
@@ -246,7 +247,7 @@ def count_rows(url: str) -> int:
     try:
         with engine.connect() as connection:
             return int(connection.execute(sqlalchemy.text("SELECT count(*) FROM results")).scalar_one())
-    except sqlalchemy.exc.ProgrammingError:
+    except ProgrammingError:
         return 0
     finally:
         engine.dispose()

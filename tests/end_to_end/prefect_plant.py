@@ -54,9 +54,9 @@ class Plant:
 
         return self.wait_for(final)
 
-    def asked(self, deployment: str, request: dict[str, Any]) -> Any:
-        """A run of a deployment, once it ended."""
-        parameters = {"request": request}
+    def asked(self, deployment: str, request: dict[str, Any], **others: Any) -> Any:
+        """A run of a deployment, once it ended; with other parameters beside its request."""
+        parameters = {"request": request, **others}
         run = self.client.create_flow_run_from_deployment(self.deployment(deployment).id, parameters=parameters)
         return self.ended(run.id)
 

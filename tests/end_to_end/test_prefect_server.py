@@ -76,9 +76,15 @@ def screenshot(page: Any) -> Callable[..., None]:
 
 def test_deployments_are_registered_and_their_schedules_off(plant):
     names = {deployment.name for deployment in plant.client.read_deployments()}
-    scoring = {"export", "score-folder", "score-plant"}
+    scoring = {"export", "score-folder", "score-shard", "score-plant"}
     life = {"adapt-line", "adapt-new-lines", "calibrate-line", "set-threshold", "gate-line", "roll-back", "tend-plant"}
     assert names == {"meta-train", "meta-train-plant", "evaluate", "housekeeping", "watch-drift"} | life | scoring
+    queues = {name: plant.deployment(name).work_queue_name for name in names}
+    assert [queues[name] for name in ("score-shard", "adapt-line", "meta-train")] == [
+        "production",
+        "lines",
+        "background",
+    ]
     schedules = {name: plant.deployment(name).schedules for name in names}
     assert {name: [schedule.active for schedule in found] for name, found in schedules.items() if found} == {
         "adapt-new-lines": [False],
@@ -184,6 +190,21 @@ def test_score_folder_from_its_schedule(plant, page, screenshot):
     screenshot("scores", height=1700)
     reports = list((plant.home / "reports").rglob("report.html"))
     assert reports
+
+
+def test_a_folder_is_scored_in_shards_by_the_pools_workers(plant, tmp_path):
+    needs_the_line(plant)
+    camera = write_line(tmp_path, 11, good=0, test_good=6, defects=2, size=96) / "test"
+    run = plant.asked("score-folder", {"line": LINE, "images": str(camera), "device": "cpu"}, shards=2)
+    assert run.state.is_completed(), run.state.message
+    names = [run.name for run in plant.client.read_flow_runs(limit=100) if run.state.is_completed()]
+    assert {f"score {LINE}, shard 1/2", f"score {LINE}, shard 2/2"} <= set(names)
+    with ResultStore(load_settings(plant.home).database) as store:
+        rows = [row for row in store.query(line=LINE, limit=None) if row.image_path.startswith(str(camera))]
+        of_runs = {row.run_id for row in rows}
+        assert (len(rows), len({row.image_sha256 for row in rows}), len(of_runs)) == (8, 8, 2)
+        last = store.runs(line=LINE)[0]
+        assert (last.scored, last.skipped) == (0, 8), "the run itself found them scored"
 
 
 @pytest.mark.browser

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeline.errors import ConfigError
 
@@ -14,7 +14,8 @@ MOST_SHARDS = 200
 """Each is a run of its own; a server keeps some 200 of them together well."""
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """The `number`th, from 1, of `count` shares. A file is in exactly one of them, by its path below the folder alone:
     nobody has to hand a list of files round, and files that come meanwhile move no others.
     """
