@@ -92,8 +92,9 @@ def in_shards(request: ScoreRequest, shards: int) -> ScoreRequest:
     """
     settings = load_settings()
     ScoreRequest.asked(**{**dict(request), "shard": f"1/{shards}"})  # says what does not go with shards
-    if request.shard is not None or request.watch:
-        raise ConfigError("a whole folder as it is to be scored in shards", "a shard, or watch", "leave that out")
+    if request.shard is not None or request.watch or not Path(request.images).is_dir():
+        got = "a shard, a watched folder or another source"
+        raise ConfigError("a whole folder as it is, to be scored in shards", got, "leave shards out")
     if request.bundle is None:  # another version may go live before the last shard begins
         version = job.find_deployment(request, settings).bundle.manifest.version
         request = request.model_copy(update={"version": version})

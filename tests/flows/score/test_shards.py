@@ -71,6 +71,15 @@ def test_shares_make_the_rows_of_the_whole(adapted_home: Path, line: Path):
     assert sorted(result.summary.counts.found for result in empty) == [0] * 8 + [1]
 
 
+@pytest.mark.parametrize("changes", [{"shard": "1/2"}, {"watch": True}, {"images": "rtsp://camera/1"}])
+def test_only_a_whole_folder_is_divided(adapted_home: Path, line: Path, changes: dict[str, object]):
+    pytest.importorskip("prefect", reason="the extra `flows` is not installed")
+    from flows.score.shards_flow import in_shards
+
+    with pytest.raises(ConfigError):
+        in_shards(score_request(line, **changes), 2)
+
+
 def test_a_dask_cluster_scores_shards_into_one_postgresql_store(
     prefect_api: None, adapted_home: Path, line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
