@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.server, pytest.mark.end_to_end, pytest.mark.timeout(60
 
 DATABASE = Path(__file__).with_name("prefect_3_8_8.sqlite.xz")
 OF_THE_CODE = {"entrypoint", "parameter_openapi_schema", "pull_steps"}
-OF_THE_SERVER = {"work_queue_id", "updated", "last_polled"}
+OF_THE_SERVER = {"updated", "last_polled", "work_queue_id"}
 
 Deployments = dict[str, DeploymentResponse]
 
