@@ -91,10 +91,11 @@ test: $(INSTALLED)
 	@echo "==> Running the tests"
 	@$(PYTEST) -n 2 -m "not end_to_end" $(ARGS)
 
-# Servers, schedules and browsers are waited for: more run side by side than there are processors, the longest one first.
+# Servers, schedules and browsers are waited for: one more runs than there are processors, the longest ones first. Not
+# two more: a run that has not started after 100 seconds is taken for dead.
 end-to-end: $(INSTALLED)
 	@echo "==> Running the end-to-end tests"
-	@$(PYTEST) -n 4 -m end_to_end tests/end_to_end $(ARGS)
+	@$(PYTEST) -n 3 -m end_to_end tests/end_to_end $(ARGS)
 
 lint: $(INSTALLED)
 	@echo "==> Checking style (ruff)"

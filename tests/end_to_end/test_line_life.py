@@ -17,7 +17,6 @@ pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 from deploy.bundles.registry import Registry
 from flows.adapt import job as adapt
 from flows.adapt.request import AdaptRequest
-from flows.server.automations import UNSTARTED_RUNS
 from pipeline.settings import load_settings
 from tests.end_to_end.prefect_plant import Plant, running_plant
 from tests.parts.spotted_line import SIZE, write_spotted_line
@@ -41,8 +40,7 @@ def test_an_event_of_a_new_line_has_it_adapted_and_a_form_rolls_it_back(plant: P
     request = {"folder": str(tmp_path / "plant"), "size": SIZE, "quiet_seconds": 0}
     tending = plant.deployment("tend-plant")
     plant.client.update_deployment(tending.id, DeploymentUpdate(parameters={"request": request}))
-    for automation in plant.client.read_automations_by_name(UNSTARTED_RUNS):
-        plant.client.delete_automation(automation.id)  # a machine that is busy with tests takes longer to start a run
+    plant.let_runs_start_late()
     emit(plant, "linewise.line.appeared")
     run = plant.ended(plant.wait_for(lambda: next(iter(runs_of(plant, tending.id)), None)).id)
     assert (run.state.name, run.parameters["line"]) == ("Completed", f"linewise.line.{LINE}"), run.state.message
