@@ -89,7 +89,7 @@ def import_lines(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="A data set: mvtec, mpdd, mvtec3d, visa, btad or kolektorsdd. "
+            help="A data set: mvtec, mpdd, mvtec3d, mvtec_loco, mvtec_ad2, visa, real_iad, btad or kolektorsdd. "
             "A tool's labels: labelme, coco, yolo, cvat, label_studio or pascal_voc.",
         ),
     ],

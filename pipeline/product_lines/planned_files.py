@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ImageError, LineError, StorageError
-from pipeline.imaging.files import open_ordinary
+from pipeline.imaging.files import instead_of_empty, open_ordinary
 from pipeline.product_lines.layout_names import GOOD
 from pipeline.storage import new_folder
 from pipeline.unicode_names import composed
+
+_NOTICES = ("license", "licence", "readme")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,27 @@ class PlannedFile:
     source: Path
     target: PurePosixPath
     contents: bytes | None = None
+
+
+Plan = Iterator[PlannedFile]
+
+
+def planned_mask(mask: Path, target: PurePosixPath, contents: bytes | None = None) -> PlannedFile:
+    """A mask, called as the MVTec AD layout has it: `target` has the name of its image."""
+    return PlannedFile(mask, target.with_name(f"{target.stem}_mask{mask.suffix.lower()}"), contents)
+
+
+def notices(folder: Path, target: PurePosixPath) -> Plan:
+    """Licence and readme files: what they say must travel with the images."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.stem.lower() in _NOTICES:
+            yield PlannedFile(path, target / path.name)
+
+
+def another_layout(expected: str, source: Path) -> LineError:
+    """What is raised where a source does not look like the format that it is said to be in."""
+    remedy = instead_of_empty(source, "choose another format or folder")
+    return LineError(expected, f"none in {source}", remedy)
 
 
 def refuse_collisions(plan: Sequence[PlannedFile]) -> None:

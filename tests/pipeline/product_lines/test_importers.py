@@ -280,8 +280,8 @@ def test_an_unknown_format_names_the_known_ones(mvtec, tmp_path):
     with pytest.raises(ConfigError) as caught:
         import_data_set("mnist", mvtec, tmp_path / "out")
     assert str(caught.value) == (
-        "expected a data set format among btad, kolektorsdd, mpdd, mvtec, mvtec3d, visa, coco, cvat, label_studio, "
-        "labelme, pascal_voc, yolo, got 'mnist': choose one of them"
+        "expected a data set format among btad, kolektorsdd, mpdd, mvtec, mvtec3d, mvtec_ad2, mvtec_loco, real_iad, "
+        "visa, coco, cvat, label_studio, labelme, pascal_voc, yolo, got 'mnist': choose one of them"
     )
 
 
@@ -295,6 +295,9 @@ def test_a_source_of_another_layout_is_refused(tmp_path, name):
         "mvtec": "an MVTec AD layout with <line>/train/good",
         "mpdd": "an MVTec AD layout with <line>/train/good",
         "mvtec3d": "the MVTec 3D-AD layout with <line>/train/good/rgb",
+        "mvtec_loco": "the MVTec LOCO AD layout with <line>/test/logical_anomalies",
+        "mvtec_ad2": "the MVTec AD 2 layout with <line>/test_public",
+        "real_iad": "the Real-IAD layout with realiad_jsons/<line>.json and realiad_<size>/<line>",
         "visa": "the VisA layout with split_csv/1cls.csv",
         "btad": "the BTAD layout with <line>/train/ok",
         "kolektorsdd": "the KolektorSDD layout with folders kos01, kos02, ...",
