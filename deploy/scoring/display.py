@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ImageError
+from pipeline.imaging.arrays import array_image
 from pipeline.imaging.bayer import demosaiced
+from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import (
     ImageLimits,
     PreprocessSpec,
@@ -37,3 +40,15 @@ def native_of(
         return to_native(encoded, encoded.decode(0, 0), preprocess.white_level)
     except ImageError:
         return None
+
+
+def native_of_frame(frame: NDArray[Any], mosaic: BayerPattern | None, preprocess: PreprocessSpec) -> NDArray[np.uint8]:
+    """A camera's frame as `native_of` shows a file.
+
+    Args:
+        frame: as `deploy.scoring.sources.source.SourceItem` has it.
+        mosaic: the pattern that the camera states; None: none.
+        preprocess: whose white level, and whose pattern before the camera's, hold.
+    """
+    encoded = demosaiced(array_image(frame, bgr=True), preprocess.bayer or mosaic)
+    return to_native(encoded, encoded.decode(0, 0), preprocess.white_level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -71,14 +72,14 @@ class ImageResult:
 class ImageView:
     """What a scored image looked like to the model; its map is copied from an accelerator when it is first read.
 
-    pixels: uint8 RGB (H, W, 3) at model size. scored: what the head said. frame: uint8 BGR (H, W, 3), the frame it was
-    made of; None for a file, which can be read again. placement: where alignment found the part; None: nothing is
-    aligned. Drop it soon: until then the accelerator keeps the map.
+    pixels: uint8 RGB (H, W, 3) at model size. scored: what the head said. display: makes uint8 RGB (H, W, 3) of the
+    frame it was made of, for looking at; None for a file, which can be read again. placement: where alignment found the
+    part; None: nothing is aligned. Drop it soon: until then the accelerator keeps the map.
     """
 
     pixels: NDArray[np.uint8]
     scored: ImageScore
-    frame: NDArray[np.uint8] | None = None
+    display: Callable[[], NDArray[np.uint8]] | None = None
     placement: Placement | None = None
 
     @property

@@ -54,7 +54,7 @@ class Pictures:
                 nearest=view.nearest,
                 bank_sources=self._sources,
                 support_view=self._support_view,
-                display=self._display(result) if view.frame is None else _rgb(view.frame),
+                display=self._display(result) if view.display is None else view.display(),
                 region=self._region,
                 placement=view.placement,
             )
@@ -88,10 +88,6 @@ class Pictures:
         if result.path is None or result.sha256 is None:
             return None
         return native_of(result.path, result.sha256, self._manifest.preprocess)
-
-
-def _rgb(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(frame_HWC[:, :, ::-1])
 
 
 def _support_view(bundle: Bundle) -> SupportView:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from deploy.engine.scores import ImageScore, Scores
 from deploy.reports.overlay import overlay_jpeg
 from deploy.results.records import StoredScore
 from deploy.results.store import ResultStore
-from deploy.scoring.display import native_of
+from deploy.scoring.display import native_of, native_of_frame
 from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision
@@ -29,7 +30,7 @@ from pipeline.imaging.images import (
     Opener,
     UnreadableImage,
     decode_file,
-    fit_frame,
+    decode_frame,
     open_image,
     read_file,
 )
@@ -141,17 +142,19 @@ class ScoringWorker:
     def _white_level(self) -> int | None:
         return self.bundle.manifest.preprocess.white_level
 
-    def _prepare_frame(self, item: SourceItem, frame: NDArray[np.uint8]) -> Ready | Outcome:
+    def _prepare_frame(self, item: SourceItem, frame: NDArray[Any]) -> Ready | Outcome:
         # A frame has no file, so what the model sees is its content: equal pixels have equal scores. Hashing the whole
         # frame instead would cost 3 ms of CPU for 1 Mpx, 15 times as much as the pixels at 256 px.
-        if (problem := depth_problem(8, 255, self._white_level)) is not None:
-            return _unreadable(item, None, str(problem))
         try:
-            pixels, placement = fit_frame(frame, self.bundle.manifest.preprocess)
+            image = decode_frame(frame, self.bundle.manifest.preprocess, item.mosaic)
         except ImageError as error:
             return _unreadable(item, None, str(error))
-        sha256 = hashlib.sha256(pixels.data).hexdigest()
-        seen = Seen(pixels, (frame.shape[0], frame.shape[1]), placement=placement)
+        if (problem := depth_problem(image.bit_depth, image.brightest, self._white_level)) is not None:
+            return _unreadable(item, None, str(problem))
+        sha256 = hashlib.sha256(image.pixels.data).hexdigest()
+        tells = frame.ndim == 2 or image.bit_depth > 8  # a video's frame is made 8-bit colour, whatever the camera saw
+        colour, bits = (image.colour, image.bit_depth) if tells else (None, None)
+        seen = Seen(image.pixels, image.source_size, colour, bits, image.placement)
         return self._known(item, sha256) or Ready(item, sha256, seen)
 
     def _known(self, item: SourceItem, sha256: str) -> Outcome | None:
@@ -210,7 +213,8 @@ class ScoringWorker:
             depth=image.seen.depth,
             figures=None if likeness is None else image.seen.figures,
         )
-        view = ImageView(image.pixels, scored, image.item.frame, image.seen.placement)
+        display = None if image.item.frame is None else partial(self._display, image)
+        view = ImageView(image.pixels, scored, display, image.seen.placement)
         return Outcome(
             result,
             view if verdict.judged else None,
@@ -241,7 +245,7 @@ class ScoringWorker:
     def _display(self, image: Ready) -> NDArray[np.uint8]:
         """The image at its own size, uint8 RGB."""
         if image.item.frame is not None:
-            return np.ascontiguousarray(image.item.frame[:, :, ::-1])
+            return native_of_frame(image.item.frame, image.item.mosaic, self.bundle.manifest.preprocess)
         assert image.item.path is not None
         native = native_of(image.item.path, image.sha256, self.bundle.manifest.preprocess, self.limits)
         return image.pixels if native is None else native  # gone since it was scored: the model's own view is left

@@ -125,7 +125,8 @@ class ScoreRequest(ScoringSettings):
     line: LineName
     images: Source = Field(
         description="What to score: a folder of images, with its subfolders; a .txt file with one path a line; a video "
-        "file; a stream's URL (user and password in LINEWISE_STREAM_CREDENTIALS); or camera:0."
+        "file; a stream's URL (user and password in LINEWISE_STREAM_CREDENTIALS); camera:0; or genicam:NAME, a "
+        "camera of GenICam by its serial number, its ID or the name that it was given."
     )
     version: Version = None
     bundle: Path | None = Field(

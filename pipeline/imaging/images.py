@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from pipeline.imaging import jpeg as image_jpeg
 from pipeline.imaging import opencv as image_opencv
 from pipeline.imaging import tiff as image_tiff
 from pipeline.imaging.alignment import Alignment, Placement, fit_aligned
+from pipeline.imaging.arrays import array_image
 from pipeline.imaging.bayer import demosaiced
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.encoded import EncodedImage, Pixels, brightest_value, size_text
@@ -228,25 +230,19 @@ def _fit(encoded: EncodedImage, stored: Pixels, spec: PreprocessSpec) -> tuple[N
     return to_native(encoded, pixels, spec.white_level), None  # depth, channels, turning: once few pixels are left
 
 
-def fit_frame(frame_HWC: NDArray[np.uint8], spec: PreprocessSpec) -> tuple[NDArray[np.uint8], Placement | None]:
-    """A camera's frame, uint8 BGR (H, W, 3), at the spec: uint8 RGB, made of it as of a file's pixels.
+def decode_frame(frame: NDArray[Any], spec: PreprocessSpec, mosaic: BayerPattern | None = None) -> DecodedImage:
+    """A camera's frame at the spec, made of it as of a file's pixels; it has no path and no content of its own.
+
+    Args:
+        frame: as `array_image` takes it, blue first.
+        spec: whose pattern holds for mosaics, where it has one.
+        mosaic: the pattern that the camera states; None: none.
 
     Raises:
-        ImageError: the spec is of mosaics.
+        ImageError: it is no frame, or none of the spec.
     """
-    height, width = frame_HWC.shape[:2]
-    frame = EncodedImage(
-        format="frame",
-        height=height,
-        width=width,
-        channels=3,
-        bit_depth=8,
-        orientation=1,
-        bgr=True,
-        decode=lambda _height, _width: frame_HWC,
-    )
-    frame = demosaiced(frame, spec.bayer)
-    return _fit(frame, frame_HWC, spec)
+    encoded = array_image(frame, bgr=True)
+    return decode_opened(demosaiced(encoded, mosaic if spec.bayer is None else None), spec, Path(), "")
 
 
 def check_size(height: int, width: int, limits: ImageLimits | None = None) -> None:

@@ -60,8 +60,8 @@ def test_every_sentence_on_a_line_is_on_one_line(odd: Path, home: Path) -> None:
             assert sum(sentence in line for line in told) == 1, (sentence, told)
     told = run("score", "odd", odd / "no\nfolder\udcff")
     assert told == [
-        "linewise: expected a folder, a list (.txt), a video file, a stream's URL or camera:0, got no folder "
-        rf"{odd}/no\nfolder\xff: check the path"
+        "linewise: expected a folder, a list (.txt), a video file, a stream's URL, camera:0 or genicam:NAME, "
+        rf"got no folder {odd}/no\nfolder\xff: check the path"
     ]
 
 

@@ -28,6 +28,7 @@ STREAM_OPTIONS = (
 """The same for a stream."""
 
 _CAMERA = re.compile(r"camera:(\d{1,3})")
+_GENICAM = "genicam:"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -35,6 +36,11 @@ def camera_index(source: str) -> int | None:
     """The number in "camera:0"; None for anything else."""
     found = _CAMERA.fullmatch(source)
     return int(found[1]) if found else None
+
+
+def genicam_name(source: str) -> str | None:
+    """What stands behind "genicam:", by which a camera is known; None for anything else."""
+    return source.removeprefix(_GENICAM) if source.startswith(_GENICAM) else None
 
 
 def is_url(source: str) -> bool:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.scoring.sources.address import VIDEO_SUFFIXES, StreamAddress, camera_index, is_url, stream_address
+from deploy.scoring.sources.address import (
+    VIDEO_SUFFIXES,
+    StreamAddress,
+    camera_index,
+    genicam_name,
+    is_url,
+    stream_address,
+)
 from deploy.scoring.sources.capture import Sampling
 from deploy.scoring.sources.folder import FolderSource
+from deploy.scoring.sources.genicam import GenicamCamera
 from deploy.scoring.sources.listing import ListSource
 from deploy.scoring.sources.shard import Shard
 from deploy.scoring.sources.source import ImageSource
@@ -17,7 +25,7 @@ from pipeline.errors import ConfigError, LineError
 from pipeline.imaging.files import instead_of_folder
 from pipeline.imaging.images import ImageLimits
 
-_KINDS = "a folder, a list (.txt), a video file, a stream's URL or camera:0"
+_KINDS = "a folder, a list (.txt), a video file, a stream's URL, camera:0 or genicam:NAME"
 
 
 def open_source(
@@ -29,7 +37,7 @@ def open_source(
     shard: Shard | None = None,
     limits: ImageLimits | None = None,
 ) -> ImageSource:
-    """The source that a path, a URL or "camera:0" names.
+    """The source that a path, a URL, "camera:0" or "genicam:NAME" names.
 
     Args:
         source: see above.
@@ -41,13 +49,17 @@ def open_source(
 
     Raises:
         LineError: nothing is there, or it is of another kind.
-        ConfigError: `watch`, `sampling` or `shard` does not go with this kind, or a URL cannot be used.
+        ConfigError: `watch`, `sampling` or `shard` does not go with this kind, a URL cannot be used, or what reads cameras
+            of GenICam is not installed.
         StorageError: a stream cannot be reached.
         DeviceError: there is no such camera.
         ImageError: a file is no video, or frames are too large.
     """
     is_folder = not isinstance(source, StreamAddress) and Path(source).expanduser().is_dir()
     _refuse(shard is not None and not is_folder, "shard with a folder", "another source", "leave shard out")
+    if not isinstance(source, StreamAddress) and (camera := genicam_name(str(source))) is not None:
+        _refuse(watch, "watch with a folder", "a camera, which goes on until it is stopped anyway", "leave watch out")
+        return GenicamCamera(camera, sampling or Sampling(), limits)
     if isinstance(source, StreamAddress) or is_url(str(source)) or camera_index(str(source)) is not None:
         _refuse(watch, "watch with a folder", "a stream, which goes on until it is stopped anyway", "leave watch out")
         number = None if isinstance(source, StreamAddress) else camera_index(str(source))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.scoring.sources.taken import Taking
+from pipeline.imaging.bayer_pattern import BayerPattern
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,9 @@ class SourceItem:
         name: what reports and tables call it: a file's path below its folder, "clip.avi#120", "rtsp://cam7/1#120".
         path: the file; of a frame the video's path and `#frame`, which is no file; None for a stream, whose name says
             all. What is kept in the result store is the absolute path, or the name where there is none.
-        frame: uint8 BGR (H, W, 3) of a frame; None: `data` is to be decoded, or `path` to be read.
+        frame: uint8 or uint16 of a frame, BGR (H, W, 3) or of one channel (H, W); None: `data` is to be decoded, or
+            `path` to be read.
+        mosaic: the pattern of which the camera says that its frame of one channel is a mosaic; None: it is grey.
         data: a file's bytes that came without a path; no picture is drawn of it. None: `path` is to be read.
         where: said with the reason when a file cannot be used, e.g. "line 17 of parts.txt"; empty: nothing.
         problem: why it cannot be scored, as far as the source knows already; None: it knows nothing against it.
@@ -33,7 +36,8 @@ class SourceItem:
 
     name: str
     path: Path | None
-    frame: NDArray[np.uint8] | None = None
+    frame: NDArray[np.uint8] | NDArray[np.uint16] | None = None
+    mosaic: BayerPattern | None = None
     data: bytes | None = None
     where: str = ""
     problem: str | None = None

@@ -20,7 +20,7 @@ from flows.score import job as score_job
 from flows.score.request import ScoreRequest
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, ImageError
-from pipeline.imaging.images import ImageLimits, PreprocessSpec, fit_frame, read_image
+from pipeline.imaging.images import ImageLimits, PreprocessSpec, decode_frame, read_image
 from pipeline.settings import Device, load_settings
 from tests.deploy.scoring.videos import frame, write_video
 from tests.deploy.scoring_plant import LINE
@@ -74,7 +74,7 @@ def test_a_frame_is_seen_as_the_same_picture_in_a_file_is(tmp_path):
     assert cv2.imwrite(str(tmp_path / "a.png"), pixels)
     spec = PreprocessSpec(height=32, width=48)
     from_file = read_image(tmp_path / "a.png", spec)
-    np.testing.assert_array_equal(fit_frame(pixels, spec)[0], from_file.pixels)
+    np.testing.assert_array_equal(decode_frame(pixels, spec).pixels, from_file.pixels)
 
 
 def test_a_video_that_ends_early_is_an_unreadable_image(plant):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.feature_store import FeatureKey, FeatureStore
 from pipeline.imaging.alignment import Alignment, AlignMode, Fit, alignment_of, pose_of
-from pipeline.imaging.images import DecodedImage, PreprocessSpec, fit_frame, read_image, read_native
+from pipeline.imaging.images import DecodedImage, PreprocessSpec, decode_frame, read_image, read_native
 from pipeline.regions import MarkedMap
 
 HEIGHT, WIDTH = 300, 400
@@ -68,8 +68,9 @@ def test_rigid_leaves_the_size(alignment: Alignment) -> None:
 
 def test_an_image_squashed_to_the_models_square_is_turned_in_its_own_proportions(alignment: Alignment) -> None:
     spec = PreprocessSpec(height=128, width=128, alignment=alignment)
-    plain, _ = fit_frame(part()[..., ::-1], spec)
-    pixels, placement = fit_frame(np.ascontiguousarray(part(40, 1, (10, 0))[..., ::-1]), spec)
+    plain = decode_frame(part()[..., ::-1], spec).pixels
+    turned = decode_frame(np.ascontiguousarray(part(40, 1, (10, 0))[..., ::-1]), spec)
+    pixels, placement = turned.pixels, turned.placement
     assert placement is not None
     assert placement.size == (HEIGHT, WIDTH)
     differs = np.abs(pixels.astype(int) - plain).max(2) > 40
@@ -96,7 +97,8 @@ def test_what_cannot_be_aligned_is_left_as_it_was_and_says_so(
     assert placement.aligned(image) is image
     seen = replace(PreprocessSpec(height=96, width=96), alignment=strict)
     frame = np.ascontiguousarray(image[..., ::-1])
-    assert np.abs(fit_frame(frame, seen)[0].astype(int) - fit_frame(frame, replace(seen, alignment=None))[0]).max() <= 1
+    as_it_is = decode_frame(frame, replace(seen, alignment=None)).pixels
+    assert np.abs(decode_frame(frame, seen).pixels.astype(int) - as_it_is).max() <= 1
     heat = np.arange(64, dtype=np.float32).reshape(8, 8)
     assert (placement.upright(heat) == heat).all()
 
@@ -138,7 +140,7 @@ def test_a_file_is_aligned_upright_as_a_frame_is(alignment: Alignment, tmp_path:
     found = read_image(path, spec)
     assert isinstance(found, DecodedImage)
     assert found.placement is not None
-    np.testing.assert_array_equal(found.pixels, fit_frame(np.ascontiguousarray(image[..., ::-1]), spec)[0])
+    np.testing.assert_array_equal(found.pixels, decode_frame(np.ascontiguousarray(image[..., ::-1]), spec).pixels)
     assert read_image(path, replace(spec, alignment=None)).placement is None  # type: ignore[union-attr]
 
 

@@ -14,7 +14,7 @@ from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import (
     PreprocessSpec,
     UnreadableImage,
-    fit_frame,
+    decode_frame,
     open_image,
     read_image,
     read_native,
@@ -76,7 +76,7 @@ def test_what_is_no_mosaic_is_refused(tmp_path):
     with pytest.raises(
         ImageError, match="got colour: set the camera as it was, or adapt the line again without --bayer"
     ):
-        fit_frame(np.ascontiguousarray(RGB), spec)
+        decode_frame(np.ascontiguousarray(RGB), spec)
 
 
 def test_mosaics_are_asked_about_and_other_grey_images_are_not(tmp_path):

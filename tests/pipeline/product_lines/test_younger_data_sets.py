@@ -125,9 +125,7 @@ def test_the_masks_of_a_logical_anomaly_become_one(loco, tmp_path):
 def test_a_mask_of_another_size_is_refused(loco, tmp_path):
     odd = loco / "pushpins/ground_truth/logical_anomalies/000/001.png"
     write(odd, np.ones((10, 10), np.uint8))
-    with pytest.raises(
-        LineError, match="expected a part with its label: a mask of its image's size, 20 x 24 pixels"
-    ):
+    with pytest.raises(LineError, match="expected a part with its label: a mask of its image's size, 20 x 24 pixels"):
         import_data_set("mvtec_loco", loco, tmp_path / "out")
 
 
