@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.reports.rows import harmless_cell
-from deploy.results.schema import PartRow, ResultRow
+from deploy.results.schema import PartRow, RegionRow, ResultRow
 from pipeline.errors import ConfigError
 from pipeline.storage import replacing_binary, replacing_text
 from pipeline.unicode_names import one_line
@@ -59,8 +60,39 @@ _PART_TYPES = {
     "views_missing": "string",
     "decided_at": "timestamp",
 }
+_IMAGE_OF_REGION_TYPES = {
+    name: _RESULT_TYPES[name]
+    for name in (
+        "line",
+        "bundle_id",
+        "bundle_version",
+        "image_path",
+        "image_sha256",
+        "image_height",
+        "image_width",
+        "score",
+        "decision",
+        "scored_at",
+    )
+}
+_PLACE_TYPES = {
+    "number": "int64",
+    "x": "float64",
+    "y": "float64",
+    "width": "float64",
+    "height": "float64",
+    "area": "float64",
+    "area_mm2": "float64",
+    "peak": "float64",
+    "mean": "float64",
+    "contour": "string",
+}
 PART_COLUMNS = tuple(_PART_TYPES)
 """Of parts; see `deploy.results.schema.PartRow`. Several views stand in one cell, with commas between them."""
+
+
+REGION_COLUMNS = (*_IMAGE_OF_REGION_TYPES, *_PLACE_TYPES)
+"""Of regions; see `deploy.results.schema.RegionRow`. The contour is JSON: [[x, y], ...]."""
 
 
 class ExportFormat(StrEnum):
@@ -89,10 +121,21 @@ def export_parts(rows: Iterable[PartRow], path: Path, file_format: ExportFormat)
     return _write(rows, path, file_format, _PART_TYPES)
 
 
+def export_regions(rows: Iterable[tuple[ResultRow, RegionRow]], path: Path, file_format: ExportFormat) -> int:
+    """Write rows of regions, each after what is told of its image, likewise."""
+    cells = ((*_values(image, _IMAGE_OF_REGION_TYPES), *_values(region, _PLACE_TYPES)) for image, region in rows)
+    return _write_cells(cells, path, file_format, _IMAGE_OF_REGION_TYPES | _PLACE_TYPES)
+
+
 def _write(
     rows: Iterable[ResultRow] | Iterable[PartRow], path: Path, file_format: ExportFormat, types: Mapping[str, str]
 ) -> int:
-    cells = (_values(row, types) for row in rows)
+    return _write_cells((_values(row, types) for row in rows), path, file_format, types)
+
+
+def _write_cells(
+    cells: Iterable[tuple[Any, ...]], path: Path, file_format: ExportFormat, types: Mapping[str, str]
+) -> int:
     if file_format is ExportFormat.PARQUET:
         return _write_parquet(cells, path, types)
     count = 0
@@ -131,14 +174,16 @@ def _groups(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
         yield group
 
 
-def _values(row: ResultRow | PartRow, types: Mapping[str, str]) -> tuple[Any, ...]:
+def _values(row: ResultRow | PartRow | RegionRow, types: Mapping[str, str]) -> tuple[Any, ...]:
     return tuple(_plain(getattr(row, name)) for name in types)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, StrEnum):
         return str(value)
-    return ",".join(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return ",".join(value) if all(isinstance(each, str) for each in value) else json.dumps(value)
+    return value
 
 
 def _text(value: Any) -> str | float | None:

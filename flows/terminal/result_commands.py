@@ -41,15 +41,21 @@ def export(
     parts: Annotated[
         bool, typer.Option("--parts", help="Parts of several views, a row each, instead of images.")
     ] = False,
+    regions: Annotated[
+        bool, typer.Option("--regions", help="Regions marked in flagged images, a row each, instead of images.")
+    ] = False,
 ) -> None:
     """Write a line's result rows as Parquet or CSV, the oldest first."""
     from deploy.results.part_queries import parts_of  # noqa: PLC0415  # `--help` does not wait for it
-    from deploy.results.row_files import ExportFormat, export_parts, export_rows  # noqa: PLC0415  # `--help` does not wait for it
+    from deploy.results.region_queries import regions_of  # noqa: PLC0415
+    from deploy.results.row_files import ExportFormat, export_parts, export_regions, export_rows  # noqa: PLC0415
     from deploy.results.store import ResultStore  # noqa: PLC0415
 
     chosen = file_format or output.suffix.lower().removeprefix(".")
     if chosen not in FORMATS:
         raise ConfigError(f"format to be one of {', '.join(FORMATS)}", repr(chosen), "name one with --format")
+    if parts and regions:
+        raise ConfigError("either parts or regions", "both", "export them into two files")
     if parts and run is not None:
         raise ConfigError("either parts or a run", "both", "name the time with --since: a part may come of two runs")
     start = _time(since) if since is not None else None
@@ -57,6 +63,9 @@ def export(
         _find_run(store, line, run)
         if parts:
             count = export_parts(parts_of(store, line, since=start), output, ExportFormat(chosen))
+        elif regions:
+            found = regions_of(store, line, run_id=run, since=start)
+            count = export_regions(found, output, ExportFormat(chosen))
         else:
             rows = store.stream(line=line, run_id=run, since=start, oldest_first=True)
             count = export_rows(rows, output, ExportFormat(chosen))

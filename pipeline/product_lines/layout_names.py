@@ -21,6 +21,7 @@ _SAID = {
     MASKS: "mask masks ground_truth groundtruth gt label labels annotation annotations segmentation segmentations",
 }
 _MEANT = {name: meant for meant, names in _SAID.items() for name in names.split()}
+_REGION = frozenset({"region", "regions", "roi", "region_of_interest"})
 _SURELY_MASKS = frozenset({"mask", "masks", "ground_truth", "groundtruth", "gt"})  # a kind of defect may be "label"
 
 
@@ -32,6 +33,11 @@ def meant_by(name: str) -> str | None:
 def surely_masks(name: str) -> bool:
     """Whether a folder of that name holds masks, also where kinds of defects stand."""
     return _plain(name) in _SURELY_MASKS
+
+
+def means_region(name: str) -> bool:
+    """Whether a person who calls a file so, its suffix aside, means a line's region of interest."""
+    return _plain(name) in _REGION
 
 
 def _plain(name: str) -> str:

@@ -27,6 +27,7 @@ from pipeline.product_lines.line_report import (
 from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
 from pipeline.product_lines.mask_check import ExaminedMask
 from pipeline.product_lines.near_duplicates import THUMBNAIL_SIDE, find_near_duplicates
+from pipeline.product_lines.region_check import RegionReport, check_region
 
 
 def check_line(
@@ -51,7 +52,10 @@ def check_line(
     records = (*line.train_good, *line.test_good, *line.defects)
     images = examine_images(records, bayer=bayer, limits=limits, workers=workers)
     unused, not_read = unused_files(line)
-    return report_on(line, images, duplicates=_duplicates(line, images), unused=unused, not_read=not_read)
+    sizes = {image.size for image in images if isinstance(image, ExaminedImage)}
+    region = check_region(line.root, sizes)
+    duplicates = _duplicates(line, images)
+    return report_on(line, images, duplicates=duplicates, unused=unused, not_read=not_read, region=region)
 
 
 def report_on(
@@ -61,6 +65,7 @@ def report_on(
     duplicates: tuple[DuplicateGroup, ...] = (),
     unused: tuple[Path, ...] = (),
     not_read: NotRead | None = None,
+    region: RegionReport | None = None,
 ) -> LineReport:
     """The report on a line whose images were examined; without what is not given.
 
@@ -70,6 +75,7 @@ def report_on(
         duplicates: see `LineReport`, as the rest.
         unused: image files beside them.
         not_read: other files beside them; None: nobody looked.
+        region: of interest; None: as `not_read`.
     """
     examined = [image for image in images if isinstance(image, ExaminedImage)]
     deep = [image.brightest for image in examined if image.bit_depth > 8]
@@ -90,6 +96,7 @@ def report_on(
         mosaics=tuple(image.record.path for image in examined if image.mosaic),
         unused=unused,
         not_read=not_read or NotRead(line.root),
+        region=region or RegionReport(),
     )
 
 

@@ -22,6 +22,7 @@ from pipeline.product_lines.line_sentences import (
 )
 from pipeline.product_lines.lines import ProductLine
 from pipeline.product_lines.mask_check import ExaminedMask
+from pipeline.product_lines.region_check import RegionReport
 
 TRAIN_GOOD = "train good"
 TEST_GOOD = "test good"
@@ -103,6 +104,7 @@ class LineReport:
         mosaics: images of one channel that look like Bayer mosaics.
         unused: image files in the line's folder that are neither an image nor a mask of the line.
         not_read: files in the line's folder that are no image files.
+        region: the state of the file that draws its region of interest.
     """
 
     line: ProductLine
@@ -119,6 +121,7 @@ class LineReport:
     mosaics: tuple[Path, ...]
     unused: tuple[Path, ...]
     not_read: NotRead
+    region: RegionReport
 
     @property
     def white_level(self) -> int | None:
@@ -133,13 +136,14 @@ class LineReport:
     @property
     def ok(self) -> bool:
         """Whether there is no error; warnings may remain."""
-        return not any(self._errors())
+        return not (self.region.errors or any(self._errors()))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Every problem, errors first."""
-        errors = [Problem(Severity.ERROR, sentence) for sentence in self._errors()]
-        warnings = (*self._shortages(), *self._repeats(), *self._unmarked(), *self._oddities())
+        errors = [Problem(Severity.ERROR, sentence) for sentence in (*self._errors(), *self.region.errors)]
+        oddities = (*self._oddities(), *self.region.warnings)
+        warnings = (*self._shortages(), *self._repeats(), *self._unmarked(), *oddities)
         return (*errors, *(Problem(Severity.WARNING, sentence) for sentence in warnings))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,10 +15,12 @@ import pytest
 
 from deploy.bundles.bundle import Bundle, write_bundle
 from deploy.results import row_files
-from deploy.results.row_files import COLUMNS, ExportFormat, export_rows
+from deploy.results.row_files import COLUMNS, REGION_COLUMNS, ExportFormat, export_rows
 from deploy.results.store import ResultStore
 from flows.cli import main
+from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
+from pipeline.regions import Region
 from tests.deploy.results.result_rows import begin, scored, unreadable
 from tests.parts.plant import bundle_files, make_draft
 
@@ -142,3 +145,29 @@ def test_parquet_without_pyarrow_says_what_to_install(store, tmp_path, monkeypat
     with pytest.raises(ConfigError, match=r"pip install 'linewise\[parquet\]', or export CSV"):
         export_rows(store.stream(), tmp_path / "rows.parquet", ExportFormat.PARQUET)
     assert not (tmp_path / "rows.parquet").exists()
+
+
+def test_regions_have_a_row_each_in_both_formats(store, bundle, tmp_path):
+    row = scored(begin(store, bundle), bundle, 7)._replace(
+        decision=Decision.REJECT, image_height=100, image_width=200, regions=(region(40.0), region(12.5))
+    )
+    store.add([row])
+    assert export(LINE, "--regions", "--output", tmp_path / "regions.parquet") == 0
+    table = pyarrow.parquet.read_table(tmp_path / "regions.parquet")
+    assert tuple(table.column_names) == REGION_COLUMNS
+    assert table.column("area").to_pylist() == [40.0, 12.5]
+    assert table.column("number").to_pylist() == [1, 2]
+    assert table.column("image_path").to_pylist() == [str(row.image_path)] * 2
+    assert json.loads(table.column("contour")[0].as_py()) == [[1, 2], [5, 2], [5, 6]]
+    assert export(LINE, "--regions", "--run", 1, "--output", tmp_path / "regions.csv") == 0
+    with (tmp_path / "regions.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [list(REGION_COLUMNS)], "that run flagged nothing"
+
+
+def test_parts_and_regions_are_two_files(store, tmp_path, capsys):
+    assert export(LINE, "--regions", "--parts", "--output", tmp_path / "a.csv") == 2
+    assert "expected either parts or regions, got both" in capsys.readouterr().err
+
+
+def region(area: float) -> Region:
+    return Region(box=(1, 2, 4, 4), contour=((1, 2), (5, 2), (5, 6)), area=area, area_mm2=None, peak=0.9, mean=0.5)

@@ -12,7 +12,7 @@ import pytest
 from deploy.scoring.image_result import FileStatus
 from deploy.scoring.sources.capture import Sampling
 from deploy.scoring.sources.choose import open_source
-from deploy.scoring.sources.genicam import GenicamCamera, _item
+from deploy.scoring.sources.genicam import GenicamCamera, _Acquisition, _item
 from deploy.scoring.sources.source import SourceItem
 from pipeline.errors import ConfigError, DeviceError, ImageError
 from pipeline.imaging.bayer_pattern import BayerPattern
@@ -38,6 +38,7 @@ def frames(source: GenicamCamera, count: int) -> list[SourceItem]:
 @pytest.mark.usefixtures("producer")
 def test_a_camera_is_scored_until_it_is_stopped(plant):
     source = open_source(f"genicam:{NAME}", sampling=Sampling(frames=2))
+    assert isinstance(source, GenicamCamera)
     seen = []
 
     def take(result, _view):
@@ -57,9 +58,11 @@ def test_a_camera_is_scored_until_it_is_stopped(plant):
 def test_pixels_come_as_the_camera_sends_them(pixel_format, shape):
     source = open_source("genicam:1")  # by its serial number
     assert isinstance(source, GenicamCamera)
-    source._feed._acquirer.stop()  # what its maker's software does in between
-    source._feed._acquirer.remote_device.node_map.PixelFormat.value = pixel_format
-    source._feed._acquirer.start()
+    assert isinstance(source._feed, _Acquisition)
+    acquirer = source._feed._acquirer
+    acquirer.stop()  # what its maker's software does in between
+    acquirer.remote_device.node_map.PixelFormat.value = pixel_format
+    acquirer.start()
     (item,) = frames(source, 1)
     assert item.frame is not None
     assert (item.frame.shape, item.frame.dtype, item.mosaic) == (shape, np.uint8, None)
