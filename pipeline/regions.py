@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -57,7 +58,14 @@ class MarkedMap:
     """
 
     def __init__(self, anomaly_map_hw: NDArray[np.float32], pixel_threshold: float) -> None:
-        self._values = cv2.resize(anomaly_map_hw, None, fx=_FINER, fy=_FINER, interpolation=cv2.INTER_LINEAR)
+        rows, columns = anomaly_map_hw.shape
+        self._shape = (_FINER * rows, _FINER * columns)
+        around = _bounds(
+            anomaly_map_hw >= pixel_threshold
+        )  # mostly few cells: the rest is neither enlarged nor searched
+        self._top, self._left = (_FINER * cells.start for cells in around)
+        part = np.ascontiguousarray(anomaly_map_hw[around])
+        self._values = cv2.resize(part, None, fx=_FINER, fy=_FINER, interpolation=cv2.INTER_LINEAR)
         marked = (self._values >= pixel_threshold).astype(np.uint8)
         _, self._labels, statistics, _ = cv2.connectedComponentsWithStats(marked, connectivity=8)
         self._statistics = np.asarray(statistics, np.int32)
@@ -70,7 +78,7 @@ class MarkedMap:
     @property
     def largest(self) -> float:
         """Area of the largest region, as a share of the image: 0 (nothing is marked) to 1."""
-        return float(self._areas.max()) / self._labels.size if len(self._areas) else 0.0
+        return float(self._areas.max()) / math.prod(self._shape) if len(self._areas) else 0.0
 
     def regions(
         self,
@@ -89,7 +97,8 @@ class MarkedMap:
             placement: of the image that was aligned before it was mapped; None: it was not.
         """
         areas = self._areas
-        kept = (index for index in np.argsort(-areas, kind="stable") if areas[index] / self._labels.size >= least_area)
+        cells = math.prod(self._shape)
+        kept = (index for index in np.argsort(-areas, kind="stable") if areas[index] / cells >= least_area)
         return tuple(self._region(int(index) + 1, size, millimetres_per_pixel, placement) for index in kept)
 
     def _region(
@@ -99,8 +108,8 @@ class MarkedMap:
         part = (slice(top, top + height), slice(left, left + width))
         inside = self._labels[part] == label
         values = self._values[part][inside]
-        rows, columns = self._labels.shape
-        down, across = size[0] / rows, size[1] / columns  # pixels a cell
+        down, across = size[0] / self._shape[0], size[1] / self._shape[1]  # pixels a cell
+        left, top = left + self._left, top + self._top
         corners = np.add(_outline(inside), (left, top)) * (across, down)
         area = cells * down * across
         box = (left * across, top * down, width * across, height * down)
@@ -134,6 +143,15 @@ def share_of_image(area: float, sizes: Sequence[tuple[int, int]], *, millimetres
     """
     pixels = float(np.median([height * width for height, width in sizes]))
     return area / (millimetres_per_pixel or 1.0) ** 2 / pixels
+
+
+def _bounds(marked_hw: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns with all marked cells and their neighbours, into which they run over; of none, one cell's."""
+    spans = []
+    for axis in (1, 0):
+        found = np.flatnonzero(marked_hw.any(axis=axis))
+        spans.append(slice(max(0, int(found[0]) - 1), int(found[-1]) + 2) if len(found) else slice(0, 1))
+    return spans[0], spans[1]
 
 
 def _outline(inside_hw: NDArray[np.bool_]) -> NDArray[np.int32]:

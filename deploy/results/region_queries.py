@@ -34,5 +34,4 @@ def regions_of(
         statement = statement.where(ResultRow.scored_at >= since)
     statement = statement.order_by(ResultRow.id, RegionRow.number).execution_options(yield_per=TRANSACTION_ROWS)
     with store.session() as session, closing(session.execute(statement)) as rows:
-        for image, region in rows:
-            yield image, region
+        yield from ((image, region) for image, region in rows)

@@ -133,3 +133,18 @@ def test_the_smallest_and_the_largest_region_have_a_contour():
 def test_a_region_goes_through_json():
     (region, _) = MarkedMap(two_blobs(), 1.0).regions((123, 457), millimetres_per_pixel=0.3)
     assert Region.from_json(json.loads(json.dumps(asdict(region)))) == region
+
+
+def test_what_is_enlarged_is_only_what_is_marked_and_regions_are_those_of_the_whole_map() -> None:
+    whole = np.random.default_rng(0).random((40, 60), dtype=np.float32)
+    whole = cv2.GaussianBlur(whole, (0, 0), 2)
+    threshold = float(np.quantile(whole, 0.97))
+    enlarged = cv2.resize(whole, None, fx=8, fy=8, interpolation=cv2.INTER_LINEAR)
+    count, _, statistics, _ = cv2.connectedComponentsWithStats((enlarged >= threshold).astype(np.uint8), connectivity=8)
+    found = MarkedMap(whole, threshold).regions(enlarged.shape)
+    assert sorted((*region.box, region.area) for region in found) == sorted(map(tuple, statistics[1:].tolist()))
+    assert len(found) == count - 1 > 3
+    edge = np.zeros((5, 5), np.float32)
+    edge[4, 4] = 1
+    left, top, width, height = MarkedMap(edge, 0.5).regions((40, 40))[0].box
+    assert (left + width, top + height) == (40, 40)
