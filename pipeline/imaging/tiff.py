@@ -17,6 +17,7 @@ from pipeline.errors import ImageError
 from pipeline.imaging.encoded import COPY_AGAIN, EncodedImage, Pixels, damaged
 from pipeline.imaging.opencv import decode_with_opencv
 from pipeline.imaging.orientation import UPRIGHT
+from pipeline.imaging.packed_pixels import PACKED_BITS, packed_row, unpacked
 
 MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")  # classic and BigTIFF
 # libtiff inflates strip by strip into buffers of the declared size; a generic inflate has no such bound.
@@ -58,13 +59,16 @@ def _encoded(data: bytes, contents: BytesIO) -> EncodedImage:
     stored = int(tag.value) if tag is not None and tag.value in range(1, 9) else UPRIGHT
     swapped = compressed and stored >= 5  # libtiff in OpenCV turns the image itself
     white_is_zero = page.photometric == PHOTOMETRIC.MINISWHITE
-    in_place = None if compressed else _in_place(data, page)
-    if compressed or in_place is not None:
+    packed = _packed_strips(data, page) if page.bitspersample == PACKED_BITS else None
+    in_place = None if compressed or packed is not None else _in_place(data, page)
+    if compressed or packed is not None or in_place is not None:
         contents.close()  # page and file hold each other: the bytes would stay until the garbage collector comes
 
     def decode(_least_height: int, _least_width: int) -> Pixels:
         if compressed:
             return decode_with_opencv(data, "TIFF")
+        if packed is not None:
+            return unpacked(packed, page.imagelength, page.imagewidth)
         pixels = in_place if in_place is not None else _read_plain(page)
         return np.iinfo(pixels.dtype).max - pixels if white_is_zero else pixels
 
@@ -73,7 +77,7 @@ def _encoded(data: bytes, contents: BytesIO) -> EncodedImage:
         height=page.imagewidth if swapped else page.imagelength,
         width=page.imagelength if swapped else page.imagewidth,
         channels=min(page.samplesperpixel, 4) if page.samplesperpixel > 2 else 1,
-        bit_depth=_bits(page),
+        bit_depth=8 if _bits(page) == 8 else 16,
         orientation=UPRIGHT if compressed else stored,
         label=stored,
         bgr=compressed,
@@ -92,7 +96,7 @@ def _refuse_unknown(page: TiffPage) -> None:
         raise ImageError(
             "a TIFF without compression, or with LZW, Deflate or PackBits", f"{name} compression", _SAVE_PLAIN
         )
-    if page.sampleformat != SAMPLEFORMAT.UINT or page.bitspersample not in (8, 16):
+    if page.sampleformat != SAMPLEFORMAT.UINT or not (page.bitspersample in (8, 16) or _is_packed(page)):
         kind = SAMPLEFORMAT(page.sampleformat).name
         raise ImageError("a TIFF of 8 or 16 bits a sample", f"{page.bitspersample} bits ({kind})", _SAVE_PLAIN)
     grey = page.photometric in _GREY and page.samplesperpixel in (1, 2)
@@ -100,6 +104,28 @@ def _refuse_unknown(page: TiffPage) -> None:
     if not (grey or colour) or page.imagedepth != 1:
         name = getattr(page.photometric, "name", str(page.photometric))
         raise ImageError("a grey or RGB TIFF", f"{name} with {page.samplesperpixel} samples a pixel", _SAVE_PLAIN)
+
+
+def _is_packed(page: TiffPage) -> bool:
+    """Whether it is what cameras of 12 bits are saved as: grey, rows of strips, high bits first, black zero."""
+    grey = page.samplesperpixel == 1 and page.photometric == PHOTOMETRIC.MINISBLACK
+    plain = page.compression == COMPRESSION.NONE and not page.is_tiled and page.fillorder == FILLORDER.MSB2LSB
+    return page.bitspersample == PACKED_BITS and grey and plain
+
+
+def _packed_strips(data: bytes, page: TiffPage) -> list[memoryview]:
+    """The strips, none longer than its rows. Raises `ImageError` where one is not as long."""
+    row = packed_row(page.imagewidth)
+    strips, left = [], page.imagelength
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        rows = min(left, page.rowsperstrip)
+        strips.append(memoryview(data)[offset : offset + row * rows])
+        left -= rows
+        if count < row * rows:
+            raise damaged("TIFF", "one that ends early")
+    if left:
+        raise damaged("TIFF", "one without a whole list of its strips")
+    return strips
 
 
 def _refuse_cut_off(data: bytes, page: TiffPage, *, compressed: bool) -> None:

@@ -55,6 +55,32 @@ def tiff(pixels: np.ndarray, *, byteorder=None, bigtiff=False, **options) -> byt
     return buffer.getvalue()
 
 
+def packed_tiff(pixels: np.ndarray, rows_per_strip: int | None = None) -> bytes:
+    """A grey TIFF of 12 bits a pixel, written bit by bit, rows ending with a whole byte."""
+    height, width = pixels.shape
+    row_bytes = (12 * width + 7) // 8
+    bits = ["".join(f"{value:012b}" for value in row).ljust(8 * row_bytes, "0") for row in pixels.tolist()]
+    packed = [int(row, 2).to_bytes(row_bytes, "big") for row in bits]
+    step = rows_per_strip or height
+    strips = [b"".join(packed[start : start + step]) for start in range(0, height, step)]
+    count = len(strips)
+    tags = 9
+    lists = 8 + 2 + 12 * tags + 4
+    starts = np.cumsum([lists + 8 * count, *map(len, strips)])[:-1].tolist()
+    lengths = [len(strip) for strip in strips]
+    offset_value, count_value = (starts[0], lengths[0]) if count == 1 else (lists, lists + 4 * count)
+    fields = [(256, width), (257, height), (258, 12), (259, 1), (262, 1)]
+    entries = [struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in fields]
+    entries += [
+        struct.pack("<HHII", 273, 4, count, offset_value),
+        struct.pack("<HHIHH", 277, 3, 1, 1, 0),
+        struct.pack("<HHII", 278, 4, 1, step),
+        struct.pack("<HHII", 279, 4, count, count_value),
+    ]
+    head = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", tags) + b"".join(entries) + struct.pack("<I", 0)
+    return head + struct.pack(f"<{2 * count}I", *starts, *lengths) + b"".join(strips)
+
+
 def jpeg(pixels_rgb: np.ndarray, quality: int = 95) -> bytes:
     grey = pixels_rgb.ndim == 2
     pixels = np.ascontiguousarray(pixels_rgb[:, :, None] if grey else pixels_rgb)
