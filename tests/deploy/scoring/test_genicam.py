@@ -31,7 +31,8 @@ def producer(monkeypatch):
 def frames(source: GenicamCamera, count: int) -> list[SourceItem]:
     items = source.items()
     found = list(itertools.islice((item for item in items if item is not None), count))
-    items.close()
+    source.stop()
+    assert not list(items), "it has come to its end"
     return found
 
 
