@@ -49,8 +49,8 @@ def open_source(
 
     Raises:
         LineError: nothing is there, or it is of another kind.
-        ConfigError: `watch`, `sampling` or `shard` does not go with this kind, a URL cannot be used, or what reads cameras
-            of GenICam is not installed.
+        ConfigError: `watch`, `sampling` or `shard` does not go with this kind, a URL cannot be used, or what reads
+            cameras of GenICam is not installed.
         StorageError: a stream cannot be reached.
         DeviceError: there is no such camera.
         ImageError: a file is no video, or frames are too large.
