@@ -22,7 +22,7 @@ from flows.activities import SHARD_DEPLOYMENT
 from flows.score import job
 from flows.score.request import ScoreRequest
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, tagged
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, UnfinishedError
 from pipeline.settings import Settings, load_settings
 from pipeline.unicode_names import one_line
 
@@ -60,14 +60,16 @@ def score_by_worker(request: ScoreRequest) -> None:
     """Have a worker of the pool score a share, and wait for it.
 
     Raises:
-        UnfinishedRun and the like of Prefect's: the run did not complete.
+        UnfinishedError: the run did not complete.
     """
     run: Any = run_deployment(
         f"{SHARD_DEPLOYMENT}/{SHARD_DEPLOYMENT}",
         parameters={"request": request.model_dump(mode="json")},
         poll_interval=_LOOK_SECONDS,
     )
-    run.state.result(raise_on_failure=True)
+    if not run.state.is_completed():
+        got = f"{run.state.name}: {run.state.message or 'no message'}"
+        raise UnfinishedError(f"the run {run.name} to complete", got, "look at it", run.state)
 
 
 @flow(name="score-shards", flow_run_name="score {request.line} in {shards} shards")
