@@ -19,6 +19,7 @@ from pipeline.episode_draws import sample_images
 from pipeline.episodes import QuerySet, SupportSet
 from pipeline.evaluation import Row, Truth, ranking_figures, read_truth, score_levels
 from pipeline.features import DEFAULT_BACKBONE
+from pipeline.input_size import InputSize
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings
 from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_query, build_support
@@ -56,13 +57,13 @@ class ScoredBank(NamedTuple):
     leave_one_out: NDArray[np.float64]
 
 
-def cached(settings: Settings, size: int = DEFAULT_SIZE) -> Extraction:
+def cached(settings: Settings, size: int | InputSize = DEFAULT_SIZE) -> Extraction:
     """The default backbone and its features through the cache."""
     backbone = open_backbone(DEFAULT_BACKBONE, size, settings)
     return Extraction(backbone, backbone.cached(settings))
 
 
-def uncached(settings: Settings, size: int, name: str = DEFAULT_BACKBONE) -> Extraction:
+def uncached(settings: Settings, size: int | InputSize, name: str = DEFAULT_BACKBONE) -> Extraction:
     """A backbone that sees every image anew: for sizes that are looked at once."""
     backbone = open_backbone(name, size, settings)
     return Extraction(backbone, DirectFeatures(backbone.extractor))

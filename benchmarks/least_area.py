@@ -22,6 +22,7 @@ from pipeline.calibration import Threshold
 from pipeline.episode_draws import sample_images
 from pipeline.evaluation import score_levels
 from pipeline.imaging.images import read_size
+from pipeline.input_size import InputSize
 from pipeline.learner import AnomalyOutput
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.regions import largest_region
@@ -51,14 +52,16 @@ def main() -> None:
     study.publish(_table(means))
 
 
-def _of_draw(line: ProductLine, by_size: Callable[[int], Extraction], seed: int) -> Iterator[tuple[Cell, list[float]]]:
+def _of_draw(
+    line: ProductLine, by_size: Callable[[InputSize], Extraction], seed: int
+) -> Iterator[tuple[Cell, list[float]]]:
     """Adapt once; then at each threshold the shares of good rejected, defects missed, and of those as large missed."""
     drawn = sample_images(line, good=GOOD, defects=DEFECTS, query=QUERY, seed=seed, spare_good=True)
     sizes = [by_size(size) for size in candidate_sizes((*drawn.good, *drawn.defects))]
     views = [view_of(seen.backbone, drawn.good, drawn.defects, features=seen.features, seed=seed) for seen in sizes]
     adapted = adapt_to_best(make_learner("auto", views[0].backbone.spec, seed=seed), views, seed=seed)
     preprocess = adapted.view.preprocess
-    query = build_query(drawn.query, by_size(preprocess.height).features, preprocess)
+    query = build_query(drawn.query, by_size(preprocess.size).features, preprocess)
     output, defective, areas = score_levels(adapted.head, query.levels), query.labels.numpy(), _areas(drawn.query)
     for rate in RATES:
         for area in AREAS:

@@ -31,6 +31,7 @@ from model_zoo.learning.auto_head import AutoConfig
 from pipeline.episode_draws import sample_images
 from pipeline.evaluation import ranking_figures, read_truth, score_levels
 from pipeline.features import DEFAULT_BACKBONE, FUSED
+from pipeline.input_size import InputSize
 from pipeline.learner import AnomalyOutput
 from pipeline.metrics import paired_bootstrap
 from pipeline.product_lines.lines import ImageRecord, ProductLine
@@ -56,9 +57,9 @@ class Eyes:
     def __init__(self, study: Study) -> None:
         self.settings = study.settings
         self.names = (f"{DEFAULT_BACKBONE}{FUSED}{study.asked.transformer}", DEFAULT_BACKBONE)
-        self._opened: dict[tuple[str, int], Extraction] = {}
+        self._opened: dict[tuple[str, InputSize], Extraction] = {}
 
-    def at(self, name: str, size: int) -> Extraction:
+    def at(self, name: str, size: InputSize) -> Extraction:
         """One of them."""
         if (name, size) not in self._opened:
             backbone = open_backbone(name, size, self.settings)
@@ -80,7 +81,7 @@ def measure(line: ProductLine, eyes: Eyes, seed: int) -> Found:
         found.figures[name] = metrics(ranking_figures(output, truth), METRICS)
 
     both, alone = eyes.names
-    seen = eyes.at(both, DEFAULT_SIZE)
+    seen = eyes.at(both, InputSize.of(DEFAULT_SIZE))
     tokens = build_query(images.query, seen.features, seen.backbone.preprocess()).levels[-1]
     judge(PEER, nearest_tokens(views_of(both, ())[0], tokens))
     for count in DEFECTS:
@@ -89,7 +90,7 @@ def measure(line: ProductLine, eyes: Eyes, seed: int) -> Found:
         for name, views in (("auto", plain), ("fused", [*views_of(both, defects), *plain])):
             learner = AutoLearner(views[0].backbone.spec, AutoConfig())
             adapted = adapt_to_best(learner, views, seed=seed)
-            taken = eyes.at(adapted.view.backbone.spec.name, adapted.view.preprocess.height)
+            taken = eyes.at(adapted.view.backbone.spec.name, adapted.view.preprocess.size)
             query = build_query(images.query, taken.features, taken.backbone.preprocess())
             judge(f"{name}, {count} defects", score_levels(adapted.head, query.levels))
         found.chosen.append(f"{'both' if taken.backbone.spec.name == both else 'Lite0'} {taken.backbone.spec.height}")

@@ -22,6 +22,7 @@ from flows.views import AdaptedLine, View, adapt_to_best, candidate_sizes, view_
 from model_zoo.learner_table import make_learner
 from pipeline.episode_draws import sample_images
 from pipeline.evaluation import ranking_figures, read_truth, score_levels
+from pipeline.input_size import InputSize
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.support import build_query
 
@@ -77,7 +78,7 @@ def main() -> None:
 
 
 def _of_draw(
-    line: ProductLine, by_size: Callable[[int], Extraction], seed: int
+    line: ProductLine, by_size: Callable[[InputSize], Extraction], seed: int
 ) -> Iterator[tuple[Cell, AdaptedLine, Sequence[ImageRecord]]]:
     """Every cell of one draw of a line's images: the same support images and query, given in other ways."""
     drawn = sample_images(line, good=GOOD, defects=max(DEFECTS), query=QUERY, seed=seed, spare_good=False)
@@ -93,9 +94,11 @@ def _of_draw(
             yield (defects, given), adapted, drawn.query
 
 
-def _figures(adapted: AdaptedLine, query: Sequence[ImageRecord], by_size: Callable[[int], Extraction]) -> list[float]:
+def _figures(
+    adapted: AdaptedLine, query: Sequence[ImageRecord], by_size: Callable[[InputSize], Extraction]
+) -> list[float]:
     preprocess = adapted.view.preprocess
-    levels = build_query(query, by_size(preprocess.height).features, preprocess).levels
+    levels = build_query(query, by_size(preprocess.size).features, preprocess).levels
     return metrics(ranking_figures(score_levels(adapted.head, levels), read_truth(query, JUDGED_AT)))
 
 

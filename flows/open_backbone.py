@@ -19,6 +19,7 @@ from pipeline.feature_store import FeatureStore
 from pipeline.features import FUSED, BackboneArtefact, BackboneSpec
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec
+from pipeline.input_size import InputSize
 from pipeline.process_tuning import tune_process
 from pipeline.settings import Settings
 
@@ -61,7 +62,7 @@ class OpenBackbone:
         return FeatureStore(settings.features, self.extractor, memory_bytes=1024**3)
 
 
-def open_backbone(name: str, size: int, settings: Settings) -> OpenBackbone:
+def open_backbone(name: str, size: int | InputSize, settings: Settings) -> OpenBackbone:
     """Build a backbone, export it into the registry where it is not there yet, and open it.
 
     Its weights are `weights/<name>.safetensors` or `.pth` in the home; where there is no such file, those of its

@@ -25,6 +25,7 @@ from pipeline.features import FUSED, BackboneSpec
 from pipeline.imaging.alignment import Alignment
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec, read_size
+from pipeline.input_size import InputSize, oblong_ratio
 from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Choice, Learner
 from pipeline.patch_samples import HELD, held_first
 from pipeline.product_lines.lines import ImageRecord
@@ -82,10 +83,22 @@ class AdaptedLine:
     alone: AnomalyOutput | None = None
 
 
-def candidate_sizes(records: Sequence[ImageRecord]) -> tuple[int, ...]:
-    """The input sizes worth trying for these images: the default, and a larger one that enlarges none of them."""
-    shortest = min(min(read_size(record.path)) for record in records)
-    return (DEFAULT_SIZE, *[size for size in LARGER_SIZES if size <= shortest][:1])
+def candidate_sizes(
+    records: Sequence[ImageRecord], *, side: int | None = None, oblong: bool = False
+) -> tuple[InputSize, ...]:
+    """The input sizes worth trying for these images: the default, and a larger one that enlarges none of them.
+
+    Args:
+        records: at least one.
+        side: of the square that was asked for, which is tried alone; None: none was.
+        oblong: oblong images keep their proportions, in about as many pixels (`benchmarks/oblong.md`).
+    """
+    sizes = [read_size(record.path) for record in records]
+    ratio = oblong_ratio(sizes) if oblong else None
+    sides = (DEFAULT_SIZE, *LARGER_SIZES) if side is None else (side,)
+    first, *larger = (InputSize.of(side) if ratio is None else InputSize.following(ratio, side) for side in sides)
+    lowest, narrowest = (min(lengths) for lengths in zip(*sizes, strict=True))
+    return (first, *[size for size in larger if size.height <= lowest and size.width <= narrowest][:1])
 
 
 def candidate_backbones(name: str, learner: Learner, spec: BackboneSpec) -> tuple[str, ...]:
@@ -165,7 +178,7 @@ def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> Adap
         own = learner.through(view.backbone.spec) or learner
         found = own.choose(view.support, seed=seed)
         sizes = attempts.setdefault(view.backbone.spec.name, {})
-        sizes[f"{view.preprocess.height} px"] = view, own, found
+        sizes[str(view.preprocess.size)] = view, own, found
     by_size = {name: {size: tried[2].evidence for size, tried in sizes.items()} for name, sizes in attempts.items()}
     backbone = Choice(what="backbone", evidence={n: max(e.values()) for n, e in by_size.items()}, lead=_BACKBONE_LEAD)
     size = Choice(what="input size", evidence=by_size[backbone.chosen])

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.input_size import InputSize
+
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 """What a job takes whose request names none."""
 
@@ -73,6 +75,11 @@ class BackboneSpec:
     groups: tuple[FeatureGroup, ...]
     fingerprint: str
     """First 16 hex digits of the sha256 over weights, constants and every field above but the weights' provenance."""
+
+    @property
+    def size(self) -> InputSize:
+        """Of the input."""
+        return InputSize(self.height, self.width)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary; `from_json` is its inverse."""

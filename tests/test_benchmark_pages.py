@@ -40,6 +40,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "many_images",
         "memory_bank",
         "messages",
+        "oblong",
         "plant_day",
         "plant_size",
         "promises",

@@ -20,6 +20,7 @@ from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import HeadOutputs
 from pipeline.errors import DeviceError, LinewiseError
 from pipeline.features import BackboneArtefact
+from pipeline.input_size import InputSize
 from pipeline.synthetic.lines import generate_line
 
 _NAME = "trial"
@@ -58,15 +59,15 @@ class Trial:
     batch: int
 
 
-def generated_pair(size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def generated_pair(size: InputSize) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Images of one generated line, the same on every call: two good ones to make a head from, and eight to score.
 
-    Both uint8 (B, size, size, 3); of the eight every second one is defective.
+    Both uint8 (B, height, width, 3); of the eight every second one is defective.
     """
-    line, rng = generate_line(_LINE_SEED, size=size), np.random.default_rng(_LINE_SEED)
+    line, rng = generate_line(_LINE_SEED, size=max(size)), np.random.default_rng(_LINE_SEED)
     support = np.stack([line.good(rng).image for _ in range(2)])
     query = np.stack([line.defective(rng).image if i % 2 else line.good(rng).image for i in range(_IMAGES)])
-    return support, query
+    return support[:, : size.height, : size.width], query[:, : size.height, : size.width]
 
 
 def try_device(specimen: Specimen, resolved: ResolvedDevice, *, workers: int, batch: int, seconds: float) -> Trial:

@@ -52,13 +52,12 @@ class _Images(CalibrationDataReader):
 
 def calibration_images(spec: BackboneSpec) -> NDArray[np.uint8]:
     """(16, H, W, 3) uint8 of as many generated lines, every second one defective; the same on every call."""
-    assert spec.height == spec.width, "generated images are square"
-    images = []
+    images, side = [], max(spec.size)  # generated images are square
     for index in range(_CALIBRATION_IMAGES):
         seed = _CALIBRATION_SEED + index
-        line, rng = generate_line(seed, size=spec.height), np.random.default_rng(seed)
+        line, rng = generate_line(seed, size=side), np.random.default_rng(seed)
         images.append((line.defective(rng) if index % 2 else line.good(rng)).image)
-    return np.stack(images)
+    return np.stack(images)[:, : spec.height, : spec.width]
 
 
 def quantise_backbone(

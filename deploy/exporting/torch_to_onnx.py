@@ -214,9 +214,10 @@ def _backbone_error(module: nn.Module, artefact: BackboneArtefact, images: NDArr
 
 
 def _parity_images(spec: BackboneSpec) -> NDArray[np.uint8]:
-    assert spec.height == spec.width, "generated images are square"
+    side = max(spec.size)  # generated images are square
     seeds = range(_PARITY_SEED, _PARITY_SEED + _PARITY_IMAGES)
-    return np.stack([generate_line(seed, size=spec.height).good(np.random.default_rng(seed))[0] for seed in seeds])
+    images = [generate_line(seed, size=side).good(np.random.default_rng(seed))[0] for seed in seeds]
+    return np.stack(images)[:, : spec.height, : spec.width]
 
 
 def _existing(folder: Path, spec: BackboneSpec) -> BackboneArtefact | None:

@@ -37,8 +37,10 @@ from flows.views import (
 )
 from model_zoo.learning.region_learner import RegionLearner
 from pipeline.calibration import Threshold
+from pipeline.errors import ConfigError
 from pipeline.imaging.images import PreprocessSpec, read_file
 from pipeline.learner import Learner
+from pipeline.meta_model import MetaModel
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.settings import Device, Settings
@@ -80,8 +82,8 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
 
     Raises:
         LineError, ImageError: the folder cannot be used, or an image of it no longer.
-        ConfigError: a meta-learner without its meta-model, or one for another backbone; or fewer defects than the share
-            of missed ones asks for.
+        ConfigError: a meta-learner without its meta-model, or one for another backbone; fewer defects than the share of
+            missed ones asks for; or an oblong input for a learner that takes none.
         ParityError: the exported head does not score as the adapted one does.
         BundleError, StorageError: as the sentence says.
     """
@@ -114,8 +116,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     alignment, images = line_alignment(request, region, images)
     looking = time.perf_counter() - start
     least_area(request, images.labelled)  # one as large as the image is refused before the work, too
-    if chooses_size(learner, meta):
-        backbones += _further_backbones(request, settings, learner, backbones[0], images.labelled)
+    backbones = _candidates(request, settings, learner, meta, backbones[0], images.labelled)
     backbones = within_time(backbones, request.most_ms)
     learner = _within(region, learner, backbones)
     unlabelled = _unlabelled(request, known, backbones[0].preprocess(images.white_level, request.bayer))
@@ -209,15 +210,22 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1024**2
 
 
-def _further_backbones(
+def _candidates(
     request: AdaptRequest,
     settings: Settings,
     learner: Learner,
+    meta: MetaModel | None,
     first: OpenBackbone,
     records: Sequence[ImageRecord],
 ) -> list[OpenBackbone]:
-    """Those that the line may choose beside the first: at another input size, or of fewer networks."""
+    """The backbones that the line may choose: at several input sizes, or of fewer networks; `first` is open already."""
+    if not chooses_size(learner, meta):
+        if request.oblong:
+            needed = "a learner that chooses its input size for --oblong, of no meta-model or one of the default size"
+            raise ConfigError(needed, learner.name, "take auto or shared_direction, or leave --oblong out")
+        return [first]
     names = candidate_backbones(request.backbone, learner, first.spec)
-    sizes = (request.size,) if request.size else candidate_sizes(records)
+    sizes = candidate_sizes(records, side=request.size, oblong=request.oblong)
+    known = first.spec.name, first.spec.size
     asked = ((name, size) for name in names for size in sizes)
-    return [open_backbone(*one, settings) for one in asked if one != (first.spec.name, first.spec.height)]
+    return [first if one == known else open_backbone(*one, settings) for one in asked]

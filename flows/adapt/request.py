@@ -52,6 +52,11 @@ class AdaptSettings(LineSettings):
         "on this machine's CPU (default: the line may choose any).",
     )
     any_angle: bool = Field(default=False, description="Parts lie at any angle: rotated good images are good too.")
+    oblong: bool = Field(
+        default=False,
+        description="Oblong images keep their proportions: the input is as oblong as they are, with about as many "
+        "pixels as the square into which they are squeezed else. Of the learners auto and shared_direction.",
+    )
     align: AlignMode = Field(
         default=AlignMode.NONE,
         description="Bring each part, which must stand out from its background, to one pose before it is looked at: "

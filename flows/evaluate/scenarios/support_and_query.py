@@ -13,6 +13,7 @@ from flows.views import View, view_of
 from pipeline.episode_draws import EpisodeImages
 from pipeline.episodes import TensorLevels
 from pipeline.evaluation import Truth, score_levels
+from pipeline.input_size import InputSize
 from pipeline.learner import AnomalyHead, AnomalyOutput, Learner, Preparation, SharedInputs
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.settings import Settings
@@ -22,7 +23,7 @@ from pipeline.support import build_query
 class CachedBackbone:
     """The backbone at one input size, and its cached features."""
 
-    def __init__(self, name: str, size: int, settings: Settings) -> None:
+    def __init__(self, name: str, size: InputSize, settings: Settings) -> None:
         self.opened: OpenBackbone = open_backbone(name, size, settings)
         self.features = self.opened.cached(settings)
         self.preprocess = self.opened.preprocess()

@@ -14,6 +14,7 @@ from model_zoo.backbones.backbone import build_backbone
 from model_zoo.backbones.channel_std import generated_images
 from model_zoo.backbones.fused_backbone import FusedBackbone, build_fused
 from pipeline.errors import ConfigError
+from pipeline.input_size import InputSize
 
 CNN, VIT = "resnet18", "vit_tiny_patch16_224"
 DINO = "vit_small_patch14_dinov2"
@@ -47,10 +48,22 @@ def test_each_network_sees_its_own_size_and_gives_its_own_levels() -> None:
 @pytest.mark.parametrize(("size", "own"), [(256, 224), (384, 336), (512, 224), (320, 280)])
 def test_a_transformers_grid_lies_on_that_of_the_other(size: int, own: int) -> None:
     fused = build_fused(f"{CNN}+{DINO}", size=size, weights_of=random)
-    assert fused.sizes == (size, own)
+    assert [one.height for one in fused.sizes] == [size, own]
     *_, coarsest, tokens = fused.spec.levels
     assert coarsest.height % tokens.height == 0
     assert tokens.height <= 24
+
+
+@torch.inference_mode()
+def test_an_oblong_is_seen_by_each_network_at_its_own_size(tmp_path: Path) -> None:
+    fused = build_fused(f"{CNN}+{DINO}", size=InputSize(96, 160), weights_of=random)
+    assert fused.sizes == ((96, 160), (84, 140))
+    assert [(level.height, level.width) for level in fused.spec.levels] == [(12, 20), (6, 10), (6, 10)]
+    export_backbone(fused, fused.spec, tmp_path / "backbone")  # refuses where the graph computes something else
+    image = generated_images(1, 160)[:, :96]
+    small = cv2.resize(image[0].astype(np.float32), (140, 84), interpolation=cv2.INTER_AREA)
+    of_vit = build_backbone(DINO, size=InputSize(84, 140), weights="random")(torch.from_numpy(small[None]))
+    torch.testing.assert_close(fused(torch.from_numpy(image))[2], of_vit[0], rtol=1e-3, atol=1e-3)
 
 
 def test_the_exported_graph_computes_the_same(tmp_path: Path) -> None:
@@ -61,7 +74,8 @@ def test_the_exported_graph_computes_the_same(tmp_path: Path) -> None:
 
 def test_other_weights_of_one_network_are_another_backbone() -> None:
     first, second = (
-        FusedBackbone([build_backbone(CNN, size=64, weights="random", seed=seed)] * 2, 64).spec for seed in (0, 1)
+        FusedBackbone([build_backbone(CNN, size=64, weights="random", seed=seed)] * 2, InputSize.of(64)).spec
+        for seed in (0, 1)
     )
     assert first.fingerprint != second.fingerprint
     assert first.weights_sha256 != second.weights_sha256

@@ -32,6 +32,7 @@ from pipeline.episodes import QuerySet, SupportSet
 from pipeline.features import FeatureGroup
 from pipeline.head_calibration import calibrate_head
 from pipeline.imaging.images import read_native
+from pipeline.input_size import InputSize
 from pipeline.metrics import aupro, image_auroc
 from pipeline.product_lines.lines import load_line
 from pipeline.settings import load_settings
@@ -218,7 +219,7 @@ def test_tokens_are_not_whitened():
 @pytest.mark.parametrize(("side", "sizes"), [(640, (256, 512)), (500, (256, 384)), (300, (256,)), (96, (256,))])
 def test_no_size_beside_the_default_enlarges_an_image(tmp_path: Path, side: int, sizes: tuple[int, ...]):
     line = load_line(write_line(tmp_path, 1, good=1, test_good=0, defects=1, size=side))
-    assert candidate_sizes([*line.train_good, *line.defects]) == sizes
+    assert candidate_sizes([*line.train_good, *line.defects]) == tuple(InputSize.of(size) for size in sizes)
 
 
 @pytest.fixture
