@@ -109,7 +109,7 @@ def _task_runner(settings: Settings, shards: int) -> TaskRunner[Any]:
     if settings.dask_scheduler is None:
         return ThreadPoolTaskRunner(max_workers=shards)  # each thread waits for a worker's run
     try:
-        from prefect_dask import DaskTaskRunner  # noqa: PLC0415  # an extra, and seconds of imports
+        from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415  # an extra, and seconds of imports
     except ImportError as missing:
         got = f"none to import ({missing})"
         raise ConfigError("prefect-dask, for LINEWISE_DASK_SCHEDULER", got, "pip install 'linewise[dask]'") from missing

@@ -26,4 +26,4 @@ def unpacked(strips: Iterable[bytes | memoryview], height: int, width: int) -> N
     whole = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 3))).reshape(height, -1, 3).astype(np.uint16)
     first, middle, last = np.moveaxis(whole, 2, 0)
     pixels = np.stack([first << 4 | middle >> 4, (middle & 15) << 8 | last], axis=2)
-    return np.ascontiguousarray(pixels.reshape(height, -1)[:, :width])
+    return np.ascontiguousarray(pixels.reshape(height, -1)[:, :width], np.uint16)
