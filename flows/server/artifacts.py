@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+import httpx
 import simplejpeg
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -29,6 +30,7 @@ from pipeline.unicode_names import one_line
 THUMBNAIL_SIDE = 160
 MAX_PICTURES = 12
 MAX_KEY = 200
+_AWAY_SECONDS = 60.0  # between two tries: each may take as long as Prefect's client does, and work waits meanwhile
 
 Cell = str | int | float | bool | None
 
@@ -135,9 +137,10 @@ class ProgressArtifact:
         self._every = every
         self._last = float("-inf")
         self._artifact: UUID | None = None
+        self._is_away = False
 
     def __call__(self, progress: Progress) -> None:
-        """Show `progress`; a stage's end is always shown."""
+        """Show `progress`; a stage's end is always shown. Where the server is away, the work goes on unseen."""
         now = time.monotonic()
         finished = progress.total is not None and progress.done >= progress.total
         if not in_a_run() or (not finished and now - self._last < self._every):
@@ -148,6 +151,15 @@ class ProgressArtifact:
         if progress.total is None:
             told.insert(1, f"{progress.done} done")  # the bar stands at 0 %: there is no whole to take a part of
         text = ", ".join(part for part in (*told, progress.time_left, plain(progress.remark)) if part)
+        try:
+            self._show(percent, text)
+            self._is_away = False
+        except httpx.HTTPError as error:
+            if not self._is_away:
+                get_run_logger().warning("the Prefect server does not answer (%s): the work goes on", error)
+            self._is_away, self._last = True, time.monotonic() + _AWAY_SECONDS
+
+    def _show(self, percent: float, text: str) -> None:
         if self._artifact is None:
             created = create_progress_artifact(progress=percent, key=self._key, description=text)
             assert isinstance(created, UUID)  # a coroutine only inside an event loop, and jobs run in a plain thread

@@ -8,7 +8,9 @@ it would cancel what finds no run alive.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
+import httpx
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -51,7 +53,8 @@ def skipping_late_runs(on_progress: OnProgress) -> OnProgress:
         nonlocal due
         on_progress(progress)
         if time.monotonic() >= due:
-            _skip(this_takes_all=False)
+            with suppress(httpx.HTTPError):  # the server is away: there is a next time
+                _skip(this_takes_all=False)
             due = time.monotonic() + _AGAIN_SECONDS
 
     return tell

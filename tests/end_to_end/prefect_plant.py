@@ -109,10 +109,10 @@ def running_server(folder: Path, **settings: str) -> Iterator[dict[str, str]]:
         **settings,
     }
     with started(folder, environment, "server", "server", "start") as server:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while not healthy(f"{api}/health"):
-            if server.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the server did not start:\n{(folder / 'server.log').read_text()[-3000:]}")
+            is_coming = server.poll() is None and time.monotonic() < deadline
+            assert is_coming, f"the server did not start:\n{(folder / 'server.log').read_text()[-3000:]}"
             time.sleep(0.5)
         yield environment
 

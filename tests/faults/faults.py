@@ -1,6 +1,6 @@
 """All faults by name."""
 
-from tests.faults import cameras, clocks, databases, disks, kills, rivals
+from tests.faults import cameras, clocks, databases, disks, kills, rivals, servers
 from tests.faults.fault import Fault
 
 FAULTS: dict[str, Fault] = {
@@ -21,6 +21,7 @@ FAULTS: dict[str, Fault] = {
     "clock jumps": clocks.jumps,
     "database locked": databases.locked,
     "database away": databases.away,
+    "Prefect server away": servers.prefect_away,
     "two scorings": rivals.two_scorings,
     "two adaptations": rivals.two_adaptations,
     "two promotions": rivals.two_promotions,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import logging
 import re
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ import flows.meta_train.flow  # noqa: E402
 import flows.score.flow  # noqa: E402
 from deploy.reports.gallery import GalleryItem  # noqa: E402
 from deploy.reports.overlay import encode_jpeg  # noqa: E402
+from flows.progress import Progress  # noqa: E402
 from flows.server import artifacts  # noqa: E402
 from pipeline.calibration import Decision  # noqa: E402
 
@@ -64,3 +67,26 @@ def test_losses_are_averaged_into_a_short_table():
     assert len(table) == 40
     assert table[0] == {"outer step": 3, "loss": 1.0}
     assert table[-1]["outer step"] == 120
+
+
+def test_work_goes_on_while_the_server_is_away(monkeypatch, caplog):
+    asked = []
+
+    def refuse(**what):
+        asked.append(what["description"])
+        raise httpx.ConnectError("[Errno 111] Connection refused")
+
+    monkeypatch.setattr(artifacts, "in_a_run", lambda: True)
+    monkeypatch.setattr(artifacts, "get_run_logger", lambda: logging.getLogger("a run"))
+    monkeypatch.setattr(artifacts, "create_progress_artifact", refuse)
+    show = artifacts.ProgressArtifact("progress", every=0.0)
+    for done in range(100):
+        show(Progress(stage="score", done=done))
+    assert asked == ["score, 0 done"], "the server is asked again, and the work waits for it each time"
+    monkeypatch.setattr(artifacts, "_AWAY_SECONDS", -1.0)
+    show = artifacts.ProgressArtifact("progress", every=0.0)
+    show(Progress(stage="score", done=1))
+    show(Progress(stage="score", done=2))
+    assert asked[1:] == ["score, 1 done", "score, 2 done"]
+    told = "the Prefect server does not answer ([Errno 111] Connection refused): the work goes on"
+    assert [record.getMessage() for record in caplog.records] == [told] * 2, "once for each time that it is away"
