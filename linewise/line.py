@@ -194,7 +194,7 @@ class Line:
         """
         engine, seen = self._opened(), self._see(image, bgr=_is_bgr(colour_order))
         (scored,) = engine.score_mixed([self.name], seen.pixels[None])
-        return Result.of(self._bundle, scored, seen)
+        return Result.of(self._bundle, engine, scored, seen)
 
     def score_batch(self, images: Iterable[Image], *, colour_order: ColourOrder = "rgb") -> list[Result]:
         """Score images together, on all CPUs or in an accelerator's batches; results in their order.
@@ -212,7 +212,7 @@ class Line:
         def score(each: tuple[int, Image]) -> Result:
             seen = see(each)
             (scored,) = engine.score_mixed([self.name], seen.pixels[None])
-            return Result.of(self._bundle, scored, seen)
+            return Result.of(self._bundle, engine, scored, seen)
 
         with ThreadPoolExecutor(available_cpus(), thread_name_prefix="linewise-batch") as pool:
             if step == 1:
@@ -223,7 +223,7 @@ class Line:
             chunk = seen[start : start + step]
             pixels = padded(np.stack([each.pixels for each in chunk]), step)
             scores = engine.score_mixed([self.name] * len(chunk), pixels)
-            results += [Result.of(self._bundle, *pair) for pair in zip(scores, chunk, strict=True)]
+            results += [Result.of(self._bundle, engine, *pair) for pair in zip(scores, chunk, strict=True)]
         return results
 
     def _opened(self) -> ScoringEngine:

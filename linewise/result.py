@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundles.bundle import Bundle
+from deploy.bundles.kind_of_image import kind_of_image
 from deploy.bundles.verdict import Scored
+from deploy.engine.runtime import ScoringEngine
 from deploy.reports.overlay import upsample_map
 from pipeline.calibration import Decision
 from pipeline.imaging.alignment import Placement
@@ -28,6 +30,9 @@ class Result:
         reason: what a person should know of it, in one sentence; None where the score says all.
         regions: where a flagged image is marked, the largest first, in pixels of the upright image.
         size: (height, width) of the upright image, in pixels.
+        kind: the likeliest of the line's kinds of defects that a flagged image shows, or "none of these"; None: it is not
+            flagged, or the line has no named kinds.
+        kind_probability: of that kind, 0..1; None where there is none.
     """
 
     score: float | None
@@ -36,13 +41,16 @@ class Result:
     reason: str | None
     regions: tuple[Region, ...]
     size: tuple[int, int]
+    kind: str | None = None
+    kind_probability: float | None = None
     _scored: Scored = field(repr=False, compare=False)
     _placement: Placement | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, bundle: Bundle, scored: Scored, seen: Seen) -> Self:
-        """What the bundle says of an image as it was seen, and of what its head said of that."""
+    def of(cls, bundle: Bundle, engine: ScoringEngine, scored: Scored, seen: Seen) -> Self:
+        """What the bundle says of an image as it was seen, and of what its head said of that on the engine."""
         verdict = bundle.judge(scored, seen)
+        kind = kind_of_image(bundle, verdict, scored, lambda: engine.features(seen.pixels))
         score = scored.score if verdict.judged else None
         return cls(
             score=score,
@@ -51,6 +59,8 @@ class Result:
             reason=verdict.reason,
             regions=verdict.regions,
             size=seen.size,
+            kind=None if kind is None else kind.name,
+            kind_probability=None if kind is None else kind.probability,
             _scored=scored,
             _placement=seen.placement,
         )

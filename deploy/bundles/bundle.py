@@ -6,6 +6,7 @@
     card.md             the same for people
     head.onnx           the line's anomaly head; the backbone is shared and lies in the registry (or in a pack)
     bank_sources.npy    for each row of the coarsest bank, the support image and cell it came from
+    kinds.npz           prototypes of the line's kinds of defects, where two or more are named
     region.png          what of the image is looked at, white; of a line with a region of interest only
     support/000.jpg     good support images at model size, by the bank's image numbers
 
@@ -23,12 +24,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from deploy.bundles.bundle_arrays import read_bank_sources, read_kinds
 from deploy.bundles.bundle_files import damaged_bundle, files_below
 from deploy.bundles.card import render_card
 from deploy.bundles.manifest import (
@@ -37,6 +38,7 @@ from deploy.bundles.manifest import (
     FILE_NAME,
     FORMAT_VERSION,
     HEAD,
+    KINDS,
     MANIFEST,
     REGION,
     SEAL,
@@ -51,6 +53,7 @@ from deploy.bundles.verdict import NOT_JUDGED, Scored, Verdict
 from pipeline.bounded_reading import read_at_most
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError
+from pipeline.kinds import KindsOfDefects
 from pipeline.likeness import Seen
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import MarkedMap
@@ -133,6 +136,16 @@ class Bundle:
             remedy = "adapt the line again to make a new version"
             raise BundleError(f"a mask image in {path}", f"'{error}'", remedy) from error
 
+    @cached_property
+    def kinds(self) -> KindsOfDefects | None:
+        """The line's kinds of defects, None: fewer than two were named.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        record, channels = self.manifest.kinds, tuple(level.channels for level in self.manifest.spec.levels)
+        return None if record is None else read_kinds(self.path / KINDS, record, channels)
+
     def copy_to(self, folder: Path) -> None:
         """Copy every file, durably, into the existing empty folder `folder`, the manifest last."""
         signed = [SIGNATURE] if (self.path / SIGNATURE).is_file() else []
@@ -151,21 +164,7 @@ class Bundle:
         """
         if BANK_SOURCES not in self.manifest.files:
             return None
-        path = self.path / BANK_SOURCES
-        try:
-            with path.open("rb") as file:
-                sources = np.lib.format.read_array(file, allow_pickle=False)
-        except (OSError, ValueError, TokenError, MemoryError) as error:  # numpy reads the header as Python's tokens
-            raise BundleError(
-                f"an array in {path}", f"'{error}'", "adapt the line again to make a new version"
-            ) from error
-        if sources.ndim != 2 or sources.shape[1] != 4 or not np.issubdtype(sources.dtype, np.integer):
-            raise BundleError(
-                f"(N, 4) integers in {path}",
-                f"{sources.dtype} {sources.shape}",
-                "adapt the line again to make a new version",
-            )
-        return sources
+        return read_bank_sources(self.path / BANK_SOURCES)
 
 
 def write_bundle(folder: Path, draft: BundleDraft, files: Mapping[str, bytes | Path]) -> Bundle:

@@ -16,7 +16,7 @@ from pipeline.imaging.images import PreprocessSpec
 from pipeline.likeness import Likeness
 from pipeline.promise import Promise
 
-FORMAT_VERSION = 11
+FORMAT_VERSION = 12
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"
@@ -26,6 +26,7 @@ CARD = "card.md"
 HEAD = "head.onnx"
 BANK_SOURCES = "bank_sources.npy"
 REGION = "region.png"
+KINDS = "kinds.npz"
 SUPPORT_FOLDER = "support"
 INT8_ENDING = "-int8"
 """Of the name of a version with an int8 backbone."""
@@ -114,6 +115,27 @@ class RegionRecord(Record):
     share: Annotated[float, Field(gt=0, le=1)]
 
 
+class KindsRecord(Record):
+    """The line's kinds of defects, whose prototypes lie in the bundle's `kinds.npz`.
+
+    `images`: of each kind. `temperature`, `none_from`: see `pipeline.kinds.KindsOfDefects`. `confusion`: see
+    `pipeline.kinds.LearnedKinds`.
+    """
+
+    names: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
+    images: tuple[Annotated[int, Field(ge=1)], ...]
+    temperature: Annotated[float, Field(gt=0)]
+    none_from: Annotated[float, Field(ge=0, le=2)]
+    confusion: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...]
+
+    @model_validator(mode="after")
+    def _one_for_each_kind(self) -> Self:
+        count = len(self.names)
+        if {len(self.images), len(self.confusion)} != {count} or {len(row) for row in self.confusion} != {count + 1}:
+            raise ValueError("images and confusion do not fit the names")
+        return self
+
+
 class ParityRecord(Record):
     """Largest absolute differences between torch and the exported graphs, over `images` images."""
 
@@ -184,6 +206,7 @@ class BundleDraft(Record):
     calibration: CalibrationRecord | None = None
     likeness: Likeness | None = None
     region: RegionRecord | None = None
+    kinds: KindsRecord | None = None
     choices: tuple[ChoiceRecord, ...] = ()
     metrics: dict[str, float] = {}
     parity: ParityRecord
@@ -212,7 +235,8 @@ class BundleManifest(BundleDraft):
         for name in self.files:
             if not FILE_NAME.fullmatch(name) or name in (MANIFEST, SEAL, SIGNATURE):
                 raise ValueError(f"{name!r} is not a file name a bundle may hold")
-        for name in (HEAD, CARD, *([REGION] if self.region is not None else [])):
+        described = ((REGION, self.region), (KINDS, self.kinds))
+        for name in (HEAD, CARD, *(name for name, record in described if record is not None)):
             if name not in self.files:
                 raise ValueError(f"{name} is not among the files")
         return self

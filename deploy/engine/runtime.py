@@ -32,7 +32,7 @@ from deploy.engine.scores import (
     in_order,
 )
 from pipeline.errors import BundleError, DeviceError
-from pipeline.features import BackboneArtefact, BackboneSpec
+from pipeline.features import BackboneArtefact, BackboneSpec, Levels
 from pipeline.settings import Device
 
 log = logging.getLogger(__name__)
@@ -202,6 +202,14 @@ class ScoringEngine:
             else:
                 start += step
         return in_order(runs, order)
+
+    def features(self, image_HWC: NDArray[np.uint8]) -> Levels:
+        """What the backbone sees in one image at its size, float32 (1, C, h, w) a level; for the few that ask.
+
+        Raises:
+            ValueError: not uint8, or of another shape.
+        """
+        return self.extractor.extract(image_HWC[None])
 
     def _halve(self, step: int, error: Exception) -> None:
         """Take smaller batches from now on; the other threads do, too.

@@ -12,7 +12,7 @@ from deploy.messages.told import Told
 from deploy.results.records import NewMessage, NewResult
 from pipeline.regions import Region
 
-MESSAGE_FORMAT = 1
+MESSAGE_FORMAT, WITH_KIND_FORMAT = 1, 3
 MAX_REGIONS = 50
 """How many of an image's regions a message tells, the largest; it counts all of them."""
 
@@ -27,7 +27,7 @@ def new_message(row: NewResult, destination: str) -> NewMessage:
     written = written_at(row.image_path)
     message_id = _message_id(row, written)
     body: dict[str, Any] = {
-        "format_version": MESSAGE_FORMAT,
+        "format_version": MESSAGE_FORMAT if row.kind is None else WITH_KIND_FORMAT,
         "id": message_id,
         "line": row.line,
         "bundle_version": row.bundle_version,
@@ -47,6 +47,8 @@ def new_message(row: NewResult, destination: str) -> NewMessage:
         "image_written_at": None if written is None else written.isoformat(),
         "scored_at": row.scored_at.isoformat(),
     }
+    if row.kind is not None:
+        body |= {"kind": row.kind, "kind_probability": row.kind_probability}
     return NewMessage(message_id, destination, row.line, told_of(row).value, json.dumps(body, allow_nan=False))
 
 

@@ -22,6 +22,7 @@ class ReportRow:
     """One image of a run. Scored rows have score and decision, unreadable ones a reason.
 
     `p_value`: the share of the line's good parts that score at least so high; None where nobody can tell.
+    `kind`: the likeliest kind of defect of a flagged image with its probability, or "none of these"; None: not asked.
     `regions`: where a flagged image is marked, the largest first.
     """
 
@@ -33,6 +34,8 @@ class ReportRow:
     decision: Decision | None = None
     reason: str | None = None
     p_value: float | None = None
+    kind: str | None = None
+    kind_probability: float | None = None
     regions: tuple[Region, ...] = ()
 
     @property
@@ -41,7 +44,10 @@ class ReportRow:
         return "scored" if self.decision is not None else "unreadable"
 
 
-_OF_IMAGE = ("line", "bundle_version", "path", "sha256", "status", "score", "decision", "reason", "p_value")
+_OF_IMAGE = (
+    *("line", "bundle_version", "path", "sha256", "status", "score", "decision", "reason", "p_value"),
+    *("kind", "kind_probability"),
+)
 _OF_LARGEST = ("x", "y", "width", "height", "area", "area_mm2", "peak", "mean")
 COLUMNS = (*_OF_IMAGE, "regions", *(f"region_{name}" for name in _OF_LARGEST))
 """Of the CSV, in order: an image's, how many regions it has (empty where it was not scored), the largest one's."""

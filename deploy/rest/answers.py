@@ -66,7 +66,14 @@ class ScoreAnswer(BaseModel):
             "examples": [
                 _LINE
                 | {"decision": "REJECT", "score": 2.13, "p_value": 0.0004, "reason": None, "sha256": "9f86d081..."}
-                | {"height": 1024, "width": 1024, "regions": [_REGION], "map": None}
+                | {
+                    "height": 1024,
+                    "width": 1024,
+                    "kind": "scratch",
+                    "kind_probability": 0.81,
+                    "regions": [_REGION],
+                    "map": None,
+                }
             ]
         }
     )
@@ -80,6 +87,8 @@ class ScoreAnswer(BaseModel):
     sha256: str = Field(description="Of the file.")
     height: int = Field(description="Of the upright image, in pixels.")
     width: int = Field(description="Of the upright image, in pixels.")
+    kind: str | None = Field(description="Likeliest kind of defect of a flagged image, or 'none of these'.")
+    kind_probability: float | None = Field(description="Of that kind; null where there is none.")
     regions: list[RegionAnswer] = Field(description="Where a flagged image is marked, the largest first.")
     map: MapAnswer | None = Field(default=None, description="The anomaly map, where ?map=png asks for it.")
 
@@ -99,6 +108,8 @@ class ScoreAnswer(BaseModel):
             sha256=result.sha256,
             height=result.size[0],
             width=result.size[1],
+            kind=None if result.kind is None else result.kind.name,
+            kind_probability=None if result.kind is None else result.kind.probability,
             regions=[RegionAnswer.model_validate(asdict(region)) for region in result.regions],
             map=None if anomaly_map is None else MapAnswer.of(anomaly_map),
         )

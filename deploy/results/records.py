@@ -55,6 +55,8 @@ class NewResult(NamedTuple):
     look_red: float | None = None
     look_blue: float | None = None
     look_profiles: bytes | None = None
+    kind: str | None = None
+    kind_probability: float | None = None
 
 
 class PartView(NamedTuple):
@@ -137,6 +139,8 @@ class StoredScore(NamedTuple):
     overlay_path: str | None
     image_height: int | None = None
     image_width: int | None = None
+    kind: str | None = None
+    kind_probability: float | None = None
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -38,6 +38,8 @@ _RESULT_TYPES = {
     "p_value": "float64",
     "image_height": "int64",
     "image_width": "int64",
+    "kind": "string",
+    "kind_probability": "float64",
 }
 COLUMNS = tuple(_RESULT_TYPES)
 """Of both formats, in order; see `deploy.results.schema.ResultRow`."""

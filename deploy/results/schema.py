@@ -28,7 +28,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from pipeline.calibration import Decision
 
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 """Of the last migration: what a database has that needs none."""
 
 VERSION_TABLE = "linewise_schema"
@@ -161,7 +161,8 @@ class ResultRow(Base, kw_only=True):
     path, or in a later run, adds no row. `image_sha256` is None only for a file that could not be opened. `p_value` is
     also None where the bundle, or the row, is of before there was any. `image_height` and `image_width` are of the
     upright image in pixels; None where it was not scored, or in rows of before they were kept. `image_depth` is in bits
-    of a stored pixel; `look_...` are the `pipeline.look_figures.LookFigures`: both None likewise.
+    of a stored pixel; `look_...` are the `pipeline.look_figures.LookFigures`: both None likewise. `kind` is the
+    likeliest of the line's kinds of defects, or "none of these", whose probability is None; None where nobody asked.
     """
 
     __tablename__ = "results"
@@ -213,6 +214,8 @@ class ResultRow(Base, kw_only=True):
     look_red: Mapped[float | None] = mapped_column(Float(53), default=None)
     look_blue: Mapped[float | None] = mapped_column(Float(53), default=None)
     look_profiles: Mapped[bytes | None] = mapped_column(LargeBinary, default=None)
+    kind: Mapped[str | None] = mapped_column(Text, default=None)
+    kind_probability: Mapped[float | None] = mapped_column(Float(53), default=None)
 
 
 class RegionRow(Base, kw_only=True):

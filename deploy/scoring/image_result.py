@@ -14,6 +14,7 @@ from deploy.engine.scores import ImageScore
 from deploy.results.records import path_text
 from pipeline.calibration import Decision
 from pipeline.imaging.alignment import Placement
+from pipeline.kinds import SaidKind
 from pipeline.look_figures import LookFigures
 from pipeline.regions import Region
 
@@ -35,7 +36,8 @@ class ImageResult:
     REVIEW or REJECT, never PASS, and `reason` says so). `p_value` is the share of the line's good parts that score
     at least so high; None without a score, or where the bundle does not tell. `size` is (height, width) of the upright
     image, None where it was not decoded; `regions`, in its pixels, are those of `Verdict`. `depth` is `Seen.depth`;
-    `figures` are None where it was not scored in this run, or its line does not ask what images look like.
+    `figures` are None where it was not scored in this run, or its line does not ask what images look like. `kind` is of
+    `kind_of_image`.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ImageResult:
     regions: tuple[Region, ...] = ()
     depth: int | None = None
     figures: LookFigures | None = None
+    kind: SaidKind | None = None
 
     @property
     def flagged(self) -> bool:

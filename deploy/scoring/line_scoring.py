@@ -82,4 +82,6 @@ class LineScoring:
             look_red=red,
             look_blue=blue,
             look_profiles=profiles,
+            kind=None if result.kind is None else result.kind.name,
+            kind_probability=None if result.kind is None else result.kind.probability,
         )

@@ -50,6 +50,8 @@ class RowSpool:
             "decision": result.decision,
             "reason": result.reason,
             "p_value": result.p_value,
+            "kind": None if result.kind is None else result.kind.name,
+            "kind_probability": None if result.kind is None else result.kind.probability,
             "regions": [asdict(region) for region in result.regions],
         }
         with storage_errors(self._folder):

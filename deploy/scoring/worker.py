@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundles.bundle import Bundle
+from deploy.bundles.kind_of_image import kind_of_image
 from deploy.bundles.verdict import Verdict
 from deploy.engine.scores import ImageScore, Scores
 from deploy.reports.overlay import overlay_jpeg
@@ -23,6 +24,7 @@ from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision
 from pipeline.errors import ImageError
+from pipeline.features import Levels
 from pipeline.imaging.images import (
     DecodedImage,
     ImageFile,
@@ -35,6 +37,7 @@ from pipeline.imaging.images import (
     read_file,
 )
 from pipeline.imaging.white_level import depth_problem
+from pipeline.kinds import SaidKind
 from pipeline.likeness import Seen
 from pipeline.storage import replace_file, storage_errors
 
@@ -44,6 +47,10 @@ class ImageScorer(Protocol):
 
     def score_mixed(self, names: Sequence[str], images_BHWC: NDArray[np.uint8], /) -> Scores:
         """Score uint8 RGB images (B, H, W, 3), each with the head of its name; images beyond them fill the batch."""
+        ...
+
+    def features(self, image_HWC: NDArray[np.uint8], /) -> Levels:
+        """What the backbone sees in one image, (1, C, h, w) a level."""
         ...
 
 
@@ -171,6 +178,7 @@ class ScoringWorker:
             overlay_path=Path(stored.overlay_path) if stored.overlay_path else None,
             p_value=self.bundle.manifest.threshold.p_value(stored.score),
             size=stored.size,
+            kind=None if stored.kind is None else SaidKind(stored.kind, stored.kind_probability),
             regions=() if stored.decision is Decision.PASS else self.known.regions(self.bundle.id, sha256),
         )
         return Outcome(result, stored=stored)
@@ -212,6 +220,7 @@ class ScoringWorker:
             regions=verdict.regions,
             depth=image.seen.depth,
             figures=None if likeness is None else image.seen.figures,
+            kind=kind_of_image(self.bundle, verdict, scored, lambda: self.engine.features(image.pixels)),
         )
         display = None if image.item.frame is None else partial(self._display, image)
         view = ImageView(image.pixels, scored, display, image.seen.placement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from deploy.bundles.bundle import Bundle
+from deploy.bundles.bundle_arrays import kinds_file
 from deploy.bundles.manifest import (
     BANK_SOURCES,
     HEAD,
+    KINDS,
     REGION,
     SUPPORT_FOLDER,
     BackboneRecord,
     BundleDraft,
+    KindsRecord,
     LearnerRecord,
     LineageRecord,
     ParityRecord,
@@ -32,12 +36,14 @@ from deploy.engine.parity import Parity
 from deploy.engine.runtime import ScoringEngine
 from deploy.exporting.torch_to_onnx import check_parity, export_head
 from flows.adapt.learner_choice import ChosenMetaModel
+from flows.adapt.line_kinds import line_kinds
 from flows.adapt.request import AdaptRequest
 from flows.unlabelled import TakeUpReport
 from flows.views import AdaptedLine, View, drawn_evenly
 from pipeline.augmentations import ROTATIONS
 from pipeline.calibration import Threshold
 from pipeline.imaging.images import read_size, require_image
+from pipeline.kinds import LearnedKinds
 from pipeline.likeness import Likeness, likeness_of
 from pipeline.patch_samples import HELD
 from pipeline.product_lines.lines import ImageRecord
@@ -71,17 +77,20 @@ def add_bundle(
     proven = _spread((*view.good, *view.defects), _PROVEN)
     images = np.stack([require_image(record.path, view.preprocess).pixels for record in proven])
     likeness = _likeness(view, request.seed)
+    learned = line_kinds(view, adapted.head, threshold.pixel)
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         path = Path(scratch) / HEAD
         parity = _export(request.line, adapted, images, path, settings.templates)
         files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(adapted.head.bank_sources.numpy())}
         if view.region is not None:
             files[REGION] = view.region.to_png()
+        if learned is not None:
+            files[KINDS] = kinds_file(learned.kinds)
         for index in _pictured(adapted.head.bank_sources):
             pixels = require_image(view.good[index].path, view.preprocess).pixels
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
         whose = left_out, taken_up, by_verdict
-        draft = _draft(request, registry, adapted, threshold, promise, likeness, chosen, parity, *whose)
+        draft = _draft(request, registry, adapted, threshold, promise, likeness, chosen, parity, learned, *whose)
         return registry.add_next(draft, files), parity
 
 
@@ -106,6 +115,7 @@ def _draft(
     likeness: Likeness,
     chosen: ChosenMetaModel | None,
     parity: Parity,
+    learned: LearnedKinds | None,
     left_out: dict[str, int],
     taken_up: TakeUpReport | None,
     by_verdict: frozenset[Path],
@@ -141,6 +151,7 @@ def _draft(
         promise=promise,
         likeness=likeness,
         region=None if view.region is None else RegionRecord(share=view.region.share),
+        kinds=None if learned is None else _kinds(learned, view.defects),
         choices=adapted.choices,
         parity=ParityRecord(
             max_score_error=parity.max_score_error,
@@ -153,6 +164,17 @@ def _draft(
             parent=registry.live_version(request.line) if request.line in registry.lines() else None,
             seed=request.seed,
         ),
+    )
+
+
+def _kinds(learned: LearnedKinds, defects: Sequence[ImageRecord]) -> KindsRecord:
+    kinds, images = learned.kinds, Counter(record.kind for record in defects)
+    return KindsRecord(
+        names=kinds.names,
+        images=tuple(images[name] for name in kinds.names),
+        temperature=kinds.temperature,
+        none_from=kinds.none_from,
+        confusion=tuple(tuple(row) for row in learned.confusion.tolist()),
     )
 
 

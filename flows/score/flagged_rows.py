@@ -19,6 +19,7 @@ def flagged_rows(images: Sequence[ImageResult], limit: int = MAX_FLAGGED) -> lis
             "score": image.score,
             "p-value": image.p_value,
             "decision": image.decision,
+            "kind": None if image.kind is None else image.kind.name,
             "reason": image.reason,
         }
         for image in images[:limit]

@@ -57,6 +57,7 @@ ADDED = {
         preprocess.alignment.pose.x preprocess.alignment.pose.y preprocess.alignment.pose.side
         preprocess.alignment.pose.axis preprocess.alignment.pose.box preprocess.alignment.pose.rim
     """,
+    12: "kinds.names kinds.images kinds.temperature kinds.none_from kinds.confusion",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 
