@@ -38,7 +38,8 @@ IMAGES, RATE = (1, 2, 4), 0.01
 FIGURES = (
     "right",
     "right, of the flagged",
-    "score and shape alone",
+    "by score and shape",
+    "by them, of the flagged",
     "chance",
     "called none",
     "AUROC of none",
@@ -118,6 +119,7 @@ def _draw(line: ProductLine, through: Extraction, seed: int, images: int, good: 
         _per_kind(right, query.kinds),
         _per_kind(right[flagged], query.kinds[flagged]),
         _per_kind(shapes == query.kinds, query.kinds),
+        _per_kind((shapes == query.kinds)[flagged], query.kinds[flagged]),
         1 / len({record.kind for record in known}),
         float(none.mean()),
         *_left_out(known, support, others, through, seed),

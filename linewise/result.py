@@ -30,8 +30,8 @@ class Result:
         reason: what a person should know of it, in one sentence; None where the score says all.
         regions: where a flagged image is marked, the largest first, in pixels of the upright image.
         size: (height, width) of the upright image, in pixels.
-        kind: the likeliest of the line's kinds of defects that a flagged image shows, or "none of these"; None: it is not
-            flagged, or the line has no named kinds.
+        kind: the likeliest kind of defect of a flagged image, or "none of these"; None: it is not flagged, or the line
+            has no named kinds.
         kind_probability: of that kind, 0..1; None where there is none.
     """
 

@@ -30,7 +30,7 @@ NONE_OF_THESE = "none of these"
 
 _TOP = 0.02  # of the cells of an image: those that show the defect where none is above the pixel threshold
 _TEMPERATURES = np.geomspace(0.02, 1.0, 18)
-_USUAL_TEMPERATURE, _COUNTS = 0.15, 4.0  # what few defects are drawn to, and as how many defects it counts
+_USUAL_TEMPERATURE, _COUNTS = 0.25, 8.0  # what few defects are drawn to, and as how many defects it counts
 _KNOWN = 0.9  # share of the line's own defects that are within the distance
 _ENOUGH = 5  # defects that tell such a distance
 

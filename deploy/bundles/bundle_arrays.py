@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from pathlib import Path
 from tokenize import TokenError
 from typing import NoReturn
@@ -15,7 +16,18 @@ from deploy.bundles.manifest import KindsRecord
 from pipeline.errors import BundleError
 from pipeline.kinds import KindsOfDefects, Prototypes, Units
 
-_BROKEN = (OSError, ValueError, KeyError, TokenError, MemoryError, BadZipFile)  # numpy reads headers as Python's tokens
+# numpy reads headers as Python's tokens; zlib's and zip's errors are of their own
+_BROKEN = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TokenError,
+    MemoryError,
+    BadZipFile,
+    zlib.error,
+    NotImplementedError,
+)
 
 
 def read_bank_sources(path: Path) -> NDArray[np.integer]:
@@ -48,8 +60,8 @@ def read_kinds(path: Path, record: KindsRecord, channels: tuple[int, ...]) -> Ki
         BundleError: the file holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with np.lib.npyio.NpzFile(path.open("rb"), own_fid=True, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
         means = tuple(arrays[f"mean_{level}"] for level in range(len(channels)))
         prototypes = Prototypes(*(arrays[name] for name in Prototypes._fields))
     except _BROKEN as error:

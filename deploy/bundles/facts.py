@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deploy.bundles.manifest import BundleDraft, CalibrationRecord, ChoiceRecord, Int8Record, SetByHandRecord
+from deploy.bundles.manifest import BundleDraft, CalibrationRecord, ChoiceRecord, SetByHandRecord
+from deploy.bundles.records_in_words import int8_text, named_kinds_text, told_apart_text
 from pipeline.likeness import Likeness
 from pipeline.more_images import distribution_free_count
 from pipeline.promise import Forecast, Promise
@@ -148,6 +149,8 @@ def _support(manifest: BundleDraft) -> Iterator[Fact]:
         taken = f"{len(support.taken_up):,} of {unlabelled:,} taken up as good{others}"
         yield Fact("unlabelled", "Unlabelled images", taken, brief=True)
     yield Fact("defects", "Defective images", defects, brief=True)
+    if (kinds := manifest.kinds) is not None:
+        yield Fact("kinds", "Kinds of defects", named_kinds_text(kinds), brief=True)
     if support.good_by_verdict or support.defects_by_verdict:
         judged = f"{support.good_by_verdict:,} good, {support.defects_by_verdict:,} defective"
         yield Fact("by_verdict", "Of these by people's verdicts", judged, brief=True)
@@ -161,6 +164,8 @@ def _support(manifest: BundleDraft) -> Iterator[Fact]:
 
 def _measured(manifest: BundleDraft) -> Iterator[Fact]:
     parity = manifest.parity
+    if manifest.kinds is not None:
+        yield Fact("kinds_told_apart", "Kinds of defects told apart", told_apart_text(manifest.kinds))
     for name, value in sorted(manifest.metrics.items()):
         yield Fact(f"metric.{name}", name.replace("_", " "), f"{value:.4g}")
     if not manifest.metrics:
@@ -176,7 +181,7 @@ def _measured(manifest: BundleDraft) -> Iterator[Fact]:
         set_anew = manifest.calibration is not None or manifest.lineage.set_by_hand is not None
         whose = "head" if set_anew else "head, threshold"  # "Set anew", or "Set by", tells of another threshold
         origin = f"{int8.float32_fingerprint}; {whose} and the differences above are version {int8.float32_version}'s"
-        yield Fact("int8", "int8 backbone", _int8_text(int8))
+        yield Fact("int8", "int8 backbone", int8_text(int8))
         yield Fact("int8_origin", "int8 made from", origin)
 
 
@@ -283,17 +288,3 @@ def _share_text(share: float, tail: ScoreTail | None = None) -> str:
 
 def _count(number: int, name: str) -> str:
     return f"{number:,} {name}{'' if number == 1 else 's'}"
-
-
-def _int8_text(int8: Int8Record) -> str:
-    """What the gate saw, in one sentence."""
-    if int8.auroc_float32 is None or int8.auroc_int8 is None:
-        auroc = ""
-    else:
-        auroc = f"image AUROC {int8.auroc_int8:.2%} (float32 {int8.auroc_float32:.2%}), "
-    return (
-        f"On {int8.good} good and {int8.defects} defective images of the line: {auroc}"
-        f"rank correlation {int8.rank_correlation:.3f}, {int8.decisions_changed} decisions changed, "
-        f"good scores moved by {int8.good_shift:+.2f} standard deviations, "
-        f"no score by more than {int8.largest_difference:.2f}."
-    )

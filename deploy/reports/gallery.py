@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deploy.reports.overlay import RGB, crop_patch, encode_jpeg, overlay_jpeg, shrink, worst_cell
 from pipeline.calibration import Decision
 from pipeline.imaging.alignment import Placement
+from pipeline.kinds import SaidKind
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import Region
 
@@ -47,6 +48,7 @@ class GalleryItem:
         reason: what a person should know of the decision; None where the score says all.
         size: (height, width) in pixels of the upright image; None: not known, and `regions` are then not shown.
         regions: where a flagged image is marked, in those pixels, the largest first.
+        kind: of its defect; None: nobody asked.
     """
 
     name: str
@@ -60,6 +62,7 @@ class GalleryItem:
     reason: str | None = None
     size: tuple[int, int] | None = None
     regions: Sequence[Region] = ()
+    kind: SaidKind | None = None
 
 
 def build_item(
@@ -70,6 +73,7 @@ def build_item(
     reason: str | None = None,
     size: tuple[int, int] | None = None,
     regions: Sequence[Region] = (),
+    kind: SaidKind | None = None,
     pixels: RGB,
     anomaly_map: NDArray[np.float32],
     pixel_threshold: float,
@@ -90,6 +94,7 @@ def build_item(
         reason: of it.
         size: see `GalleryItem`, like `regions`.
         regions: see there.
+        kind: see there.
         pixels: uint8 RGB (H, W, 3) at model size; the patches are cut from it, as the model saw them.
         anomaly_map: (h, w).
         pixel_threshold: where the contour runs.
@@ -127,6 +132,7 @@ def build_item(
         reason=reason,
         size=size,
         regions=regions,
+        kind=kind,
     )
 
 

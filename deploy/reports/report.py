@@ -16,6 +16,7 @@ from deploy.bundles.manifest import BundleManifest
 from deploy.reports.counts import Counts
 from deploy.reports.gallery import GalleryItem
 from deploy.reports.histogram import histogram
+from deploy.reports.kinds import KindsTable
 from deploy.reports.overlay import data_uri
 from deploy.reports.page import duration, write_page
 from deploy.reports.parts import PartsShown
@@ -57,6 +58,7 @@ class ReportData:
         files: names of files beside the page (JSON, CSV) to point at.
         notes: sentences a reader should see first, such as how many images were scored before.
         parts: of several views, the worst first; None: each image was judged by itself.
+        kinds: what was said of images whose kind of defect is known; None: of none it is.
     """
 
     manifest: BundleManifest
@@ -74,6 +76,7 @@ class ReportData:
     files: Sequence[str] = ()
     notes: Sequence[str] = ()
     parts: PartsShown | None = None
+    kinds: KindsTable | None = None
 
 
 def write_report(path: Path, data: ReportData) -> None:

@@ -66,14 +66,8 @@ class ScoreAnswer(BaseModel):
             "examples": [
                 _LINE
                 | {"decision": "REJECT", "score": 2.13, "p_value": 0.0004, "reason": None, "sha256": "9f86d081..."}
-                | {
-                    "height": 1024,
-                    "width": 1024,
-                    "kind": "scratch",
-                    "kind_probability": 0.81,
-                    "regions": [_REGION],
-                    "map": None,
-                }
+                | {"height": 1024, "width": 1024, "kind": "scratch", "kind_probability": 0.81}
+                | {"regions": [_REGION], "map": None}
             ]
         }
     )

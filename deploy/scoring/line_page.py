@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from deploy.bundles.bundle import Bundle
 from deploy.reports.gallery import GalleryItem
+from deploy.reports.kinds import KindsTable, kinds_table
 from deploy.reports.parts import PartsShown
 from deploy.reports.report import MAX_NAMED, MAX_SUPPORT, NotJudged, ReportData, write_report
 from deploy.scoring.tally import ScoringTally
@@ -27,6 +28,7 @@ def write_line_page(
     files: Sequence[str] = (),
     notes: Sequence[str] = (),
     parts: PartsShown | None = None,
+    kinds_by_content: Mapping[str, str] | None = None,
 ) -> None:
     """Write the page of what `tally` counted.
 
@@ -43,6 +45,7 @@ def write_line_page(
         files: names of files beside the page to point at.
         notes: sentences to read first, besides how many images were scored before.
         parts: of several views; None: each image was judged by itself.
+        kinds_by_content: the kinds of defects that people named, by the images' sha256.
 
     Raises:
         StorageError: the page cannot be written.
@@ -71,8 +74,25 @@ def write_line_page(
             files=files,
             notes=[*([before] if counts.skipped else []), *notes],
             parts=parts,
+            kinds=_kinds(bundle, tally, kinds_by_content or {}),
         ),
     )
+
+
+def _kinds(bundle: Bundle, tally: ScoringTally, kinds_by_content: Mapping[str, str]) -> KindsTable | None:
+    """Of the flagged files whose kind a person or their folder names, but for those that the line was adapted from."""
+    record = bundle.manifest.kinds
+    if record is None:
+        return None
+    found: list[tuple[str, str]] = []
+    for result in tally.flagged():
+        if result.kind is None or result.sha256 is None or result.sha256 in bundle.manifest.support.defects:
+            continue
+        folder = None if result.path is None else result.path.parent.name
+        truth = kinds_by_content.get(result.sha256, folder if folder in record.names else None)
+        if truth is not None:
+            found.append((truth, result.kind.name))
+    return kinds_table(record.names, found)
 
 
 def _not_judged(tally: ScoringTally) -> list[NotJudged]:

@@ -48,6 +48,7 @@ class Pictures:
                 reason=result.reason,
                 size=result.size,
                 regions=result.regions,
+                kind=result.kind,
                 pixels=view.pixels,
                 anomaly_map=view.anomaly_map,
                 pixel_threshold=self._manifest.threshold.pixel,
@@ -81,6 +82,7 @@ class Pictures:
             overlay=encode_jpeg(shrink(drawn, EARLIER_SIDE)),
             size=result.size,
             regions=result.regions,
+            kind=result.kind,
         )
 
     def _display(self, result: ImageResult) -> NDArray[np.uint8] | None:

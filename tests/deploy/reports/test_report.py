@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from deploy.bundles.facts import all_facts
+from deploy.reports.kinds import kinds_table
 from deploy.reports.overlay import encode_png
 from deploy.reports.report import NotJudged, write_report
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
 from pipeline.imaging.images import UnreadableImage
+from pipeline.kinds import NONE_OF_THESE, SaidKind
 from pipeline.score_tail import ScoreTail
 from tests.deploy.reports.report_parts import (
     HOSTILE,
@@ -241,3 +243,20 @@ def test_a_browser_filters_sorts_and_enlarges_without_loading_anything(tmp_path:
         assert (ground == "rgb(17, 22, 27)") == (scheme == "dark")
         assert complaints == []
         assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+
+
+def test_known_kinds_of_defects_stand_beside_what_was_said(tmp_path: Path) -> None:
+    found = [*[("crack", "crack")] * 3, ("crack", NONE_OF_THESE), ("stain", "crack"), ("dent", NONE_OF_THESE)]
+    shown = [
+        replace(item("a.png", 1.4), kind=SaidKind("crack", 0.81)),
+        replace(item("b.png", 1.2), kind=SaidKind(NONE_OF_THESE, None)),
+    ]
+    text = written(tmp_path, report_data([], gallery=shown, kinds=kinds_table(("crack", "stain"), found))).text
+    for sentence in (
+        "Of 6 flagged images the kind is known, by their folder or a person's word, and of 3 it was said.",
+        "Known kind crack stain none of these crack 3 · 1 stain 1 · · dent · · 1",
+        "Kind: crack 81%",
+        "Kind: none of these",
+    ):
+        assert sentence in text, sentence
+    assert "Kinds of defects" not in written(tmp_path, report_data([1.4], kinds=kinds_table(("a", "b"), []))).text

@@ -45,3 +45,18 @@ def test_rows_of_before_figures_stay_and_have_none(tmp_path: Path) -> None:
         store.add([row._replace(image_sha256=sha256(2), image_path="/images/2.png")])
         rows = [(row.image_sha256, row.look_brightness, row.look_profiles) for row in store.query()]
         assert rows == [(sha256(2), 100.0, b"123"), (sha256(1), None, None)]
+
+
+def test_rows_of_before_kinds_stay_and_have_none(tmp_path: Path) -> None:
+    bundle, path = write_bundle(tmp_path / "bundle", make_draft(), bundle_files()), tmp_path / "results.sqlite"
+    with ResultStore(path) as store:
+        row = scored(begin(store, bundle), bundle, 1)._replace(kind="crack", kind_probability=0.75)
+        store.add([row])
+        found = store.find(bundle, sha256(1))
+        assert found is not None
+        assert (found.kind, found.kind_probability) == ("crack", 0.75)
+    step_back(path, "0008")
+    with ResultStore(path) as store:
+        store.add([row._replace(image_sha256=sha256(2), image_path="/images/2.png")])
+        rows = [(row.image_sha256, row.kind, row.kind_probability) for row in store.query()]
+        assert rows == [(sha256(2), "crack", 0.75), (sha256(1), None, None)]
