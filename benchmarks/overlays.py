@@ -30,6 +30,7 @@ from deploy.engine.scores import Scores
 from deploy.results.store import ResultStore
 from deploy.scoring.scorer import score_images
 from deploy.scoring.sources.folder import FolderSource
+from pipeline.features import Levels
 from pipeline.process_tuning import tune_process
 
 SIDE = 1000
@@ -46,6 +47,10 @@ class FlagSome:
     def score_mixed(self, names: Sequence[str], images_BHWC: NDArray[np.uint8], /) -> Scores:
         """See `deploy.scoring.worker.ImageScorer`."""
         return Scores(replace(image, score=self._score()) for image in self.engine.score_mixed(names, images_BHWC))
+
+    def features(self, image_HWC: NDArray[np.uint8], /) -> Levels:
+        """See there."""
+        return self.engine.features(image_HWC)
 
     def _score(self) -> float:
         self.count += 1

@@ -60,8 +60,8 @@ def read_kinds(path: Path, record: KindsRecord, channels: tuple[int, ...]) -> Ki
         BundleError: the file holds something else.
     """
     try:
-        with np.lib.npyio.NpzFile(path.open("rb"), own_fid=True, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            arrays = {name: np.asarray(archive[name]) for name in archive.files}
         means = tuple(arrays[f"mean_{level}"] for level in range(len(channels)))
         prototypes = Prototypes(*(arrays[name] for name in Prototypes._fields))
     except _BROKEN as error:

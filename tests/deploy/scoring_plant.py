@@ -23,6 +23,7 @@ from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import ImageSource
 from deploy.scoring.tally import ScoringSummary
 from deploy.scoring.worker import ImageScorer
+from pipeline.features import Levels
 from tests.parts.plant import write_plant
 
 LINE = "mvtec/pill"
@@ -78,6 +79,9 @@ class CountingEngine:
             count = self.images
         self.before(count)
         return self.engine.score_mixed(names, images_BHWC)
+
+    def features(self, image_HWC: NDArray[np.uint8], /) -> Levels:
+        return self.engine.features(image_HWC)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from deploy.messages.destination import parse_destination
+from deploy.messages.message import new_message, payload
 from deploy.messages.publisher import Publisher
 from deploy.messages.receivers import receiver_of
 from deploy.messages.sender import Delivered
@@ -196,3 +197,17 @@ def test_regions_are_told_the_largest_first_and_no_more_than_fifty(plant: Plant)
     told = {"box": [1.5, 2.0, 30.0, 4.0], "area": 60.25, "area_mm2": 0.6, "peak": 2.5}
     assert (one["regions"], one["region_count"]) == ([told], 1)
     assert (len(many["regions"]), many["region_count"]) == (50, 60)
+
+
+@pytest.mark.parametrize(("kind", "probability"), [("crack", 0.75), ("none of these", None)])
+def test_a_kind_of_defect_is_told_in_a_format_of_its_own(plant: Plant, kind: str, probability: float | None) -> None:
+    row = scored(begin(plant.store, plant.bundle), plant.bundle, 1)
+    messages = [
+        new_message(each, "mqtt://plant/lines") for each in (row, row._replace(kind=kind, kind_probability=probability))
+    ]
+    without, told = (json.loads(payload(message.body)) for message in messages)
+    for message in (without, told):
+        Draft202012Validator(SCHEMA, format_checker=FormatChecker()).validate(message)
+    assert (without["format_version"], "kind" in without) == (1, False)
+    assert (told["format_version"], told["kind"], told["kind_probability"]) == (3, kind, probability)
+    assert list(Draft202012Validator(SCHEMA).iter_errors({**told, "format_version": 1}))

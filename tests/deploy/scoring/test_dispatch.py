@@ -97,13 +97,13 @@ def test_frames_in_memory_are_bounded(plant: Plant, dispatch: Dispatch[Lane], mo
 
 
 def test_a_failure_is_raised_in_its_place_and_loses_no_other_image(plant: Plant, dispatch: Dispatch[Lane]) -> None:
-    class Poisoned:
+    class Poisoned(CountingEngine):
         def score_mixed(self, names, images_BHWC, /):
             if images_BHWC[: len(names)].max() > 200:
                 raise RuntimeError("the device is gone")
             return plant.engine.score_mixed(names, images_BHWC)
 
-    lane = lane_on(plant, Poisoned())
+    lane = lane_on(plant, Poisoned(plant.engine))
     items = items_in(plant, 12)
     write_image(plant.images / "005.png", brightness=250)
     for item in items:
@@ -158,13 +158,13 @@ def test_one_batch_mixes_lines(plant: Plant) -> None:
             assert all_there.wait(60)
             return super().prepare(item)
 
-    class Watched:
+    class Watched(CountingEngine):
         def score_mixed(self, names, images_BHWC, /):
             counted.append(list(names))
             assert len(images_BHWC) == BATCH, "short batches are padded"
             return plant.engine.score_mixed(names, images_BHWC)
 
-    made, items = vars(lane_on(plant, Watched()).worker), items_in(plant, 10)
+    made, items = vars(lane_on(plant, Watched(plant.engine)).worker), items_in(plant, 10)
     own, other = Lane(Patient(**made)), Lane(Patient(**{**made, "head": "other"}))
     with closing(Batched[Lane](1, BATCH)) as dispatch:
         for number, item in enumerate(items):

@@ -230,12 +230,12 @@ def test_what_cannot_run_is_a_sentence_and_no_run(plant: Plant) -> None:
 def test_what_the_model_cannot_judge_never_passes(plant: Plant, value: float, decision: Decision) -> None:
     write_image(plant.images / "a.png", brightness=10)
 
-    class BrokenEngine:
+    class BrokenEngine(CountingEngine):
         def score_mixed(self, names: Sequence[str], images_BHWC: NDArray[np.uint8], /) -> Scores:
             return Scores(replace(image, score=value) for image in plant.engine.score_mixed(names, images_BHWC))
 
     summary = score_folder(
-        plant.bundle, BrokenEngine(), plant.images, plant.store, workers=1, overlays=plant.root / "overlays"
+        plant.bundle, BrokenEngine(plant.engine), plant.images, plant.store, workers=1, overlays=plant.root / "overlays"
     )
     assert summary.counts.decisions[decision] == 1
     assert (summary.flagged[0].score, len(summary.scores)) == (None, 0)

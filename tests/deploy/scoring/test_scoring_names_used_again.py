@@ -16,7 +16,7 @@ from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.scorer import score_images
 from deploy.scoring.sources.watch import WatchedFolder
 from tests.deploy.scoring.watching import by_rename
-from tests.deploy.scoring_plant import Plant
+from tests.deploy.scoring_plant import CountingEngine, Plant
 from tests.parts.plant import write_image
 from tests.parts.whole_plant import WholePlant, look_all_the_time
 
@@ -130,7 +130,7 @@ def test_a_heat_map_lies_over_its_own_part(plant: Plant, quick: None) -> None:
     dark = np.zeros((48, 48, 3), np.uint8)
     path = write_image(plant.images / "current.png", brightness=250, seed=1)
 
-    class Overwriting:
+    class Overwriting(CountingEngine):
         def score_mixed(self, names, images):
             cv2.imwrite(str(path), dark)
             return plant.engine.score_mixed(names, images)
@@ -139,7 +139,7 @@ def test_a_heat_map_lies_over_its_own_part(plant: Plant, quick: None) -> None:
     source = WatchedFolder(plant.images, settle_seconds=0.05)
     score_images(
         plant.bundle,
-        Overwriting(),
+        Overwriting(plant.engine),
         source,
         plant.store,
         workers=1,
