@@ -44,13 +44,12 @@ class ReportRow:
         return "scored" if self.decision is not None else "unreadable"
 
 
-_OF_IMAGE = (
-    *("line", "bundle_version", "path", "sha256", "status", "score", "decision", "reason", "p_value"),
-    *("kind", "kind_probability"),
-)
+_OF_IMAGE = ("line", "bundle_version", "path", "sha256", "status", "score", "decision", "reason", "p_value")
 _OF_LARGEST = ("x", "y", "width", "height", "area", "area_mm2", "peak", "mean")
-COLUMNS = (*_OF_IMAGE, "regions", *(f"region_{name}" for name in _OF_LARGEST))
-"""Of the CSV, in order: an image's, how many regions it has (empty where it was not scored), the largest one's."""
+_OF_KIND = ("kind", "kind_probability")
+COLUMNS = (*_OF_IMAGE, "regions", *(f"region_{name}" for name in _OF_LARGEST), *_OF_KIND)
+"""Of the CSV, in order: an image's, how many regions it has (empty where it was not scored), the largest one's, and the
+kind of its defect."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -97,15 +96,17 @@ def write_json(path: Path, about: dict[str, Any], rows: Iterable[ReportRow]) -> 
 
 def _values(row: ReportRow) -> dict[str, Any]:
     given = asdict(row) | {"status": row.status}
-    return {name: given[name] for name in (*_OF_IMAGE, "regions")}
+    return {name: given[name] for name in (*_OF_IMAGE, *_OF_KIND, "regions")}
 
 
 def _cells(row: ReportRow) -> list[Any]:
     of_image = [getattr(row, name) for name in _OF_IMAGE]
+    of_kind = [getattr(row, name) for name in _OF_KIND]
     if not row.regions:
-        return [*of_image, 0 if row.status == "scored" else None, *(None for _ in _OF_LARGEST)]
+        return [*of_image, 0 if row.status == "scored" else None, *(None for _ in _OF_LARGEST), *of_kind]
     largest = row.regions[0]
-    return [*of_image, len(row.regions), *largest.box, largest.area, largest.area_mm2, largest.peak, largest.mean]
+    of_largest = [*largest.box, largest.area, largest.area_mm2, largest.peak, largest.mean]
+    return [*of_image, len(row.regions), *of_largest, *of_kind]
 
 
 def harmless_cell(value: str | float | None) -> str | float | None:

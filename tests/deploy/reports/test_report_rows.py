@@ -57,7 +57,10 @@ def test_csv_rows_read_back(tmp_path: Path) -> None:
     ]
     assert {rows[2][name] for name in REGIONS.split(",")[1:]} == {""}
     assert write_csv(path, []) == 0
-    assert path.read_text() == f"line,bundle_version,path,sha256,status,score,decision,reason,p_value,{REGIONS}\n"
+    assert (
+        path.read_text()
+        == f"line,bundle_version,path,sha256,status,score,decision,reason,p_value,{REGIONS},kind,kind_probability\n"
+    )
 
 
 def test_json_rows_read_back(tmp_path: Path) -> None:
