@@ -77,7 +77,7 @@ def test_the_face_is_what_it_was() -> None:
         "Threshold",
     ]
     assert {name: list(inspect.signature(getattr(Line, name)).parameters) for name in METHODS} == METHODS
-    fields = ["score", "p_value", "decision", "reason", "regions", "size"]
+    fields = ["score", "p_value", "decision", "reason", "regions", "size", "kind", "kind_probability"]
     assert [name for name in Result.__dataclass_fields__ if not name.startswith("_")] == fields
 
 
