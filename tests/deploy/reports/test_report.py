@@ -253,7 +253,7 @@ def test_known_kinds_of_defects_stand_beside_what_was_said(tmp_path: Path) -> No
     ]
     text = written(tmp_path, report_data([], gallery=shown, kinds=kinds_table(("crack", "stain"), found))).text
     for sentence in (
-        "Of 6 flagged images the kind is known, by their folder or a person's word, and of 3 it was said.",
+        "Of 6 flagged images the kind is known, by their folder or a person's word; 3 were given it.",
         "Known kind crack stain none of these crack 3 · 1 stain 1 · · dent · · 1",
         "Kind: crack 81%",
         "Kind: none of these",

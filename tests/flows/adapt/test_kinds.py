@@ -60,7 +60,7 @@ def test_flagged_images_are_told_and_shown_with_their_kind(line: Path, adapted_h
         again = opened.score(line / "test" / flagged[0]["path"])
         assert (again.kind, again.kind_probability) == (flagged[0]["kind"], flagged[0]["kind_probability"])
     text = Page(result.report).text
-    assert "Of 1 flagged image the kind is known, by its folder or a person's word, and of 0 it was said." in text
+    assert "Of 1 flagged image the kind is known, by its folder or a person's word; 0 were given it." in text
     assert "Known kind misplaced_part missing_part none of these blur" in text
     skipped = score.run(score_request(line, report=adapted_home / "again.html"), settings)
     assert [row["kind"] for row in json.loads(skipped.json_path.read_text())["rows"]] == [row["kind"] for row in rows]
