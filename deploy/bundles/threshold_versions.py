@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from deploy.bundles.bundle import Bundle, read_manifest
 from deploy.bundles.manifest import (
@@ -17,6 +18,7 @@ from deploy.bundles.manifest import (
 )
 from deploy.bundles.registry import Registry
 from pipeline.calibration import Threshold
+from pipeline.errors import ConfigError
 from pipeline.promise import Promise
 
 
@@ -60,6 +62,48 @@ def add_with_threshold(
         }
     )
     return registry.add_next(draft, {name: bundle.path / name for name in manifest.files if name != CARD})
+
+
+def set_by_hand(
+    registry: Registry, bundle: Bundle, reject: float, review: float, *, by: str | None, why: str
+) -> Bundle:
+    """Make a version with limits that a person chose live, if the one before still is; its head stays.
+
+    Args:
+        registry: that has the bundle, and gets the new one.
+        bundle: the live version.
+        reject: scores at or above are REJECT.
+        review: scores at or above are REVIEW, at most `reject`.
+        by: who sets it, as they call themselves.
+        why: kept in the version's lineage.
+
+    Raises:
+        ConfigError: another version went live meanwhile, and stays so.
+        BundleError, StorageError: as the sentence says; what was live stays live.
+    """
+    manifest = bundle.manifest
+    record = SetByHandRecord(
+        set_from=manifest.version,
+        at=datetime.now(UTC),
+        why=why,
+        by=by,
+        reject_before=manifest.threshold.reject,
+        review_before=manifest.threshold.review,
+    )
+    made = add_with_threshold(
+        registry,
+        bundle,
+        by_hand(manifest.threshold, reject, review),
+        promise=None,
+        calibration=manifest.calibration,
+        set_by_hand=record,
+    )
+    said = registry.promote_instead(
+        manifest.line, made.manifest.version, manifest.version, by=by or "a person", why=(why,)
+    )
+    if said:
+        raise ConfigError(f"{manifest.version} still live", said, "look at what is live now, and set it again")
+    return made
 
 
 def by_hand(threshold: Threshold, reject: float, review: float) -> Threshold:

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.storage import replace_file
@@ -67,10 +67,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def template_environment(package: str) -> Environment:
-    """Jinja for a package's templates: text from outside is escaped and on one line, a missing name is an error."""
+def template_environment(*packages: str) -> Environment:
+    """Jinja for the templates of packages, a template from the first that has it.
+
+    Text from outside is escaped and on one line, a missing name is an error.
+    """
     environment = Environment(
-        loader=PackageLoader(package, "templates"),
+        loader=ChoiceLoader([PackageLoader(package, "templates") for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

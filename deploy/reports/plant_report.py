@@ -94,7 +94,7 @@ def write_plant_report(path: Path, data: PlantReport) -> None:
     write_page(
         path,
         "plant.html.j2",
-        style="page.css report.css plant.css",
+        style="page.css histogram.css report.css plant.css",
         script="",
         context={
             "data": data,

@@ -95,7 +95,7 @@ def write_report(path: Path, data: ReportData) -> None:
     write_page(
         path,
         "report.html.j2",
-        style="page.css report.css",
+        style="page.css histogram.css report.css",
         script="report.js",
         context={
             "data": data,

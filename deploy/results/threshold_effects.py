@@ -1,28 +1,35 @@
 """What other thresholds would have done to the images that a line scored lately, and to what people say of them.
 
-One statement in an index of line and time answers for all thresholds at once. The scores are those that the rows have,
-so only rows of versions with one and the same head count (`deploy.bundles.threshold_versions.scoring_alike`), and each
-content counts once. A row with a reason was decided by something else than its score (the image is unlike the line, it
-could not be judged, what is marked is too small): there no threshold changes anything. What it would mark on a part
-that passed is not known, so a lower threshold is told without the least area of a defect.
+One statement in an index of line and time reads what answers for all thresholds at once. The scores are those of the
+rows, so only rows of versions with one and the same head count (`deploy.bundles.threshold_versions.scoring_alike`), and
+each content counts once. A row with a reason was decided by something else than its score (the image is unlike the
+line, it could not be judged, what is marked is too small): there no threshold changes anything. What it would mark on a
+part that passed is not known, so a lower threshold is told without the least area of a defect.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, and_, case, func, or_, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Select, and_, func, select
 
 from deploy.results.schema import ResultRow, ResultStatus, Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from deploy.results.verdict_queries import LATEST_FIRST, counts
 from pipeline.calibration import Decision
 
+SHARES = (0.001, 0.005, 0.01, 0.02, 0.05)
+"""Of the line's images: thresholds that reject at most so many of them are told of."""
 _DIGITS = 6  # of a score that is told, and typed again
+_SEVERITY = (Decision.PASS, Decision.REVIEW, Decision.REJECT)
+_PASS, _REVIEW, _REJECT = range(3)
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,12 @@ class Limits:
 
     reject: float
     review: float
+
+    def decide(self, score: float) -> Decision:
+        """What a score alone decides."""
+        if score >= self.reject:
+            return Decision.REJECT
+        return Decision.REVIEW if score >= self.review else Decision.PASS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,90 +86,117 @@ class ScoreLevels:
     lowest_defect: float | None
 
 
-def threshold_effects(
-    store: ResultStore, line: str, bundle_ids: Collection[str], since: datetime, limits: Sequence[Limits]
-) -> tuple[ThresholdEffect, ...]:
-    """What each of the limits would have done, in their order.
+class ScoredContents:
+    """What a line scored lately, each content once, with what people say of it. In memory: any limits are told at once.
+
+    Args:
+        results: (N,) ids of the rows.
+        scores: (N,) of them, NaN where there is none.
+        decisions: those whose score decided nothing, by their place, and what was decided.
+        verdicts: of those that people said a word on, by their place.
+    """
+
+    def __init__(
+        self,
+        results: NDArray[np.int64],
+        scores: NDArray[np.float64],
+        decisions: Mapping[int, Decision],
+        verdicts: Mapping[int, Verdict],
+    ) -> None:
+        self._results, self._scores = results, scores
+        self._judged = np.ones(len(scores), np.bool_)
+        self._judged[list(decisions)] = False
+        self._fixed = np.full(len(scores), -1)
+        self._fixed[list(decisions)] = [_SEVERITY.index(decision) for decision in decisions.values()]
+        self._good, self._defective = (
+            np.isin(np.arange(len(scores)), [place for place, said in verdicts.items() if said is verdict])
+            for verdict in (Verdict.GOOD, Verdict.DEFECTIVE)
+        )
+
+    def effect(self, limits: Limits) -> ThresholdEffect:
+        """What limits would have done."""
+        decided = self._decided(limits)
+        rejected, passed = decided == _REJECT, decided == _PASS
+        return ThresholdEffect(
+            limits=limits,
+            images=len(decided),
+            rejected=int(rejected.sum()),
+            reviewed=int((decided == _REVIEW).sum()),
+            good=int(self._good.sum()),
+            good_rejected=int((self._good & rejected).sum()),
+            defects=int(self._defective.sum()),
+            defects_passed=int((self._defective & passed).sum()),
+        )
+
+    def levels(self, shares: Sequence[float]) -> ScoreLevels:
+        """Scores to choose a threshold from; `shares` are of the images, 0..1."""
+        falling = np.sort(self._scores[self._judged])[::-1]
+        places = [int(share * len(self._scores)) for share in shares]  # the first image that must not be reached
+        good, defective = (self._scores[self._judged & said] for said in (self._good, self._defective))
+        return ScoreLevels(
+            by_share=tuple(_just_above(float(falling[place])) if place < len(falling) else None for place in places),
+            above_good=_just_above(float(good.max())) if len(good) else None,
+            lowest_defect=_at_most(float(defective.min())) if len(defective) else None,
+        )
+
+    def scores_by_decision(self, limits: Limits) -> dict[Decision, NDArray[np.float64]]:
+        """The scores (N,) that decide, by what they would have decided."""
+        decided = self._decided(limits)
+        return {decision: self._scores[self._judged & (decided == place)] for place, decision in enumerate(_SEVERITY)}
+
+    def decided_otherwise(self, one: Limits, other: Limits) -> NDArray[np.int64]:
+        """Ids of the results (N,) that two limits decide otherwise: those with a word first, then the highest score."""
+        changed = np.flatnonzero(self._decided(one) != self._decided(other))
+        silent = ~(self._good | self._defective)[changed]
+        return self._results[changed[np.lexsort((-self._scores[changed], silent))]]
+
+    def _decided(self, limits: Limits) -> NDArray[np.int64]:
+        """The place in `_SEVERITY` of each decision (N,): by the score, or whatever the score."""
+        by_score = (self._scores >= limits.review).astype(np.int64) + (self._scores >= limits.reject)
+        return np.where(self._judged, by_score, self._fixed)
+
+
+def scored_contents(store: ResultStore, line: str, bundle_ids: Collection[str], since: datetime) -> ScoredContents:
+    """Read what a line scored.
 
     Args:
         store: with the rows and verdicts.
         line: whose they are.
         bundle_ids: of the versions whose scores are comparable.
         since: from when on images count, with a zone.
-        limits: to tell of.
     """
-    seen = _contents(line, bundle_ids, since)
-    good, defective = seen.c.verdict == Verdict.GOOD, seen.c.verdict == Verdict.DEFECTIVE
-    columns: list[ColumnElement[int]] = [func.count(), _count(good), _count(defective)]
-    for one in limits:
-        rejected = _decided(seen, Decision.REJECT, seen.c.score >= one.reject)
-        reviewed = _decided(seen, Decision.REVIEW, and_(seen.c.score >= one.review, seen.c.score < one.reject))
-        passed = _decided(seen, Decision.PASS, seen.c.score < one.review)
-        columns += [
-            _count(rejected),
-            _count(reviewed),
-            _count(and_(good, rejected)),
-            _count(and_(defective, passed)),
-        ]
     with store.reading() as connection:
-        numbers = [int(number or 0) for number in connection.execute(select(*columns).select_from(seen)).one()]
-    (images, known_good, known_defects), rest = numbers[:3], numbers[3:]
-    return tuple(
-        ThresholdEffect(
-            limits=one,
-            images=images,
-            rejected=rest[4 * place],
-            reviewed=rest[4 * place + 1],
-            good=known_good,
-            good_rejected=rest[4 * place + 2],
-            defects=known_defects,
-            defects_passed=rest[4 * place + 3],
-        )
-        for place, one in enumerate(limits)
+        rows = connection.execute(_contents(line, bundle_ids, since)).all()
+    return ScoredContents(
+        np.array([row.id for row in rows], np.int64),
+        np.array([row.score for row in rows], np.float64),
+        {place: row.decision for place, row in enumerate(rows) if row.reason is not None},
+        {place: row.verdict for place, row in enumerate(rows) if row.verdict is not None},
     )
 
 
-def score_levels(
-    store: ResultStore, line: str, bundle_ids: Collection[str], since: datetime, shares: Sequence[float]
-) -> ScoreLevels:
-    """Scores to choose a threshold from.
+def limits_to_look_at(levels: ScoreLevels, today: Limits) -> Iterator[tuple[Limits, str]]:
+    """Thresholds with their names, REVIEW where it is today. Later names of equal ones count: they say more.
 
     Args:
-        store: as in `threshold_effects`, and so are
-        line: whose,
-        bundle_ids: of which versions,
-        since: and from when on.
-        shares: of the images, 0..1.
+        levels: for `SHARES`.
+        today: the line's threshold.
     """
-    seen = _contents(line, bundle_ids, since)
-    judged = seen.c.reason.is_(None)
-    place = func.row_number().over(order_by=seen.c.score.desc()).label("place")
-    placed = select(seen.c.score, place).where(judged).subquery()
-    ends = select(
-        func.count(),
-        func.max(case((and_(judged, seen.c.verdict == Verdict.GOOD), seen.c.score))),
-        func.min(case((and_(judged, seen.c.verdict == Verdict.DEFECTIVE), seen.c.score))),
-    ).select_from(seen)
-    with store.reading() as connection:
-        images, highest_good, lowest_defect = connection.execute(ends).one()
-        places = [int(share * images) + 1 for share in shares]  # the first image that must not be reached
-        scores = select(placed.c.place, placed.c.score).where(placed.c.place.in_(places))
-        found: dict[int, float] = {row.place: row.score for row in connection.execute(scores)}
-    return ScoreLevels(
-        by_share=tuple(_just_above(found.get(place)) for place in places),
-        above_good=_just_above(highest_good),
-        lowest_defect=_at_most(lowest_defect),
-    )
+    named = [(f"at most {share:.1%} of all", reject) for share, reject in zip(SHARES, levels.by_share, strict=True)]
+    named += [("no known good", levels.above_good), ("every known defect", levels.lowest_defect)]
+    for name, reject in named:
+        if reject is not None:
+            yield Limits(reject, min(today.review, reject)), name
 
 
-def _contents(line: str, bundle_ids: Collection[str], since: datetime) -> CTE:
+def _contents(line: str, bundle_ids: Collection[str], since: datetime) -> Select[Any]:
     """Each content's latest row, with the latest verdict on it: one sort of the rows, each joined by an index."""
     # Many times as fast on SQLite as a join with the latest verdicts, or a look-up that it repeats for each use.
     order = (ResultRow.id.desc(), *LATEST_FIRST)
     latest = func.row_number().over(partition_by=ResultRow.image_sha256, order_by=order).label("latest")
     said = and_(VerdictRow.line == line, VerdictRow.image_sha256 == ResultRow.image_sha256, counts())
     rows = (
-        select(ResultRow.score, ResultRow.reason, ResultRow.decision, VerdictRow.verdict, latest)
+        select(ResultRow.id, ResultRow.score, ResultRow.reason, ResultRow.decision, VerdictRow.verdict, latest)
         .outerjoin_from(ResultRow, VerdictRow, said)
         .where(
             ResultRow.line == line,
@@ -166,16 +206,7 @@ def _contents(line: str, bundle_ids: Collection[str], since: datetime) -> CTE:
         )
         .subquery()
     )
-    return select(rows).where(rows.c.latest == 1).cte("seen")
-
-
-def _decided(seen: CTE, decision: Decision, by_score: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether that is the decision: by its score, or whatever its score."""
-    return or_(and_(seen.c.reason.is_(None), by_score), and_(seen.c.reason.is_not(None), seen.c.decision == decision))
-
-
-def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.sum(case((condition, 1), else_=0))
+    return select(rows).where(rows.c.latest == 1)
 
 
 def _at_most(score: float | None) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
 
@@ -34,16 +33,13 @@ from deploy.review.pictures import PictureShelf, heat_map
 from deploy.review.question_page import WHY, Asking, Questions
 from deploy.review.questions import MOST_COUNTED, Question, latest_result
 from deploy.review.rates import CONFIDENCE, random_answers
+from deploy.review.static_files import static_file
+from deploy.review.threshold_page import Thresholds
 from deploy.review.words import PAGE, say, skip, take_back, trail
 from pipeline.calibration import Decision
 from pipeline.errors import LinewiseError
 
 _SKIP = "skip"
-_STATIC = {
-    "review.css": ("text/css", (("deploy.reports", "templates/page.css"), ("deploy.review", "static/review.css"))),
-    "review.js": ("text/javascript", (("deploy.review", "static/review.js"),)),
-    "icon.svg": ("image/svg+xml", (("deploy.review", "static/icon.svg"),)),
-}
 
 
 def review_app(store: ResultStore, registry: Registry, access: Access) -> FastAPI:
@@ -69,16 +65,19 @@ def review_app(store: ResultStore, registry: Registry, access: Access) -> FastAP
         "/line": pages.line,
         "/ahead": pages.ahead,
         "/words": pages.words,
+        "/threshold": pages.threshold,
+        "/threshold/effects": pages.threshold_effects,
         "/name": pages.ask_name,
         "/picture": pages.picture,
         "/heat": pages.heat,
-        "/static/{name}": pages.static,
+        "/static/{name}": static_file,
         "/health": pages.health,
     }.items():
         app.get(path)(seen)
     for path, sent in {
         "/answer": pages.answer,
         "/undo": pages.undo,
+        "/threshold": pages.keep_threshold,
         "/name": pages.keep_name,
         "/login": pages.login,
     }.items():
@@ -93,7 +92,8 @@ class _Pages:
         self._store, self._registry, self._access = store, registry, access
         self._shelf = PictureShelf(registry)
         self._questions = Questions(store, self._shelf)
-        self._templates = template_environment("deploy.review")
+        self._thresholds = Thresholds(store, registry)
+        self._templates = template_environment("deploy.review", "deploy.reports")
         self._templates.filters["local"] = _local
         self._templates.globals.update(why=WHY, decisions=list(Decision), verdicts=list(Verdict))
         self._templates.globals.update(confidence=CONFIDENCE, most_counted=MOST_COUNTED, seal=access.seal)
@@ -173,6 +173,20 @@ class _Pages:
         seen = {"line": line, "said": said, "latest": latest, "answers": answers, "older": older, "first": not before}
         return self._page("words.html.j2", request, **seen)
 
+    def threshold(self, request: Request, line: str, reject: str = "", review: str = "") -> Response:
+        """What a threshold would have done to the last week, and the form that sets it."""
+        if line not in lines_of(self._store, self._registry):
+            return self._no_line(request, line)
+        about = self._thresholds.about(line, reject, review)
+        return self._page("threshold.html.j2", request, line=line, typed=(reject, review), **about)
+
+    def threshold_effects(self, request: Request, line: str, reject: str = "", review: str = "") -> Response:
+        """The part of that page that changes with the threshold."""
+        if line not in lines_of(self._store, self._registry):
+            return PlainTextResponse("none\n", 404)
+        effects = self._thresholds.effects(line, reject, review)
+        return self._page("threshold_effects.html.j2", request, line=line, **effects)
+
     def ask_name(self, request: Request, line: str = "") -> Response:
         return self._page("name.html.j2", request, line=line)
 
@@ -183,13 +197,6 @@ class _Pages:
     def heat(self, result: str = "") -> Response:
         found = self._result(result)
         return _jpeg(None if found is None else heat_map(found))
-
-    def static(self, name: str) -> Response:
-        if name not in _STATIC:
-            return PlainTextResponse("none\n", 404)
-        kind, parts = _STATIC[name]
-        text = "".join((files(package) / path).read_text(encoding="utf-8") for package, path in parts)
-        return Response(text, media_type=kind, headers={"Cache-Control": "no-cache"})
 
     def health(self) -> Response:
         return JSONResponse({"linewise": linewise_version()})
@@ -224,6 +231,20 @@ class _Pages:
         result, kind = question.result.id, question.kind or ""
         seal = self._access.seal(result, kind)
         return RedirectResponse(address("/line", line=line, result=result, kind=kind, seal=seal), 303)
+
+    def keep_threshold(self, request: Request, form: Form) -> Response:
+        """Set the threshold that was looked at: a new version, live, with who and why."""
+        line, version, by = form.get("line", ""), form.get("version", ""), operator_name(form.get("by", ""))
+        if not self._access.is_sealed(form.get("seal", ""), "threshold", line, version):
+            sentence = "This form was made before the page was started anew: look at the threshold again."
+            return self._message(request, 409, "Nothing was set", sentence)
+        if by is None:
+            return self._message(request, 422, "Nothing was set", "Say who sets it.")
+        if sentence := self._thresholds.keep(line, version, form, by=by):
+            return self._message(request, 422, "Nothing was set", sentence)
+        response = RedirectResponse(address("/threshold", line=line), 303)
+        remember_operator(response, by)
+        return response
 
     def keep_name(self, request: Request, form: Form) -> Response:
         line, name = form.get("line", ""), operator_name(form.get("name", ""))

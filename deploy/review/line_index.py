@@ -23,12 +23,14 @@ class LineOverview:
         latest: its newest result; None: nothing was scored.
         decided: how many images got each decision lately.
         open: flagged images that nobody said a word on.
+        registered: whether it has versions, and not results alone.
     """
 
     line: str
     latest: ResultRow | None
     decided: dict[Decision, int]
     open: int
+    registered: bool
 
 
 def lines_of(store: ResultStore, registry: Registry) -> list[str]:
@@ -41,13 +43,15 @@ def lines_of(store: ResultStore, registry: Registry) -> list[str]:
 def line_overviews(store: ResultStore, registry: Registry, since: datetime) -> list[LineOverview]:
     """All lines, with what was decided since a time."""
     found: list[LineOverview] = []
+    registered = set(registry.lines())
     for line in lines_of(store, registry):
         with store.session() as session:
             latest = latest_result(session, line)
             if latest is None:
-                found.append(LineOverview(line, None, dict.fromkeys(Decision, 0), 0))
+                found.append(LineOverview(line, None, dict.fromkeys(Decision, 0), 0, line in registered))
                 continue
             asked = Asked(line=line, bundle_id=latest.bundle_id, reject_threshold=latest.reject_threshold, by="")
             decided = decisions_since(session, line, since)
-            found.append(LineOverview(line, latest, decided, open_questions(session, asked)))
+            unsaid = open_questions(session, asked)
+            found.append(LineOverview(line, latest, decided, unsaid, line in registered))
     return found

@@ -12,7 +12,7 @@ from deploy.bundles.registry import Registry
 from deploy.results.records import NewVerdict
 from deploy.results.schema import Verdict, VerdictRow
 from deploy.results.store import ResultStore
-from deploy.results.threshold_effects import Limits, score_levels, threshold_effects
+from deploy.results.threshold_effects import Limits, ThresholdEffect, scored_contents
 from pipeline.calibration import Decision
 from pipeline.likeness import UNLIKE
 from tests.deploy.results.result_rows import begin, scored, sha256, unreadable
@@ -38,8 +38,12 @@ def say(store: ResultStore, number: int, verdict: Verdict, said_at: datetime = N
     store.add_verdicts([NewVerdict(LINE, path, sha256(number), verdict, said_at=said_at)])
 
 
+def told(store: ResultStore, line: str, bundle_ids: Sequence[str], limits: Limits) -> ThresholdEffect:
+    return scored_contents(store, line, bundle_ids, WEEK_AGO).effect(limits)
+
+
 def effect(store: ResultStore, bundle: Bundle, reject: float, review: float) -> tuple[int, ...]:
-    (found,) = threshold_effects(store, LINE, [bundle.id], WEEK_AGO, [Limits(reject, review)])
+    found = told(store, LINE, [bundle.id], Limits(reject, review))
     return (
         found.images,
         found.rejected,
@@ -70,7 +74,8 @@ def test_all_thresholds_are_told_as_decisions_would_be(store: ResultStore, bundl
     for number in (11, 29):
         say(store, number, Verdict.DEFECTIVE)
     asked = [Limits(2.0, 1.0), Limits(1.2, 1.2), Limits(2.9, 0.1), Limits(9.0, 8.0)]
-    found = threshold_effects(store, LINE, [bundle.id], WEEK_AGO, asked)
+    contents = scored_contents(store, LINE, [bundle.id], WEEK_AGO)
+    found = [contents.effect(limits) for limits in asked]
     assert [one.limits for one in found] == asked
     for one in found:
         reject, review = one.limits.reject, one.limits.review
@@ -91,7 +96,7 @@ def test_a_decision_that_was_not_the_scores_stays(store: ResultStore, bundle: Bu
     say(store, 1, Verdict.DEFECTIVE)
     for limits in ((1.0, 0.0), (99.0, 98.0)):
         assert effect(store, bundle, *limits) == (3, 1, 1, 0, 0, 1, 1)
-    levels = score_levels(store, LINE, [bundle.id], WEEK_AGO, [0.01])
+    levels = scored_contents(store, LINE, [bundle.id], WEEK_AGO).levels([0.01])
     assert (levels.by_share, levels.above_good, levels.lowest_defect) == ((None,), None, None)
 
 
@@ -106,10 +111,10 @@ def test_only_recent_rows_of_the_head_count_each_content_once_and_the_latest_wor
     store.add([scored(begin(store, bundle), bundle, 20, score=5.0)._replace(scored_at=WEEK_AGO - timedelta(days=1))])
     say(store, 1, Verdict.DEFECTIVE, WEEK_AGO)
     say(store, 1, Verdict.GOOD)
-    (found,) = threshold_effects(store, LINE, [bundle.id, twin.id], WEEK_AGO, [Limits(2.0, 2.0)])
+    found = told(store, LINE, [bundle.id, twin.id], Limits(2.0, 2.0))
     assert (found.images, found.rejected, found.good, found.good_rejected, found.defects) == (2, 1, 1, 1, 0)
     assert effect(store, bundle, 2.0, 2.0)[:2] == (2, 1)
-    (nothing,) = threshold_effects(store, "another", [bundle.id], WEEK_AGO, [Limits(2.0, 2.0)])
+    nothing = told(store, "another", [bundle.id], Limits(2.0, 2.0))
     assert nothing.images == nothing.rejected == 0
 
 
@@ -121,7 +126,7 @@ def test_levels_do_what_they_are_named_for(store: ResultStore, bundle: Bundle) -
     for number in (60, 9):
         say(store, number, Verdict.DEFECTIVE)
     shares = [0.0, 0.005, 0.05, 0.5]
-    levels = score_levels(store, LINE, [bundle.id], WEEK_AGO, shares)
+    levels = scored_contents(store, LINE, [bundle.id], WEEK_AGO).levels(shares)
     for share, level in zip(shares, levels.by_share, strict=True):
         assert level is not None
         assert effect(store, bundle, level, level)[1] == share * 200
@@ -131,3 +136,15 @@ def test_levels_do_what_they_are_named_for(store: ResultStore, bundle: Bundle) -
     assert effect(store, bundle, levels.above_good, levels.above_good)[4] == 0
     assert effect(store, bundle, scores[17], scores[17])[4] == 1
     assert effect(store, bundle, levels.lowest_defect, levels.lowest_defect)[6] == 0
+
+
+def test_what_is_decided_otherwise_is_named_with_words_first_then_by_score(store: ResultStore, bundle: Bundle) -> None:
+    add_scores(store, bundle, [0.1, 0.4, 0.5, 0.6, 0.9])
+    say(store, 1, Verdict.GOOD)
+    contents = scored_contents(store, LINE, [bundle.id], WEEK_AGO)
+    today, lower = Limits(0.8, 0.8), Limits(0.3, 0.3)
+    paths = {row.id: row.image_path for row in store.query()}
+    assert [paths[found] for found in contents.decided_otherwise(today, lower)] == [
+        f"/images/{number}.png" for number in (1, 3, 2)
+    ]
+    assert [len(contents.scores_by_decision(lower)[decision]) for decision in Decision] == [1, 0, 4]

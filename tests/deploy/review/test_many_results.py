@@ -14,6 +14,7 @@ from sqlalchemy.dialects import sqlite
 from deploy.bundles.registry import Registry
 from deploy.results.schema import QuestionKind, ResultRow, ResultStatus, RunRow, Verdict, VerdictRow
 from deploy.results.store import ResultStore
+from deploy.results.threshold_effects import scored_contents
 from deploy.review.line_index import line_overviews
 from deploy.review.questions import Asked, latest_result, next_question, open_questions, statements
 from deploy.review.rates import random_answers
@@ -100,6 +101,7 @@ def test_every_page_comes_at_once(store: ResultStore, tmp_path: Path) -> None:
             "latest": lambda: latest_result(session, LINE),
             "trail": lambda: trail(session, LINE),
             "rates": lambda: random_answers(session, LINE, BUNDLE),
+            "thresholds": lambda: scored_contents(store, LINE, [BUNDLE], NOW),
         }.items():
             began = time.process_time()
             assert ask() is not None, name

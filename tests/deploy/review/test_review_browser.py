@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from deploy.bundles.registry import Registry
 from deploy.results.schema import Verdict
 from tests.deploy.review.asked_plant import AskedPlant
 from tests.deploy.scoring_plant import LINE
@@ -130,6 +131,39 @@ def test_all_of_a_question_is_on_the_screen_and_touch_answers_it(
         result_shown(page)
     assert [(word.verdict, word.by) for word in asked.words()] == [(Verdict.DEFECTIVE, "Bo")]
     assert re.fullmatch("flagged", str(asked.words()[0].question))
+
+
+def test_the_threshold_is_moved_seen_and_set(asked: AskedPlant, tmp_path: Path) -> None:
+    registry = Registry(asked.plant.root / "home")
+    with served(asked) as address, open_page(viewport={"width": 1280, "height": 900}) as page:
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.goto(address)
+        page.locator("a", has_text="Threshold").first.click()
+        before = page.locator("tr.today td").nth(2).inner_text()
+        page.locator("#slider").fill("0.3")
+        page.wait_for_selector("tr.tried")
+        rejected = page.locator("tr.tried td").nth(2).inner_text()
+        assert rejected != before
+        page.wait_for_function("() => [...document.querySelectorAll('.changed img')].every((one) => one.naturalWidth)")
+        page.screenshot(path=tmp_path / "threshold.png", full_page=True)
+        page.fill("#by", "Ada")
+        page.fill("#why", "too much passed")
+        with page.expect_navigation():
+            page.locator("#set button").click()
+        assert page.locator("tr.today td").nth(2).inner_text() == rejected, "it is live, and does what was told"
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.screenshot(path=tmp_path / "threshold_phone.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert not problems
+    manifest = registry.live(LINE).manifest
+    record = manifest.lineage.set_by_hand
+    assert record is not None
+    assert (record.by, record.why, manifest.threshold.reject) == (
+        "Ada",
+        "too much passed",
+        pytest.approx(0.3, abs=0.05),
+    )
 
 
 def drag(page: Any, left: float, top: float, right: float, bottom: float) -> None:
