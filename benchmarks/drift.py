@@ -26,6 +26,7 @@ from deploy.bundles.registry import Registry
 from deploy.drift.block import LEARNED, block_of
 from deploy.drift.detector import STATISTICS, Detector, Noticed
 from deploy.drift.place import PLACE
+from deploy.drift.words import tell
 from deploy.engine.runtime import ScoringEngine
 from deploy.results.drift_rows import StreamRow
 from flows.adapt import job
@@ -42,6 +43,8 @@ STRENGTHS = (0.25, 0.5, 1.0)
 RATE = 100_000.0
 """Images for one false alarm, at least, as stated: about a year of a line that makes 280 parts a day."""
 BEFORE, PATIENCE, STEP = 500, 1000, 10
+COMPARED = 200
+"""Images of before that an alarm is told from, as `deploy.drift.watch` does."""
 SCORED = "mvtec/pill,otx_hazelnut/hazelnut,magnetic_tile/tile"
 PRODUCTION = ((1, 1), (1, None), (8, 1), (8, 16), (8, None), (32, None))
 """Images of a run of like parts, and of a block whose mean is taken as one; None: as the stream's first say."""
@@ -136,10 +139,11 @@ def _noticed(seen: Sequence[SeenLine], repeats: int) -> list[str]:
         for repeat in range(repeats):
             rng = np.random.default_rng([3, number, repeat])
             detector = Detector()
-            detector.take(_drawn(line.good, BEFORE, 1, rng), images_per_alarm=RATE, seed=(4, number, repeat))
+            before = _drawn(line.good, BEFORE, 1, rng)
+            detector.take(before, images_per_alarm=RATE, seed=(4, number, repeat))
             state = detector.packed()
             for shift, rows in line.shifted.items():
-                delays = dict(_delays(Detector.unpacked(state), _drawn(rows, PATIENCE, BEFORE + 1, rng)))
+                delays = dict(_delays(Detector.unpacked(state), before, _drawn(rows, PATIENCE, BEFORE + 1, rng)))
                 found.setdefault(shift, []).append(delays)
     return table(
         ["shift", "strength", "any, median", "any, 90 %", "not within 1,000", "noticed first by, and their medians"],
@@ -147,14 +151,18 @@ def _noticed(seen: Sequence[SeenLine], repeats: int) -> list[str]:
     )
 
 
-def _delays(detector: Detector, stream: Sequence[StreamRow]) -> Iterator[tuple[str, int]]:
-    """Images until the first alarm of each kind; ends a while after the first of any."""
+def _delays(detector: Detector, before: Sequence[StreamRow], stream: Sequence[StreamRow]) -> Iterator[tuple[str, int]]:
+    """Images until the first alarm of each kind that is told; ends a while after the first of any."""
     first = math.inf
     told = set[str]()
     for start in range(0, len(stream), STEP):
         if start > first + 50:
             return
         for each in detector.take(stream[start : start + STEP], images_per_alarm=RATE, seed=(5, start)):
+            if not tell(
+                each.statistic, before[-COMPARED:], stream[max(each.since - BEFORE - 1, 0) : start + STEP]
+            ).matters:
+                continue
             delay = each.last - BEFORE
             first = min(first, delay)
             if (kind := _kind(each)) not in told:

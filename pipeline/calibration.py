@@ -34,7 +34,8 @@ from pipeline.score_tail import ScoreTail
 _STRAYS = 3.5  # robust standard deviations of the lines' medians
 _SHARE_OF_GAP = 0.5  # of what lies between the good parts' limit and known defects: so far it moves towards them
 _TAKEN_BACK = 0.25  # of the limit's distance from the good parts' centre that known defects may take, at most
-_REVIEW_FACTOR = 5.0  # REVIEW begins where this many times the false-reject rate of good images lie
+REVIEW_FACTOR = 5.0
+"""REVIEW begins where this many times the false-reject rate of good images lie."""
 
 
 class Decision(StrEnum):
@@ -238,7 +239,7 @@ def threshold_by(
     reject = _beside_defects(limit, law.middle, known, few=few) if len(known) else limit
     return Threshold(
         reject=reject,
-        review=min(reject, law.score_at(min(0.5, _REVIEW_FACTOR * rate))),
+        review=min(reject, law.score_at(min(0.5, REVIEW_FACTOR * rate))),
         pixel=float(peaks.mean()),
         method=law.method,
         sample_count=law.sample_count,
@@ -266,7 +267,7 @@ def threshold_by_defects(
     rate = tail.p_value(reject)
     return Threshold(
         reject=reject,
-        review=min(reject, law.score_at(min(0.5, _REVIEW_FACTOR * rate))),
+        review=min(reject, law.score_at(min(0.5, REVIEW_FACTOR * rate))),
         pixel=float(peaks.mean()),
         method=f"known defects beside a {law.method}",
         sample_count=law.sample_count,

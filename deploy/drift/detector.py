@@ -21,12 +21,16 @@ _NOT_PLACE = len(STATISTICS) - len(PLACE)
 
 
 class Noticed(NamedTuple):
-    """A change in one statistic: the rows' ids of the first image of its test, the first changed and the last one."""
+    """A change in one statistic: the rows' ids of the first image of its test, the first changed and the last one.
+
+    `anchor`: of the first image after the last change that was told. Steps too small to be told add up from there.
+    """
 
     statistic: str
     first: int
     since: int
     last: int
+    anchor: int
 
 
 class Detector:
@@ -41,6 +45,7 @@ class Detector:
         self.block = block
         self._tests = RankTests(len(STATISTICS))
         self._first = np.full(len(STATISTICS), -1, np.int64)
+        self._anchor = self._first.copy()
         self._place = Place()
 
     def take(self, rows: Sequence[StreamRow], *, images_per_alarm: float, seed: Sequence[int]) -> list[Noticed]:
@@ -64,18 +69,24 @@ class Detector:
                 numbers[placed : placed + len(places), _NOT_PLACE:] = places
                 placed += len(places)
             values = _mean(numbers[begin:end])
-            self._first[(self._first < 0) & np.isfinite(values)] = rows[begin].id
+            for firsts in (self._first, self._anchor):
+                firsts[(firsts < 0) & np.isfinite(values)] = rows[begin].id
             changes = self._tests.take(values.tolist(), rows[begin].id, threshold=threshold, ties=ties, forget=forget)
             moves = [change for change in changes if change.test >= _NOT_PLACE]
             for change in [*(change for change in changes if change.test < _NOT_PLACE), *moves[:1]]:
                 first, last = int(self._first[change.test]), rows[end - 1].id
-                found.append(Noticed(STATISTICS[change.test], first, change.since, last))
+                anchor = int(self._anchor[change.test])
+                found.append(Noticed(STATISTICS[change.test], first, change.since, last, anchor))
                 self._first[change.test] = -1
             if moves:  # one change, told once; what comes is held against a new reference
                 self._place, placed = Place(), end
                 self._tests.begin_anew(range(_NOT_PLACE, len(STATISTICS)))
                 self._first[_NOT_PLACE:] = -1
         return found
+
+    def told(self, change: Noticed) -> None:
+        """Hold what comes against what was since that change."""
+        self._anchor[STATISTICS.index(change.statistic)] = change.last + 1
 
     def packed(self) -> bytes:
         """All that it knows."""
@@ -89,6 +100,7 @@ class Detector:
             gains=tests.gains,
             since=tests.since,
             first=self._first,
+            anchor=self._anchor,
             total=self._place.total,
             images=self._place.images,
         )
@@ -104,6 +116,7 @@ class Detector:
             tests.known = [part.tolist() for part in parts]
             tests.sums, tests.gains, tests.since = arrays["sums"], arrays["gains"], arrays["since"]
             detector._first = arrays["first"]
+            detector._anchor = arrays["anchor"] if "anchor" in arrays else detector._first.copy()
             place.total, place.images = arrays["total"], int(arrays["images"])
         return detector
 

@@ -62,7 +62,10 @@ def watch_line(store: ResultStore, line: str, settings: DriftSettings) -> Watche
     while rows := _whole_blocks(store, line, stream, row_id, detector.block):
         rate = images_per_alarm(images + len(rows), stream, rows[-1].scored_at, settings)
         noticed = detector.take(rows, images_per_alarm=rate, seed=(int(stream.bundle_id[:8], 16), row_id))
-        alarms += [_alarm(store, line, stream, found) for found in noticed]
+        for found in noticed:
+            if (alarm := _alarm(store, line, stream, found)) is not None:
+                detector.told(found)
+                alarms.append(alarm)
         row_id, images, new = rows[-1].id, images + len(rows), new + len(rows)
     if new:
         now = DriftState(stream.bundle_id, row_id, images, detector.packed(), datetime.now(UTC))
@@ -96,20 +99,28 @@ def _whole_blocks(store: ResultStore, line: str, stream: Stream, after: int, blo
     return rows[: len(rows) // block * block]
 
 
-def _alarm(store: ResultStore, line: str, stream: Stream, found: Noticed) -> NewAlarm:
+def _alarm(store: ResultStore, line: str, stream: Stream, found: Noticed) -> NewAlarm | None:
+    """The alarm of a change; None: it is too small to be one, also together with those before it that were."""
     known, noticed = (found.first - 1, found.since), (found.since - 1, found.last + 1)
     earlier = stream_rows(store, line, stream.bundle_id, after=known[0], before=known[1], limit=_COMPARED, last=True)
     later = stream_rows(store, line, stream.bundle_id, after=noticed[0], before=noticed[1], limit=_AT_ONCE)
     rows = [*earlier, *later]
     begins = onset(found.statistic, rows, expected=len(earlier))
     before, after = rows[:begins], rows[begins:]
-    told = tell(found.statistic, before, after)
+    told, since = tell(found.statistic, before, after), after[0].scored_at
+    if not told.matters:
+        anchored = (found.anchor - 1, found.since)
+        old = stream_rows(store, line, stream.bundle_id, after=anchored[0], before=anchored[1], limit=_COMPARED)
+        before = old or before
+        told, since = tell(found.statistic, before, after), before[-1].scored_at if before else since
+    if not told.matters:
+        return None
     return NewAlarm(
         line=line,
         bundle_id=stream.bundle_id,
         bundle_version=stream.bundle_version,
         statistic=found.statistic,
-        since=after[0].scored_at,
+        since=since,
         noticed_at=after[-1].scored_at,
         change=told.change,
         words=told.words,

@@ -26,14 +26,22 @@ _RATIOS = {
 }
 """Of the statistics whose change is a factor: what is said where it is above 1, and below."""
 
+LEAST = {"brightness": 0.01, "contrast": 0.01, "fineness": 0.01, "red": 0.004, "blue": 0.004}
+"""Changes that are no alarm, however sure they are: as shares of what was, of colours as shares of the brightness (half
+a grey level at 128). Of a score, a size or a place every change that is sure is told."""
+
 _OTHERWISE = "things stand or are lit otherwise within the image"
 
 
 class Told(NamedTuple):
-    """A change: in the statistic's own measure, and in words that a time can follow: "20 % darker"."""
+    """A change: in the statistic's own measure, and in words that a time can follow: "20 % darker".
+
+    `matters`: whether the median or the mean changed by `LEAST` at least.
+    """
 
     change: float
     words: str
+    matters: bool = True
 
 
 def tell(statistic: str, before: Sequence[StreamRow], after: Sequence[StreamRow]) -> Told:
@@ -46,8 +54,12 @@ def tell(statistic: str, before: Sequence[StreamRow], after: Sequence[StreamRow]
     if not len(old) or not len(new):  # rows were deleted meanwhile
         return Told(0.0, f"{statistic} is another")
     was, now = float(np.median(old)), float(np.median(new))
+    means = float(old.mean()), float(new.mean())
     if statistic in _RATIOS:
-        return _ratio(statistic, now, was)
+        change = _share(statistic, now, was)
+        matters = max(abs(change), abs(_share(statistic, means[1], means[0]))) >= LEAST[statistic]
+        up, down = _RATIOS[statistic]
+        return Told(change, (up if change > 0 else down).format(_percent(abs(change))), matters)
     direction = now > was
     match statistic:
         case "score":
@@ -59,7 +71,8 @@ def tell(statistic: str, before: Sequence[StreamRow], after: Sequence[StreamRow]
             words = f"images are of {_depth(now)} instead of {_depth(was)}"
         case _:
             words = f"images are {_size(after)} instead of {_size(before)}"
-    return Told(now - was, words)
+    matters = max(abs(now - was), abs(means[1] - means[0])) >= LEAST.get(statistic, 0.0)
+    return Told(now - was, words, matters)
 
 
 def since_text(since: datetime, now: datetime) -> str:
@@ -92,12 +105,11 @@ def _place(before: Sequence[StreamRow], after: Sequence[StreamRow]) -> Told:
     return Told(rest, _OTHERWISE)
 
 
-def _ratio(statistic: str, now: float, was: float) -> Told:
+def _share(statistic: str, now: float, was: float) -> float:
+    """A change as a share of what was."""
     if statistic == "fineness":
         now, was = math.exp(now), math.exp(was)
-    change = now / max(was, 0.01) - 1
-    up, down = _RATIOS[statistic]
-    return Told(change, (up if change > 0 else down).format(_percent(abs(change))))
+    return now / max(was, 0.01) - 1
 
 
 def _placed(now: float, old: NDArray[np.float64]) -> str:

@@ -64,12 +64,14 @@ class QuestionKind(StrEnum):
     """Why a person was asked about an image. Rates are taken from RANDOM alone: the others are asked for what they are.
 
     FLAGGED: the highest score that is REJECT or REVIEW. BORDERLINE: the score nearest to the reject threshold. UNLIKE:
-    it does not look like the line. RANDOM: any image, whatever its score.
+    it does not look like the line. CONTESTED: a version that the gate holds flags it, and the live one does not.
+    RANDOM: any image, whatever its score.
     """
 
     FLAGGED = "flagged"
     BORDERLINE = "borderline"
     UNLIKE = "unlike"
+    CONTESTED = "contested"
     RANDOM = "random"
 
 

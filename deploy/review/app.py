@@ -91,7 +91,7 @@ class _Pages:
     def __init__(self, store: ResultStore, registry: Registry, access: Access) -> None:
         self._store, self._registry, self._access = store, registry, access
         self._shelf = PictureShelf(registry)
-        self._questions = Questions(store, self._shelf)
+        self._questions = Questions(store, self._shelf, registry.home)
         self._thresholds = Thresholds(store, registry)
         self._templates = template_environment("deploy.review", "deploy.reports")
         self._templates.filters["local"] = _local

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
+from deploy.bundles.contested_images import contested_images
 from deploy.results.region_rows import read_regions
 from deploy.results.schema import QuestionKind, ResultRow, VerdictRow
 from deploy.results.store import ResultStore
@@ -21,6 +23,7 @@ WHY = {
     QuestionKind.FLAGGED: "Flagged: the highest score without a word",
     QuestionKind.BORDERLINE: "Borderline: the score nearest to the reject threshold",
     QuestionKind.UNLIKE: "Unlike the line",
+    QuestionKind.CONTESTED: "Contested: a version that is held flags it, the live one does not",
     QuestionKind.RANDOM: "At random: such answers tell the rates",
     None: "You chose this one",
 }
@@ -72,10 +75,11 @@ class Questions:
     Args:
         store: the results and verdicts.
         shelf: makes the pictures.
+        home: where the lines' folders tell of contested images.
     """
 
-    def __init__(self, store: ResultStore, shelf: PictureShelf) -> None:
-        self._store, self._shelf = store, shelf
+    def __init__(self, store: ResultStore, shelf: PictureShelf, home: Path) -> None:
+        self._store, self._shelf, self._home = store, shelf, home
         self._missing: dict[str, dict[int, float]] = {}
 
     def next(self, asking: Asking) -> tuple[Shown | None, int]:
@@ -86,7 +90,7 @@ class Questions:
         missing, after = self._missing_of(asking.line), asking.after
         for _ in range(_MOST_LOOKED_AT):
             with self._store.session() as session:
-                asked = _asked(session, asking._replace(aside=(*asking.aside, *missing), after=after))
+                asked = self._asked(session, asking._replace(aside=(*asking.aside, *missing), after=after))
                 question = None if asked is None else next_question(session, asked)
             if question is None:
                 break
@@ -112,11 +116,26 @@ class Questions:
     def about(self, asking: Asking) -> dict[str, Any]:
         """What the page tells beside the question: open ones, and the kinds of defects that were named."""
         with self._store.session() as session:
-            asked = _asked(session, asking)
+            asked = self._asked(session, asking)
             return {
                 "open": 0 if asked is None else open_questions(session, asked),
                 "kinds": kinds_of(session, asking.line),
             }
+
+    def _asked(self, session: Session, asking: Asking) -> Asked | None:
+        """Whom to ask about which bundle's results; None: there is none."""
+        latest: ResultRow | None = latest_result(session, asking.line)
+        if latest is None:
+            return None
+        return Asked(
+            line=asking.line,
+            bundle_id=latest.bundle_id,
+            reject_threshold=latest.reject_threshold,
+            by=asking.by,
+            aside=asking.aside,
+            after=asking.after,
+            contested=contested_images(self._home, asking.line),
+        )
 
     def _missing_of(self, line: str) -> dict[int, float]:
         """Results of the line whose images could not be shown lately, each with the time of that: they may come back,
@@ -125,18 +144,3 @@ class Questions:
         limit = time.monotonic() - _MISSING_SECONDS
         newest = list(self._missing.get(line, {}).items())[-_MOST_MISSING:]
         return {result: at for result, at in newest if at > limit}
-
-
-def _asked(session: Session, asking: Asking) -> Asked | None:
-    """Whom to ask about which bundle's results; None: there is none."""
-    latest: ResultRow | None = latest_result(session, asking.line)
-    if latest is None:
-        return None
-    return Asked(
-        line=asking.line,
-        bundle_id=latest.bundle_id,
-        reject_threshold=latest.reject_threshold,
-        by=asking.by,
-        aside=asking.aside,
-        after=asking.after,
-    )

@@ -1,11 +1,11 @@
-"""Which image a person is asked about next: four kinds of questions in turn, each a look-up in an index.
+"""Which image a person is asked about next: five kinds of questions in turn, each a look-up in an index.
 
 FLAGGED (the highest score first) and BORDERLINE (the nearest to the reject threshold) find defects, UNLIKE finds what
-changed, and RANDOM alone tells rates. The first three are about images that nobody has said a word on. RANDOM is about
-any image without an answer to a RANDOM question, also one whose word is known: to leave those out would leave out the
-defects, which the others found. It takes contents in the order of their SHA-256, which has nothing to do with what they
-show: so the images asked about are at any time a uniform sample of those that there are, and what comes in later has
-its share as soon as it is caught up with.
+changed, CONTESTED says whether a version that is held is right, and RANDOM alone tells rates. All but the last are
+about images that nobody has said a word on. RANDOM is about any image without an answer to a RANDOM question, also one
+whose word is known: to leave those out would leave out the defects, which the others found. It takes contents in the
+order of their SHA-256, which has nothing to do with what they show: so the images asked about are at any time a uniform
+sample of those that there are, and what comes in later has its share as soon as it is caught up with.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from pipeline.likeness import UNLIKE
 
 MOST_COUNTED = 1000
 """As many open questions are counted of a line; what is beyond is "so many or more"."""
-_TURN = (QuestionKind.FLAGGED, QuestionKind.RANDOM, QuestionKind.BORDERLINE, QuestionKind.UNLIKE)
+_TURN = (
+    QuestionKind.CONTESTED,
+    QuestionKind.FLAGGED,
+    QuestionKind.RANDOM,
+    QuestionKind.BORDERLINE,
+    QuestionKind.UNLIKE,
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Asked:
         by: who is asked; what they skipped is left out.
         aside: ids of results that are left for later.
         after: the kind that was asked before; None: as the store says.
+        contested: contents of images that a held version flags and this bundle does not.
     """
 
     line: str
@@ -59,6 +66,7 @@ class Asked:
     by: str
     aside: Collection[int] = ()
     after: QuestionKind | None = None
+    contested: Collection[str] = ()
 
 
 def latest_result(session: Session, line: str) -> ResultRow | None:
@@ -119,6 +127,9 @@ def statements(asked: Asked, kind: QuestionKind) -> Iterator[Select[ResultRow]]:
         case QuestionKind.UNLIKE:
             reason = ResultRow.reason
             yield some.where(reason.is_not(None), reason.startswith(UNLIKE)).order_by(ResultRow.id.desc())
+        case QuestionKind.CONTESTED:
+            if asked.contested:
+                yield some.where(ResultRow.image_sha256.in_(asked.contested)).order_by(ResultRow.image_sha256)
         case QuestionKind.RANDOM:
             yield some.order_by(ResultRow.image_sha256)
 

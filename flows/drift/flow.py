@@ -25,6 +25,7 @@ from flows.server.artifacts import (
     publish_table,
 )
 from flows.server.late_runs import skip_late_runs
+from flows.server.line_events import LINE_RESOURCE, POLICY_LABEL
 from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble
 from pipeline.errors import ImageError
 from pipeline.imaging.images import read_native
@@ -82,8 +83,9 @@ def tell(line: job.LineAlarms) -> None:
     emit_event(
         EVENT,
         resource={
-            "prefect.resource.id": f"linewise.line.{line.line}",
+            "prefect.resource.id": f"{LINE_RESOURCE}{line.line}",
             "prefect.resource.name": line.line,
+            POLICY_LABEL: line.policy.value,
         },
         payload={
             "line": line.line,

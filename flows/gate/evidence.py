@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from deploy.bundles.manifest import BundleManifest
-from deploy.results.schema import ResultStatus, Verdict
+from deploy.results.schema import QuestionKind, ResultStatus, Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from flows.calibrate.new_images import Kind
 from flows.gate.request import ComparedOn
 from pipeline.imaging.images import read_file
 from pipeline.likeness import UNLIKE
 from pipeline.product_lines.left_out import load_distinct_line
+from pipeline.promise import counted_interval
 from pipeline.settings import Settings
 
 _MOST_ROWS = 20_000
 """Results of the production that are looked through, the latest: of a longer window only they count."""
+
+_LEAST_ASKED = 50
+"""Answers to random questions from which the share of defects is taken: fewer leave its interval too wide."""
 
 T = TypeVar("T")
 
@@ -38,10 +42,15 @@ class EvidenceImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The images, each content once, and how many were left out, by reason."""
+    """The images, each content once, and how many were left out, by reason.
+
+    `defect_share`: of the production, 0..1, at most: the upper end of its interval from the answers to random questions
+    on the line, whichever version had scored; None: there are too few.
+    """
 
     images: tuple[EvidenceImage, ...]
     left_out: dict[str, int]
+    defect_share: float | None = None
 
 
 def find_evidence(line: str, asked: ComparedOn, versions: Sequence[BundleManifest], settings: Settings) -> Evidence:
@@ -63,7 +72,8 @@ def find_evidence(line: str, asked: ComparedOn, versions: Sequence[BundleManifes
             found[sha256] = EvidenceImage(name=name, path=path, sha256=sha256, kind=kind)
 
     with ResultStore(settings.database) as store:
-        for row in store.verdicts(line):
+        words = store.verdicts(line)
+        for row in words:
             kind = Kind.DEFECT if row.verdict is Verdict.DEFECTIVE else Kind.GOOD
             take(Path(row.image_path).name, Path(row.image_path), row.image_sha256, kind)
         for name, path, kind in _labelled(asked.images) if asked.images is not None else ():
@@ -75,7 +85,18 @@ def find_evidence(line: str, asked: ComparedOn, versions: Sequence[BundleManifes
             if row.image_sha256 is not None and not (row.reason or "").startswith(UNLIKE):
                 take(Path(row.image_path).name, Path(row.image_path), row.image_sha256, Kind.UNLABELLED)
     chosen = [image for kind in Kind for image in _evenly(_of(found.values(), kind), asked.most_images)]
-    return Evidence(images=tuple(chosen), left_out={reason: count for reason, count in left_out.items() if count})
+    return Evidence(
+        images=tuple(chosen),
+        left_out={reason: count for reason, count in left_out.items() if count},
+        defect_share=_defect_share(words),
+    )
+
+
+def _defect_share(words: Iterable[VerdictRow]) -> float | None:
+    asked = [word.verdict for word in words if word.question is QuestionKind.RANDOM]
+    if len(asked) < _LEAST_ASKED:
+        return None
+    return counted_interval(sum(verdict is Verdict.DEFECTIVE for verdict in asked), len(asked))[1]
 
 
 def contents_known_to(versions: Iterable[BundleManifest]) -> frozenset[str]:

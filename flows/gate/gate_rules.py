@@ -17,7 +17,7 @@ from deploy.bundles.bundle import Bundle
 from deploy.bundles.packs import Deployment
 from flows.calibrate.new_images import Kind
 from flows.gate.paired_scores import Pair, Pairs, Said
-from pipeline.calibration import Decision
+from pipeline.calibration import REVIEW_FACTOR, Decision
 from pipeline.paired_comparison import auroc_difference, chance_of_more
 from pipeline.promise import counted_interval
 
@@ -32,6 +32,11 @@ LEAST_RANKED = 5
 """Good and defective images from which the ranking is compared."""
 MORE_FLAGGED = 0.02
 """Share of the production that a candidate may flag more than the live version, whatever the evidence."""
+STREAM = "images of the production flagged"
+"""What the check of the production looks at. More flagged ones may be defects that the live version misses. They hold a
+candidate only where its share of them lies wholly above what is explained: by good parts, of which the promised rate is
+rejected and so many times as many flagged, and by defects, of which there are so many as people found among images that
+they were asked about at random; with no such answers, as many as the live version flags."""
 ALONE_FALSE_REJECTS = 0.1
 """With no live version: the interval of its false-reject rate that lies wholly above this, and above what the version
 promises, holds a candidate."""
@@ -55,7 +60,12 @@ class Check:
 
 
 def checks_of(
-    candidate: Deployment, live: Deployment | None, scored: Pairs, resident: Sequence[int | None] = (None,)
+    candidate: Deployment,
+    live: Deployment | None,
+    scored: Pairs,
+    *,
+    resident: Sequence[int | None] = (None,),
+    defect_share: float | None = None,
 ) -> tuple[Check, ...]:
     """All rules.
 
@@ -64,6 +74,7 @@ def checks_of(
         live: the one that is; None: the candidate is looked at alone.
         scored: what both say of images that neither has learned.
         resident: bytes of memory that either takes, the candidate's first; None: not to be told.
+        defect_share: of the production, 0..1, at most, as far as people say; None: they do not.
     """
     good, defective = scored.of(Kind.GOOD), scored.of(Kind.DEFECT)
     stream = scored.of(Kind.UNLABELLED)
@@ -73,7 +84,7 @@ def checks_of(
         _misses(defective),
         _ranking(good, defective, live is not None),
         _known_defects(candidate.bundle, live.bundle if live is not None else None),
-        _stream(stream),
+        _stream(stream, candidate.bundle, defect_share),
         _speed(scored),
         _memory(resident),
     ]
@@ -162,7 +173,20 @@ def _known_defects(candidate: Bundle, live: Bundle | None) -> Check | None:
     )
 
 
-def _stream(stream: Sequence[Pair]) -> Check | None:
+def only_flagged_by_candidate(scored: Iterable[Pair]) -> list[Pair]:
+    """The images of the production that the candidate flags and the live version does not, the highest score first."""
+    found = [
+        pair
+        for pair in scored
+        if pair.image.kind is Kind.UNLABELLED
+        and pair.live is not None
+        and _flagged(pair.candidate)
+        and not _flagged(pair.live)
+    ]
+    return sorted(found, key=lambda pair: -(math.inf if pair.candidate.score is None else pair.candidate.score))
+
+
+def _stream(stream: Sequence[Pair], candidate: Bundle, defect_share: float | None) -> Check | None:
     if not stream:
         return None
     more, fewer, counts = _differing(stream, _flagged)
@@ -171,8 +195,26 @@ def _stream(stream: Sequence[Pair]) -> Check | None:
         if counted_interval(counts[0], len(stream))[0] > ALONE_MISSES:
             problem = f"it flags {said} images of the production, more than half of them whatever the luck"
     elif (more - fewer) / len(stream) > MORE_FLAGGED and (c := chance_of_more(more, fewer)) <= CHANCE_OF_FALSE_REJECTS:
-        problem = f"it flags {said} images of the production, the live version {counts[1]} ({_by_chance(c)})"
-    return _check("images of the production flagged", stream, counts, problem)
+        good = _flagged_good_parts(candidate)
+        defects = (counts[1] or 0) / len(stream) if defect_share is None else defect_share
+        if counted_interval(counts[0], len(stream))[0] > good + defects:
+            why = "people found" if defect_share is not None else "the live version flags"
+            problem = (
+                f"it flags {said} images of the production, the live version {counts[1]} ({_by_chance(c)}), more than "
+                f"the {good:.1%} of good parts that its threshold is set for and the {defects:.1%} of defects that "
+                f"{why} explain; say on the review page what they show: it asks about those that only this version "
+                "flags, as contested"
+            )
+    return _check(STREAM, stream, counts, problem)
+
+
+def _flagged_good_parts(candidate: Bundle) -> float:
+    """The share of good parts that the candidate's threshold is to reject or have looked at."""
+    threshold = candidate.manifest.threshold
+    rate, expected = threshold.target_false_reject_rate, threshold.expected_false_reject_rate
+    if threshold.target_missed_defect_rate is not None and expected is not None:
+        rate = expected  # what was asked for is another rate; this is what it comes to
+    return min(0.5, REVIEW_FACTOR * rate) if threshold.review < threshold.reject else rate
 
 
 def _speed(scored: Pairs) -> Check | None:

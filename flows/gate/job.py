@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+from deploy.bundles.contested_images import note_contested
 from deploy.bundles.manifest import HEAD, BundleManifest
 from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from deploy.bundles.version_decisions import rolled_back
 from deploy.engine.devices import open_device
 from flows.gate.evidence import find_evidence
-from flows.gate.gate_rules import Check, checks_of
+from flows.gate.gate_rules import STREAM, Check, checks_of, only_flagged_by_candidate
 from flows.gate.paired_scores import Pair, score_pairs
 from flows.gate.request import ComparedOn, GateRequest
 from flows.gate.resident_memory import resident_bytes
@@ -105,6 +106,9 @@ def run(request: GateRequest, settings: Settings, on_progress: OnProgress = igno
         reasons = (why,) if why else ()
     if reasons:
         registry.hold(request.line, candidate, by=_BY, why=reasons)
+        if any(check.problem for check in comparison.checks if check.what == STREAM):
+            contested = [pair.image.sha256 for pair in only_flagged_by_candidate(comparison.pairs)]
+            note_contested(settings.home, request.line, candidate, contested)
     return GateResult(
         comparison=comparison,
         live=registry.live_version(request.line) == candidate,
@@ -169,7 +173,9 @@ def _compare(
         line=line,
         candidate=manifests[0].version,
         live=None if other is None else other.bundle.manifest.version,
-        checks=checks_of(candidate, other, scored, resident_bytes(opened)),
+        checks=checks_of(
+            candidate, other, scored, resident=resident_bytes(opened), defect_share=evidence.defect_share
+        ),
         pairs=scored.pairs,
         left_out=dict(Counter(evidence.left_out) + Counter(scored.left_out)),
     )

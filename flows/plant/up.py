@@ -150,6 +150,8 @@ def _start_worker(choice: ChosenServer, folder: PlantFolder, say: Say) -> Starte
     say("Starting the worker")
     name = worker_name(folder)
     served = import_module("flows.plant.served")
+    if left := served.crash_unstarted_runs(name):
+        say(f"Runs that the worker before this one took and never started: {left}, now crashed")
     before = served.last_heartbeat(name)
     arguments = ("prefect", "worker", "start", "--pool", served.WORK_POOL, "--type", "process", "--name", name)
     worker = _start(Part.WORKER, folder, arguments, choice.shown, name=name)

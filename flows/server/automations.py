@@ -6,6 +6,7 @@ runs wait or are cancelled. Those automations must exist before the run does: a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,12 +18,17 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from flows.server.line_events import LINE_RESOURCE
+from deploy.drift.policy import DriftPolicy
+from flows.server.line_events import LINE_RESOURCE, POLICY_LABEL
 
 SILENT_RUNS = "linewise: crash silent runs"
 SILENCE = timedelta(seconds=90)  # three heartbeats of PREFECT_FLOWS_HEARTBEAT_FREQUENCY in prefect.yaml
 UNSTARTED_RUNS = "linewise: crash runs that never start"
-START = timedelta(seconds=100)  # a process that opens torch on a busy machine takes a minute
+START = timedelta(minutes=5)
+"""After so long a run that a worker took counts as never started. A process that opens torch on a busy machine takes
+minutes: at 100 seconds runs of workers that were alive were crashed. That it is dead and started anew is noticed at
+once by whoever starts it (`flows.plant.served.crash_unstarted_runs`), by its heartbeats and not by this time."""
+_FORMER_START = timedelta(seconds=100)
 
 NEW_LINES = "linewise: adapt lines that appear"
 DRIFTED_LINES = "linewise: adapt lines that drift"
@@ -37,12 +43,14 @@ _WAITING = {
 
 
 def create_automations(client: SyncPrefectClient, pool: str) -> None:
-    """Create what is missing; one that is there may have been changed in the UI, and stays.
+    """Create what is missing; one that is there may have been changed in the UI, and stays. One that a former version
+    made, and nobody changed, is replaced.
 
     Args:
         client: of the server.
         pool: the work pool whose runs must start in time; those of another may wait for a cluster.
     """
+    _renew(client, UNSTARTED_RUNS, lambda trigger: trigger.within == _FORMER_START)
     for automation in (_silent_runs(), _unstarted_runs(pool)):
         if not client.read_automations_by_name(automation.name):
             automation.create()
@@ -51,27 +59,43 @@ def create_automations(client: SyncPrefectClient, pool: str) -> None:
 def create_line_automations(client: SyncPrefectClient, deployment_id: UUID) -> None:
     """Create those that run a deployment for a line of which an event tells, where they are missing.
 
-    They have no payload to choose by: what an event's policy asks for is the run's to decide.
+    An event of drift starts a run where the line's policy asks for one: its resource says so, as a trigger cannot look
+    into the payload.
 
     Args:
         client: of the server.
         deployment_id: of `TENDING`, whose folder and settings are its own; the event says which line.
     """
     line = _filled_in("{{ event.resource.id }}")
-    for name, event, parameters in (
-        (NEW_LINES, "linewise.line.appeared", {"line": line}),
-        (DRIFTED_LINES, "linewise.drift", {"line": line, "policy": _filled_in("{{ event.payload.policy }}")}),
+    of_policy = {POLICY_LABEL: DriftPolicy.RE_ADAPT.value}
+    _renew(client, DRIFTED_LINES, lambda trigger: trigger.match == _of_lines({}))
+    for name, event, labels, parameters in (
+        (NEW_LINES, "linewise.line.appeared", {}, {"line": line}),
+        (DRIFTED_LINES, "linewise.drift", of_policy, {"line": line, "policy": DriftPolicy.RE_ADAPT.value}),
     ):
         if not client.read_automations_by_name(name):
-            _run_for_line(name, event, deployment_id, parameters).create()
+            _run_for_line(name, event, labels, deployment_id, parameters).create()
 
 
-def _run_for_line(name: str, event: str, deployment_id: UUID, parameters: dict[str, Any]) -> Automation:
+def _renew(client: SyncPrefectClient, name: str, is_former: Callable[[EventTrigger], bool]) -> None:
+    """Delete what a former version made, to be made anew."""
+    for automation in client.read_automations_by_name(name):
+        if isinstance(automation.trigger, EventTrigger) and is_former(automation.trigger):
+            client.delete_automation(automation.id)
+
+
+def _of_lines(labels: dict[str, str]) -> ResourceSpecification:
+    return ResourceSpecification({"prefect.resource.id": [f"{LINE_RESOURCE}*"], **labels})
+
+
+def _run_for_line(
+    name: str, event: str, labels: dict[str, str], deployment_id: UUID, parameters: dict[str, Any]
+) -> Automation:
     return Automation(
         name=name,
         description=f"An event {event} of a line runs {TENDING} for that line alone.",
         trigger=EventTrigger(
-            match=ResourceSpecification({"prefect.resource.id": [f"{LINE_RESOURCE}*"]}),
+            match=_of_lines(labels),
             expect={event},
             posture=Posture.Reactive,
             threshold=1,
@@ -103,7 +127,7 @@ def _unstarted_runs(pool: str) -> Automation:
     """
     return Automation(
         name=UNSTARTED_RUNS,
-        description="A run that did not start within 100 seconds after a worker took it is crashed, so that it frees "
+        description="A run that did not start within five minutes after a worker took it is crashed, so that it frees "
         "its slot.",
         trigger=_missing(
             "prefect.flow-run.Pending",
@@ -111,7 +135,7 @@ def _unstarted_runs(pool: str) -> Automation:
             START,
             related={"prefect.resource.role": "work-pool", "prefect.resource.name": pool},
         ),
-        actions=[_crash("Not started 100 seconds after a worker took it: the worker or its machine is gone.")],
+        actions=[_crash("Not started five minutes after a worker took it: the worker or its machine is gone.")],
     )
 
 

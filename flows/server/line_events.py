@@ -18,6 +18,9 @@ from pipeline.unicode_names import composed
 LINE_RESOURCE = "linewise.line."
 """Begins the id of a line's resource; the line's name follows as it is."""
 
+POLICY_LABEL = "linewise.drift.policy"
+"""Of a drift event's resource: the line's policy, by which automations choose."""
+
 
 class LineEvent(StrEnum):
     """What happens to a line."""

@@ -17,6 +17,7 @@ pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 from deploy.bundles.registry import Registry
 from flows.adapt import job as adapt
 from flows.adapt.request import AdaptRequest
+from flows.server.line_events import POLICY_LABEL
 from pipeline.settings import load_settings
 from tests.end_to_end.prefect_plant import Plant, running_plant
 from tests.parts.spotted_line import SIZE, write_spotted_line
@@ -50,10 +51,12 @@ def test_an_event_of_a_new_line_has_it_adapted_and_a_form_rolls_it_back(plant: P
     first = registry.live_version(LINE)
 
     emit(plant, "linewise.drift", policy="tell")
-    skipped = plant.wait_for(
+    emit(plant, "linewise.drift", policy="re-adapt")
+    drifted = plant.wait_for(
         lambda: next((one for one in runs_of(plant, tending.id) if one.parameters.get("policy")), None)
     )
-    assert plant.ended(skipped.id).state.name == "Skipped"
+    assert plant.ended(drifted.id).state.name == "Completed"
+    assert len(runs_of(plant, tending.id)) == 2, "where a person is to be told, no run starts"
 
     again = AdaptRequest(line=LINE, images=tmp_path / "plant" / LINE, size=SIZE, good=3)
     adapt.run(again, load_settings(plant.home))
@@ -74,7 +77,7 @@ def emit(plant: Plant, event: str, **payload: Any) -> None:
         "id": str(uuid4()),
         "occurred": datetime.now(UTC).isoformat(),
         "event": event,
-        "resource": {"prefect.resource.id": f"linewise.line.{LINE}"},
+        "resource": {"prefect.resource.id": f"linewise.line.{LINE}", POLICY_LABEL: str(payload.get("policy"))},
         "payload": payload,
     }
     body = json.dumps([content]).encode()

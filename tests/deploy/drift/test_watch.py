@@ -153,3 +153,24 @@ def test_a_lines_settings_lie_beside_its_bundles(tmp_path: Path) -> None:
     file.write_text('{"policy": "panic"}')
     with pytest.raises(ConfigError, match=r"set them again with linewise drift"):
         read_drift_settings(tmp_path, LINE)
+
+
+def test_what_is_true_and_tiny_is_no_alarm_until_its_steps_add_up(store: ResultStore, bundle: Bundle) -> None:
+    known = stream(150)
+    steps = [known, *([row._replace(brightness=100.0 * (1 + step / 250)) for row in stream(100)] for step in range(5))]
+    quiet = [
+        row._replace(score=None, contrast=None, fineness=None, red=None, blue=None, profiles=None, brightness=light)
+        for number, step in enumerate(steps)
+        for row, light in ((each, each.brightness if number else 100.0) for each in step)
+    ]
+    for number, row in enumerate(quiet):
+        quiet[number] = row._replace(id=number + 1, brightness=(row.brightness or 0.0) + 0.01 * (number * 7 % 10))
+    told: list[str] = []
+    for start in range(0, len(quiet), 50):
+        add(store, bundle, quiet[start : start + 50])
+        watched = watch_line(store, LINE, DriftSettings(block=1, alarms_a_year=50))
+        assert watched is not None
+        told += [f"{watched.images}: {alarm.words}" for alarm in watched.alarms if alarm.statistic == "brightness"]
+    assert len(told) == 1, told
+    assert told[0].endswith(" % brighter")
+    assert int(told[0].partition(":")[0]) > 350, "two steps of 0.4 % are none, three are"

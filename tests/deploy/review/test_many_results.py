@@ -77,7 +77,7 @@ def word(number: int, names) -> dict:
     }
 
 
-ASKED = Asked(line=LINE, bundle_id=BUNDLE, reject_threshold=0.99, by="Ada")
+ASKED = Asked(line=LINE, bundle_id=BUNDLE, reject_threshold=0.99, by="Ada", contested=["0" * 64, "1" * 64])
 
 
 @pytest.mark.parametrize("kind", QuestionKind)

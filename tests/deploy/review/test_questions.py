@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploy.bundles.contested_images import note_contested
 from deploy.results.schema import QuestionKind, Verdict
 from tests.deploy.review.asked_plant import AskedPlant, asked_kind, asked_result
 from tests.deploy.scoring_plant import LINE
@@ -107,3 +108,15 @@ def test_images_left_for_later_come_back(asked: AskedPlant) -> None:
     assert asked_result(later) != first
     assert f'value="{first}"' in later, "an answer leaves it aside, too"
     assert asked_result(browser.see()) == first
+
+
+def test_what_a_held_version_alone_flags_is_asked_about_until_somebody_said_a_word(asked: AskedPlant) -> None:
+    passed = asked.result(0)
+    assert passed.image_sha256 is not None
+    note_contested(asked.plant.root / "home", LINE, "v2", [passed.image_sha256, "f" * 64])
+    browser = asked.browser()
+    page = browser.see()
+    assert (asked_kind(page), asked_result(page)) == (QuestionKind.CONTESTED, passed.id)
+    assert "a version that is held flags it" in page
+    assert asked_kind(browser.answer(page, "good")) == FLAGGED
+    assert [word.question for word in asked.words()] == [QuestionKind.CONTESTED]

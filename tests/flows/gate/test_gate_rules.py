@@ -11,7 +11,7 @@ from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from flows.calibrate.new_images import Kind
 from flows.gate.evidence import EvidenceImage
-from flows.gate.gate_rules import checks_of
+from flows.gate.gate_rules import checks_of, only_flagged_by_candidate
 from flows.gate.paired_scores import Pair, Pairs, Said
 from pipeline.calibration import Decision
 from tests.parts.plant import write_versions
@@ -61,7 +61,9 @@ def problems(registry: Registry, scored: Pairs, *, alone: bool = False) -> Seque
         (pairs((DEFECT, 1, PASS, REJECT), (DEFECT, 9, REJECT, REJECT)), ""),
         (pairs((DEFECT, 2, PASS, REVIEW), (DEFECT, 9, REJECT, REJECT)), "it misses 2 of 11 held-back defects"),
         (pairs((DEFECT, 6, REVIEW, REJECT)), ""),
-        (pairs((UNLABELLED, 6, REVIEW, PASS), (UNLABELLED, 94, PASS, PASS)), "it flags 6 of 100 images"),
+        (pairs((UNLABELLED, 6, REVIEW, PASS), (UNLABELLED, 94, PASS, PASS)), ""),
+        (pairs((UNLABELLED, 12, REVIEW, PASS), (UNLABELLED, 88, PASS, PASS)), "it flags 12 of 100 images"),
+        (pairs((UNLABELLED, 8, REVIEW, PASS), (UNLABELLED, 10, REJECT, REJECT), (UNLABELLED, 82, PASS, PASS)), ""),
         (pairs((UNLABELLED, 6, REVIEW, PASS), (UNLABELLED, 494, PASS, PASS)), ""),
         (pairs((UNLABELLED, 50, PASS, REJECT), (UNLABELLED, 50, PASS, PASS)), ""),
         (pairs((GOOD, 5, PASS, PASS), seconds=(0.03, 0.01)), "it takes 3.0 times as long for an image (at most 2)"),
@@ -72,6 +74,17 @@ def test_a_candidate_is_held_by_more_than_chance(registry: Registry, scored: Pai
     found = problems(registry, scored)
     assert len(found) == bool(held)
     assert not held or found[0].startswith(held)
+
+
+def test_more_flagged_images_are_explained_by_the_defects_that_people_found(registry: Registry) -> None:
+    scored = pairs((UNLABELLED, 12, REVIEW, PASS), (UNLABELLED, 88, PASS, PASS))
+    held, explained = (
+        checks_of(version(registry, "v2"), version(registry, "v1"), scored, defect_share=share) for share in (0.01, 0.1)
+    )
+    (problem,) = [check.problem for check in held if check.problem]
+    assert "the 5.0% of good parts that its threshold is set for and the 1.0% of defects that people found" in problem
+    assert not [check.problem for check in explained if check.problem]
+    assert len(only_flagged_by_candidate(scored.pairs)) == 12
 
 
 def test_a_worse_ranking_holds(registry: Registry) -> None:

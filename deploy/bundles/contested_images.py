@@ -1,0 +1,55 @@
+"""Images that a held version of a line flags and the live one does not: `contested.json` beside the line's bundles.
+
+The gate writes them where nobody can say yet which of the two is right, and the review page asks about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deploy.bundles.line_folder import slug
+from pipeline.errors import ConfigError, StorageError
+from pipeline.storage import make_folder_of, replace_file, storage_errors
+
+MOST = 100
+"""Images that are noted, those with the highest scores."""
+_FILE = "contested.json"
+
+
+class ContestedImages(BaseModel):
+    """The version that flags them, and their contents."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    images: tuple[str, ...]
+
+
+def note_contested(home: Path, line: str, version: str, images: Sequence[str]) -> None:
+    """Replace what is noted of a line in one step.
+
+    Raises:
+        StorageError: the disk is full or read-only; the old note stays.
+    """
+    path = _path(home, line)
+    make_folder_of(path)
+    noted = ContestedImages(version=version, images=tuple(images)[:MOST])
+    replace_file(path, f"{noted.model_dump_json(indent=2)}\n".encode())
+
+
+def contested_images(home: Path, line: str) -> tuple[str, ...]:
+    """The sha256 of each; none where nothing is noted, or it cannot be read: then nobody is asked, and no more."""
+    try:
+        path = _path(home, line)
+        with storage_errors(path):
+            encoded = path.read_bytes() if path.exists() else None
+        return () if encoded is None else ContestedImages.model_validate_json(encoded).images
+    except (ConfigError, StorageError, ValidationError):
+        return ()
+
+
+def _path(home: Path, line: str) -> Path:
+    return home / "lines" / slug(line) / _FILE
