@@ -116,6 +116,14 @@ ACTIVITIES = (
         deployment="roll-back",
     ),
     Activity(
+        command="roll-back-meta-model",
+        request="flows.roll_back_meta_model.request:RollBackMetaModelRequest",
+        job="flows.roll_back_meta_model.job:run",
+        show="flows.roll_back_meta_model.show:show",
+        flow="flows.roll_back_meta_model.flow:roll_back_meta_model",
+        deployment="roll-back-meta-model",
+    ),
+    Activity(
         command="export",
         request="flows.export.request:ExportRequest",
         job="flows.export.job:run",

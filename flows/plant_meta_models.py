@@ -6,7 +6,9 @@
     <home>/meta_models/<learner>/.lock           held by whoever changes them
 
 A version is written before the pointer names it. A line's bundle holds all that it needs of its meta-model, so that no
-version is needed for scoring: what is neither live nor in the pointer's history goes with the next promotion.
+version is needed for scoring: what is neither live, nor in the pointer's history, nor rolled back goes with the next
+promotion. One that was rolled back is kept to be told from others: nothing automatic makes it, or one that was learned
+from the same, live again.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deploy.bundles.line_folder import LivePointer, read_pointer, write_pointer
-from deploy.bundles.version_decisions import Ruling, VersionDecision, add_decision
+from deploy.bundles.line_folder import LIVE, LivePointer, read_pointer, write_pointer
+from deploy.bundles.version_decisions import Ruling, VersionDecision, add_decision, read_decisions, rolled_back
 from flows.meta_train.request import MetaTrainRequest
-from pipeline.errors import BundleError
+from pipeline.errors import BundleError, ConfigError
 from pipeline.meta_model import MetaModel, load_meta_model, save_meta_model
 from pipeline.settings import Settings
 from pipeline.storage import file_lock, replace_file, storage_errors, sweep_partials
@@ -35,6 +37,11 @@ class LearnedFrom(BaseModel):
 
     settings: MetaTrainRequest
     lines: dict[str, tuple[str, ...]]
+
+    def is_like(self, other: LearnedFrom) -> bool:
+        """Whether the same comes of both, wherever the lines' folder lies."""
+        anywhere = self.settings.model_copy(update={"lines": other.settings.lines})
+        return (anywhere, self.lines) == (other.settings, other.lines)
 
 
 class PlantMetaModels:
@@ -89,6 +96,14 @@ class PlantMetaModels:
             remedy = f"remove {self.folder} and learn the plant's meta-model anew"
             raise BundleError(f"what a meta-model was learned from in {path}", "something else", remedy) from error
 
+    def rolled_back(self) -> tuple[str, ...]:
+        """The versions that were rolled back and that no person made live since, sorted; those that are still kept.
+
+        Raises:
+            BundleError, StorageError: the decisions are damaged, or cannot be read.
+        """
+        return tuple(sorted(one for one in rolled_back(read_decisions(self.folder)) if (self.folder / one).is_dir()))
+
     def promote_instead(
         self, model: MetaModel, learned_from: LearnedFrom, live: str | None, *, by: str, why: tuple[str, ...]
     ) -> str | None:
@@ -116,8 +131,54 @@ class PlantMetaModels:
             )
             history = (*pointer.history, pointer.version)[-_HISTORY_LENGTH:] if pointer else ()
             write_pointer(self.folder, LivePointer(version=version, since=datetime.now(UTC), history=history))
-            self._remove_all_but({version, *history})
+            self._remove_all_but({version, *history, *self.rolled_back()})
         return version
+
+    def roll_back(self, version: str | None = None, *, by: str | None = None, why: str = "") -> tuple[str, str | None]:
+        """Make the version live that was live before, or another that is kept; the live one counts as rolled back.
+
+        Returns:
+            The version that was live, and the one that is now; None: there was none before, and none is.
+
+        Raises:
+            ConfigError: none is live, or the version that is asked for is live or not kept.
+            BundleError: that version is damaged; what was live stays live.
+            StorageError: the home cannot be written; what was live stays live.
+        """
+        learner = self.folder.name
+        pointer = self._pointer()
+        if pointer is None:
+            remedy = "let meta-train-plant learn one first"
+            raise ConfigError(f"a live meta-model of {learner} to roll back", "none", remedy)
+        with file_lock(self.folder / ".lock"):
+            pointer = self._pointer() or pointer
+            kept = sorted({*pointer.history, *self.rolled_back()} - {pointer.version})
+            if version is not None and version not in kept:
+                got = f"{version}, which is live" if version == pointer.version else repr(version)
+                there = f"another kept meta-model of {learner} ({', '.join(kept) or 'there is none'})"
+                raise ConfigError(there, got, "name one of these, or none for the one before")
+            history = pointer.history
+            if version is None:
+                version, history = (history[-1], history[:-1]) if history else (None, ())
+            elif version in history:
+                history = history[: history.index(version)]
+            if version is not None:
+                self.meta_model(version)
+            reasons = (why,) if why else ()
+            note = VersionDecision(version=pointer.version, ruling=Ruling.ROLLED_BACK, by=by, why=reasons)
+            barred = version in self.rolled_back()
+            add_decision(self.folder, note)
+            if version is None:
+                with storage_errors(self.folder):
+                    (self.folder / LIVE).unlink()
+                return pointer.version, None
+            if barred:  # a person's word
+                again = VersionDecision(
+                    version=version, ruling=Ruling.PROMOTED, by=by, why=reasons, live=pointer.version
+                )
+                add_decision(self.folder, again)
+            write_pointer(self.folder, LivePointer(version=version, since=datetime.now(UTC), history=history))
+        return pointer.version, version
 
     def _pointer(self) -> LivePointer | None:
         return read_pointer(self.folder, f"remove {self.folder} and learn the plant's meta-model anew")

@@ -87,7 +87,11 @@ def run(
     learned_from = LearnedFrom(settings=asked, lines={line.line.name: _contents(line) for line in lines})
     present = _Present.of(shelf, request)
     judging = [line for line in lines if line.judges(request.good)]
-    held = too_few_lines(len(judging), request.good) or present.not_to_compare(learned_from, lines)
+    held = (
+        too_few_lines(len(judging), request.good)
+        or _rolled_back_twin(shelf, learned_from)
+        or present.not_to_compare(learned_from, lines)
+    )
     reasons = (held,) if held else ()
     comparison: MetaModelComparison | None = None
     model: MetaModel | None = None
@@ -148,8 +152,7 @@ class _Present:
         """Why a candidate need not, or cannot, be compared with it, as part of a sentence; empty: it can."""
         if self.version is None:
             return ""
-        anywhere = self.training.model_copy(update={"lines": candidate.settings.lines})
-        if (anywhere, self.learned_from) == (candidate.settings, candidate.lines):
+        if LearnedFrom(settings=self.training, lines=dict(self.learned_from)).is_like(candidate):
             return f"nothing is new since {self.name}"
         if len(self.taught_by(lines)) < LEAST_LINES:
             gone = f"too few of the images that {self.name} was learned from are there to compare with it"
@@ -162,6 +165,14 @@ class _Present:
         gone = {content for contents in self.learned_from.values() for content in contents} - here
         said = f"{len(gone)} of the images that {self.name} was learned from are gone or left out: both do without."
         return (said,) if gone else ()
+
+
+def _rolled_back_twin(shelf: PlantMetaModels, candidate: LearnedFrom) -> str:
+    """Why what would be learned is barred, as part of a sentence; empty: it is not."""
+    twin = next((version for version in shelf.rolled_back() if shelf.learned_from(version).is_like(candidate)), None)
+    return (
+        "" if twin is None else f"nothing is new since {twin}, which was rolled back: only a person makes it live again"
+    )
 
 
 def _contents(line: RegisteredLine) -> tuple[str, ...]:

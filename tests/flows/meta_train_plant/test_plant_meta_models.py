@@ -12,9 +12,13 @@ from flows.adapt.learner_choice import choose_meta_model
 from flows.adapt.request import AdaptRequest
 from flows.asking.learner_names import LearnerName
 from flows.meta_train.request import MetaTrainRequest
+from flows.meta_train_plant.job import _rolled_back_twin
 from flows.plant_meta_models import LearnedFrom, PlantMetaModels
-from pipeline.errors import BundleError
+from flows.roll_back_meta_model import job as roll_back
+from flows.roll_back_meta_model.request import RollBackMetaModelRequest
+from pipeline.errors import BundleError, ConfigError
 from pipeline.settings import load_settings
+from tests.flows.command import Command
 from tests.pipeline.test_meta_training import model
 
 FROM = LearnedFrom(settings=MetaTrainRequest(lines=Path("/lines")), lines={"a": ("0" * 64,)})
@@ -48,6 +52,42 @@ def test_one_that_was_compared_with_another_than_the_live_one_changes_nothing(ho
     first = promote(shelf, "hypernetwork-000000000001")
     assert shelf.promote_instead(model(), FROM, None, by="gate", why=()) is None
     assert shelf.live_version() == first
+
+
+def test_rolled_back_the_one_before_is_live_and_a_person_alone_brings_it_back(home: Path, linewise: Command) -> None:
+    learner = "hypernetwork"
+    settings, shelf = load_settings(), PlantMetaModels(load_settings(), learner)
+    asked = RollBackMetaModelRequest(learner=LearnerName.HYPERNETWORK, why="misses holes", by="Ada")
+    with pytest.raises(ConfigError, match="a live meta-model of hypernetwork to roll back, got none"):
+        roll_back.run(asked, settings)
+    first = promote(shelf, "hypernetwork-000000000001")
+    second = promote(shelf, "hypernetwork-000000000002")
+    result = roll_back.run(asked, settings)
+    assert (result.live, result.rolled_back) == (first, second)
+    assert (shelf.live_version(), shelf.rolled_back()) == (first, (second,))
+    last = read_decisions(shelf.folder)[-1]
+    assert (last.version, last.by, last.why) == (second, "Ada", ("misses holes",))
+    third = promote(shelf, "hypernetwork-000000000003")
+    assert shelf.rolled_back() == (second,), "kept, to be told from what is learned later"
+    assert _rolled_back_twin(shelf, FROM).startswith(f"nothing is new since {second}, which was rolled back")
+
+    code, out, _ = linewise("roll-back-meta-model", "--learner", learner, "--version", str(second))
+    assert (code, f"meta-model of {learner} is {second} again" in out) == (0, True)
+    assert (shelf.live_version(), shelf.rolled_back()) == (second, (third,))
+    for _ in range(2):
+        live = roll_back.run(asked, settings).live
+    assert (live, shelf.live(), shelf.live_version()) == (None, None, None)
+    assert promote(shelf, "hypernetwork-000000000004") == shelf.live_version(), "the first again"
+
+
+def test_only_another_version_that_is_kept_can_be_asked_for(home: Path) -> None:
+    shelf = PlantMetaModels(load_settings(), "hypernetwork")
+    version = promote(shelf, "hypernetwork-000000000001")
+    with pytest.raises(ConfigError, match=f"got {version}, which is live"):
+        shelf.roll_back(version)
+    with pytest.raises(ConfigError, match=r"there is none\), got 'x'"):
+        shelf.roll_back("x")
+    assert shelf.live_version() == version
 
 
 def test_a_damaged_pointer_or_note_is_told_with_its_remedy(home: Path) -> None:
