@@ -173,9 +173,7 @@ def _compare(
         line=line,
         candidate=manifests[0].version,
         live=None if other is None else other.bundle.manifest.version,
-        checks=checks_of(
-            candidate, other, scored, resident=resident_bytes(opened), defect_share=evidence.defect_share
-        ),
+        checks=checks_of(candidate, other, scored, resident=resident_bytes(opened), defect_share=evidence.defect_share),
         pairs=scored.pairs,
         left_out=dict(Counter(evidence.left_out) + Counter(scored.left_out)),
     )

@@ -118,5 +118,7 @@ def test_with_nothing_live_a_candidate_is_looked_at_alone(registry: Registry, sc
     ],
 )
 def test_memory_is_what_was_measured(registry: Registry, resident: tuple[int | None, ...], held: str | None):
-    checks = checks_of(version(registry, "v2"), version(registry, "v1"), pairs((GOOD, 20, PASS, PASS)), resident)
+    checks = checks_of(
+        version(registry, "v2"), version(registry, "v1"), pairs((GOOD, 20, PASS, PASS)), resident=resident
+    )
     assert [check.problem for check in checks if check.problem] == ([] if held is None else [held])
