@@ -22,7 +22,7 @@ WITH_TORCH = {
 # What only `linewise serve` loads, with the libraries of the extra "rest".
 WITH_FASTAPI = {"deploy.rest.app", "deploy.rest.metrics", "deploy.rest.server"}
 # What of deploy needs the extra `pages`, a web server.
-WITH_PAGES = {f"deploy.review.{name}" for name in ("access", "app", "fields", "rates", "serving")}
+WITH_PAGES = {f"deploy.review.{name}" for name in ("access", "app", "fields", "rates", "serving", "static_files")}
 
 
 def source_files(*packages: str) -> Iterator[Path]:

@@ -29,6 +29,7 @@ from deploy.review.fields import (
     trail_key_text,
 )
 from deploy.review.line_index import line_overviews, lines_of
+from deploy.review.nearest_patches import NearestPatches
 from deploy.review.pictures import PictureShelf, heat_map
 from deploy.review.question_page import WHY, Asking, Questions
 from deploy.review.questions import MOST_COUNTED, Question, latest_result
@@ -70,6 +71,7 @@ def review_app(store: ResultStore, registry: Registry, access: Access) -> FastAP
         "/name": pages.ask_name,
         "/picture": pages.picture,
         "/heat": pages.heat,
+        "/patches": pages.patches,
         "/static/{name}": static_file,
         "/health": pages.health,
     }.items():
@@ -92,6 +94,7 @@ class _Pages:
         self._store, self._registry, self._access = store, registry, access
         self._shelf = PictureShelf(registry)
         self._questions = Questions(store, self._shelf, registry.home)
+        self._patches = NearestPatches(registry)
         self._thresholds = Thresholds(store, registry)
         self._templates = template_environment("deploy.review", "deploy.reports")
         self._templates.filters["local"] = _local
@@ -197,6 +200,10 @@ class _Pages:
     def heat(self, result: str = "") -> Response:
         found = self._result(result)
         return _jpeg(None if found is None else heat_map(found))
+
+    def patches(self, result: str = "") -> Response:
+        found = self._result(result)
+        return _jpeg(None if found is None else self._patches.picture(found))
 
     def health(self) -> Response:
         return JSONResponse({"linewise": linewise_version()})

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.bundles.manifest import BundleManifest
 from deploy.bundles.registry import Registry
 from deploy.reports.overlay import encode_jpeg, shrink
 from deploy.results.schema import ResultRow
@@ -51,7 +52,7 @@ class PictureShelf:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._kept: OrderedDict[int, Picture] = OrderedDict()
-        self._cameras: dict[tuple[str, str], PreprocessSpec] = {}
+        self._manifests: dict[tuple[str, str], BundleManifest | None] = {}
         self._lock, self._decoding = threading.Lock(), threading.Semaphore(_AT_ONCE)
 
     def picture(self, result: ResultRow) -> Picture:
@@ -86,16 +87,20 @@ class PictureShelf:
 
     def _camera(self, result: ResultRow) -> PreprocessSpec:
         """How the bundle that scored reads the line's camera."""
+        manifest = self.manifest(result)
+        return _NATIVE if manifest is None else manifest.preprocess
+
+    def manifest(self, result: ResultRow) -> BundleManifest | None:
+        """Of the bundle that scored; None where the registry has it no more."""
         key = (result.line, result.bundle_version)
-        if key not in self._cameras:
+        if key not in self._manifests:
             try:
                 records = self._registry.versions(result.line)
             except LinewiseError:
-                return _NATIVE
+                return None
             manifests = {record.version: record.manifest for record in records}
-            manifest = manifests.get(result.bundle_version)
-            self._cameras[key] = _NATIVE if manifest is None else manifest.preprocess
-        return self._cameras[key]
+            self._manifests[key] = manifests.get(result.bundle_version)
+        return self._manifests[key]
 
 
 def heat_map(result: ResultRow) -> bytes | None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.orm import Session
 
 from deploy.bundles.contested_images import contested_images
+from deploy.bundles.manifest import BANK_SOURCES
 from deploy.results.region_rows import read_regions
 from deploy.results.schema import QuestionKind, ResultRow, VerdictRow
 from deploy.results.store import ResultStore
@@ -17,6 +18,7 @@ from deploy.results.verdict_queries import verdicts_of
 from deploy.review.pictures import Picture, PictureShelf, heat_map
 from deploy.review.questions import Asked, Question, latest_result, next_question, open_questions
 from deploy.review.words import kinds_of
+from pipeline.calibration import Decision
 from pipeline.regions import Region
 
 WHY = {
@@ -50,6 +52,7 @@ class Shown:
         question: what is asked.
         picture: of the image.
         has_heat_map: whether there is one.
+        has_patches: whether it was flagged by a bundle that says what its strongest cell was compared with.
         regions: that the bundle marked.
         earlier: the word that counts by now; None: there is none, or it must not lead the answer to a question.
     """
@@ -57,6 +60,7 @@ class Shown:
     question: Question
     picture: Picture
     has_heat_map: bool
+    has_patches: bool
     regions: tuple[Region, ...]
     earlier: VerdictRow | None
 
@@ -111,7 +115,16 @@ class Questions:
             if question.kind is None:
                 latest = verdicts_of(result.line, image_sha256=result.image_sha256, overruled=False, withdrawn=False)
                 earlier = session.scalars(latest).first()
-        return Shown(question, self._shelf.picture(result), heat_map(result) is not None, regions, earlier)
+        manifest = self._shelf.manifest(result)
+        names_sources = manifest is not None and BANK_SOURCES in manifest.files
+        return Shown(
+            question=question,
+            picture=self._shelf.picture(result),
+            has_heat_map=heat_map(result) is not None,
+            has_patches=names_sources and result.decision is not Decision.PASS,
+            regions=regions,
+            earlier=earlier,
+        )
 
     def about(self, asking: Asking) -> dict[str, Any]:
         """What the page tells beside the question: open ones, and the kinds of defects that were named."""

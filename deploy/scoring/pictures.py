@@ -32,7 +32,7 @@ class Pictures:
         self._gallery = gallery
         self._manifest = bundle.manifest
         self._sources, self._region = bundle.bank_sources(), bundle.region
-        self._support_view = _support_view(bundle)
+        self._support_view = support_view(bundle)
 
     def take(self, result: ImageResult, view: ImageView | None) -> None:
         """Offer one image: as the model saw it just now, or, if it was flagged in an earlier run, with that overlay."""
@@ -92,7 +92,7 @@ class Pictures:
         return native_of(result.path, result.sha256, self._manifest.preprocess)
 
 
-def _support_view(bundle: Bundle) -> SupportView:
+def support_view(bundle: Bundle) -> SupportView:
     """The good support images as the bank saw them. An augmentation that the bundle does not name cannot be shown."""
     names = bundle.manifest.learner.config.get("augmentations")
     views = [AUGMENTATIONS.get(str(name)) for name in names] if isinstance(names, list) else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +23,6 @@ from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkerSta
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
 
 from flows.bootstrap import server_client
 from flows.server.work_pool import WORK_POOL
@@ -154,32 +152,6 @@ def resume_pool() -> None:
     """Let them take runs again."""
     with server_client("resume its pool") as client:
         client.update_work_pool(WORK_POOL, WorkPoolUpdate(is_paused=False))
-
-
-def crash_unstarted_runs(worker: str) -> int:
-    """Crash the runs of the pool that a worker took and did not begin, where no worker is alive: they would hold their
-    slots until `flows.server.automations.START` has passed.
-
-    Args:
-        worker: that is known to be dead, whatever the server still thinks of it.
-
-    Returns:
-        How many.
-    """
-    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[WORK_POOL]))
-    with server_client("end runs that never start") as client:
-        if any(found.online and found.name != worker for found in _workers(client)):
-            return 0
-        chosen = _in_state(StateType.PENDING)
-        left = _all_pages(
-            lambda offset: client.read_flow_runs(
-                flow_run_filter=chosen, work_pool_filter=pool, limit=_PAGE, offset=offset
-            )
-        )
-        for run in left:
-            with suppress(ObjectNotFound):  # deleted meanwhile
-                client.set_flow_run_state(run.id, Crashed(message="Not started: the worker that took it is gone."))
-    return len(left)
 
 
 def runs_beginning() -> bool:

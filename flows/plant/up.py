@@ -150,7 +150,7 @@ def _start_worker(choice: ChosenServer, folder: PlantFolder, say: Say) -> Starte
     say("Starting the worker")
     name = worker_name(folder)
     served = import_module("flows.plant.served")
-    if left := served.crash_unstarted_runs(name):
+    if left := import_module("flows.plant.unstarted_runs").crash_unstarted_runs(name):
         say(f"Runs that the worker before this one took and never started: {left}, now crashed")
     before = served.last_heartbeat(name)
     arguments = ("prefect", "worker", "start", "--pool", served.WORK_POOL, "--type", "process", "--name", name)

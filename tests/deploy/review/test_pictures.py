@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
@@ -10,10 +11,12 @@ import pytest
 import simplejpeg
 import tifffile
 
+from deploy.bundles.registry import Registry
+from deploy.review.nearest_patches import NearestPatches
 from deploy.review.pictures import LONGEST_SIDE
 from tests.deploy.review.asked_plant import AskedPlant, asked_result
 from tests.deploy.scoring_plant import LINE, Plant
-from tests.parts.plant import write_image
+from tests.parts.plant import bundle_files, head_graph, later_draft, write_image
 
 
 def shown(asked: AskedPlant, path: str, result: int | str) -> tuple[int, bytes]:
@@ -113,3 +116,27 @@ def test_the_index_tells_of_every_line(asked: AskedPlant) -> None:
     assert LINE in page
     assert "7 flagged without a word" in " ".join(page.split())
     assert asked.browser().client.get("/line?line=none").status_code == 404
+
+
+def test_a_flagged_image_stands_beside_the_good_patch_it_was_compared_with(asked: AskedPlant) -> None:
+    browser, registry = asked.browser(), Registry(asked.plant.root / "home")
+    flagged, passed = asked.result(11), asked.result(0)
+    assert f'src="/patches?result={flagged.id}"' in browser.see("/line", line=LINE, result=flagged.id)
+    assert "/patches" not in browser.see("/line", line=LINE, result=passed.id)
+    status, without = shown(asked, "/patches", flagged.id)
+    assert status == 200
+    assert set(simplejpeg.decode_jpeg(without)[20:100, 160:240].ravel()) == {160}, (
+        "a view that the bundle does not name"
+    )
+    sources = io.BytesIO()
+    np.save(sources, np.array([[1, -1, 0, 0]] * 500, np.int32))
+    support = {"support/001.jpg": simplejpeg.encode_jpeg(np.full((32, 32, 3), 50, np.uint8))}
+    files = {**bundle_files(), **support, "head.onnx": head_graph(), "bank_sources.npy": sources.getvalue()}
+    flagged.bundle_version = registry.add(later_draft(registry, "v2", 2), files).manifest.version
+    picture = NearestPatches(registry).picture(flagged)
+    assert picture is not None
+    pixels = simplejpeg.decode_jpeg(picture)
+    assert pixels.shape == (128, 264, 3)
+    assert abs(pixels[100, 236].astype(int) - 50).max() < 6, "the second good image, on the right"
+    Path(flagged.image_path).write_bytes(Path(passed.image_path).read_bytes())
+    assert NearestPatches(registry).picture(flagged) is None, "another image lies there"
