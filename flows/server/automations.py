@@ -26,8 +26,8 @@ SILENCE = timedelta(seconds=90)  # three heartbeats of PREFECT_FLOWS_HEARTBEAT_F
 UNSTARTED_RUNS = "linewise: crash runs that never start"
 START = timedelta(minutes=5)
 """After so long a run that a worker took counts as never started. A process that opens torch on a busy machine takes
-minutes: at 100 seconds runs of workers that were alive were crashed. Whoever starts a dead worker anew ends at once what
-it took, by heartbeats and not by this time (`flows.plant.unstarted_runs.crash_unstarted_runs`)."""
+minutes: at 100 seconds runs of workers that were alive were crashed. Whoever starts a dead worker anew ends at once
+what it took, by heartbeats and not by this time (`flows.plant.unstarted_runs.crash_unstarted_runs`)."""
 _FORMER_START = timedelta(seconds=100)
 
 NEW_LINES = "linewise: adapt lines that appear"
