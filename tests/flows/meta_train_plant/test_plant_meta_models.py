@@ -74,9 +74,9 @@ def test_rolled_back_the_one_before_is_live_and_a_person_alone_brings_it_back(ho
     code, out, _ = linewise("roll-back-meta-model", "--learner", learner, "--version", str(second))
     assert (code, f"meta-model of {learner} is {second} again" in out) == (0, True)
     assert (shelf.live_version(), shelf.rolled_back()) == (second, (third,))
-    for _ in range(2):
-        live = roll_back.run(asked, settings).live
-    assert (live, shelf.live(), shelf.live_version()) == (None, None, None)
+    assert roll_back.run(asked, settings).live == first
+    assert roll_back.run(asked, settings).live is None
+    assert (shelf.live(), shelf.live_version()) == (None, None)
     assert promote(shelf, "hypernetwork-000000000004") == shelf.live_version(), "the first again"
 
 

@@ -22,8 +22,11 @@ def test_what_a_dead_worker_took_is_crashed_unless_another_is_alive(prefect_api:
         client.set_flow_run_state(run.id, Pending())
 
         def alive(worker: str) -> None:
-            path, body = "/work_pools/{name}/workers/heartbeat", {"name": worker, "heartbeat_interval_seconds": 30}
-            client.request("POST", path, path_params={"name": WORK_POOL}, json=body)
+            path, body = (
+                "/work_pools/{work_pool_name}/workers/heartbeat",
+                {"name": worker, "heartbeat_interval_seconds": 30},
+            )
+            client.request("POST", path, path_params={"work_pool_name": WORK_POOL}, json=body)
 
         alive("ours")
         alive("another")
