@@ -73,6 +73,8 @@ def read_kinds(path: Path, record: KindsRecord, channels: tuple[int, ...]) -> Ki
     found = {name: array.shape for name, array in arrays.items()}
     if found != expected or any(array.dtype != np.float32 for array in arrays.values()):
         _refuse(f"float32 {expected} in {path}", f"{found}")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        _refuse(f"finite numbers in {path}", "others")
     return KindsOfDefects(record.names, Units(means, matrices), prototypes, record.temperature, record.none_from)
 
 

@@ -59,6 +59,14 @@ def test_arrays_for_another_backbone_are_refused(tmp_path: Path) -> None:
         read_kinds(tmp_path / "kinds.npz", RECORD, (3, 4))
 
 
+def test_numbers_that_would_make_every_probability_nan_are_refused(tmp_path: Path) -> None:
+    damaged = kinds()
+    damaged.prototypes.centre[2] = np.nan
+    (tmp_path / "kinds.npz").write_bytes(kinds_file(damaged))
+    with pytest.raises(BundleError, match="finite numbers"):
+        read_kinds(tmp_path / "kinds.npz", RECORD, CHANNELS)
+
+
 def test_a_record_has_a_figure_for_each_kind() -> None:
     with pytest.raises(ValueError, match="do not fit the names"):
         KindsRecord.model_validate(RECORD.model_dump() | {"images": (1,)})
