@@ -178,7 +178,7 @@ def _score(bench: Bench, line: ProductLine, cell: Cell, drawn: EpisodeImages, qu
     figures, scores = ranking_figures(output, query.truth), output.image_score.double().numpy()
     return Scores(
         data_set=line.data_set,
-        size=adapted.view.preprocess.size.side,
+        size=adapted.view.backbone.spec.size.side,
         seconds=adapted.seconds,
         image_auroc=figures["image_auroc"],
         aupro=figures["aupro"],

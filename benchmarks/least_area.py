@@ -61,7 +61,7 @@ def _of_draw(
     views = [view_of(seen.backbone, drawn.good, drawn.defects, features=seen.features, seed=seed) for seen in sizes]
     adapted = adapt_to_best(make_learner("auto", views[0].backbone.spec, seed=seed), views, seed=seed)
     preprocess = adapted.view.preprocess
-    query = build_query(drawn.query, by_size(preprocess.size).features, preprocess)
+    query = build_query(drawn.query, by_size(adapted.view.backbone.spec.size).features, preprocess)
     output, defective, areas = score_levels(adapted.head, query.levels), query.labels.numpy(), _areas(drawn.query)
     for rate in RATES:
         for area in AREAS:

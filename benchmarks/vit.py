@@ -90,7 +90,7 @@ def measure(line: ProductLine, eyes: Eyes, seed: int) -> Found:
         for name, views in (("auto", plain), ("fused", [*views_of(both, defects), *plain])):
             learner = AutoLearner(views[0].backbone.spec, AutoConfig())
             adapted = adapt_to_best(learner, views, seed=seed)
-            taken = eyes.at(adapted.view.backbone.spec.name, adapted.view.preprocess.size)
+            taken = eyes.at(adapted.view.backbone.spec.name, adapted.view.backbone.spec.size)
             query = build_query(images.query, taken.features, taken.backbone.preprocess())
             judge(f"{name}, {count} defects", score_levels(adapted.head, query.levels))
         found.chosen.append(f"{'both' if taken.backbone.spec.name == both else 'Lite0'} {taken.backbone.spec.height}")

@@ -98,7 +98,7 @@ def _figures(
     adapted: AdaptedLine, query: Sequence[ImageRecord], by_size: Callable[[InputSize], Extraction]
 ) -> list[float]:
     preprocess = adapted.view.preprocess
-    levels = build_query(query, by_size(preprocess.size).features, preprocess).levels
+    levels = build_query(query, by_size(adapted.view.backbone.spec.size).features, preprocess).levels
     return metrics(ranking_figures(score_levels(adapted.head, levels), read_truth(query, JUDGED_AT)))
 
 

@@ -178,7 +178,7 @@ def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> Adap
         own = learner.through(view.backbone.spec) or learner
         found = own.choose(view.support, seed=seed)
         sizes = attempts.setdefault(view.backbone.spec.name, {})
-        sizes[str(view.preprocess.size)] = view, own, found
+        sizes[str(view.backbone.spec.size)] = view, own, found
     by_size = {name: {size: tried[2].evidence for size, tried in sizes.items()} for name, sizes in attempts.items()}
     backbone = Choice(what="backbone", evidence={n: max(e.values()) for n, e in by_size.items()}, lead=_BACKBONE_LEAD)
     size = Choice(what="input size", evidence=by_size[backbone.chosen])

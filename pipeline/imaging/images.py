@@ -33,7 +33,6 @@ from pipeline.imaging.files import RAISE_THE_LIMIT, read_bytes
 from pipeline.imaging.orientation import turn_upright
 from pipeline.imaging.other_contents import refused_contents
 from pipeline.imaging.resizing import OVERSAMPLING, resize
-from pipeline.input_size import InputSize
 from pipeline.settings import DEFAULT_MAX_PIXELS, load_settings
 
 
@@ -60,11 +59,6 @@ class PreprocessSpec:
             raise ConfigError("a height and width of at least 1", f"{self.height} x {self.width}", "set both")
         if self.white_level is not None and not 1 <= self.white_level <= 65535:
             raise ConfigError("a white level of 1..65535 or none", str(self.white_level), "use the camera's, e.g. 4095")
-
-    @property
-    def size(self) -> InputSize:
-        """Of the backbone's input."""
-        return InputSize(self.height, self.width)
 
 
 @dataclass(frozen=True, kw_only=True)

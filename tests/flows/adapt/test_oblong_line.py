@@ -47,7 +47,7 @@ def test_the_input_follows_the_images_and_regions_lie_where_the_defect_is(folder
     request = AdaptRequest(line="belt", images=folder, good=3, defects=0, oblong=True, target_false_reject_rate=0.2)
     bundle = adapt.run(request, settings).bundle
     manifest = bundle.manifest
-    assert manifest.spec.size == manifest.preprocess.size == (192, 352)
+    assert manifest.spec.size == (manifest.preprocess.height, manifest.preprocess.width) == (192, 352)
     assert "192 × 352 RGB" in bundle.card_path.read_text()
     good = cv2.imread(str(next((folder / "test" / "good").iterdir())))
     assert good is not None
