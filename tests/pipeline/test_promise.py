@@ -49,6 +49,13 @@ def test_a_higher_threshold_promises_fewer_rejects():
     assert promise_of(threshold_of(scores), scores, None) == promises[0], "drawn by one seed"
 
 
+def test_a_single_good_image_beside_defects_promises_less_than_one_without():
+    score, known = np.zeros(1), np.array([5.0, 6.0])
+    threshold = threshold_of(score)
+    without, beside = (promise_of(threshold, score, defects) for defects in (None, known))
+    assert beside.highest_rate > 1.5 * without.highest_rate
+
+
 def test_known_defects_below_the_threshold_are_counted_as_passed():
     scores = np.random.default_rng(0).normal(0, 0.2, 10)
     threshold = threshold_of(scores)
