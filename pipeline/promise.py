@@ -24,7 +24,7 @@ _DRAWS = 4000
 _SHIFT_FREEDOM = 2  # degrees of freedom of how far all parts of a shift stray together
 _ALONE_STRAYS = 1.5
 """As `score_spread.straying`, of a single good image beside defects: the only head that can score it knows it, and how
-much higher new ones score is another thing on every line (84 % of the rates lay in the interval without, 92 with it)."""
+much higher new ones score is another thing on every line (84 % of the rates lay in the interval without, 92 with)."""
 COVERAGE = 0.9
 """The share of lines whose rate is to lie in the interval."""
 
