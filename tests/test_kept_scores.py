@@ -37,7 +37,8 @@ def test_scores_come_back(tmp_path: Path):
 
 
 def test_a_threshold_lies_between_good_parts_and_the_known_defect():
-    threshold, promise = SCORES.threshold(0.01)
+    threshold = SCORES.threshold(0.01)
+    promise = SCORES.promise(threshold)
     assert 0.6 < threshold.reject < 2.0
     assert (promise.known_defects, promise.known_defects_passed) == (1, 0)
     assert SCORES.rates(threshold.reject) == (0.25, 0.5)

@@ -16,7 +16,8 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from flows.bootstrap import WORK_POOL, server_client
+from flows.bootstrap import server_client
+from flows.server.work_pool import WORK_POOL
 
 _PAGE = 200  # the server gives no more at once
 
