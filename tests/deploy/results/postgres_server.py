@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,8 +52,7 @@ class PostgresServer:
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
             self._as_user = ["runuser", "-u", "postgres", "--"]
-            folder = Path("/tmp") / f"linewise-postgres-{os.getpid()}"  # pytest's own folders are closed to other users
-            folder.mkdir()
+            folder = Path(tempfile.mkdtemp(prefix="linewise-postgres-", dir="/tmp"))  # pytest's are closed to other users
             os.chown(folder, user.pw_uid, user.pw_gid)
         self._folder, self._data = folder, folder / "data"
         self._pg_ctl = _programs()[-1].with_name("pg_ctl")

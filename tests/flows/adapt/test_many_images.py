@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.scoring.pictures import _support_view
+from deploy.scoring.pictures import support_view
 from flows import views
 from flows.adapt import bundling, job
 from flows.adapt.job import AdaptResult
@@ -79,7 +79,7 @@ def test_pictures_lie_under_the_numbers_that_the_bank_counts_its_images_by(adapt
     assert len(pictures) <= 256
     beyond = max(pictures)
     assert beyond >= HELD
-    show = _support_view(bundle)
+    show = support_view(bundle)
     for number in (0, beyond):
         pixels = require_image(files[manifest.support.good[number]], manifest.preprocess).pixels
         shown = show(number, -1)
