@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +39,13 @@ class Limits:
     reject: float
     review: float
 
-    def decide(self, score: float) -> Decision:
-        """What a score alone decides."""
-        if score >= self.reject:
-            return Decision.REJECT
-        return Decision.REVIEW if score >= self.review else Decision.PASS
+
+class DecidedOtherwise(NamedTuple):
+    """A result's id, and what each of two limits decides of it."""
+
+    result: int
+    before: Decision
+    after: Decision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +146,16 @@ class ScoredContents:
         decided = self._decided(limits)
         return {decision: self._scores[self._judged & (decided == place)] for place, decision in enumerate(_SEVERITY)}
 
-    def decided_otherwise(self, one: Limits, other: Limits) -> NDArray[np.int64]:
-        """Ids of the results (N,) that two limits decide otherwise: those with a word first, then the highest score."""
-        changed = np.flatnonzero(self._decided(one) != self._decided(other))
+    def decided_otherwise(self, one: Limits, other: Limits, most: int) -> tuple[int, list[DecidedOtherwise]]:
+        """How many results two limits decide otherwise, and the first of them: those with a word, then by score."""
+        before, after = self._decided(one), self._decided(other)
+        changed = np.flatnonzero(before != after)
         silent = ~(self._good | self._defective)[changed]
-        return self._results[changed[np.lexsort((-self._scores[changed], silent))]]
+        first = changed[np.lexsort((-self._scores[changed], silent))][:most].tolist()
+        return len(changed), [
+            DecidedOtherwise(int(self._results[place]), _SEVERITY[before[place]], _SEVERITY[after[place]])
+            for place in first
+        ]
 
     def _decided(self, limits: Limits) -> NDArray[np.int64]:
         """The place in `_SEVERITY` of each decision (N,): by the score, or whatever the score."""

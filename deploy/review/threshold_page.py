@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from deploy.results.schema import ResultRow
 from deploy.results.store import ResultStore
 from deploy.results.threshold_effects import (
     SHARES,
+    DecidedOtherwise,
     Limits,
     ScoredContents,
     ThresholdEffect,
@@ -127,7 +128,7 @@ class Thresholds:
         compared: list[tuple[str, ThresholdEffect]] = [("today", contents.effect(today))]
         if tried.limits != today:
             compared.append(("tried", contents.effect(tried.limits)))
-        changed = contents.decided_otherwise(today, tried.limits)
+        changes, changed = contents.decided_otherwise(today, tried.limits, MOST_CHANGED)
         return {
             "today": today,
             "tried": tried.limits,
@@ -135,8 +136,8 @@ class Thresholds:
             "compared": compared,
             "version": known.bundle.manifest.version,
             "histogram": chart,
-            "changed": self._changed(changed[:MOST_CHANGED].tolist(), today, tried.limits),
-            "changes": len(changed),
+            "changed": self._changed(changed),
+            "changes": changes,
             "hours": HOURS,
         }
 
@@ -145,10 +146,10 @@ class Thresholds:
         threshold = by_hand(known.bundle.manifest.threshold, limits.reject, limits.review)
         return histogram(known.contents.scores_by_decision(limits), threshold)
 
-    def _changed(self, results: list[int], before: Limits, after: Limits) -> list[Changed]:
+    def _changed(self, found: Sequence[DecidedOtherwise]) -> list[Changed]:
         with self._store.session() as session:
-            rows = [row for number in results if (row := session.get(ResultRow, number)) is not None]
-        return [Changed(row, before.decide(row.score or 0.0), after.decide(row.score or 0.0)) for row in rows]
+            rows = [(session.get(ResultRow, one.result), one) for one in found]
+        return [Changed(row, one.before, one.after) for row, one in rows if row is not None]
 
     def _read(self, line: str) -> _Known:
         known = self._known.get(line)

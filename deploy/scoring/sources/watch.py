@@ -172,7 +172,7 @@ class WatchedFolder(LiveSource):
 
     def _count_lost(self, poll: _Poll) -> None:
         """Count the images of the poll before that were not complete, and are nowhere any more."""
-        for path, seen in self._last.seen.items():
+        for path, seen in sorted(self._last.seen.items()):
             now, elsewhere = poll.seen.get(path), poll.seen.get(poll.by_inode.get(seen.inode, ""))
             is_there = now is not None and now.inode == seen.inode
             is_there |= elsewhere is not None and elsewhere.written == seen.written  # else its inode has a new file

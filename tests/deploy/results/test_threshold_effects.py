@@ -144,7 +144,8 @@ def test_what_is_decided_otherwise_is_named_with_words_first_then_by_score(store
     contents = scored_contents(store, LINE, [bundle.id], WEEK_AGO)
     today, lower = Limits(0.8, 0.8), Limits(0.3, 0.3)
     paths = {row.id: row.image_path for row in store.query()}
-    assert [paths[found] for found in contents.decided_otherwise(today, lower)] == [
-        f"/images/{number}.png" for number in (1, 3, 2)
-    ]
+    count, found = contents.decided_otherwise(today, lower, 9)
+    assert [paths[one.result] for one in found] == [f"/images/{number}.png" for number in (1, 3, 2)]
+    assert {(one.before, one.after) for one in found} == {(Decision.PASS, Decision.REJECT)}
+    assert (count, contents.decided_otherwise(today, lower, 1)) == (3, (3, found[:1]))
     assert [len(contents.scores_by_decision(lower)[decision]) for decision in Decision] == [1, 0, 4]
