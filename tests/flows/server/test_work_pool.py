@@ -24,7 +24,14 @@ def test_every_deployment_has_a_queue_of_its_urgency():
     queues = packaged_queues()
     assert set(queues.values()) == set(QUEUES)
     for queue, some in {
-        "production": ("score-folder", "score-plant", "score-shard", "roll-back", "watch-drift"),
+        "production": (
+            "score-folder",
+            "score-plant",
+            "score-shard",
+            "roll-back",
+            "roll-back-meta-model",
+            "watch-drift",
+        ),
         "lines": ("adapt-line", "gate-line", "tend-plant"),
         "background": ("meta-train", "meta-train-plant", "evaluate", "housekeeping"),
     }.items():
