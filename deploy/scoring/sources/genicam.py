@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +106,16 @@ class _Acquisition:
 
     def close(self) -> None:
         self._give_back()
-        try:
-            self._acquirer.destroy()
-            self._harvester.reset()
-        except self._gentl.GenericException:
-            pass  # it has gone, and with it what was to be ended
+        for end in (self._acquirer.destroy, self._harvester.reset):
+            with suppress(self._gentl.GenericException):  # it has gone, and with it what was to be ended
+                end()
 
     def _give_back(self) -> None:
         """Let the producer fill the buffer again."""
         buffer, self._buffer = self._buffer, None
         if buffer is not None:
-            buffer.queue()
+            with suppress(self._gentl.GenericException):  # broken off: the next grab says so
+                buffer.queue()
 
 
 def _item(name: str, component: Any, limits: ImageLimits) -> SourceItem:

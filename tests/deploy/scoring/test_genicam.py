@@ -86,6 +86,21 @@ def test_a_camera_opens_again_after_its_connection_was_closed():
 
 
 @pytest.mark.usefixtures("producer")
+def test_a_camera_that_breaks_off_with_a_frame_in_hand_is_opened_again(monkeypatch):
+    monkeypatch.setattr("deploy.scoring.sources.live_frames._FIRST_RETRY_SECONDS", 0.01)
+    source = open_source(f"genicam:{NAME}")
+    assert isinstance(source, GenicamCamera)
+    feed = source._feed
+    assert isinstance(feed, _Acquisition)
+    assert any(feed.grab() for _ in range(20))
+    for stream in feed._acquirer.data_streams:
+        stream.close()
+    assert frames(source, 1)
+    assert source.remarks == [f"genicam:{NAME} broke off once; it was opened again."]
+    assert not feed._harvester.files, "its producers are let go"
+
+
+@pytest.mark.usefixtures("producer")
 def test_a_camera_that_is_not_there_is_told_with_those_that_are(tmp_path, monkeypatch):
     with pytest.raises(DeviceError) as caught:
         open_source("genicam:7")
