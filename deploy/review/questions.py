@@ -57,7 +57,7 @@ class Asked:
         by: who is asked; what they skipped is left out.
         aside: ids of results that are left for later.
         after: the kind that was asked before; None: as the store says.
-        contested: contents of images that a held version flags and this bundle does not.
+        contested: contents of images that a held version flags; those that this bundle passed are asked about.
     """
 
     line: str
@@ -128,8 +128,10 @@ def statements(asked: Asked, kind: QuestionKind) -> Iterator[Select[ResultRow]]:
             reason = ResultRow.reason
             yield some.where(reason.is_not(None), reason.startswith(UNLIKE)).order_by(ResultRow.id.desc())
         case QuestionKind.CONTESTED:
-            if asked.contested:
-                yield some.where(ResultRow.image_sha256.in_(asked.contested)).order_by(ResultRow.image_sha256)
+            if asked.contested:  # since they were noted, a version that flags them may have gone live
+                passed = ResultRow.decision.not_in((Decision.REJECT, Decision.REVIEW))
+                contested = ResultRow.image_sha256.in_(asked.contested)
+                yield some.where(contested, passed).order_by(ResultRow.image_sha256)
         case QuestionKind.RANDOM:
             yield some.order_by(ResultRow.image_sha256)
 

@@ -52,9 +52,8 @@ class PostgresServer:
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
             self._as_user = ["runuser", "-u", "postgres", "--"]
-            folder = Path(
-                tempfile.mkdtemp(prefix="linewise-postgres-", dir="/tmp")
-            )  # pytest's are closed to other users
+            # pytest's own folders are closed to other users
+            folder = Path(tempfile.mkdtemp(prefix="linewise-postgres-", dir="/tmp"))
             os.chown(folder, user.pw_uid, user.pw_gid)
         self._folder, self._data = folder, folder / "data"
         self._pg_ctl = _programs()[-1].with_name("pg_ctl")

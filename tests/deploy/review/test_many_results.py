@@ -86,10 +86,8 @@ def test_a_question_is_found_by_an_index_in_its_order(store: ResultStore, kind: 
         sql = statement.limit(1).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
         with store.session() as session:
             plan = [step[-1] for step in session.execute(text(f"EXPLAIN QUERY PLAN {sql}".replace(":", r"\:")))]
-        index = (
-            "sqlite_autoindex_results_1" if kind is QuestionKind.CONTESTED else "ix_results_bundle_id_"
-        )  # by content
-        assert plan[0].startswith(f"SEARCH results USING INDEX {index}"), plan
+        assert plan[0].startswith("SEARCH results USING INDEX "), plan
+        assert "bundle_id=?" in plan[0], plan
         assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN")], plan
 
 

@@ -120,3 +120,10 @@ def test_what_a_held_version_alone_flags_is_asked_about_until_somebody_said_a_wo
     assert "a version that is held flags it" in page
     assert asked_kind(browser.answer(page, "good")) == FLAGGED
     assert [word.question for word in asked.words()] == [QuestionKind.CONTESTED]
+
+
+def test_a_contested_image_that_the_live_version_flags_by_now_is_an_ordinary_question(asked: AskedPlant) -> None:
+    flagged = asked.result(11)
+    assert flagged.image_sha256 is not None
+    note_contested(asked.plant.root / "home", LINE, "v2", [flagged.image_sha256])
+    assert asked_kind(asked.browser().see()) == FLAGGED
