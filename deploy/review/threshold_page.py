@@ -5,7 +5,6 @@ What a line scored is read once a minute at most, and every threshold that is tr
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ MOST_CHANGED = 6
 """Images decided otherwise that are shown."""
 _KEPT_SECONDS = 60.0
 _LONGEST_REASON = 500
+_LARGEST = 1e100  # far beyond any score; with larger limits a chart's arithmetic overflows
 
 
 class Tried(NamedTuple):
@@ -185,7 +185,7 @@ def _number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) < _LARGEST else None
 
 
 def _limits_of(bundle: Bundle) -> Limits:

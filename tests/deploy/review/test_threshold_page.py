@@ -39,6 +39,7 @@ def test_a_form_looks_and_another_sets(asked: AskedPlant) -> None:
     [
         ({"reject": "high"}, "are numbers"),
         ({"reject": "nan"}, "are numbers"),
+        ({"reject": "1e308", "review": "-1e308"}, "are numbers"),
         ({"reject": "0.3", "review": "0.4"}, "REVIEW is at most REJECT"),
     ],
 )
