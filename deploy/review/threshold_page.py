@@ -5,7 +5,9 @@ What a line scored is read once a minute at most, and every threshold that is tr
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +35,7 @@ HOURS = 168
 MOST_CHANGED = 6
 """Images decided otherwise that are shown."""
 _KEPT_SECONDS = 60.0
+_LINES = 8  # kept at a time: a week of one may be millions of scores
 _LONGEST_REASON = 500
 _LARGEST = 1e100  # far beyond any score; with larger limits a chart's arithmetic overflows
 
@@ -69,7 +72,8 @@ class Thresholds:
 
     def __init__(self, store: ResultStore, registry: Registry) -> None:
         self._store, self._registry = store, registry
-        self._known: dict[str, _Known] = {}
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._lock = threading.Lock()
 
     def about(self, line: str, reject: str, review: str) -> dict[str, Any]:
         """All that the page shows, of limits as somebody typed them; empty: today's.
@@ -162,7 +166,11 @@ class Thresholds:
             bundle = self._registry.live(line)
         alike, since = scoring_alike(self._registry, bundle), datetime.now(UTC) - timedelta(hours=HOURS)
         known = _Known(bundle, scored_contents(self._store, line, alike, since), time.monotonic())
-        self._known[line] = known
+        with self._lock:
+            self._known[line] = known
+            self._known.move_to_end(line)
+            while len(self._known) > _LINES:
+                self._known.popitem(last=False)
         return known
 
 
@@ -174,6 +182,8 @@ def tried_limits(reject: str, review: str, today: Limits) -> Tried:
     if None in numbers:
         return Tried(today, "REJECT and REVIEW are numbers, on the scale of this version's scores.")
     to_reject, *to_review = (number for number in numbers if number is not None)
+    if reject.strip() == f"{today.reject:.6g}":  # as the form shows it: nobody moved it
+        to_reject = today.reject
     limits = Limits(to_reject, to_review[0] if to_review else min(today.review, to_reject))
     if limits.review > limits.reject:
         return Tried(today, "REVIEW is at most REJECT: equal to it, nothing is for a person to look at.")

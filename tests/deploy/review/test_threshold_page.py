@@ -34,6 +34,17 @@ def test_a_form_looks_and_another_sets(asked: AskedPlant) -> None:
     assert "Ada" in browser.see("/name", line=LINE), "who set it is remembered"
 
 
+def test_a_form_that_nobody_changed_tries_no_other_threshold(asked: AskedPlant) -> None:
+    browser = asked.browser()
+    page = browser.see("/threshold", line=LINE, reject="0.612345678", review="0.412345678")
+    page = browser.send(page, "/threshold", by="Ada", why="many digits")
+    (shown,) = re.findall(r'id="reject".*? value="(.*?)"', page)
+    assert shown == "0.612346"
+    assert 'class="tried"' not in browser.see("/threshold", line=LINE, reject=shown)
+    moved = browser.see("/threshold", line=LINE, reject=shown, review="0.3")
+    assert 'name="reject" value="0.612345678"' in moved
+
+
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
