@@ -10,6 +10,7 @@ part that passed is not known, so a lower threshold is told without the least ar
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,7 @@ from pipeline.calibration import Decision
 
 SHARES = (0.001, 0.005, 0.01, 0.02, 0.05)
 """Of the line's images: thresholds that reject at most so many of them are told of."""
+_ROWS_AT_ONCE = 1000
 _DIGITS = 6  # of a score that is told, and typed again
 _SEVERITY = (Decision.PASS, Decision.REVIEW, Decision.REJECT)
 _PASS, _REVIEW, _REJECT = range(3)
@@ -172,14 +174,18 @@ def scored_contents(store: ResultStore, line: str, bundle_ids: Collection[str], 
         bundle_ids: of the versions whose scores are comparable.
         since: from when on images count, with a zone.
     """
+    results, scores = array("q"), array("d")  # rows one by one: those of a busy week take gigabytes together
+    decisions, verdicts = dict[int, Decision](), dict[int, Verdict]()
+    statement = _contents(line, bundle_ids, since).execution_options(yield_per=_ROWS_AT_ONCE)
     with store.reading() as connection:
-        rows = connection.execute(_contents(line, bundle_ids, since)).all()
-    return ScoredContents(
-        np.array([row.id for row in rows], np.int64),
-        np.array([row.score for row in rows], np.float64),
-        {place: row.decision for place, row in enumerate(rows) if row.reason is not None},
-        {place: row.verdict for place, row in enumerate(rows) if row.verdict is not None},
-    )
+        for place, row in enumerate(connection.execute(statement)):
+            results.append(row.id)
+            scores.append(math.nan if row.score is None else row.score)
+            if row.reason is not None:
+                decisions[place] = row.decision
+            if row.verdict is not None:
+                verdicts[place] = row.verdict
+    return ScoredContents(np.array(results, np.int64), np.array(scores, np.float64), decisions, verdicts)
 
 
 def limits_to_look_at(levels: ScoreLevels, today: Limits) -> Iterator[tuple[Limits, str]]:
