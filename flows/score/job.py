@@ -99,7 +99,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
             publisher=publisher,
             part_rule=request.part_rule,
         )
-        kinds_named = {row.image_sha256: row.kind for row in store.verdicts(line) if row.kind is not None}
+        words = [] if bundle.manifest.kinds is None else store.verdicts(line)
         messages = publisher.end(END_SECONDS) if publisher is not None else None
         result = ScoreResult(
             line=line,
@@ -129,7 +129,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
                 files=files,
                 notes=[*_notes(summary), *result.remarks, *remarks()],
                 parts=summary.parts,
-                kinds_by_content=kinds_named,
+                kinds_by_content={word.image_sha256: word.kind for word in words if word.kind is not None},
             ),
             keep=settings.keep_reports,
         )
