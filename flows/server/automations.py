@@ -78,9 +78,10 @@ def create_line_automations(client: SyncPrefectClient, deployment_id: UUID) -> N
 
 
 def _renew(client: SyncPrefectClient, name: str, is_former: Callable[[EventTrigger], bool]) -> None:
-    """Delete what a former version made, to be made anew."""
+    """Delete what a former version made, to be made anew; one that somebody switched off stays, and off."""
     for automation in client.read_automations_by_name(name):
-        if isinstance(automation.trigger, EventTrigger) and is_former(automation.trigger):
+        former = isinstance(automation.trigger, EventTrigger) and is_former(automation.trigger)
+        if former and automation.enabled:
             client.delete_automation(automation.id)
 
 

@@ -11,7 +11,11 @@ import pytest
 
 pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
+from prefect.automations import Automation
 from prefect.client.orchestration import get_client
+from prefect.events.actions import RunDeployment
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
 
 import flows.adapt.flow
 import flows.life.flow
@@ -102,4 +106,27 @@ def test_line_automations_are_created_once(prefect_api) -> None:
                 assert automation.actions[0].deployment_id == deployment
                 client.delete_automation(automation.id)
         finally:
+            client.delete_deployment(deployment)
+
+
+def test_an_automation_of_before_is_made_anew_unless_somebody_switched_it_off(prefect_api) -> None:
+    former = EventTrigger(
+        match=ResourceSpecification({"prefect.resource.id": ["linewise.line.*"]}),
+        expect={"linewise.drift"},
+        posture=Posture.Reactive,
+        threshold=1,
+    )
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow_from_name("tend-plant"), "tend-plant")
+        try:
+            for enabled in (True, False):
+                actions = [RunDeployment(source="selected", deployment_id=deployment)]
+                before = Automation(name=DRIFTED_LINES, trigger=former, actions=actions, enabled=enabled).create()
+                create_line_automations(client, deployment)
+                (now,) = client.read_automations_by_name(DRIFTED_LINES)
+                assert (now.id == before.id, now.enabled) == (not enabled, enabled)
+                client.delete_automation(now.id)
+        finally:
+            for automation in client.read_automations_by_name(NEW_LINES):
+                client.delete_automation(automation.id)
             client.delete_deployment(deployment)
