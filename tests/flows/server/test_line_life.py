@@ -120,8 +120,9 @@ def test_an_automation_of_before_is_made_anew_unless_somebody_switched_it_off(pr
         deployment = client.create_deployment(client.create_flow_from_name("tend-plant"), "tend-plant")
         try:
             for enabled in (True, False):
-                actions = [RunDeployment(source="selected", deployment_id=deployment)]
-                before = Automation(name=DRIFTED_LINES, trigger=former, actions=actions, enabled=enabled).create()
+                action = RunDeployment(source="selected", deployment_id=deployment, parameters=None, job_variables=None)
+                Automation(name=DRIFTED_LINES, trigger=former, actions=[action], enabled=enabled).create()
+                (before,) = client.read_automations_by_name(DRIFTED_LINES)
                 create_line_automations(client, deployment)
                 (now,) = client.read_automations_by_name(DRIFTED_LINES)
                 assert (now.id == before.id, now.enabled) == (not enabled, enabled)
