@@ -96,6 +96,25 @@ def test_unlabelled_defects_of_one_kind_are_of_the_most_frequent_one(line: Produ
     assert draw(line, 0, 0.3, seed, one_kind=True).defects == draw(line, 0, 0.3, seed).defects
 
 
+def test_a_limited_query_has_the_kinds_that_it_has_without_unlabelled_defects_of_one(line: ProductLine):
+    def kinds(*, unlabelled: int, one_kind: bool) -> list[str]:
+        drawn = sample_images(
+            line,
+            good=4,
+            defects=2,
+            query=8,
+            seed=0,
+            spare_good=False,
+            unlabelled=unlabelled,
+            contamination=0.3,
+            one_kind=one_kind,
+        )
+        return [record.kind for record in drawn.query]
+
+    assert kinds(unlabelled=0, one_kind=True) == kinds(unlabelled=0, one_kind=False)
+    assert len({*kinds(unlabelled=4, one_kind=True)}) > 2, "good ones, and defects of several kinds"
+
+
 def test_a_smaller_number_of_unlabelled_images_is_the_first_part_of_a_larger_with_the_same_share(line: ProductLine):
     drawn = draw(line, 10, 0.2)
     some = drawn.first_unlabelled(5, 0.2)
