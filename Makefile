@@ -92,7 +92,7 @@ test: $(INSTALLED)
 	@$(PYTEST) -n 2 -m "not end_to_end" $(ARGS)
 
 # Servers, schedules and browsers are waited for: one more runs than there are processors, the longest ones first. Not
-# two more: a run that has not started after 100 seconds is taken for dead.
+# two more: a run that has not started after five minutes is taken for dead.
 end-to-end: $(INSTALLED)
 	@echo "==> Running the end-to-end tests"
 	@$(PYTEST) -n 3 -m end_to_end tests/end_to_end $(ARGS)

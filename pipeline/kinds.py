@@ -127,18 +127,18 @@ def learn_kinds(names: Sequence[str], units: Units, drawn_MD: Values, mapped_MD:
     """
     known = tuple(sorted(set(names)))
     kind = np.array([known.index(name) for name in names])
-    alone = np.flatnonzero(np.bincount(kind)[kind] > 1)
-    others = (np.arange(len(kind)) != i for i in alone)
+    asked = np.flatnonzero(np.bincount(kind)[kind] > 1)  # without them their kind still has an image
+    others = (np.arange(len(kind)) != i for i in asked)
     held_out = [
         Prototypes.of(drawn_MD[known_M], kind[known_M]).distances(mapped_MD[i])
-        for i, known_M in zip(alone, others, strict=True)
+        for i, known_M in zip(asked, others, strict=True)
     ]
-    distances = np.array(held_out).reshape(len(alone), len(known))
-    none_from = float(np.quantile(distances.min(1), _KNOWN)) if len(alone) >= _ENOUGH else np.inf
+    distances = np.array(held_out).reshape(len(asked), len(known))
+    none_from = float(np.quantile(distances.min(1), _KNOWN)) if len(asked) >= _ENOUGH else np.inf
     confusion = np.zeros((len(known), len(known) + 1), np.int64)
-    for truth, row in zip(kind[alone], distances, strict=True):
+    for truth, row in zip(kind[asked], distances, strict=True):
         confusion[truth, row.argmin() if row.min() <= none_from else len(known)] += 1
-    temperature = _temperature(distances, kind[alone])
+    temperature = _temperature(distances, kind[asked])
     # finite, as a manifest keeps it: no cosine distance is above 2
     kinds = KindsOfDefects(known, units, Prototypes.of(drawn_MD, kind), temperature, min(none_from, 2.0))
     return LearnedKinds(kinds, confusion)

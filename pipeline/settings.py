@@ -9,7 +9,7 @@
     LINEWISE_MAX_PIXELS      larger images are refused, 100 million pixels unless set
     LINEWISE_FEATURE_CACHE   folder of cached patch features                       <home>/features
     LINEWISE_TEMPLATE_CACHE  folder of traced graphs that several homes share      <home>/templates
-    LINEWISE_DASK_SCHEDULER  Dask cluster that scores a folder in shards        workers of Prefect's pool
+    LINEWISE_DASK_SCHEDULER  Dask cluster that scores a folder in shards           workers of Prefect's pool
     LINEWISE_KEEP_REPORTS    newest report folders of a line that scoring keeps    500
     LINEWISE_SIGNING_KEY     private key (PEM, mode 0600) that bundles made here are signed with
     LINEWISE_DEMAND_SIGNATURES  1: only bundles signed by a key of <home>/trusted_keys are opened

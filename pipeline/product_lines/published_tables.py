@@ -55,7 +55,6 @@ def plan_visa(source: Path) -> Plan:
 
 class _Meta(BaseModel):
     normal_class: str
-    prefix: str = ""
 
 
 class _Picture(BaseModel):
