@@ -84,8 +84,9 @@ def sample_images(
     bad = min(round(contamination * unlabelled), max(0, len(others) - 1))
     if one_kind and others:
         kind, count = Counter(record.kind for record in others).most_common(1)[0]
-        others.sort(key=lambda record: record.kind != kind)
         bad = min(bad, count)
+        shift = [record for record in others if record.kind == kind][:bad]
+        others = [*shift, *(record for record in others if record not in shift)]  # the query keeps its mix of kinds
     rest = pool[len(support_good) :]
     wanted = unlabelled - bad
     produced = of_test[: min(wanted, len(of_test) // 2)] if of_production else []
