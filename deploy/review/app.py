@@ -245,6 +245,8 @@ class _Pages:
         if not self._access.is_sealed(form.get("seal", ""), "threshold", line, version):
             sentence = "This form was made before the page was started anew: look at the threshold again."
             return self._message(request, 409, "Nothing was set", sentence)
+        if line not in lines_of(self._store, self._registry):
+            return self._no_line(request, line)
         if by is None:
             return self._message(request, 422, "Nothing was set", "Say who sets it.")
         if sentence := self._thresholds.keep(line, version, form, by=by):
