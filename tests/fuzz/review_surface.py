@@ -38,11 +38,12 @@ from tests.parts.plant import write_image
 _TOKEN = "a token of enough characters"
 _HERE = f"http://{OWN_HOST}"
 _IMAGES = 6
+_VERSION = "v1"
 _SIZE = 96
 _LINES = (LINE, LINE, LINE, LINE, "mvtec", *ODD_TEXTS)
 _GOOD_IDS = tuple(map(str, range(1, _IMAGES + 1)))
 _IDS = (*_GOOD_IDS, "0", "99", "9" * 18, "9" * 19, "9" * 5000, "-1", "1.0", "٣", "1e3", *ODD_TEXTS)
-_KINDS = ("", "flagged", "random", "borderline", "unlike", "RANDOM", *ODD_TEXTS)
+_KINDS = ("", "flagged", "random", "borderline", "unlike", "contested", "RANDOM", *ODD_TEXTS)
 _TIMES = (
     *("2026-01-02T03:04:05+00:00", "2026-01-02", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999-12:00"),
     *("2026-01-02T03:04:05+23:59:59.999999", "2026-W01-1", *ODD_TEXTS),
@@ -60,7 +61,11 @@ _BOXES = (
     ),
     *("0,0,0,0", "-1,-1,2,2", "1e-320,0,1e-320,1", "١,2,3,4", ",,,", "9" * 5000 + ",1,1,1", *ODD_TEXTS),
 )
-_PAGES = ("/", "/line", "/ahead", "/words", "/name", "/picture", "/heat", "/health", "/static/review.js")
+_LIMITS = ("", "0.3", "0.25", "-1e308", "nan", "-inf", "1e308", "1e-320", "1e400", "0,3", "٣", "9" * 5000, *ODD_TEXTS)
+_PAGES = (
+    *("/", "/line", "/ahead", "/words", "/threshold", "/threshold/effects", "/name", "/picture", "/heat", "/patches"),
+    *("/health", "/static/review.js"),
+)
 _ODD_PAGES = (
     "/static/../app.py",
     "/static/%2e%2e/access.py",
@@ -82,10 +87,15 @@ def _query(path: str, rng: Random) -> dict[str, str]:
         "result": rng.choice(_GOOD_IDS if rng.random() < 0.5 else _IDS),
         "kind": rng.choice(_KINDS),
         "aside": _ids(rng),
+        "reject": rng.choice(_LIMITS),
+        "review": rng.choice(_LIMITS),
         "before": f"{rng.choice(_TIMES if rng.random() < 0.3 else _TIMES[:5])}~{rng.choice(_GOOD_IDS)}",
         "seal": rng.choice(("0" * 64, "ü", "")),
         "token": rng.choice(("another", "", *ODD_TEXTS)),
     }
+    if path.startswith("/threshold"):
+        line = LINE if rng.random() < 0.8 else query["line"]
+        return {"line": line, "reject": query["reject"], "review": query["review"]}
     wanted = {"/line": 5, "/ahead": 3, "/words": 2}.get(path, 1)
     return {name: query[name] for name in rng.sample(list(query), wanted)} | (
         {"line": query["line"]} if wanted > 1 else {}
@@ -103,6 +113,15 @@ def _form(path: str, rng: Random) -> dict[str, str]:
                 "defect": rng.choice(ODD_TEXTS),
                 "aside": _ids(rng),
             }
+        case "/threshold":
+            return {
+                "line": LINE if rng.random() < 0.8 else rng.choice(_LINES),
+                "version": _VERSION if rng.random() < 0.8 else rng.choice(ODD_TEXTS),
+                "reject": rng.choice(_LIMITS[:10]) if rng.random() < 0.7 else rng.choice(_LIMITS),
+                "review": rng.choice(_LIMITS[:6]),
+                "by": rng.choice(("Ada", "Ada", "", ODD_TEXTS[0])),
+                "why": "holes" if rng.random() < 0.8 else rng.choice(("", "x" * 5000, *ODD_TEXTS)),
+            }
         case "/undo":
             return {"line": rng.choice(_LINES)}
         case "/name":
@@ -115,7 +134,7 @@ def _request(rng: Random) -> Input:
     sends = rng.random() < 0.6
     form: dict[str, str] = {}
     if sends:
-        path = rng.choice(("/answer", "/answer", "/answer", "/undo", "/name", "/login"))
+        path = rng.choice(("/answer", "/answer", "/answer", "/undo", "/threshold", "/name", "/login"))
         form, query = _form(path, rng), {}
     else:
         path = rng.choice(_PAGES if rng.random() < 0.9 else _ODD_PAGES)
@@ -145,6 +164,7 @@ def _request(rng: Random) -> Input:
 
 class _Plant(NamedTuple):
     store: ResultStore
+    registry: Registry
     access: Access
     app: Any
     cookie: str
@@ -161,10 +181,11 @@ def _plants() -> tuple[_Plant, _Plant]:
             write_image(plant.images / f"{name}.png", brightness=40 * (number + 1), seed=number, size=_SIZE)
         plant.score(overlays=plant.root / "overlays", workers=1)
         access = Access("127.0.0.1", token)
-        app = review_app(plant.store, Registry(plant.root / "home"), access)
+        registry = Registry(plant.root / "home")
+        app = review_app(plant.store, registry, access)
         login = WebRequest("POST", "/login", (("Host", OWN_HOST), ("Origin", _HERE)), f"token={quote(_TOKEN)}".encode())
         cookie = answered(app, login).headers.get("set-cookie", "").partition(";")[0]
-        made.append(_Plant(plant.store, access, app, cookie))
+        made.append(_Plant(plant.store, registry, access, app, cookie))
     return made[0], made[1]
 
 
@@ -176,6 +197,7 @@ def _sent(made: Input, plant: _Plant) -> WebRequest:
         values: dict[str, tuple[str, ...]] = {
             "/answer": (form.get("result", ""), form.get("kind", "")),
             "/undo": ("undo", form.get("line", "")),
+            "/threshold": ("threshold", form.get("line", ""), form.get("version", "")),
         }
         form["seal"] = plant.access.seal(*values.get(request.target.partition("?")[0], ("name",)))
     body = "&".join(f"{name}={quote(value.encode('utf-8', 'surrogatepass'))}" for name, value in form.items()).encode()
@@ -188,17 +210,17 @@ def _sent(made: Input, plant: _Plant) -> WebRequest:
     return WebRequest(request.method, request.target, headers, body, request.pieces, request.breaks_off)
 
 
-def _words(store: ResultStore) -> tuple[int, int]:
-    """How many words and skips the store has."""
-    with store.session() as session:
+def _noted(plant: _Plant) -> tuple[int, int, str | None]:
+    """How many words and skips the store has, and the version that is live, which a threshold changes."""
+    with plant.store.session() as session:
         words = session.scalar(select(func.count()).select_from(VerdictRow))
         skips = session.scalar(select(func.count()).select_from(SkipRow).where(SkipRow.taken_back_at.is_(None)))
-    return words or 0, skips or 0
+    return words or 0, skips or 0, plant.registry.live_version(LINE)
 
 
 def _look(made: Input, folder: Path) -> str:
     facts, plant = made.facts, _plants()[0 if made.facts["guarded"] else 1]
-    request, before = _sent(made, plant), _words(plant.store)
+    request, before = _sent(made, plant), _noted(plant)
     answer = answered(plant.app, request)
     _is_harmless(answer, folder)
     host, origin = request.headers[0][1], dict(request.headers).get("Origin", "")
@@ -210,8 +232,8 @@ def _look(made: Input, folder: Path) -> str:
     path = request.target.partition("?")[0]
     if stranger and answer.status < 400 and path != "/login" and not path.startswith(("/health", "/static/")):
         raise PassedInSilenceError(f"{answer.status} without the token")
-    if (stranger or wrong_host or wrong_origin or not facts["sealed"]) and _words(plant.store) != before:
-        raise PassedInSilenceError("a word was noted that nobody said")
+    if (stranger or wrong_host or wrong_origin or not facts["sealed"]) and _noted(plant) != before:
+        raise PassedInSilenceError("a word was noted, or a threshold set, by nobody")
     _boxes_are_inside(plant.store)
     return "refused" if answer.status >= 400 else "read"
 
