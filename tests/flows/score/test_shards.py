@@ -76,7 +76,7 @@ def test_only_a_whole_folder_is_divided(adapted_home: Path, line: Path, changes:
     pytest.importorskip("prefect", reason="the extra `flows` is not installed")
     from flows.score.shards_flow import in_shards
 
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="a whole folder as it is, to be scored in shards"):
         in_shards(score_request(line, **changes), 2)
 
 
