@@ -14,7 +14,7 @@ _ROOM = 6 * 1024**3  # bytes: what all tests leave is far less, and a container'
 
 
 def has_room_in_memory() -> bool:
-    """Whether there is a folder in memory that tests can write to and run programs from, and memory for it."""
+    """Whether there is a folder in memory that tests can write to and run programs from, and that may grow so far."""
     if not os.access(MEMORY, os.W_OK | os.X_OK):
         return False
     found = os.statvfs(MEMORY)
