@@ -29,6 +29,8 @@ from pipeline.calibration import Decision
 SHARES = (0.001, 0.005, 0.01, 0.02, 0.05)
 """Of the line's images: thresholds that reject at most so many of them are told of."""
 _ROWS_AT_ONCE = 1000
+LARGEST_SCORE = 1e100
+"""Of a threshold, far beyond any score: the arithmetic of a chart with larger ones overflows."""
 _DIGITS = 6  # of a score that is told, and typed again
 _SEVERITY = (Decision.PASS, Decision.REVIEW, Decision.REJECT)
 _PASS, _REVIEW, _REJECT = range(3)

@@ -20,6 +20,7 @@ from deploy.reports.histogram import Histogram, histogram
 from deploy.results.schema import ResultRow
 from deploy.results.store import ResultStore
 from deploy.results.threshold_effects import (
+    LARGEST_SCORE,
     SHARES,
     DecidedOtherwise,
     Limits,
@@ -37,7 +38,6 @@ MOST_CHANGED = 6
 _KEPT_SECONDS = 60.0
 _LINES = 8  # kept at a time: a week of one may be millions of scores
 _LONGEST_REASON = 500
-_LARGEST = 1e100  # far beyond any score; with larger limits a chart's arithmetic overflows
 
 
 class Tried(NamedTuple):
@@ -195,7 +195,7 @@ def _number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if abs(number) < _LARGEST else None
+    return number if abs(number) <= LARGEST_SCORE else None
 
 
 def _limits_of(bundle: Bundle) -> Limits:

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from deploy.results.threshold_effects import LARGEST_SCORE
 from flows.asking.request import Request
 from flows.asking.request_fields import LineName
 from pipeline.errors import ConfigError
@@ -26,12 +27,16 @@ class ThresholdRequest(Request):
     reject: float | None = Field(
         default=None,
         allow_inf_nan=False,
+        ge=-LARGEST_SCORE,
+        le=LARGEST_SCORE,
         description="Score from which on a part is rejected, on the scale of the line's live model (default: only show "
         "what some thresholds would have done).",
     )
     review: float | None = Field(
         default=None,
         allow_inf_nan=False,
+        ge=-LARGEST_SCORE,
+        le=LARGEST_SCORE,
         description="Score from which on a person should look, on the same scale, at most reject; equal to it: never "
         "(default: as it is, or reject where that is lower).",
     )
