@@ -4,15 +4,15 @@ The rate of new good parts at the threshold is not known, as their distribution 
 show only so much of it. The interval is that of the normal model with the spread's prior, as the threshold's own
 (Gelman et al., Bayesian Data Analysis, 3rd ed., section 3.3), and of good parts that stray as other lines' do
 (`score_spread.straying`): each by itself up to so far, and all of them together, higher or lower, by as much times a
-deviate of Student's t: most shifts are like the images at hand, some are far from them. With a normal deviate, 82 % of
-the rates lay in the interval where unlabelled images set the limit; with two degrees of freedom 90 %, and 91 % where
-they are chosen without the data set that is judged (thirteen real lines; `benchmarks/promises.md`).
+deviate of Student's t: most shifts are like the images at hand, some are far from them. On thirteen real lines 92 % of
+the rates lie in it, 91 % where unlabelled images set the limit (`benchmarks/promises.md`).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pipeline.calibration import Threshold
 from pipeline.score_spread import PRIOR_COUNT, bulk, straying
 
-_DRAWS = 4000
+_POINTS = 13  # 8,192, as a power of two
 _SHIFT_FREEDOM = 2  # degrees of freedom of how far all parts of a shift stray together
 _ALONE_STRAYS = 1.5
 """As `score_spread.straying`, of a single good image beside defects: the only head that can score it knows it, and how
@@ -108,16 +108,27 @@ def rate_interval(reject: float, middle: float, spread: float, n: int, *, strays
         n: how many scores both rest on.
         strays: how many times further new good parts lie, at most; 1: they are drawn as those were.
     """
-    from scipy.special import ndtr  # noqa: PLC0415 (scoring at the plant does not need scipy)
+    from scipy.special import gammaincinv, ndtr, ndtri, stdtrit  # noqa: PLC0415 (scoring at the plant does not need it)
 
-    rng, freedom = np.random.default_rng(0), n - 1 + PRIOR_COUNT
-    spreads = spread * np.sqrt(freedom / rng.chisquare(freedom, _DRAWS))
-    means = middle + spreads / np.sqrt(n) * rng.standard_normal(_DRAWS)
-    means += (strays - 1.0) * spreads * rng.standard_t(_SHIFT_FREEDOM, _DRAWS)
-    widths = spreads * rng.uniform(1.0, strays, _DRAWS)
-    rates = 1.0 - ndtr((reject - means) / widths)
+    freedom = n - 1 + PRIOR_COUNT
+    of_spread, of_mean, of_shift, of_width = _points()
+    spreads = spread * np.sqrt(freedom / (2 * gammaincinv(freedom / 2, of_spread)))  # over the root of a chi-square
+    means = middle + spreads / np.sqrt(n) * ndtri(of_mean)
+    means += (strays - 1.0) * spreads * stdtrit(_SHIFT_FREEDOM, of_shift)
+    rates = 1.0 - ndtr((reject - means) / (spreads * (1.0 + (strays - 1.0) * of_width)))
     lowest, highest = np.quantile(rates, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return float(lowest), float(highest)
+
+
+@cache
+def _points() -> tuple[NDArray[np.float64], ...]:
+    """Points that fill the unit cube evenly, a row for each of the four quantities that are not known.
+
+    Points at random give the upper end of an interval by a tenth of it more or less: few of them lie far out.
+    """
+    from scipy.stats import qmc  # noqa: PLC0415 (as above)
+
+    return tuple(qmc.Sobol(4, rng=0).random_base2(_POINTS).T)
 
 
 def counted_interval(rejected: int, n: int) -> tuple[float, float]:
