@@ -194,9 +194,10 @@ def test_score_folder_from_its_schedule(plant, page, screenshot):
     assert reports
 
 
-def test_a_folder_is_scored_in_shards_by_the_pools_workers(plant, tmp_path):
+def test_a_folder_is_scored_in_shards_by_the_pools_workers(plant):
     needs_the_line(plant)
-    camera = write_line(tmp_path, 11, good=0, test_good=6, defects=2, size=96) / "test"
+    folder = plant.home.parent / "shards"  # it stays: the review page shows these images, too
+    camera = write_line(folder, 11, good=0, test_good=6, defects=2, size=96) / "test"
     run = plant.asked("score-folder", {"line": LINE, "images": str(camera), "device": "cpu"}, shards=2)
     assert run.state.is_completed(), run.state.message
     names = [run.name for run in plant.client.read_flow_runs(limit=100) if run.state.is_completed()]
