@@ -72,7 +72,7 @@ def find_evidence(line: str, asked: ComparedOn, versions: Sequence[BundleManifes
             found[sha256] = EvidenceImage(name=name, path=path, sha256=sha256, kind=kind)
 
     with ResultStore(settings.database) as store:
-        words = store.verdicts(line)
+        words, all_words = store.verdicts(line), store.verdicts(line, overruled=True)
         for row in words:
             kind = Kind.DEFECT if row.verdict is Verdict.DEFECTIVE else Kind.GOOD
             take(Path(row.image_path).name, Path(row.image_path), row.image_sha256, kind)
@@ -88,15 +88,19 @@ def find_evidence(line: str, asked: ComparedOn, versions: Sequence[BundleManifes
     return Evidence(
         images=tuple(chosen),
         left_out={reason: count for reason, count in left_out.items() if count},
-        defect_share=_defect_share(words),
+        defect_share=_defect_share(all_words),
     )
 
 
-def _defect_share(words: Iterable[VerdictRow]) -> float | None:
-    asked = [word.verdict for word in words if word.question is QuestionKind.RANDOM]
+def _defect_share(words: Sequence[VerdictRow]) -> float | None:
+    """From all words that were not withdrawn, the latest first: an image that was asked about at random counts once,
+    as what was last said of it, also where that was no answer to a question any more.
+    """
+    asked = {word.image_sha256 for word in words if word.question is QuestionKind.RANDOM}
     if len(asked) < _LEAST_ASKED:
         return None
-    return counted_interval(sum(verdict is Verdict.DEFECTIVE for verdict in asked), len(asked))[1]
+    last = {word.image_sha256: word.verdict for word in reversed(words)}
+    return counted_interval(sum(last[sha256] is Verdict.DEFECTIVE for sha256 in asked), len(asked))[1]
 
 
 def contents_known_to(versions: Iterable[BundleManifest]) -> frozenset[str]:
