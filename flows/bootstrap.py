@@ -84,6 +84,7 @@ def register_deployments(client: SyncPrefectClient, *, update: bool = False) -> 
         chosen = [argument for name in names for argument in ("-n", name)]
         command = [
             sys.executable,
+            "-P",
             "-m",
             "prefect",
             "--no-prompt",

@@ -55,6 +55,9 @@ PLANT_PIPELINE = {
     "storage",
 }
 
+CHILD = re.compile(r'sys\.executable,\s*"([^"]*)"')
+"""A Python that is started, by its first argument."""
+
 # Run in a fresh interpreter: imports what it is told, one after the other, and says who first brought what.
 IMPORT_AND_REPORT = """
 import importlib, sys
@@ -132,6 +135,13 @@ def test_a_broken_contract_is_found(told_of_breaches: str, importer: str, import
     of_contract = re.split(r"^(?=.*\n-{3,}$)", details, flags=re.MULTILINE)
     (section,) = [part for part in of_contract if part.startswith(contract)]
     assert f"{importer} -> {imported} (l." in section
+
+
+def test_what_we_start_imports_nothing_from_where_it_is_started() -> None:
+    """`python -m` looks into the folder it is started in first, where a user may have a `flows` of their own."""
+    children = [(file, child) for file in source_files() for child in CHILD.findall(file.read_text(encoding="utf-8"))]
+    assert len(children) >= 3
+    assert [(file.name, child) for file, child in children if child != "-P"] == []
 
 
 def test_the_plants_modules_load_nothing_of_training() -> None:

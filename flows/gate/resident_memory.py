@@ -24,7 +24,7 @@ def resident_bytes(deployments: Sequence[Deployment]) -> list[int | None]:
     """
     children = [
         subprocess.Popen(  # noqa: S603  # our own arguments
-            [sys.executable, "-m", __name__, str(deployment.bundle.path), str(deployment.backbone.folder)],
+            [sys.executable, "-P", "-m", __name__, str(deployment.bundle.path), str(deployment.backbone.folder)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )

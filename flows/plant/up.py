@@ -172,7 +172,7 @@ def _start(part: Part, folder: PlantFolder, arguments: tuple[str, ...], api: str
             log.replace(log.with_suffix(".log.before"))
         with log.open("xb") as output:
             child = subprocess.Popen(  # noqa: S603  # our own arguments
-                [sys.executable, "-m", *arguments],
+                [sys.executable, "-P", "-m", *arguments],
                 cwd=folder.path,
                 env=os.environ | {MARK: str(folder.path) if part is Part.WORKER else ""},
                 stdin=subprocess.DEVNULL,

@@ -17,6 +17,7 @@ from flows.adapt.request import AdaptRequest
 from flows.gate import job
 from flows.gate.job import compare_versions
 from flows.gate.request import ComparedOn, GateRequest
+from flows.gate.resident_memory import resident_bytes
 from flows.score import job as score
 from flows.score.request import ScoreRequest
 from pipeline.errors import ConfigError
@@ -173,3 +174,15 @@ def test_two_versions_are_compared_for_a_person(settings: Settings, folder: Path
     (memory,) = [check for check in comparison.checks if check.what == "memory that scoring takes"]
     assert all(5 < float(told.removesuffix(" MiB")) < 500 for told in (memory.live, memory.candidate))
     assert registry.decisions(LINE) == before
+
+
+def test_memory_is_measured_beside_packages_of_our_names(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("flows", "deploy"):
+        (own := tmp_path / "own" / package).mkdir(parents=True)
+        (own / "__init__.py").write_text("raise SystemExit('what a user keeps here')\n")
+    monkeypatch.chdir(tmp_path / "own")
+    (measured,) = resident_bytes([Registry(settings.home).deployment(LINE)])
+    assert measured is not None
+    assert measured > 1_000_000
