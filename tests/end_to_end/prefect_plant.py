@@ -19,7 +19,6 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.server.automations import UNSTARTED_RUNS
 from pipeline.synthetic.lines import write_line
 
 
@@ -60,11 +59,6 @@ class Plant:
         parameters = {"request": request, **others}
         run = self.client.create_flow_run_from_deployment(self.deployment(deployment).id, parameters=parameters)
         return self.ended(run.id)
-
-    def let_runs_start_late(self) -> None:
-        """Crash no run that takes long to start: a machine that is busy with tests takes longer than others."""
-        for automation in self.client.read_automations_by_name(UNSTARTED_RUNS):
-            self.client.delete_automation(automation.id)
 
     def artifact(self, key: str, flow_run_id: Any) -> Any:
         found = [a for a in self.client.read_artifacts(limit=200) if a.key == key and a.flow_run_id == flow_run_id]

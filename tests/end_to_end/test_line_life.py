@@ -41,7 +41,6 @@ def test_an_event_of_a_new_line_has_it_adapted_and_a_form_rolls_it_back(plant: P
     request = {"folder": str(tmp_path / "plant"), "size": SIZE, "quiet_seconds": 0}
     tending = plant.deployment("tend-plant")
     plant.client.update_deployment(tending.id, DeploymentUpdate(parameters={"request": request}))
-    plant.let_runs_start_late()
     emit(plant, "linewise.line.appeared")
     run = plant.ended(plant.wait_for(lambda: next(iter(runs_of(plant, tending.id)), None)).id)
     assert (run.state.name, run.parameters["line"]) == ("Completed", f"linewise.line.{LINE}"), run.state.message

@@ -101,7 +101,6 @@ def test_deployments_are_registered_and_their_schedules_off(plant):
     about_runs = ("linewise: crash silent runs", "linewise: crash runs that never start")
     for automation in (*about_runs, "linewise: adapt lines that appear", "linewise: adapt lines that drift"):
         assert len(plant.client.read_automations_by_name(automation)) == 1
-    plant.let_runs_start_late()
 
 
 def test_the_doctor_reaches_the_server(plant, monkeypatch):
