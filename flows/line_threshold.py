@@ -14,6 +14,7 @@ from pipeline.imaging.images import read_size
 from pipeline.learner import AnomalyHead, AnomalyOutput
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.regions import share_of_image
+from pipeline.tiled_output import over_images
 
 
 def line_threshold(
@@ -37,6 +38,7 @@ def line_threshold(
     Raises:
         ConfigError: the least defect area is as large as the image, or known defects are too few for the share.
     """
+    alone = over_images(alone or head.leave_one_out(view.support), view.tiles)
     found = calibrate_head(head, view.support, asked.target_false_reject_rate, pooled, alone, missed_defects)
     least, per_pixel = least_area(asked, (*view.good, *view.defects)), asked.millimetres_per_pixel
     return found._replace(threshold=replace(found.threshold, least_area=least, millimetres_per_pixel=per_pixel))

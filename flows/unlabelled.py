@@ -230,7 +230,7 @@ def take_up_into(
     # Flips stand in for images that are missing, see `SupportConfig.for_count`; rotations for other angles.
     if not any(name in ROTATIONS for name in names):
         names = view.config.for_count(len(view.good) + len(records)).augmentations
-    source = features or DirectFeatures(view.backbone.extractor)
+    source = features or DirectFeatures(view.extractor)
     unlabelled = build_unlabelled(records, source, view.preprocess, names)
     found = take_up(adapted.learner, view.support, unlabelled, adapted.head, seed=seed)
     taken = tuple(record for record, is_taken in zip(records, found.taken, strict=True) if is_taken)

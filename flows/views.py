@@ -17,20 +17,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deploy.bundles.manifest import ChoiceRecord
+from flows.held_images import images_in_full
 from flows.open_backbone import OpenBackbone
 from pipeline.augmentations import FLIPS, ROTATIONS
 from pipeline.episodes import SupportSet
 from pipeline.errors import ConfigError
-from pipeline.features import FUSED, BackboneSpec
+from pipeline.features import FUSED, BackboneSpec, FeatureExtractor
 from pipeline.imaging.alignment import Alignment
 from pipeline.imaging.bayer_pattern import BayerPattern
 from pipeline.imaging.images import PreprocessSpec, read_size
 from pipeline.input_size import InputSize, oblong_ratio
 from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Choice, Learner
-from pipeline.patch_samples import HELD, held_first
+from pipeline.patch_samples import held_first
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_support
+from pipeline.tile_grid import TileGrid
+from pipeline.tiled_extractor import TiledExtractor
 
 SUPPORT = SupportConfig()
 ANY_ANGLE = SupportConfig(augmentations=tuple(dict.fromkeys((*FLIPS, *ROTATIONS))))
@@ -46,9 +49,6 @@ _BACKBONE_LEAD = 0.5
 four good images and eight defects. From 0.3 to 0.5 the figures are alike, at 0.8 lines of fine tracks are lost."""
 _OF_VIEWS = ("backbone", "input size")
 
-HELD_BYTES = 160 * 1024**2
-"""Features of the good images that are held in full: 128 at 512 px with the default backbone, fewer of larger ones."""
-LEAST_HELD = 32
 _TRIED = 32  # good images, and defects, by which the input size is chosen: all are read at the chosen one only
 
 
@@ -57,7 +57,8 @@ class View:
     """A line's support images as one backbone at one input size sees them.
 
     `good` has the order of the support's image numbers, those first that it holds in full; `config` is what of it
-    these many images need; of a line with a `region` the rest of an image does not count.
+    these many images need; of a line with a `region` the rest of an image does not count. With `tiles`, the support's
+    levels, and all maps of it, are stacks (`SupportSet.tiles`).
     """
 
     backbone: OpenBackbone
@@ -67,6 +68,12 @@ class View:
     config: SupportConfig
     support: SupportSet
     region: RegionOfInterest | None = None
+    tiles: TileGrid | None = None
+
+    @property
+    def extractor(self) -> FeatureExtractor:
+        """Of images that `preprocess` made."""
+        return _extractor(self.backbone, self.tiles)
 
 
 @dataclass(frozen=True)
@@ -114,21 +121,23 @@ def candidate_backbones(name: str, learner: Learner, spec: BackboneSpec) -> tupl
     return name, name.split(FUSED, maxsplit=1)[0]
 
 
-def within_time(backbones: Sequence[OpenBackbone], most_ms: float | None) -> list[OpenBackbone]:
+def within_time(backbones: Sequence[OpenBackbone], most_ms: float | None, tiles: int = 1) -> list[OpenBackbone]:
     """Those that take no longer than so many milliseconds an image on this machine's CPU; None: all of them.
+
+    `tiles`: that an image is seen as.
 
     Raises:
         ConfigError: none of them is as fast.
     """
     if most_ms is None:
         return list(backbones)
-    times = [backbone.milliseconds() for backbone in backbones]
+    times = [tiles * backbone.milliseconds() for backbone in backbones]
     fast = [backbone for backbone, taken in zip(backbones, times, strict=True) if taken <= most_ms]
     if not fast:
         raise ConfigError(
             f"a backbone that takes at most {most_ms:g} ms an image on this machine's CPU",
             f"{min(times):.1f} ms for the fastest",
-            "allow more with --most-ms, or choose a smaller --size or --backbone",
+            f"allow more with --most-ms, or choose a smaller --size or --backbone{', or fewer --tiles' * (tiles > 1)}",
         )
     return fast
 
@@ -144,28 +153,40 @@ def view_of(
     features: FeatureSource | None = None,
     region: RegionOfInterest | None = None,
     alignment: Alignment | None = None,
+    tiles: tuple[int, int] | None = None,
     seed: int,
     on_decoded: Callable[[], None] = lambda: None,
 ) -> View:
     """Decode the images to the backbone's size and build their support set.
 
-    `features` gives cached ones; None: straight from the backbone, in full precision. `on_decoded` is called for each
-    image that is read.
+    `features` gives cached ones; None: straight from the backbone, in full precision. `tiles`: rows and columns of
+    those that the images are cut into; None: they are seen whole. `on_decoded` is called for each image that is read.
     """
     preprocess = replace(backbone.preprocess(white_level, bayer), alignment=alignment)
-    features = features or DirectFeatures(backbone.extractor)
-    held = images_in_full(backbone.spec)
-    good, config = held_first(good, held, seed), config.for_count(len(good))
+    grid = None if tiles is None else TileGrid.of(tiles, backbone.spec.height)
+    if grid is not None:
+        preprocess = replace(preprocess, height=grid.canvas.height, width=grid.canvas.width)
+    each = 1 if grid is None else grid.count
+    held = images_in_full(backbone.spec, each)
+    # Flips stand in for images that are missing, and tiles of two images do so as well.
+    good, config = held_first(good, held, seed), config.for_count(len(good) if len(good) < 2 else len(good) * each)
     support = build_support(
-        good, defects, features, preprocess, config, seed=seed, held=held, region=region, on_decoded=on_decoded
+        good,
+        defects,
+        features or DirectFeatures(_extractor(backbone, grid)),
+        preprocess,
+        config,
+        seed=seed,
+        held=held,
+        region=region,
+        tiles=grid,
+        on_decoded=on_decoded,
     )
-    return View(backbone, preprocess, tuple(good), tuple(defects), config, support, region)
+    return View(backbone, preprocess, tuple(good), tuple(defects), config, support, region, grid)
 
 
-def images_in_full(spec: BackboneSpec) -> int:
-    """How many good images a support holds in full: their features take a bounded part of the memory."""
-    each = 4 * sum(level.channels * level.height * level.width for level in spec.levels)
-    return min(HELD, max(LEAST_HELD, HELD_BYTES // each))
+def _extractor(backbone: OpenBackbone, tiles: TileGrid | None) -> FeatureExtractor:
+    return backbone.extractor if tiles is None else TiledExtractor(backbone.extractor, tiles)
 
 
 def adapt_to_best(learner: Learner, views: Sequence[View], *, seed: int) -> AdaptedLine:
@@ -201,6 +222,7 @@ def adapt_at_best_size(
     bayer: BayerPattern | None,
     region: RegionOfInterest | None = None,
     alignment: Alignment | None = None,
+    tiles: tuple[int, int] | None = None,
     seed: int,
     on_read: Callable[[int, int], None] = lambda _read, _of: None,
 ) -> AdaptedLine:
@@ -209,6 +231,8 @@ def adapt_at_best_size(
     It is chosen by at most 32 good and 32 defective images; `on_read` is told how many of all images, those read
     again at another size among them, are read.
     """
+    if tiles is not None and len(backbones) == 1:
+        config = replace(config, synthetic=0)  # there is nothing to choose by them
     few, some = (drawn_evenly(records, _TRIED, seed) for records in (good, defects))
     on_few = len(backbones) > 1 and len(few) + len(some) < len(good) + len(defects)
     read, total = 0, len(backbones) * (len(few) + len(some)) if len(backbones) > 1 else 0
@@ -229,6 +253,7 @@ def adapt_at_best_size(
             bayer=bayer,
             region=region,
             alignment=alignment,
+            tiles=tiles,
             seed=seed,
             on_decoded=one_more,
         )

@@ -63,7 +63,7 @@ class Line:
         self._open_image = image_opener(settings.jpeg_decoder)
         self._device = open_device(device, settings)
         engine = ScoringEngine(deployment.backbone, self._device, threads=1)
-        engine.add_head(bundle.manifest.line, bundle.head_path, bundle.head_sha256)
+        engine.add_head(bundle.manifest.line, bundle.head_path, bundle.head_sha256, tiles=bundle.manifest.tiles)
         self._engine: ScoringEngine | None = engine
 
     @classmethod
@@ -204,6 +204,8 @@ class Line:
             ConfigError, DeviceError: as `score`.
         """
         engine, bgr, step = self._opened(), _is_bgr(colour_order), self._device.batch_size
+        if self._bundle.manifest.tiles is not None:
+            step = 1  # an image is a batch of tiles
         numbered = enumerate(images)
 
         def see(each: tuple[int, Image]) -> Seen:

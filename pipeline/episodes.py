@@ -69,6 +69,8 @@ class SupportSet:
         looked_at: (1 + A, H, W) bool, the finest grid's cells that lie in the line's region of interest, of an image as
             it is and of each augmentation, those of `further` among them; None: all of an image is looked at. Features
             outside are there all the same: whoever adapts leaves them out.
+        tiles: T that an image is seen as (`pipeline.tile_grid`): every grid here then has T times a tile's rows, those
+            of the tiles below one another, so that one image is one of K, N or M as always. 1: images are seen whole.
     """
 
     good: TensorLevels
@@ -81,6 +83,13 @@ class SupportSet:
     has_mask: Tensor
     further: PatchSample | None = None
     looked_at: Tensor | None = None
+    tiles: int = 1
+
+    @property
+    def tile_grid(self) -> tuple[int, int]:
+        """(H, W) of a tile, or of the whole image."""
+        height, width = self.good[0].shape[-2:]
+        return height // self.tiles, width
 
     @property
     def k(self) -> int:

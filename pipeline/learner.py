@@ -124,6 +124,7 @@ class Learner:
         config: its settings, a dataclass.
         chooses_size: whether the evidence of its adaptations tells at which of several input sizes a line is seen best.
         uses_defects: whether defective images of the support, synthetic ones among them, make a difference.
+        sees_tiles: whether it can adapt to images that are seen as tiles, see `SupportSet.tiles`.
         most_defects: how many real ones it can take, as its time grows with them; None: as many as there are.
     """
 
@@ -131,6 +132,7 @@ class Learner:
     config: Any
     chooses_size: bool = False
     uses_defects: bool = True
+    sees_tiles: bool = False
     most_defects: int | None = None
 
     def choose(self, support: SupportSet, *, seed: int, prepared: Any = None) -> Adaptation:

@@ -14,13 +14,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augmentations import AUGMENTATIONS, FLIPS, ROTATIONS
+from pipeline.cell_grid import CellGrid
 from pipeline.episodes import QuerySet, SupportSet, TensorLevels, UnlabelledSet
 from pipeline.errors import LineError
 from pipeline.feature_store import FeatureKey, ImageLoader
@@ -35,6 +35,7 @@ from pipeline.region_of_interest import RegionOfInterest
 from pipeline.storage import sha256_file
 from pipeline.synthetic.defects import estimate_foreground, paint_defect
 from pipeline.synthetic.jitter import photometric_jitter
+from pipeline.tile_grid import TileGrid
 
 Pixels = NDArray[np.uint8]
 Decode = Callable[[ImageRecord], Pixels]
@@ -102,6 +103,7 @@ def build_support(
     seed: int,
     held: int = HELD,
     region: RegionOfInterest | None = None,
+    tiles: TileGrid | None = None,
     on_decoded: Callable[[], None] = lambda: None,
 ) -> SupportSet:
     """The support set of these images.
@@ -115,6 +117,7 @@ def build_support(
         seed: of the synthetic defects and of the sample.
         held: how many good images are held in full, at most.
         region: of the images that is looked at: synthetic defects begin there; None: all of them.
+        tiles: that the source sees images as; None: whole. No line has both a region and tiles.
         on_decoded: called for each image that is read.
 
     Raises:
@@ -126,7 +129,7 @@ def build_support(
     names = config.for_count(len(good)).augmentations
     in_full = good[:held]
     K, A, N = len(in_full), len(names) if len(good) < _ENOUGH else 0, config.synthetic
-    decode = _decoder(preprocess, on_decoded)
+    decode = _decoder(preprocess, on_decoded, decoded=_DECODED if tiles is None else max(1, _DECODED // tiles.count))
     painted = [_painted(in_full[i % K], preprocess, seed * 1000 + i, decode, region) for i in range(N)]
     groups: list[list[Item]] = [
         [_plain(record, preprocess, decode) for record in in_full],
@@ -137,11 +140,11 @@ def build_support(
     levels = source.features(list(itertools.chain.from_iterable(groups)))
     ends = list(itertools.accumulate((len(group) for group in groups), initial=0))
     parts = [tuple(torch.from_numpy(level[start:stop]) for level in levels) for start, stop in itertools.pairwise(ends)]
-    grid = (levels[0].shape[-2], levels[0].shape[-1])
+    grid = CellGrid((levels[0].shape[-2], levels[0].shape[-1]), tiles)
     masks, has_mask = _masks(defects, preprocess, grid)
     looked_at = None
     if region is not None:
-        looked_at = region_of_views(region, (preprocess.height, preprocess.width), names, grid)
+        looked_at = region_of_views(region, (preprocess.height, preprocess.width), names, grid.shape)
     further = [(image, -1) for image in range(K, len(good))] + ([] if A else turned_views(len(good), len(names)))
 
     def sampled() -> Iterator[tuple[Sequence[ViewNumber], TensorLevels]]:
@@ -158,13 +161,14 @@ def build_support(
         good=parts[0],
         augmented=tuple(level.reshape(K, A, *level.shape[1:]) for level in parts[1]),
         synthetic=parts[2],
-        synthetic_masks=_stack([_fractions(mask, grid) for _, mask in painted], grid),
+        synthetic_masks=grid.of_all([mask for _, mask in painted]),
         synthetic_parents=torch.arange(N) % K,
         defects=parts[3],
         defect_masks=masks,
         has_mask=has_mask,
         further=sample_patches(sampled(), len(further), seed=seed, looked_at=looked_at) if further else None,
         looked_at=looked_at,
+        tiles=1 if tiles is None else tiles.count,
     )
 
 
@@ -195,7 +199,7 @@ def build_query(records: Sequence[ImageRecord], source: FeatureSource, preproces
     levels = source.features(
         [_plain(record, preprocess, partial(_pixels, preprocess=preprocess)) for record in records]
     )
-    masks, has_mask = _masks(records, preprocess, (levels[0].shape[-2], levels[0].shape[-1]))
+    masks, has_mask = _masks(records, preprocess, CellGrid((levels[0].shape[-2], levels[0].shape[-1])))
     return QuerySet(
         levels=tuple(torch.from_numpy(level) for level in levels),
         labels=torch.tensor([record.is_defect for record in records], dtype=torch.bool),
@@ -212,10 +216,10 @@ def read_defect_mask(record: ImageRecord) -> NDArray[np.bool_] | None:
     return mask if record.shift is None else record.shift.apply_mask(mask)
 
 
-def _decoder(preprocess: PreprocessSpec, on_decoded: Callable[[], None]) -> Decode:
+def _decoder(preprocess: PreprocessSpec, on_decoded: Callable[[], None], decoded: int = _DECODED) -> Decode:
     """Decodes an image when its pixels are first asked for, and keeps them for its augmentations and defects."""
 
-    @lru_cache(maxsize=_DECODED)
+    @lru_cache(maxsize=decoded)
     def decode(record: ImageRecord) -> Pixels:
         pixels = _pixels(record, preprocess=preprocess)
         on_decoded()
@@ -264,28 +268,17 @@ def _of_its_camera(record: ImageRecord, preprocess: PreprocessSpec) -> Preproces
     return replace(preprocess, white_level=level or preprocess.white_level, bayer=bayer or preprocess.bayer)
 
 
-def _masks(records: Sequence[ImageRecord], seen: PreprocessSpec, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _masks(records: Sequence[ImageRecord], seen: PreprocessSpec, grid: CellGrid) -> tuple[Tensor, Tensor]:
     """Defect fractions (B, H, W) and which are known (B,): a good image's empty mask is."""
-    masks = [_seen_mask(record, seen) for record in records]
-    fractions = [torch.zeros(grid) if mask is None else _fractions(mask, grid) for mask in masks]
+    masks = grid.of_all([_seen_mask(record, seen) for record in records])
     known = [not record.is_defect or record.mask_path is not None for record in records]
-    return _stack(fractions, grid), torch.tensor(known, dtype=torch.bool)
+    return masks, torch.tensor(known, dtype=torch.bool)
 
 
 def _seen_mask(record: ImageRecord, preprocess: PreprocessSpec) -> NDArray[np.bool_] | None:
     if (mask := read_defect_mask(record)) is None or preprocess.alignment is None:
         return mask
     return align_mask(mask, require_image(record.path, _of_its_camera(record, preprocess)).placement)
-
-
-def _fractions(mask: NDArray[np.bool_], grid: tuple[int, int]) -> Tensor:
-    """The share of each grid cell that is defective (H, W), 0..1."""
-    share = cv2.resize(mask.astype(np.float32), (grid[1], grid[0]), interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(share)
-
-
-def _stack(maps: list[Tensor], grid: tuple[int, int]) -> Tensor:
-    return torch.stack(maps) if maps else torch.zeros(0, *grid)
 
 
 def _hash(path: Path) -> str:

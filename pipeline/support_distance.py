@@ -18,6 +18,8 @@ EfficientNet-Lite0: at most 0.3 % of their good images lie beyond (`benchmarks/u
 Good images are those that the support holds in full, unlabelled ones that it took up among them: single patches of
 further ones say nothing of an image as a whole.
 
+Of images that are seen as tiles, the distance is the mean of the tiles'.
+
 Shape letters: B images, K good images, n averages of an image and its views, C channels of a level, R directions.
 """
 
@@ -45,15 +47,17 @@ def directions_of(support: SupportSet) -> list[Tensor]:
 def _seen(support: SupportSet) -> list[Tensor]:
     """Of each level and good image, averages over itself, its views and their cells, of length 1: (K, n, C)."""
     return [
-        torch.cat([_averages(good), _averages(augmented.flatten(0, 1)).reshape(len(good), -1, good.shape[1])], 1)
+        torch.cat([_averages(view, support.tiles) for view in (good[:, None], augmented)], 1)
         for good, augmented in zip(support.good, support.augmented, strict=True)
     ]
 
 
-def _averages(level: Tensor) -> Tensor:
-    """(B, C, h, w) to (B, n, C)."""
+def _averages(views: Tensor, tiles: int) -> Tensor:
+    """Of views (K, A, C, h, w), their averages (K, n, C)."""
+    level = _each_tile(views.flatten(0, 1), tiles)
     cells = F.adaptive_avg_pool2d(level, _GRID).flatten(2).transpose(1, 2)
-    return F.normalize(torch.cat([cells, level.mean((2, 3))[:, None]], 1), dim=2)
+    seen = F.normalize(torch.cat([cells, level.mean((2, 3))[:, None]], 1), dim=2)
+    return seen.reshape(len(views), -1, views.shape[2])
 
 
 def _gram(seen: Tensor) -> Tensor:
@@ -67,11 +71,17 @@ def _directions(gram: Tensor) -> Tensor:
     return vectors.flip(1)[:, :count]
 
 
-def distances(levels: TensorLevels, directions: Sequence[Tensor]) -> Tensor:
-    """Of B images (B,)."""
-    pooled = [F.normalize(level.mean((2, 3)), dim=1) for level in levels]
+def distances(levels: TensorLevels, directions: Sequence[Tensor], tiles: int = 1) -> Tensor:
+    """Of B images (B,), each seen as so many tiles."""
+    pooled = [F.normalize(_each_tile(level, tiles).mean((2, 3)), dim=1) for level in levels]
     known = [(one @ axes).square().sum(1) for one, axes in zip(pooled, directions, strict=True)]
-    return (1 - torch.stack(known).mean(0)).clamp_min(0).sqrt()
+    each = (1 - torch.stack(known).mean(0)).clamp_min(0).sqrt()
+    return each if tiles == 1 else each.reshape(-1, tiles).mean(1)
+
+
+def _each_tile(level: Tensor, tiles: int) -> Tensor:
+    """(B, C, T * h, w) to (B * T, C, h, w)."""
+    return level if tiles == 1 else level.unflatten(2, (tiles, -1)).transpose(1, 2).flatten(0, 1)
 
 
 def distance_bound(support: SupportSet) -> float:
@@ -80,7 +90,7 @@ def distance_bound(support: SupportSet) -> float:
     square = (_PRIOR**2) * (1 + _FEW / k)
     if k > 1:
         square = ((k - 1) * float(_alone(support).square().mean()) + _PRIOR_COUNT * square) / (k - 1 + _PRIOR_COUNT)
-    of_defects = distances(support.defects, directions_of(support)).tolist()
+    of_defects = distances(support.defects, directions_of(support), support.tiles).tolist()
     return max(_FACTOR * math.sqrt(square), *of_defects, 0.0)
 
 
@@ -92,5 +102,5 @@ def _alone(support: SupportSet) -> Tensor:
     for i in range(support.k):
         levels = tuple(level[i : i + 1] for level in support.good)
         others = [_directions(gram - _gram(level[i])).to(level.dtype) for gram, level in zip(grams, seen, strict=True)]
-        found.append(distances(levels, others))
+        found.append(distances(levels, others, support.tiles))
     return torch.cat(found)

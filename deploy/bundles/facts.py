@@ -201,7 +201,10 @@ def _model(manifest: BundleDraft) -> Iterator[Fact]:
     level = f", white level {preprocess.white_level}" if preprocess.white_level is not None else ""
     mosaic = f", of Bayer mosaics {preprocess.bayer}" if preprocess.bayer else ""
     aligned = f", {preprocess.alignment.in_words}" if preprocess.alignment else ""
-    yield Fact("input", "Input", f"{spec.height} × {spec.width} RGB{level}{mosaic}{aligned}")
+    yield Fact("input", "Input", f"{preprocess.height} × {preprocess.width} RGB{level}{mosaic}{aligned}")
+    if (tiles := manifest.tiles) is not None:
+        seen = f"{tiles.rows} × {tiles.columns} of {tiles.side} px that overlap by {tiles.overlap} px"
+        yield Fact("tiles", "Seen as tiles", seen, brief=True)
     yield Fact("made", "Made", f"{manifest.created_at:%Y-%m-%d %H:%M %Z} by Linewise {manifest.linewise_version}")
 
 

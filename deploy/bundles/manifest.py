@@ -15,8 +15,9 @@ from pipeline.features import BackboneSpec
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.likeness import Likeness
 from pipeline.promise import Promise
+from pipeline.tile_grid import TileGrid
 
-FORMAT_VERSION = 12
+FORMAT_VERSION = 13
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"
@@ -190,7 +191,11 @@ class LineageRecord(Record):
 
 
 class BundleDraft(Record):
-    """A manifest before its files are written: everything but their hashes."""
+    """A manifest before its files are written: everything but their hashes.
+
+    `tiles`: that images are seen as, each as large as `spec` says, and `preprocess` brings an image to their canvas;
+    None: images are seen whole.
+    """
 
     line: Annotated[str, Field(min_length=1, max_length=200)]
     version: VersionName
@@ -200,6 +205,7 @@ class BundleDraft(Record):
     backbone: BackboneRecord
     spec: BackboneSpec
     preprocess: PreprocessSpec
+    tiles: TileGrid | None = None
     support: SupportRecord
     threshold: Threshold
     promise: Promise | None = None
@@ -217,8 +223,11 @@ class BundleDraft(Record):
     def _parts_agree(self) -> Self:
         if self.backbone.fingerprint != self.spec.fingerprint:
             raise ValueError("backbone.fingerprint and spec.fingerprint differ")
-        if (self.preprocess.height, self.preprocess.width) != (self.spec.height, self.spec.width):
-            raise ValueError("preprocess and spec differ in size")
+        seen = self.spec.size if self.tiles is None else self.tiles.canvas
+        if (self.preprocess.height, self.preprocess.width) != seen:
+            raise ValueError("preprocess and spec, or the canvas of its tiles, differ in size")
+        if self.tiles is not None and self.spec.size != (self.tiles.side, self.tiles.side):
+            raise ValueError("tiles and spec differ in size")
         if self.threshold.review > self.threshold.reject:
             raise ValueError("threshold.review is above threshold.reject")
         return self

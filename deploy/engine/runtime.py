@@ -9,31 +9,31 @@ import hashlib
 import itertools
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from deploy.engine.backbone_artefact import read_checked
-from deploy.engine.batches import bind_rows, is_out_of_memory, padded, row_window
+from deploy.engine.batches import is_out_of_memory, padded
 from deploy.engine.devices import ResolvedDevice, open_session
 from deploy.engine.extractor import OrtExtractor
+from deploy.engine.joined_tiles import TILES_AT_ONCE, joined_score
+from deploy.engine.loaded_head import LoadedHead, run_heads
 from deploy.engine.scores import (
     HEAD_OUTPUTS,
-    SCORE_COVERS_MAP,
     SUPPORT_DISTANCE,
     HeadRun,
-    LeftInPlace,
+    ImageScore,
     Scores,
     in_order,
 )
 from pipeline.errors import BundleError, DeviceError
 from pipeline.features import BackboneArtefact, BackboneSpec, Levels
 from pipeline.settings import Device
+from pipeline.tile_grid import TileGrid
 
 log = logging.getLogger(__name__)
 
@@ -42,45 +42,7 @@ log = logging.getLogger(__name__)
 class _HeadFile:
     path: Path
     sha256: str
-
-
-class _LoadedHead:
-    """An open head session. `last_used` is written without a lock: a lost update only ages a head a little."""
-
-    __slots__ = ("_covers_map", "_has_distance", "_inputs", "_memory", "_session", "last_used")
-
-    def __init__(self, session: ort.InferenceSession, device: ResolvedDevice) -> None:
-        self._session = session
-        self._memory = device.memory
-        self._inputs = [(node.name, int(node.name.removeprefix("level_"))) for node in session.get_inputs()]
-        promised = SCORE_COVERS_MAP in session.get_modelmeta().custom_metadata_map
-        self._covers_map = promised and device.device is not Device.TENSORRT
-        self._has_distance = any(node.name == SUPPORT_DISTANCE for node in session.get_outputs())
-        self.last_used = 0
-
-    def run(self, levels: Sequence[ort.OrtValue], start: int, count: int) -> HeadRun:
-        """Rows [start, start + count), which are read where they lie; only the scores come to the CPU."""
-        first, size = row_window(start, count, levels[0].shape()[0])
-        binding = self._session.io_binding()  # one a call, so that threads share the session and nothing else
-        for name, level in self._inputs:
-            bind_rows(binding, name, levels[level], first, size)
-        score, *others = HEAD_OUTPUTS
-        binding.bind_output(score, "cpu")
-        for name in others:  # unnamed memory of the arena, which gives it out again: after a few batches none is new
-            binding.bind_output(name, self._memory)
-        if self._has_distance:
-            binding.bind_output(SUPPORT_DISTANCE, "cpu")
-        self._session.run_with_iobinding(binding)
-        binding.synchronize_outputs()
-        rows = slice(start - first, start - first + count)
-        scores, anomaly_map, nearest, *distances = binding.get_outputs()
-        return HeadRun(
-            cast("NDArray[np.float32]", scores.numpy())[rows],
-            LeftInPlace(anomaly_map, rows),
-            LeftInPlace(nearest, rows),
-            self._covers_map,
-            cast("NDArray[np.float32]", distances[0].numpy())[rows] if distances else None,
-        )
+    tiles: TileGrid | None
 
 
 class ScoringEngine:
@@ -111,7 +73,7 @@ class ScoringEngine:
         self._max_heads = max_heads
         self._batch = batch if batch is not None or self.device.device is not Device.CPU else 1
         self._files: dict[str, _HeadFile] = {}
-        self._loaded: dict[str, _LoadedHead] = {}
+        self._loaded: dict[str, LoadedHead] = {}
         self._clock = itertools.count(1)
         self._lock = threading.Lock()  # guards loading, eviction and the batch, never scoring
 
@@ -130,19 +92,20 @@ class ScoringEngine:
         """Names that can be scored."""
         return tuple(self._files)
 
-    def add_head(self, name: str, path: Path, sha256: str | None = None) -> None:
+    def add_head(self, name: str, path: Path, sha256: str | None = None, *, tiles: TileGrid | None = None) -> None:
         """Register a head, or swap the one of that name; calls that already run finish on the old one.
 
         Args:
             name: what `score` calls it.
             path: its `head.onnx`.
             sha256: what the file must hash to; None records what it hashes to now.
+            tiles: that it sees images as, which then come as large as the grid's canvas; None: whole.
 
         Raises:
             BundleError: missing, another hash, or made for another backbone.
         """
         model = read_checked(path, sha256, "use an intact bundle, or adapt the line again")
-        file = _HeadFile(path, sha256 or hashlib.sha256(model).hexdigest())
+        file = _HeadFile(path, sha256 or hashlib.sha256(model).hexdigest(), tiles)
         head = self._open(file, model)
         with self._lock:
             self._files[name] = file
@@ -155,7 +118,7 @@ class ScoringEngine:
             self._loaded.pop(name, None)
 
     def score(self, name: str, images_BHWC: NDArray[np.uint8]) -> Scores:
-        """Score uint8 RGB images (B, H, W, 3) at the backbone's size with the head `name`.
+        """Score uint8 RGB images (B, H, W, 3) with the head `name`: at the backbone's size, or at its tiles' canvas's.
 
         Raises:
             KeyError: no such head was added.
@@ -180,10 +143,19 @@ class ScoringEngine:
             BundleError: a head had been closed and its file changed since.
             DeviceError: the device has not memory enough for one image.
         """
+        heads = {name: self._head(name) for name in dict.fromkeys(names)}
+        if any(head.tiles is not None for head in heads.values()):
+            named = zip(names, images_BHWC[: len(names)], strict=True)
+            return Scores(self._score_image(heads, name, image) for name, image in named)
+        return self._score_whole(heads, names, images_BHWC)
+
+    def _score_whole(
+        self, heads: Mapping[str, LoadedHead], names: Sequence[str], images_BHWC: NDArray[np.uint8]
+    ) -> Scores:
+        """`score_mixed` of images, or of tiles, at the backbone's size."""
         images = self.extractor.checked(images_BHWC)
         if not 0 < len(names) <= len(images):
             raise ValueError(f"expected 1..{len(images)} names for as many images, got {len(names)}")
-        heads = {name: self._head(name) for name in dict.fromkeys(names)}
         order = sorted(range(len(names)), key=names.__getitem__)  # a line's rows side by side
         if order != list(range(len(names))):
             images = images[order]
@@ -194,7 +166,7 @@ class ScoringEngine:
             rows = order[start : start + step]
             try:
                 levels = self.extractor.run(padded(images[start : start + step], step))  # stays on the device
-                runs += list(_run_heads(heads, [names[row] for row in rows], levels))
+                runs += list(run_heads(heads, [names[row] for row in rows], levels))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -202,6 +174,18 @@ class ScoringEngine:
             else:
                 start += step
         return in_order(runs, order)
+
+    def _score_image(self, heads: Mapping[str, LoadedHead], name: str, image_HWC: NDArray[np.uint8]) -> ImageScore:
+        """Score one image, as tiles if its head sees it so: a few of them at a time."""
+        if (tiles := heads[name].tiles) is None:
+            return self._score_whole(heads, [name], image_HWC[None])[0]
+        if image_HWC.shape != (*tiles.canvas, 3):
+            raise ValueError(f"expected an image of {(*tiles.canvas, 3)} for tiles, got {image_HWC.shape}")
+        step, scores, parts = self._batch or TILES_AT_ONCE, list[ImageScore](), tiles.cut(image_HWC)
+        for start in range(0, len(parts), step):
+            few = parts[start : start + step]
+            scores += self._score_whole(heads, [name] * len(few), padded(np.stack(few), step))
+        return joined_score(tiles, scores)
 
     def features(self, image_HWC: NDArray[np.uint8]) -> Levels:
         """What the backbone sees in one image at its size, float32 (1, C, h, w) a level; for the few that ask.
@@ -226,12 +210,12 @@ class ScoringEngine:
                 self._batch = step // 2
                 log.warning("%s has no memory for %d images at once: %d now", self.device.device, step, self._batch)
 
-    def _head(self, name: str) -> _LoadedHead:
+    def _head(self, name: str) -> LoadedHead:
         head = self._loaded.get(name) or self._reopen(name)
         head.last_used = next(self._clock)
         return head
 
-    def _reopen(self, name: str) -> _LoadedHead:
+    def _reopen(self, name: str) -> LoadedHead:
         with self._lock:
             if (head := self._loaded.get(name)) is not None:  # another thread was faster
                 return head
@@ -242,13 +226,13 @@ class ScoringEngine:
             self._insert(name, head)
             return head
 
-    def _insert(self, name: str, head: _LoadedHead) -> None:
+    def _insert(self, name: str, head: LoadedHead) -> None:
         head.last_used = next(self._clock)
         self._loaded[name] = head
         while len(self._loaded) > self._max_heads:
             del self._loaded[min(self._loaded, key=lambda other: self._loaded[other].last_used)]
 
-    def _open(self, file: _HeadFile, model: bytes) -> _LoadedHead:
+    def _open(self, file: _HeadFile, model: bytes) -> LoadedHead:
         session = open_session(model, self.device, threads=self._threads)
         for node in session.get_inputs():
             expected = {
@@ -267,15 +251,4 @@ class ScoringEngine:
                 got=f"{found} in {file.path.name}",
                 remedy="export it again",
             )
-        return _LoadedHead(session, self.device)
-
-
-def _run_heads(
-    heads: Mapping[str, _LoadedHead], names: Sequence[str], levels: Sequence[ort.OrtValue]
-) -> Iterator[HeadRun]:
-    """Each line's head on its rows, which lie side by side."""
-    start = 0
-    for name, group in itertools.groupby(names):
-        count = sum(1 for _ in group)
-        yield heads[name].run(levels, start, count)
-        start += count
+        return LoadedHead(session, self.device, file.tiles)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import onnxruntime as ort
@@ -64,13 +64,21 @@ class LeftInPlace:
         return held
 
 
+class Output(Protocol):
+    """An output of a run that is brought to the CPU for who asks."""
+
+    def numpy(self) -> NDArray[np.generic]:
+        """A row for each image of the run."""
+        ...
+
+
 @dataclass(frozen=True)
 class HeadRun:
     """What one head said of its rows of a batch; `covers_map` as in `SCORE_COVERS_MAP`, `distance` (B,) or None."""
 
     image_score: NDArray[np.float32]
-    anomaly_map: LeftInPlace
-    nearest: LeftInPlace
+    anomaly_map: Output
+    nearest: Output
     covers_map: bool
     distance: NDArray[np.float32] | None = None
 

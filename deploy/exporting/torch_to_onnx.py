@@ -33,10 +33,12 @@ from deploy.exporting.onnx_graphs import OPSET, export_graph, fill_template
 from deploy.exporting.score_cover import cover_map
 from pipeline.errors import BundleError, ParityError
 from pipeline.features import BackboneArtefact, BackboneSpec
-from pipeline.learner import AnomalyHead
+from pipeline.learner import AnomalyHead, AnomalyOutput
 from pipeline.settings import Device
 from pipeline.storage import make_folder_of, replace_file, replacing_folder, write_durably
 from pipeline.synthetic.lines import generate_line
+from pipeline.tile_grid import TileGrid
+from pipeline.tiled_output import over_images
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +162,7 @@ def check_parity(
     name: str,
     images_BHWC: NDArray[np.uint8],
     *,
+    tiles: TileGrid | None = None,
     tolerance: float = TOLERANCE,
 ) -> Parity:
     """Compare image to score, through both ways: torch backbone and head, and the engine that the line will use.
@@ -169,16 +172,26 @@ def check_parity(
         head: the torch head.
         engine: holds the exported head as `name`.
         name: the head's name in the engine.
-        images_BHWC: uint8 images at the spec's size.
+        images_BHWC: uint8 images at the spec's size, or at the tiles' canvas's.
+        tiles: that head and engine see images as; None: whole.
         tolerance: see `Parity`.
 
     Raises:
         ParityError: they differ by more than the tolerance allows, or a value is not finite.
     """
     head.eval()
-    expected = [head(*backbone(torch.from_numpy(images_BHWC[i : i + 1]))) for i in range(len(images_BHWC))]
+    expected = [_through_torch(backbone, head, image, tiles) for image in images_BHWC]
     reference = [torch.cat(parts).numpy() for parts in zip(*expected, strict=True)]
     return compare_outputs(reference, engine.score(name, images_BHWC).outputs(), tolerance)
+
+
+def _through_torch(
+    backbone: nn.Module, head: AnomalyHead, image_HWC: NDArray[np.uint8], tiles: TileGrid | None
+) -> AnomalyOutput:
+    if tiles is None:
+        return head(*backbone(torch.from_numpy(image_HWC[None])))
+    each = [backbone(torch.from_numpy(np.ascontiguousarray(tile[None]))) for tile in tiles.cut(image_HWC)]
+    return over_images(head(*(torch.cat(level, 2) for level in zip(*each, strict=True))), tiles)
 
 
 @torch.inference_mode()

@@ -39,7 +39,7 @@ class _Opened:
         self.sources = deployment.bundle.bank_sources()
         self.view: SupportView = support_view(deployment.bundle)
         self.engine = ScoringEngine(deployment.backbone, Device.CPU, threads=1)
-        self.engine.add_head(line, self.bundle.head_path, self.bundle.head_sha256)
+        self.engine.add_head(line, self.bundle.head_path, self.bundle.head_sha256, tiles=self.bundle.manifest.tiles)
 
 
 class NearestPatches:

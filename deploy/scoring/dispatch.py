@@ -147,7 +147,7 @@ class Fused(Dispatch[LaneT]):
                 if not outcome.set_running_or_notify_cancel():
                     continue
                 with _errors_into(outcome):
-                    prepared = lane.worker.prepare(item)
+                    prepared = _prepared(lane.worker, item)
                     if isinstance(prepared, Ready):
                         ready.append((lane, prepared, outcome))
                     else:
@@ -214,7 +214,7 @@ class Batched(Dispatch[LaneT]):
     def _decode(self, lane: LaneT, item: SourceItem, outcome: Future[Outcome]) -> None:
         waiting = None
         with _errors_into(outcome):
-            prepared = lane.worker.prepare(item)
+            prepared = _prepared(lane.worker, item)
             if isinstance(prepared, Ready):
                 waiting = _Decoded(lane, prepared, outcome)
             else:
@@ -237,6 +237,12 @@ class Batched(Dispatch[LaneT]):
             for each, scored in zip(batch, scores, strict=True):
                 with _errors_into(each.outcome):  # such as an overlay that cannot be written
                     each.outcome.set_result(each.lane.worker.outcome(each.image, scored))
+
+
+def _prepared(worker: ScoringWorker, item: SourceItem) -> Ready | Outcome:
+    """The item to be scored with others, or its outcome."""
+    prepared = worker.prepare(item)
+    return worker.score(prepared) if isinstance(prepared, Ready) and worker.scores_at_once else prepared
 
 
 @contextmanager

@@ -96,7 +96,7 @@ class LiveLines:
         self._stamps[line] = self._stamp(line)  # before reading: a promotion meanwhile is seen later
         bundle = self._registry.live(line)
         opened = LiveLine(line, bundle, self._engine_of(bundle))
-        opened.engine.add_head(opened.head, bundle.head_path, bundle.head_sha256)
+        opened.engine.add_head(opened.head, bundle.head_path, bundle.head_sha256, tiles=bundle.manifest.tiles)
         return opened
 
     def promoted(self, current: Bundle) -> LiveLine | None:

@@ -146,6 +146,11 @@ class ScoringWorker:
         return image if problem is None else UnreadableImage(image.path, image.sha256, str(problem))
 
     @property
+    def scores_at_once(self) -> bool:
+        """Whether an image is scored as soon as it is decoded: a large one, a batch of tiles itself, waits for none."""
+        return self.bundle.manifest.tiles is not None
+
+    @property
     def _white_level(self) -> int | None:
         return self.bundle.manifest.preprocess.white_level
 

@@ -53,6 +53,7 @@ from pipeline.storage import sha256_file
 from pipeline.support_distance import directions_of, distance_bound
 
 _PROVEN = 32  # images that the exported graphs are compared with torch on
+_FEWEST = 8  # of both, however many tiles an image is seen as
 _PICTURES = 256  # good images in a bundle: those that most rows of the bank are from
 
 
@@ -74,19 +75,20 @@ def add_bundle(
         StorageError: the home cannot be written.
     """
     view, registry = adapted.view, Registry(settings.home)
-    proven = _spread((*view.good, *view.defects), _PROVEN)
+    at_once = 1 if view.tiles is None else view.tiles.count
+    proven = _spread((*view.good, *view.defects), max(_FEWEST, _PROVEN // at_once))
     images = np.stack([require_image(record.path, view.preprocess).pixels for record in proven])
     likeness = _likeness(view, request.seed)
     learned = line_kinds(view, adapted.head, threshold.pixel)
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         path = Path(scratch) / HEAD
         parity = _export(request.line, adapted, images, path, settings.templates)
-        files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(adapted.head.bank_sources.numpy())}
+        files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(_bank_sources(adapted))}
         if view.region is not None:
             files[REGION] = view.region.to_png()
         if learned is not None:
             files[KINDS] = kinds_file(learned.kinds)
-        for index in _pictured(adapted.head.bank_sources):
+        for index in _pictured(adapted.head.bank_sources, max(_FEWEST, _PICTURES // at_once)):
             pixels = require_image(view.good[index].path, view.preprocess).pixels
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
         whose = left_out, taken_up, by_verdict
@@ -97,13 +99,15 @@ def add_bundle(
 def _export(line: str, adapted: AdaptedLine, images: NDArray[np.uint8], path: Path, templates: Path) -> Parity:
     """The head as an ONNX graph at `path`, and how near its scores of the support's images are to torch's."""
     backbone = adapted.view.backbone
-    examples = [torch.from_numpy(level) for level in backbone.extractor.extract(np.stack([images[0], images[-1]]))]
+    tiles = adapted.view.tiles
+    seen = np.stack([image if tiles is None else tiles.cut(image)[0] for image in (images[0], images[-1])])
+    examples = [torch.from_numpy(level) for level in backbone.extractor.extract(seen)]
     exported = export_head(
         adapted.head, examples, path, directions=directions_of(adapted.view.support), template_folder=templates
     )
     engine = ScoringEngine(backbone.artefact, "cpu", threads=available_cpus())
-    engine.add_head(line, path, exported.sha256)
-    return check_parity(backbone.module, adapted.head, engine, line, images)
+    engine.add_head(line, path, exported.sha256, tiles=adapted.view.tiles)
+    return check_parity(backbone.module, adapted.head, engine, line, images, tiles=adapted.view.tiles)
 
 
 def _draft(
@@ -137,6 +141,7 @@ def _draft(
         ),
         spec=backbone.spec,
         preprocess=view.preprocess,
+        tiles=view.tiles,
         support=SupportRecord(
             good=tuple(sha256_file(record.path) for record in view.good),
             defects=tuple(sha256_file(record.path) for record in view.defects),
@@ -180,9 +185,14 @@ def _kinds(learned: LearnedKinds, defects: Sequence[ImageRecord]) -> KindsRecord
 
 def _likeness(view: View, seed: int) -> Likeness:
     """What the line's images look like: the good ones that are held in full, as many defective ones, all sizes."""
+    most = HELD if view.tiles is None else max(_FEWEST, HELD // view.tiles.count)
+
+    def drawn(records: Sequence[ImageRecord]) -> list[ImageRecord]:
+        return drawn_evenly(records, most, seed)
+
     good, defective = (
         [require_image(record.path, view.preprocess) for record in records]
-        for records in (view.good[: view.support.k], drawn_evenly(view.defects, HELD, seed))
+        for records in (drawn(view.good[: view.support.k]), drawn(view.defects))
     )
     return likeness_of(
         good,
@@ -200,11 +210,20 @@ def _spread(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
     return [records[i] for i in np.linspace(0, len(records) - 1, count).astype(int)]
 
 
-def _pictured(bank_sources: torch.Tensor) -> list[int]:
+def _pictured(bank_sources: torch.Tensor, count: int) -> list[int]:
     """Numbers of the good images to show beside what was compared with them, ascending."""
     rows = torch.bincount(bank_sources[:, 0])
-    most = rows.argsort(descending=True, stable=True)[:_PICTURES]
+    most = rows.argsort(descending=True, stable=True)[:count]
     return sorted(int(index) for index in most if rows[index])
+
+
+def _bank_sources(adapted: AdaptedLine) -> NDArray[np.int64]:
+    """(N, 4) as in `AnomalyHead`; of images that are seen as tiles, rows and columns are those of the whole image."""
+    sources: NDArray[np.int64] = adapted.head.bank_sources.numpy()
+    if (tiles := adapted.view.tiles) is None:
+        return sources
+    image, augmentation, row, column = sources.T
+    return np.stack([image, augmentation, *tiles.on_canvas(row, column, adapted.view.support.good[-1].shape[-1])], 1)
 
 
 def _npy(array: NDArray[np.int64]) -> bytes:

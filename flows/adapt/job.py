@@ -18,6 +18,7 @@ from flows.adapt.learner_choice import choose_meta_model, chooses_size, learner_
 from flows.adapt.line_alignment import line_alignment
 from flows.adapt.line_images import choose_images
 from flows.adapt.line_region import line_region, require_cells
+from flows.adapt.line_tiles import Shape, line_tiles
 from flows.adapt.request import AdaptRequest
 from flows.gate import job as gate_job
 from flows.gate.job import GateResult
@@ -113,11 +114,12 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     start = time.perf_counter()
     images = choose_images(request, known.line, known.left_out, learner, tell_looked)
     region, images = line_region(request, known.line.root, images)
+    tiles, images = line_tiles(request, learner, backbones[0], region, images)
     alignment, images = line_alignment(request, region, images)
     looking = time.perf_counter() - start
     least_area(request, images.labelled)  # one as large as the image is refused before the work, too
-    backbones = _candidates(request, settings, learner, meta, backbones[0], images.labelled)
-    backbones = within_time(backbones, request.most_ms)
+    backbones = _candidates(request, settings, learner, meta, backbones[0], images.labelled, tiles)
+    backbones = within_time(backbones, request.most_ms, 1 if tiles is None else tiles[0] * tiles[1])
     learner = _within(region, learner, backbones)
     unlabelled = _unlabelled(request, known, backbones[0].preprocess(images.white_level, request.bayer))
     said = (*images.remarks, *unlabelled.remarks, *([chosen.remark] if chosen and chosen.remark else []))
@@ -137,6 +139,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         bayer=request.bayer,
         region=region,
         alignment=alignment,
+        tiles=tiles,
         seed=request.seed,
         on_read=tell_read,
     )
@@ -217,15 +220,20 @@ def _candidates(
     meta: MetaModel | None,
     first: OpenBackbone,
     records: Sequence[ImageRecord],
+    tiles: Shape | None,
 ) -> list[OpenBackbone]:
-    """The backbones that the line may choose: at several input sizes, or of fewer networks; `first` is open already."""
+    """The backbones that the line may choose: at several input sizes, or of fewer networks; `first` is open already.
+
+    Tiles are of one size: what a larger one shows, more of them do.
+    """
     if not chooses_size(learner, meta):
         if request.oblong:
             needed = "a learner that chooses its input size for --oblong, of no meta-model or one of the default size"
             raise ConfigError(needed, learner.name, "take auto or shared_direction, or leave --oblong out")
         return [first]
     names = candidate_backbones(request.backbone, learner, first.spec)
-    sizes = candidate_sizes(records, side=request.size, oblong=request.oblong)
+    side = DEFAULT_SIZE if tiles is not None and request.size is None else request.size
+    sizes = candidate_sizes(records, side=side, oblong=request.oblong)
     known = first.spec.name, first.spec.size
     asked = ((name, size) for name in names for size in sizes)
     return [first if one == known else open_backbone(*one, settings) for one in asked]

@@ -19,7 +19,11 @@ from pipeline.product_lines.lines import ImageRecord
 
 
 def line_kinds(view: View, head: AnomalyHead, pixel_threshold: float) -> LearnedKinds | None:
-    """The kinds that the view's defects have, as the head's maps show them; None: fewer than two are named."""
+    """The kinds that the view's defects have, as the head's maps show them; None: fewer than two are named, or images
+    are seen as tiles.
+    """
+    if view.tiles is not None:
+        return None
     return kinds_of_support(view.support, view.defects, view.backbone.spec, head, pixel_threshold)
 
 

@@ -61,7 +61,7 @@ def _looking_through(deployment: Deployment) -> Callable[[Path, str], Preview | 
     manifest = deployment.bundle.manifest
     preprocess = manifest.preprocess
     engine = ScoringEngine(deployment.backbone, Device.CPU, threads=available_cpus())
-    engine.add_head(manifest.line, deployment.bundle.head_path, manifest.files[HEAD])
+    engine.add_head(manifest.line, deployment.bundle.head_path, manifest.files[HEAD], tiles=manifest.tiles)
     used = {*manifest.support.good, *manifest.support.defects}
 
     def look(path: Path, name: str) -> Preview | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from flows.asking.learner_names import LearnerName
 from flows.asking.request_fields import (
@@ -20,6 +20,18 @@ from flows.asking.request_fields import (
 )
 from pipeline.imaging.alignment import AlignMode
 from pipeline.imaging.bayer_pattern import BayerPattern
+from pipeline.tile_grid import MOST_TILES
+
+AUTO_TILES = "auto"
+Tiles = Annotated[
+    str | None,
+    Field(
+        pattern=r"^(auto|[1-9][0-9]?x[1-9][0-9]?)$",
+        description="Cut each image into so many rows and columns of overlapping tiles of the input's size, 2x3, to "
+        "see small defects of large images; auto: as many as show it at about its own size, and within --most-ms "
+        "(default: the whole image, made smaller). Of the learners auto, shared_direction and memory_bank.",
+    ),
+]
 
 
 class AdaptSettings(LineSettings):
@@ -57,6 +69,7 @@ class AdaptSettings(LineSettings):
         description="Oblong images keep their proportions: the input is as oblong as they are, with about as many "
         "pixels as the square into which they are squeezed else. Of the learners auto and shared_direction.",
     )
+    tiles: Tiles = None
     align: AlignMode = Field(
         default=AlignMode.NONE,
         description="Bring each part, which must stand out from its background, to one pose before it is looked at: "
@@ -83,6 +96,15 @@ class AdaptSettings(LineSettings):
         stated = rate != LineSettings.model_fields["target_false_reject_rate"].default  # forms send every default
         refuse_two_rates(rate if stated else None, self.missed_defects)
         return self
+
+    @field_validator("tiles")
+    @classmethod
+    def _tiles_are_several(cls, tiles: str | None) -> str | None:
+        if tiles is not None and tiles != AUTO_TILES:
+            rows, columns = tiles.split("x")
+            if not 2 <= int(rows) * int(columns) <= MOST_TILES:
+                raise ValueError(f"2 to {MOST_TILES} tiles are possible")
+        return tiles
 
 
 MAX_HOURS = 24 * 366

@@ -140,7 +140,7 @@ def score_new(
     bundle = deployment.bundle
     line = bundle.manifest.line
     engine = ScoringEngine(deployment.backbone, device, threads=available_cpus())
-    engine.add_head(line, bundle.head_path, bundle.head_sha256)
+    engine.add_head(line, bundle.head_path, bundle.head_sha256, tiles=bundle.manifest.tiles)
     worker = ScoringWorker(
         bundle=bundle, engine=engine, head=line, known=None, overlays=None, limits=image_limits(), opener=opener
     )
@@ -165,8 +165,9 @@ def score_new(
                 met.add(prepared.sha256)
                 yield kind, prepared
 
-    for batch in _batches(ready(), device.batch_size):
-        pixels = padded(np.stack([image.pixels for _, image in batch]), device.batch_size)
+    at_once = device.batch_size if bundle.manifest.tiles is None else 1
+    for batch in _batches(ready(), at_once):
+        pixels = padded(np.stack([image.pixels for _, image in batch]), at_once)
         for (kind, image), scored in zip(batch, engine.score_mixed([line] * len(batch), pixels), strict=True):
             if (problem := _problem(bundle, image, scored)) is not None:
                 leave_out(problem[0], f"{image.item.name}{problem[1]}")

@@ -130,7 +130,7 @@ def judge(
     bundle = deployment.bundle
     engines = [ScoringEngine(backbone, Device.CPU, threads=1) for backbone in (deployment.backbone, artefact)]
     for engine in engines:
-        engine.add_head(bundle.manifest.line, bundle.head_path, bundle.head_sha256)
+        engine.add_head(bundle.manifest.line, bundle.head_path, bundle.head_sha256, tiles=bundle.manifest.tiles)
     scores: list[list[float]] = []
     ratios: list[float] = []
     defective: list[bool] = []

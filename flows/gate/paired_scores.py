@@ -115,7 +115,7 @@ def _workers(deployments: Sequence[Deployment], device: ResolvedDevice, settings
         bundle, graph = deployment.bundle, deployment.backbone.onnx_sha256
         if graph not in engines:
             engines[graph] = ScoringEngine(deployment.backbone, device, threads=available_cpus())
-        engines[graph].add_head(bundle.id, bundle.head_path, bundle.head_sha256)
+        engines[graph].add_head(bundle.id, bundle.head_path, bundle.head_sha256, tiles=bundle.manifest.tiles)
         workers.append(
             ScoringWorker(
                 bundle=bundle,

@@ -53,8 +53,9 @@ def _measure(bundle_folder: Path, backbone_folder: Path) -> int:
     bundle, backbone = load_bundle(bundle_folder), load_backbone_artefact(backbone_folder)
     before = _kib("VmRSS")
     engine = ScoringEngine(backbone, "cpu", threads=1)
-    engine.add_head(bundle.id, bundle.head_path, bundle.head_sha256)
-    engine.score(bundle.id, np.zeros((1, backbone.spec.height, backbone.spec.width, 3), np.uint8)).outputs()
+    engine.add_head(bundle.id, bundle.head_path, bundle.head_sha256, tiles=bundle.manifest.tiles)
+    seen = bundle.manifest.preprocess
+    engine.score(bundle.id, np.zeros((1, seen.height, seen.width, 3), np.uint8)).outputs()
     return 1024 * (_kib("VmHWM") - before)
 
 

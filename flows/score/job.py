@@ -64,7 +64,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     opener = image_opener(settings.jpeg_decoder)
     resolved = open_device(request.device, settings)
     engine = ScoringEngine(deployment.backbone, resolved, threads=1)  # one CPU a worker scales best
-    engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD])
+    engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD], tiles=bundle.manifest.tiles)
 
     line, version = bundle.manifest.line, bundle.manifest.version
     follows_what_is_live = request.bundle is None and request.version is None

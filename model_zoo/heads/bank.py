@@ -65,6 +65,7 @@ class MemoryBank(nn.Module):
         sources: (N, 4) int64: good image, augmentation (-1: none), grid row, grid column.
         groups: (start, stop) channel ranges, one per network layer.
         at_border: see `border_weight`; 1 leaves distances as they are.
+        tile_rows: of the level's grid, or of one tile's where tiles stand below one another; None: as many as come.
     """
 
     vectors: Tensor
@@ -77,12 +78,14 @@ class MemoryBank(nn.Module):
         groups: tuple[tuple[int, int], ...],
         *,
         at_border: float = AT_BORDER,
+        tile_rows: int | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("vectors", vectors)
         self.register_buffer("sources", sources)
         self.groups = groups
         self.at_border = at_border
+        self.tile_rows = tile_rows
         missing = -len(vectors) % _BLOCK
         for index, (start, stop) in enumerate(groups):
             rows = vectors[:, start:stop]
@@ -97,7 +100,9 @@ class MemoryBank(nn.Module):
         """
         B, _, h, w = level_BChw.shape
         patches = level_BChw.flatten(2).transpose(1, 2)  # (B, P, C)
-        border = border_weight(h, w, self.at_border)
+        border = border_weight(self.tile_rows or h, w, self.at_border)
+        if len(border) < h:
+            border = border.repeat(h // len(border), 1)
         distances, rows, residuals = [], [], []
         for index, (start, stop) in enumerate(self.groups):
             query = patches[..., start:stop]
@@ -185,7 +190,8 @@ def build_banks(
             keep = coreset(vectors, budget, seed=seed)
             vectors, sources = vectors[keep], sources[keep]
         border = 1.0 if level in tokens else at_border
-        banks.append(MemoryBank(vectors.contiguous(), sources, level_groups, at_border=border))
+        tile_rows = support.good[level].shape[-2] // support.tiles
+        banks.append(MemoryBank(vectors.contiguous(), sources, level_groups, at_border=border, tile_rows=tile_rows))
     return tuple(banks)
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from model_zoo.heads.bank import BankMatch
 from model_zoo.heads.invariant_inputs import LevelGroups
+from model_zoo.heads.stacked_tiles import on_finest
 from pipeline.episodes import TensorLevels
 
 _RIDGE = 0.3  # of the coefficients of standardised inputs; from 0.08 to 1 the figures are the same
@@ -132,15 +133,14 @@ class DefectDirection(nn.Module):
     def forward(self, levels: TensorLevels, residuals_of: TensorLevels, grid: tuple[int, int]) -> Tensor:
         """What to add to the log distances of a batch (B, H, W), from whitened levels and their residuals."""
         found: list[Tensor] = []
+        tiles = levels[0].shape[-2] // grid[0]
         for index, (level, residual, ranges) in enumerate(zip(levels, residuals_of, self.groups, strict=True)):
             features, residuals = getattr(self, f"features_{index}"), getattr(self, f"residuals_{index}")
             offsets = getattr(self, f"offsets_{index}")
             along = level * features[:, None, None] + residual * residuals[:, None, None]
             for group, (start, stop) in enumerate(ranges):
                 deviations = along[:, start:stop].sum(1, keepdim=True) - offsets[group]
-                if tuple(deviations.shape[-2:]) != grid:
-                    deviations = F.interpolate(deviations, grid, mode="bilinear", align_corners=False)
-                found.append(deviations.clamp(_ORDINARY, _ENOUGH) - _ORDINARY)
+                found.append(on_finest(deviations, grid, tiles).clamp(_ORDINARY, _ENOUGH) - _ORDINARY)
         return torch.cat(found, 1).mean(1) * self.strength
 
 

@@ -6,12 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_zoo.heads.bank import AT_BORDER, BankMatch, MemoryBank, build_banks
 from model_zoo.heads.invariant_inputs import InvariantInputs, LevelGroups
-from model_zoo.heads.task_head import image_score
+from model_zoo.heads.stacked_tiles import on_finest, score_of_stack
 from pipeline.calibration import PooledCalibration
 from pipeline.episodes import SupportSet, TensorLevels
 from pipeline.evaluation import score_levels
@@ -31,7 +30,7 @@ class MemoryBankHead(AnomalyHead):
         banks: a level each.
         scale: (G, 1, 1) of the groups.
         k: good images.
-        grid: the finest.
+        grid: the finest, of a tile where images are seen as tiles.
         kinds: the numbers of the groups that are maps, and of those that are tokens; of one kind alone: ().
     """
 
@@ -90,7 +89,7 @@ class MemoryBankHead(AnomalyHead):
         banks = nn.ModuleList(
             build_banks(support, groups, budget=budget, seed=seed, chosen=chosen, at_border=at_border, tokens=tokens)
         )
-        H, W = support.good[0].shape[-2:]
+        H, W = support.tile_grid
         scale = torch.ones(sum(map(len, groups)), 1, 1)
         head = cls(banks, scale, k=support.k, grid=(H, W), kinds=_kinds(groups, tokens))
         with torch.no_grad():
@@ -137,7 +136,7 @@ class MemoryBankHead(AnomalyHead):
 
     def match_good(self, support: SupportSet, images: Tensor) -> list[BankMatch]:
         """Nearest neighbours of some good images a level, each without its own rows; a few images at a time."""
-        chunks = images.split(_CHUNK)
+        chunks = images.split(max(1, _CHUNK // support.tiles))
         parts = [self.match(tuple(level[few] for level in support.good), few) for few in chunks]
         if len(parts) == 1:
             return parts[0]  # a copy of it would be laid out in another way, and sums over it rounded in another
@@ -159,14 +158,14 @@ class MemoryBankHead(AnomalyHead):
         logs = self._logs(matches)
         return (logs[0] + logs[1] * self.token_unit) / 2 if self.kinds else logs[0]
 
+    def image_score(self, anomaly_map: Tensor) -> Tensor:
+        """Image scores (B,) of its maps (B, H, W), or of stacks of them."""
+        return score_of_stack(anomaly_map, self.grid)
+
     def _logs(self, matches: list[BankMatch]) -> list[Tensor]:
         """The log mean distance of each kind of groups (B, H, W), or of all."""
-        fine = [
-            match.distances
-            if tuple(match.distances.shape[-2:]) == self.grid
-            else F.interpolate(match.distances, self.grid, mode="bilinear", align_corners=False)
-            for match in matches
-        ]
+        tiles = matches[0].distances.shape[-2] // self.grid[0]
+        fine = [on_finest(match.distances, self.grid, tiles) for match in matches]
         scaled = torch.cat(fine, 1) / self.scale
         return [(scaled[:, list(numbers)] if numbers else scaled).mean(1).log() for numbers in self.kinds or ((),)]
 
@@ -180,7 +179,7 @@ class MemoryBankHead(AnomalyHead):
 
     def _output(self, matches: list[BankMatch]) -> AnomalyOutput:
         anomaly_map = self.anomaly_map(matches)
-        return AnomalyOutput(image_score(anomaly_map), anomaly_map, nearest_rows(matches))
+        return AnomalyOutput(self.image_score(anomaly_map), anomaly_map, nearest_rows(matches))
 
 
 def _kinds(groups: LevelGroups, tokens: Collection[int]) -> tuple[tuple[int, ...], ...]:

@@ -22,6 +22,7 @@ class AutoLearner(Learner):
 
     name = "auto"
     chooses_size = True
+    sees_tiles = True
 
     def __init__(self, spec: BackboneSpec, config: AutoConfig) -> None:
         self.config = config

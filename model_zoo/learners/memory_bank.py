@@ -27,6 +27,7 @@ class MemoryBankLearner(Learner):
 
     name = "memory_bank"
     uses_defects = False
+    sees_tiles = True
 
     def __init__(self, spec: BackboneSpec, config: MemoryBankConfig) -> None:
         self.config = config

@@ -55,6 +55,7 @@ class SharedDirectionLearner(nn.Module, MetaLearner):
 
     name = "shared_direction"
     chooses_size = True
+    sees_tiles = True
 
     def __init__(self, spec: BackboneSpec, config: SharedDirectionConfig) -> None:
         super().__init__()

@@ -18,7 +18,6 @@ from model_zoo.heads.defect_cells import defective_cells
 from model_zoo.heads.defect_direction import Cells, DefectDirection, DirectionPrior, direction_strength
 from model_zoo.heads.invariant_inputs import LevelGroups
 from model_zoo.heads.memory_bank_head import MemoryBankHead, measured_images, nearest_rows
-from model_zoo.heads.task_head import image_score
 from model_zoo.heads.whitening import Whitening
 from model_zoo.learning.separation import separation
 from pipeline.episodes import SupportSet, TensorLevels
@@ -146,7 +145,7 @@ class AutoHead(AnomalyHead):
         matches = self.bank.match(levels, without)
         residuals = tuple(match.residuals for match in matches)
         anomaly_map = self.bank.anomaly_map(matches) + self.direction(levels, residuals, self.bank.grid)
-        return AnomalyOutput(image_score(anomaly_map), anomaly_map, nearest_rows(matches))
+        return AnomalyOutput(self.bank.image_score(anomaly_map), anomaly_map, nearest_rows(matches))
 
 
 class LineMemory(NamedTuple):
@@ -205,8 +204,8 @@ def adaptation(support: SupportSet, recipe: Recipe, *, seed: int) -> Adaptation:
     bank, of_defects = memory.bank, [memory.distances] if support.m else []
     if len(support.synthetic_parents):
         matches = bank.match(memory.whitening(*support.synthetic), support.synthetic_parents)
-        of_defects.append(image_score(bank.anomaly_map(matches)))
-    of_good = image_score(bank.anomaly_map(memory.good))
+        of_defects.append(bank.image_score(bank.anomaly_map(matches)))
+    of_good = bank.image_score(bank.anomaly_map(memory.good))
     evidence = separation(torch.cat(of_defects), of_good) if of_defects else 0.0
     return Adaptation(head=memory.head(recipe), evidence=evidence)
 
@@ -223,11 +222,12 @@ def defects_through(
     found: list[list[Cells]] = []
     scores = [support.good[0][:0, 0, 0, 0]]
     most = max(_FEWEST_CELLS, min(_MOST_CELLS, _ALL_CELLS // max(support.m, 1)))
-    for start in range(0, support.m, _CHUNK):
-        few = support.with_defects(range(start, min(start + _CHUNK, support.m)))
+    chunk = max(1, _CHUNK // support.tiles)
+    for start in range(0, support.m, chunk):
+        few = support.with_defects(range(start, min(start + chunk, support.m)))
         levels = whitening(*few.defects)
         matches = bank.match(levels)
-        scores.append(image_score(bank.anomaly_map(matches)))
+        scores.append(bank.image_score(bank.anomaly_map(matches)))
         found += [
             [_defect_cells(few, image, level, match, most) for level, match in zip(levels, matches, strict=True)]
             for image in range(few.m)

@@ -58,6 +58,7 @@ ADDED = {
         preprocess.alignment.pose.axis preprocess.alignment.pose.box preprocess.alignment.pose.rim
     """,
     12: "kinds.names kinds.images kinds.temperature kinds.none_from kinds.confusion",
+    13: "tiles.rows tiles.columns tiles.side tiles.overlap",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

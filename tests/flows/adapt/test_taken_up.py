@@ -113,7 +113,7 @@ def test_the_bank_numbers_its_images_as_the_manifest_does(adapted: AdaptResult):
 def test_where_some_labelled_images_left_patches_only_the_records_keep_the_support_s_numbers(
     folders: Folders, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(views, "images_in_full", lambda _spec: 6)
+    monkeypatch.setattr(views, "images_in_full", lambda _spec, _tiles: 6)
     backbone = open_backbone("tf_efficientnet_lite0", SIZE, settings)
     records = [ImageRecord(path, LINE, "good") for path in sorted(folders.unlabelled.glob("good *.png"))]
     view = views.view_of(backbone, records[:12], (), seed=0)
