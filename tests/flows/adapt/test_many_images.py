@@ -15,9 +15,9 @@ from flows.adapt import bundling, job
 from flows.adapt.job import AdaptResult
 from flows.adapt.request import AdaptRequest
 from flows.asking.learner_names import LearnerName
+from flows.held_images import images_in_full
 from flows.open_backbone import open_backbone
 from flows.progress import Progress
-from flows.held_images import images_in_full
 from flows.views import adapt_at_best_size, drawn_evenly, view_of
 from model_zoo.learner_table import make_learner
 from model_zoo.learning.task_learner import TaskLearner
