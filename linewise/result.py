@@ -50,7 +50,7 @@ class Result:
     def of(cls, bundle: Bundle, engine: ScoringEngine, scored: Scored, seen: Seen) -> Self:
         """What the bundle says of an image as it was seen, and of what its head said of that on the engine."""
         verdict = bundle.judge(scored, seen)
-        kind = kind_of_image(bundle, verdict, scored, lambda: engine.features(seen.pixels))
+        kind = kind_of_image(bundle, verdict, scored, lambda: engine.features(seen.pixels, bundle.manifest.tiles))
         score = scored.score if verdict.judged else None
         return cls(
             score=score,

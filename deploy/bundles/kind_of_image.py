@@ -18,7 +18,8 @@ def kind_of_image(bundle: Bundle, verdict: Verdict, scored: Scored, features: Ca
         bundle: of the line.
         verdict: of the bundle on the image.
         scored: what its head said.
-        features: of the image alone, (1, C, h, w) a level; asked for only where they are needed.
+        features: of the image alone, (1, C, h, w) a level, or of its tiles, below one another; asked for only where
+            they are needed.
 
     Raises:
         BundleError: the bundle's file of kinds holds something else.
@@ -27,4 +28,7 @@ def kind_of_image(bundle: Bundle, verdict: Verdict, scored: Scored, features: Ca
     if unflagged or (kinds := bundle.kinds) is None:
         return None
     levels = [level[0] for level in features()]
-    return kinds.kind_of(levels, scored.anomaly_map, bundle.manifest.threshold.pixel)
+    tiles, anomaly_map = bundle.manifest.tiles, scored.anomaly_map
+    if tiles is not None:
+        anomaly_map = tiles.stacked(anomaly_map)
+    return kinds.kind_of(levels, anomaly_map, bundle.manifest.threshold.pixel)

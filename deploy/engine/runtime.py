@@ -34,6 +34,7 @@ from pipeline.errors import BundleError, DeviceError
 from pipeline.features import BackboneArtefact, BackboneSpec, Levels
 from pipeline.settings import Device
 from pipeline.tile_grid import TileGrid
+from pipeline.tiled_extractor import TiledExtractor
 
 log = logging.getLogger(__name__)
 
@@ -187,13 +188,16 @@ class ScoringEngine:
             scores += self._score_whole(heads, [name] * len(few), padded(np.stack(few), step))
         return joined_score(tiles, scores)
 
-    def features(self, image_HWC: NDArray[np.uint8]) -> Levels:
+    def features(self, image_HWC: NDArray[np.uint8], tiles: TileGrid | None = None) -> Levels:
         """What the backbone sees in one image at its size, float32 (1, C, h, w) a level; for the few that ask.
+
+        `tiles`: that the image is seen as; their features are below one another.
 
         Raises:
             ValueError: not uint8, or of another shape.
         """
-        return self.extractor.extract(image_HWC[None])
+        extractor = self.extractor if tiles is None else TiledExtractor(self.extractor, tiles)
+        return extractor.extract(image_HWC[None])
 
     def _halve(self, step: int, error: Exception) -> None:
         """Take smaller batches from now on; the other threads do, too.

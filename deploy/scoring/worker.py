@@ -40,6 +40,7 @@ from pipeline.imaging.white_level import depth_problem
 from pipeline.kinds import SaidKind
 from pipeline.likeness import Seen
 from pipeline.storage import replace_file, storage_errors
+from pipeline.tile_grid import TileGrid
 
 
 class ImageScorer(Protocol):
@@ -49,8 +50,8 @@ class ImageScorer(Protocol):
         """Score uint8 RGB images (B, H, W, 3), each with the head of its name; images beyond them fill the batch."""
         ...
 
-    def features(self, image_HWC: NDArray[np.uint8], /) -> Levels:
-        """What the backbone sees in one image, (1, C, h, w) a level."""
+    def features(self, image_HWC: NDArray[np.uint8], tiles: TileGrid | None, /) -> Levels:
+        """What the backbone sees in one image, or in its tiles, (1, C, h, w) a level."""
         ...
 
 
@@ -148,7 +149,11 @@ class ScoringWorker:
     @property
     def scores_at_once(self) -> bool:
         """Whether an image is scored as soon as it is decoded: a large one, a batch of tiles itself, waits for none."""
-        return self.bundle.manifest.tiles is not None
+        return self._tiles is not None
+
+    @property
+    def _tiles(self) -> TileGrid | None:
+        return self.bundle.manifest.tiles
 
     @property
     def _white_level(self) -> int | None:
@@ -225,7 +230,7 @@ class ScoringWorker:
             regions=verdict.regions,
             depth=image.seen.depth,
             figures=None if likeness is None else image.seen.figures,
-            kind=kind_of_image(self.bundle, verdict, scored, lambda: self.engine.features(image.pixels)),
+            kind=kind_of_image(self.bundle, verdict, scored, lambda: self.engine.features(image.pixels, self._tiles)),
         )
         display = None if image.item.frame is None else partial(self._display, image)
         view = ImageView(image.pixels, scored, display, image.seen.placement)

@@ -16,26 +16,32 @@ from pipeline.kinds import LearnedKinds, Units, Values, learn_kinds, marked_cell
 from pipeline.learner import AnomalyHead
 from pipeline.product_lines.layout_names import DEFECT
 from pipeline.product_lines.lines import ImageRecord
+from pipeline.tile_grid import TileGrid
 
 
 def line_kinds(view: View, head: AnomalyHead, pixel_threshold: float) -> LearnedKinds | None:
-    """The kinds that the view's defects have, as the head's maps show them; None: fewer than two are named, or images
-    are seen as tiles.
-    """
-    if view.tiles is not None:
-        return None
-    return kinds_of_support(view.support, view.defects, view.backbone.spec, head, pixel_threshold)
+    """The kinds that the view's defects have, as the head's maps show them; None: fewer than two are named."""
+    return kinds_of_support(view.support, view.defects, view.backbone.spec, head, pixel_threshold, view.tiles)
 
 
 def kinds_of_support(
-    support: SupportSet, defects: Sequence[ImageRecord], spec: BackboneSpec, head: AnomalyHead, pixel_threshold: float
+    support: SupportSet,
+    defects: Sequence[ImageRecord],
+    spec: BackboneSpec,
+    head: AnomalyHead,
+    pixel_threshold: float,
+    tiles: TileGrid | None = None,
 ) -> LearnedKinds | None:
-    """The same from a support set, whose defects are these images."""
+    """The same from a support set, whose defects are these images, seen as those tiles."""
     named = [index for index, record in enumerate(defects) if record.kind != DEFECT]  # who has no name is of no kind
     if len({defects[index].kind for index in named}) < 2:
         return None
     units = line_units(support, spec)
     maps = score_levels(head, support.defects).anomaly_map.numpy()
+    if tiles is not None:
+        maps = np.stack(
+            [tiles.stacked(tiles.largest(tiles.unstacked(stack))) for stack in maps]
+        )  # as the line has them
     drawn, mapped = list[Values](), list[Values]()
     for index in named:
         levels = [level[index].numpy() for level in support.defects]

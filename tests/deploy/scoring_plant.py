@@ -24,6 +24,7 @@ from deploy.scoring.sources.source import ImageSource
 from deploy.scoring.tally import ScoringSummary
 from deploy.scoring.worker import ImageScorer
 from pipeline.features import Levels
+from pipeline.tile_grid import TileGrid
 from tests.parts.plant import write_plant
 
 LINE = "mvtec/pill"
@@ -80,8 +81,8 @@ class CountingEngine:
         self.before(count)
         return self.engine.score_mixed(names, images_BHWC)
 
-    def features(self, image_HWC: NDArray[np.uint8], /) -> Levels:
-        return self.engine.features(image_HWC)
+    def features(self, image_HWC: NDArray[np.uint8], tiles: TileGrid | None, /) -> Levels:
+        return self.engine.features(image_HWC, tiles)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,25 +14,37 @@ from deploy.bundles.registry import Registry
 from deploy.engine.devices import resolve_device
 from deploy.engine.runtime import ScoringEngine
 from deploy.results.store import ResultStore
+from deploy.scoring.image_result import FileStatus
+from flows import held_images
 from flows.adapt import job as adapt
+from flows.adapt.line_images import LineImages
+from flows.adapt.line_tiles import line_tiles
 from flows.adapt.request import AdaptRequest
 from flows.asking.learner_names import LearnerName
 from flows.life.readaptation import next_adaptation
 from flows.life.request import TendRequest
+from flows.open_backbone import OpenBackbone, open_backbone
 from flows.score import job as score
+from flows.unlabelled import take_up_into
+from flows.views import AdaptedLine, view_of
 from linewise import Line
+from model_zoo.learner_table import make_learner
 from pipeline.errors import ConfigError
-from pipeline.imaging.images import require_image
+from pipeline.features import DEFAULT_BACKBONE
+from pipeline.imaging.images import read_size, require_image
+from pipeline.kinds import NONE_OF_THESE
 from pipeline.product_lines.lines import load_line
+from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import MarkedMap
 from pipeline.settings import Device, load_settings
 from pipeline.tile_grid import TileGrid
+from tests.deploy.scoring_plant import score_folder
 from tests.flows.adapted_home import score_request
 
 SIDE = 96
 
 
-def request(line: Path, **changes: object) -> AdaptRequest:
+def request(line: Path, **changes: Any) -> AdaptRequest:
     """Two rows and two columns of tiles of 64 px that overlap by 32: the images' own size."""
     asked = {"good": 3, "defects": 2, "size": 64, "tiles": "2x2", "target_false_reject_rate": 0.2}
     return AdaptRequest.asked(line="tray", images=line, **{**asked, **changes})
@@ -50,7 +64,7 @@ def test_tiles_are_learned_from_exported_and_scored_as_one_image(line: Path, hom
     assert sources is not None
     assert set(sources[:, 0]) <= {0, 1, 2}
     assert sources[:, 2:].max() == 5  # of the whole image's 6 x 6 cells
-    assert cv2.imread(str(bundle.support_paths[0])).shape == (SIDE, SIDE, 3)
+    assert read_size(bundle.support_paths[0]) == (SIDE, SIDE)
 
     good = cv2.imread(str(next((line / "test" / "good").iterdir())))
     assert good is not None
@@ -70,7 +84,10 @@ def test_tiles_are_learned_from_exported_and_scored_as_one_image(line: Path, hom
         left, top, width, height = largest.box
         assert (left + width / 2, top + height / 2) == pytest.approx((x, y), abs=8)
         with Line.open("tray", device="cpu") as opened:
-            assert opened.score(tmp_path / name).score == scored.score
+            result = opened.score(tmp_path / name)
+            assert result.score == scored.score
+            assert manifest.kinds is not None
+            assert result.kind in (*manifest.kinds.names, NONE_OF_THESE)
             assert [each.score for each in opened.score_batch([tmp_path / name] * 2)] == [scored.score] * 2
 
     asked = next_adaptation(TendRequest(folder=line.parent), bundle, load_line(line), production=False)
@@ -98,53 +115,79 @@ def test_an_accelerator_takes_a_few_tiles_at_a_time_and_says_the_same(line: Path
     np.testing.assert_allclose(said[0].anomaly_map, said[1].anomaly_map, atol=1e-4)
     with pytest.raises(ValueError, match="expected an image of"):
         engine.score("tray", pixels[None, :64, :64])
+    with ResultStore(settings.database) as store:  # decoders and batches, as an accelerator has them
+        summary = score_folder(bundle, engine, line / "test", store, batch_size=3, workers=2)
+    assert summary.tally.files == {FileStatus.SCORED: 10}
 
 
-def test_unlabelled_images_are_taken_up_as_tiles(line: Path, home: Path, tmp_path: Path) -> None:
-    for path in (line / "test" / "good").iterdir():
-        image = cv2.imread(str(path))
-        assert image is not None
-        image[0, 0] = 128  # the content is new
-        assert cv2.imwrite(str(tmp_path / path.name), image)
-    asked = request(line, learner=LearnerName.MEMORY_BANK, defects=0, unlabelled=tmp_path)
-    result = adapt.run(asked, load_settings())
-    assert result.taken_up is not None
-    taken = len(result.taken_up.taken)
-    assert taken
-    assert len(result.bundle.manifest.support.good) == 3 + taken
+def test_unlabelled_images_are_taken_up_as_tiles(line: Path, home: Path) -> None:
+    backbone, seen = open_backbone(DEFAULT_BACKBONE, 64, load_settings()), load_line(line)
+    view = view_of(backbone, seen.train_good[:3], (), tiles=(2, 2), seed=0)
+    learner = make_learner("memory_bank", backbone.spec, seed=0)
+    adapted = AdaptedLine(view, learner, learner.adapt(view.support, seed=0), ())
+    better, report = take_up_into(adapted, seen.test_good, seed=0)
+    assert better.view.support.tiles == 4
+    assert better.view.support.k == 3 + len(report.taken) > 3
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> OpenBackbone:
+    """Of tiles of 64 px."""
+    return open_backbone(DEFAULT_BACKBONE, 64, load_settings(tmp_path_factory.mktemp("home")))
+
+
+def images_of(line: Path) -> LineImages:
+    found = load_line(line)
+    return LineImages(good=found.train_good, defects=found.defects, white_level=None, left_out={}, remarks=())
+
+
+def tiles_of(asked: AdaptRequest, seen: OpenBackbone, images: LineImages, **given: Any) -> tuple[Any, LineImages]:
+    given = {"learner": "auto", "region": None, **given}
+    learner = make_learner(given["learner"], seen.spec, seed=0)
+    return line_tiles(asked, learner, seen, given["region"], images)
 
 
 @pytest.mark.parametrize(
-    ("tiles", "most_ms", "expected"), [("auto", None, (2, 2)), ("auto", 1e-6, None), (None, None, None)]
+    ("tiles", "most_ms", "expected"),
+    [("auto", None, (2, 2)), ("auto", 1e-6, None), ("3x2", 1e-6, (3, 2)), (None, None, None)],
 )
 def test_auto_takes_as_many_as_the_images_have_pixels_for_and_time_allows(
-    line: Path, home: Path, tiles: str | None, most_ms: float | None, expected: tuple[int, int] | None
+    line: Path, seen: OpenBackbone, tiles: str | None, most_ms: float | None, expected: tuple[int, int] | None
 ) -> None:
-    asked = request(line, learner=LearnerName.MEMORY_BANK, tiles=tiles, most_ms=most_ms)
-    if most_ms is not None:
-        with pytest.raises(ConfigError, match="a backbone that takes at most"):
-            adapt.run(asked, load_settings())
-        return
-    grid = adapt.run(asked, load_settings()).bundle.manifest.tiles
-    assert (None if grid is None else (grid.rows, grid.columns)) == expected
+    shape, images = tiles_of(request(line, tiles=tiles, most_ms=most_ms), seen, images_of(line))
+    assert shape == expected
+    said = {"auto": 1}.get(str(tiles), 0)
+    assert len(images.remarks) == said
+
+
+def test_of_very_many_tiles_fewer_defects_are_held(
+    line: Path, seen: OpenBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_images, "DEFECT_BYTES", 1)
+    monkeypatch.setattr(held_images, "LEAST_HELD_OF_TILES", 2)
+    _, images = tiles_of(request(line), seen, images_of(line))
+    assert len(images.defects) == 2
+    assert images.remarks == ("2 of 6 defective images are used: of so many tiles, no more are held.",)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "given", "said"),
     [
-        ({"oblong": True}, "--oblong"),
-        ({"align": "rigid"}, "--align"),
-        ({"any_angle": True}, "--any-angle"),
-        ({"good": 1}, "a single good image"),
-        ({"learner": "in_context"}, "the learner in_context"),
+        ({"oblong": True}, {}, "--oblong"),
+        ({"align": "rigid"}, {}, "--align"),
+        ({"any_angle": True}, {}, "--any-angle"),
+        ({}, {"region": RegionOfInterest(np.ones((8, 8), np.bool_))}, "a region of interest"),
+        ({}, {"learner": "prototypical"}, "the learner prototypical"),
     ],
 )
 def test_what_is_not_combined_with_tiles_is_refused(
-    line: Path, home: Path, changes: dict[str, object], said: str
+    line: Path, seen: OpenBackbone, changes: dict[str, Any], given: dict[str, Any], said: str
 ) -> None:
-    size = {"size": None} if "learner" in changes else {}
     with pytest.raises(ConfigError, match=said):
-        adapt.run(request(line, **changes, **size), load_settings())
+        tiles_of(request(line, **changes), seen, images_of(line), **given)
+    images = images_of(line)
+    with pytest.raises(ConfigError, match="a single good image"):
+        tiles_of(request(line), seen, replace(images, good=images.good[:1]))
 
 
 @pytest.mark.parametrize("tiles", ["1x1", "0x2", "99x99", "2", "2x", "many"])
