@@ -53,7 +53,7 @@ from pipeline.storage import sha256_file
 from pipeline.support_distance import directions_of, distance_bound
 
 _PROVEN = 32  # images that the exported graphs are compared with torch on
-_FEWEST = 8  # of both, however many tiles an image is seen as
+_FEWEST = 8  # and of those looked at for likeness, however many tiles an image is seen as
 _PICTURES = 256  # good images in a bundle: those that most rows of the bank are from
 
 
@@ -76,7 +76,7 @@ def add_bundle(
     """
     view, registry = adapted.view, Registry(settings.home)
     at_once = 1 if view.tiles is None else view.tiles.count
-    proven = _spread((*view.good, *view.defects), max(_FEWEST, _PROVEN // at_once))
+    proven = _spread((*view.good, *view.defects), max(2, _PROVEN // at_once))
     images = np.stack([require_image(record.path, view.preprocess).pixels for record in proven])
     likeness = _likeness(view, request.seed)
     learned = line_kinds(view, adapted.head, threshold.pixel)

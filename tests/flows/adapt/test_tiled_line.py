@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 from deploy.bundles.registry import Registry
 from deploy.engine.devices import resolve_device
 from deploy.engine.runtime import ScoringEngine
+from deploy.rest.image_service import ImageService
 from deploy.results.store import ResultStore
+from deploy.review.nearest_patches import NearestPatches
 from deploy.scoring.image_result import FileStatus
 from flows import held_images
 from flows.adapt import job as adapt
@@ -89,6 +92,9 @@ def test_tiles_are_learned_from_exported_and_scored_as_one_image(line: Path, hom
             assert manifest.kinds is not None
             assert result.kind in (*manifest.kinds.names, NONE_OF_THESE)
             assert [each.score for each in opened.score_batch([tmp_path / name] * 2)] == [scored.score] * 2
+        with closing(ImageService(Registry(settings.home), resolve_device(Device.CPU), workers=1)) as service:
+            posted, _ = service.score("tray", (tmp_path / name).read_bytes(), name)
+            assert posted.result.score == scored.score
 
     asked = next_adaptation(TendRequest(folder=line.parent), bundle, load_line(line), production=False)
     assert (asked.size, asked.tiles) == (64, "2x2")
@@ -99,6 +105,7 @@ def test_tiles_are_learned_from_exported_and_scored_as_one_image(line: Path, hom
     for row in rows:
         (scored,) = engine.score("tray", require_image(Path(row.image_path), manifest.preprocess).pixels[None])
         assert row.score == pytest.approx(scored.score)
+    assert NearestPatches(Registry(settings.home)).picture(rows[0]) is not None
 
 
 def test_an_accelerator_takes_a_few_tiles_at_a_time_and_says_the_same(line: Path, home: Path) -> None:
