@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, mod
 from pipeline.calibration import Threshold
 from pipeline.features import BackboneSpec
 from pipeline.imaging.images import PreprocessSpec
+from pipeline.input_size import InputSize
 from pipeline.likeness import Likeness
 from pipeline.promise import Promise
 from pipeline.tile_grid import TileGrid
@@ -223,11 +224,11 @@ class BundleDraft(Record):
     def _parts_agree(self) -> Self:
         if self.backbone.fingerprint != self.spec.fingerprint:
             raise ValueError("backbone.fingerprint and spec.fingerprint differ")
-        seen = self.spec.size if self.tiles is None else self.tiles.canvas
-        if (self.preprocess.height, self.preprocess.width) != seen:
-            raise ValueError("preprocess and spec, or the canvas of its tiles, differ in size")
-        if self.tiles is not None and self.spec.size != (self.tiles.side, self.tiles.side):
-            raise ValueError("tiles and spec differ in size")
+        part, whole = self.spec.size, self.spec.size
+        if self.tiles is not None:
+            part, whole = InputSize.of(self.tiles.side), self.tiles.canvas
+        if part != self.spec.size or whole != (self.preprocess.height, self.preprocess.width):
+            raise ValueError("preprocess and spec differ in size")
         if self.threshold.review > self.threshold.reject:
             raise ValueError("threshold.review is above threshold.reject")
         return self

@@ -171,6 +171,8 @@ def test_names_stay_inside_the_bundle(bundle: Bundle, name: str) -> None:
         ({"line": ""}, "line"),
         ({"backbone": {"name": "n", "fingerprint": "other", "onnx_sha256": "0" * 64}}, "fingerprint"),
         ({"preprocess": {"height": 64, "width": 32}}, "preprocess and spec differ in size"),
+        ({"tiles": {"rows": 2, "columns": 2, "side": 64, "overlap": 32}}, "preprocess and spec differ in size"),
+        ({"tiles": {"rows": 1, "columns": 1, "side": 64, "overlap": 32}}, "expected 2 to 576 tiles"),
         ({"threshold": dataclasses.asdict(make_draft().threshold) | {"review": 3.0}}, "threshold.review is above"),
         ({"files": {"head.onnx": "0" * 64}}, "card.md is not among the files"),
     ],
