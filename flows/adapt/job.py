@@ -23,6 +23,7 @@ from flows.adapt.request import AdaptRequest
 from flows.gate import job as gate_job
 from flows.gate.job import GateResult
 from flows.gate.request import GateRequest
+from flows.held_images import most_images
 from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
@@ -39,7 +40,7 @@ from flows.views import (
 from model_zoo.learning.region_learner import RegionLearner
 from pipeline.calibration import Threshold
 from pipeline.errors import ConfigError
-from pipeline.imaging.images import PreprocessSpec, read_file
+from pipeline.imaging.images import read_file
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel
 from pipeline.product_lines.lines import ImageRecord
@@ -121,7 +122,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     backbones = _candidates(request, settings, learner, meta, backbones[0], images.labelled, tiles)
     backbones = within_time(backbones, request.most_ms, 1 if tiles is None else tiles[0] * tiles[1])
     learner = _within(region, learner, backbones)
-    unlabelled = _unlabelled(request, known, backbones[0].preprocess(images.white_level, request.bayer))
+    unlabelled = _unlabelled(request, known, backbones[0], images.white_level, tiles)
     said = (*images.remarks, *unlabelled.remarks, *([chosen.remark] if chosen and chosen.remark else []))
     for remark in said:
         tell(0, remark)
@@ -195,12 +196,16 @@ def _within(region: RegionOfInterest | None, learner: Learner, backbones: Sequen
     return RegionLearner(learner)
 
 
-def _unlabelled(request: AdaptRequest, known: KnownLine, preprocess: PreprocessSpec) -> Unlabelled:
+def _unlabelled(
+    request: AdaptRequest, known: KnownLine, backbone: OpenBackbone, white_level: int | None, tiles: Shape | None
+) -> Unlabelled:
     candidates = [images_below(request.unlabelled)] if request.unlabelled is not None else []
     candidates += [known.production] if known.production is not None else []
     if not candidates:
         return Unlabelled(records=(), remarks=())
-    line, limit = known.line, request.max_unlabelled
+    line, limit, preprocess = known.line, request.max_unlabelled, backbone.preprocess(white_level, request.bayer)
+    if tiles is not None:
+        limit = min(limit, most_images(backbone.spec, tiles[0] * tiles[1]))
     records = (*line.train_good, *line.test_good, *line.defects)
     contents = (read_file(record.path).sha256 for record in records)
     labelled = known.judged.union(content for content in contents if content is not None)

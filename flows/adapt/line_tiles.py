@@ -8,7 +8,7 @@ from statistics import median
 
 from flows.adapt.line_images import LineImages
 from flows.adapt.request import AUTO_TILES, AdaptRequest
-from flows.held_images import most_defects
+from flows.held_images import most_images, most_tiles
 from flows.open_backbone import OpenBackbone
 from flows.views import drawn_evenly
 from pipeline.errors import ConfigError
@@ -17,7 +17,7 @@ from pipeline.imaging.images import read_size
 from pipeline.learner import Learner
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.region_of_interest import RegionOfInterest
-from pipeline.tile_grid import MOST_TILES, tiles_at_own_size
+from pipeline.tile_grid import tiles_at_own_size
 
 Shape = tuple[int, int]
 
@@ -42,7 +42,7 @@ def line_tiles(
         No tiles where none are asked for, or the images are no larger than one.
 
     Raises:
-        ConfigError: something is asked for that tiles are not combined with.
+        ConfigError: something is asked for that tiles are not combined with, or more tiles than memory is meant for.
     """
     if request.tiles is None:
         return None, images
@@ -53,7 +53,7 @@ def line_tiles(
         return None, replace(images, remarks=(*images.remarks, *said))
     if request.tiles == AUTO_TILES:
         said = [f"Each image is seen as {shape[0]} x {shape[1]} tiles of {backbone.spec.height} px."]
-    most = most_defects(backbone.spec, shape[0] * shape[1])
+    most = most_images(backbone.spec, shape[0] * shape[1])
     if len(images.defects) > most:
         said += [f"{most} of {len(images.defects)} defective images are used: of so many tiles, no more are held."]
         images = replace(images, defects=tuple(drawn_evenly(images.defects, most, request.seed)))
@@ -77,13 +77,19 @@ def _refuse_others(request: AdaptRequest, learner: Learner, region: RegionOfInte
 
 def _asked(request: AdaptRequest, backbone: OpenBackbone, images: LineImages) -> Shape:
     assert request.tiles is not None
+    side, most = backbone.spec.height, most_tiles(backbone.spec, len(images.good), len(images.defects))
     if request.tiles != AUTO_TILES:
-        rows, columns = request.tiles.split("x")
-        return int(rows), int(columns)
-    most = MOST_TILES
+        rows, columns = map(int, request.tiles.split("x"))
+        if rows * columns > most:
+            needed = f"at most {most} tiles of {side} px of so many images, whose features are held"
+            got = f"{rows * columns} in --tiles {request.tiles}"
+            raise ConfigError(
+                needed, got, "ask for fewer of them, for a smaller --size, or for less --good or --defects"
+            )
+        return rows, columns
     if request.most_ms is not None:
         most = max(1, min(most, int(request.most_ms / backbone.milliseconds())))
-    return tiles_at_own_size(_usual_size(images.labelled), backbone.spec.height, most)
+    return tiles_at_own_size(_usual_size(images.labelled), side, most)
 
 
 def _usual_size(records: Sequence[ImageRecord]) -> tuple[int, int]:

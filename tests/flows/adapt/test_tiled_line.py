@@ -167,14 +167,15 @@ def test_auto_takes_as_many_as_the_images_have_pixels_for_and_time_allows(
     assert len(images.remarks) == said
 
 
-def test_of_very_many_tiles_fewer_defects_are_held(
-    line: Path, seen: OpenBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(held_images, "DEFECT_BYTES", 1)
+def test_what_is_held_of_many_tiles_is_bounded(line: Path, seen: OpenBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_an_image = held_images.feature_bytes(seen.spec, 4)
     monkeypatch.setattr(held_images, "LEAST_HELD_OF_TILES", 2)
+    monkeypatch.setattr(held_images, "TILES_BYTES", 4 * of_an_image)  # two good images and two defective ones
     _, images = tiles_of(request(line), seen, images_of(line))
-    assert len(images.defects) == 2
-    assert images.remarks == ("2 of 6 defective images are used: of so many tiles, no more are held.",)
+    assert len(images.defects) == 4
+    assert images.remarks == ("4 of 6 defective images are used: of so many tiles, no more are held.",)
+    with pytest.raises(ConfigError, match=r"at most 4 tiles of 64 px .* got 6 in --tiles 2x3"):
+        tiles_of(request(line, tiles="2x3"), seen, images_of(line))
 
 
 @pytest.mark.parametrize(
