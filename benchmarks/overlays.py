@@ -32,6 +32,7 @@ from deploy.scoring.scorer import score_images
 from deploy.scoring.sources.folder import FolderSource
 from pipeline.features import Levels
 from pipeline.process_tuning import tune_process
+from pipeline.tile_grid import TileGrid
 
 SIDE = 1000
 NONE = "none"
@@ -48,9 +49,9 @@ class FlagSome:
         """See `deploy.scoring.worker.ImageScorer`."""
         return Scores(replace(image, score=self._score()) for image in self.engine.score_mixed(names, images_BHWC))
 
-    def features(self, image_HWC: NDArray[np.uint8], /) -> Levels:
+    def features(self, image_HWC: NDArray[np.uint8], tiles: TileGrid | None = None) -> Levels:
         """See there."""
-        return self.engine.features(image_HWC)
+        return self.engine.features(image_HWC, tiles)
 
     def _score(self) -> float:
         self.count += 1

@@ -20,7 +20,7 @@ from deploy.decoding.choice import image_opener
 from deploy.engine.batches import padded
 from deploy.engine.devices import open_device
 from deploy.engine.limits import available_cpus
-from deploy.engine.runtime import ScoringEngine
+from deploy.scoring.line_engine import LineEngine, line_engine
 from linewise.adapting import adapt_line
 from linewise.result import Result
 from pipeline.calibration import Threshold
@@ -62,9 +62,7 @@ class Line:
         self._bundle = bundle
         self._open_image = image_opener(settings.jpeg_decoder)
         self._device = open_device(device, settings)
-        engine = ScoringEngine(deployment.backbone, self._device, threads=1)
-        engine.add_head(bundle.manifest.line, bundle.head_path, bundle.head_sha256, tiles=bundle.manifest.tiles)
-        self._engine: ScoringEngine | None = engine
+        self._engine: LineEngine | None = line_engine(deployment, self._device)
 
     @classmethod
     def open(
@@ -228,7 +226,7 @@ class Line:
             results += [Result.of(self._bundle, engine, *pair) for pair in zip(scores, chunk, strict=True)]
         return results
 
-    def _opened(self) -> ScoringEngine:
+    def _opened(self) -> LineEngine:
         if (engine := self._engine) is None:
             raise ConfigError(f"an open line {self.name}", "one that was closed", "open it again")
         return engine

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.kind_of_image import kind_of_image
 from deploy.bundles.verdict import Scored
-from deploy.engine.runtime import ScoringEngine
 from deploy.reports.overlay import upsample_map
+from deploy.scoring.line_engine import LineEngine
 from pipeline.calibration import Decision
 from pipeline.imaging.alignment import Placement
 from pipeline.likeness import Seen
@@ -47,7 +47,7 @@ class Result:
     _placement: Placement | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, bundle: Bundle, engine: ScoringEngine, scored: Scored, seen: Seen) -> Self:
+    def of(cls, bundle: Bundle, engine: LineEngine, scored: Scored, seen: Seen) -> Self:
         """What the bundle says of an image as it was seen, and of what its head said of that on the engine."""
         verdict = bundle.judge(scored, seen)
         kind = kind_of_image(bundle, verdict, scored, lambda: engine.features(seen.pixels, bundle.manifest.tiles))

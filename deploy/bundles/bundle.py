@@ -5,6 +5,7 @@
     manifest.json       what this is, where it came from, and the sha256 of every file below
     card.md             the same for people
     head.onnx           the line's anomaly head; the backbone is shared and lies in the registry (or in a pack)
+    first_look.onnx     the head of a first, cheap look, where the line has one; its backbone lies there, too
     bank_sources.npy    for each row of the coarsest bank, the support image and cell it came from
     kinds.npz           prototypes of the line's kinds of defects, where two or more are named
     region.png          what of the image is looked at, white; of a line with a region of interest only
@@ -49,7 +50,7 @@ from deploy.bundles.manifest import (
     linewise_version,
 )
 from deploy.bundles.signatures import refuse_unsigned, signature_of
-from deploy.bundles.verdict import NOT_JUDGED, Scored, Verdict
+from deploy.bundles.verdict import AT_FIRST_LOOK, NOT_JUDGED, Scored, Verdict
 from pipeline.bounded_reading import read_at_most
 from pipeline.calibration import Decision
 from pipeline.errors import BundleError
@@ -112,7 +113,7 @@ class Bundle:
             return Verdict(Decision.REVIEW, problem)
         decision = threshold.decide(scored.score)
         if decision is Decision.PASS:
-            return Verdict(decision)
+            return Verdict(decision, AT_FIRST_LOOK if scored.at_first_look else None)
         marked = MarkedMap(scored.anomaly_map, threshold.pixel)
         if not threshold.large_enough(marked.largest):
             return Verdict(Decision.PASS, f"no marked region covers {threshold.least_area_in_words}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from deploy.bundles.manifest import BundleDraft, CalibrationRecord, ChoiceRecord, SetByHandRecord
-from deploy.bundles.records_in_words import int8_text, named_kinds_text, told_apart_text
+from deploy.bundles.records_in_words import first_look_text, int8_text, named_kinds_text, told_apart_text
 from pipeline.likeness import Likeness
 from pipeline.more_images import distribution_free_count
 from pipeline.promise import Forecast, Promise
@@ -71,6 +71,8 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
     if manifest.region is not None:
         looked = f"{manifest.region.share:.0%} of the image; only whether it is of the line is told by the whole of it"
         yield Fact("region", "Looked at", looked, brief=True)
+    if (first := manifest.first_look) is not None:
+        yield Fact("first_look", "First look", first_look_text(first), brief=True)
     yield Fact("unlike", "REVIEW as unlike the line", _unlike_text(manifest.likeness))
     if manifest.lineage.set_by_hand is None:
         yield from _calibrated(manifest)

@@ -12,13 +12,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, mod
 
 from pipeline.calibration import Threshold
 from pipeline.features import BackboneSpec
+from pipeline.first_look import FirstLook
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.input_size import InputSize
 from pipeline.likeness import Likeness
 from pipeline.promise import Promise
 from pipeline.tile_grid import TileGrid
 
-FORMAT_VERSION = 13
+FORMAT_VERSION = 14
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"
@@ -26,6 +27,7 @@ SEAL = "manifest.sha256"
 SIGNATURE = "manifest.sig"
 CARD = "card.md"
 HEAD = "head.onnx"
+FIRST_LOOK = "first_look.onnx"
 BANK_SOURCES = "bank_sources.npy"
 REGION = "region.png"
 KINDS = "kinds.npz"
@@ -147,6 +149,18 @@ class ParityRecord(Record):
     images: Annotated[int, Field(ge=1)]
 
 
+class FirstLookRecord(Record):
+    """The line's first look: its backbone, where doubt begins, and how near its head in `first_look.onnx` is to torch.
+
+    It sees what the line's own preprocessing gives, shrunk to the backbone's input.
+    """
+
+    backbone: BackboneRecord
+    spec: BackboneSpec
+    look: FirstLook
+    parity: ParityRecord
+
+
 class Int8Record(Record):
     """What an int8 backbone was made from, and the figures with which it passed the gate (`pipeline.precision_gate`).
 
@@ -217,6 +231,7 @@ class BundleDraft(Record):
     choices: tuple[ChoiceRecord, ...] = ()
     metrics: dict[str, float] = {}
     parity: ParityRecord
+    first_look: FirstLookRecord | None = None
     int8: Int8Record | None = None
     lineage: LineageRecord = LineageRecord()
 
@@ -231,6 +246,11 @@ class BundleDraft(Record):
             raise ValueError("preprocess and spec differ in size")
         if self.threshold.review > self.threshold.reject:
             raise ValueError("threshold.review is above threshold.reject")
+        if (first := self.first_look) is not None:
+            if first.backbone.fingerprint != first.spec.fingerprint:
+                raise ValueError("first_look.backbone.fingerprint and first_look.spec.fingerprint differ")
+            if not first.look.most < self.threshold.review:
+                raise ValueError("first_look.look.most is not below threshold.review")
         return self
 
 
@@ -245,7 +265,7 @@ class BundleManifest(BundleDraft):
         for name in self.files:
             if not FILE_NAME.fullmatch(name) or name in (MANIFEST, SEAL, SIGNATURE):
                 raise ValueError(f"{name!r} is not a file name a bundle may hold")
-        described = ((REGION, self.region), (KINDS, self.kinds))
+        described = ((REGION, self.region), (KINDS, self.kinds), (FIRST_LOOK, self.first_look))
         for name in (HEAD, CARD, *(name for name, record in described if record is not None)):
             if name not in self.files:
                 raise ValueError(f"{name} is not among the files")

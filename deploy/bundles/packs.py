@@ -2,6 +2,7 @@
 
 <pack>/bundle/      the bundle, byte for byte (deploy/bundles/bundle.py)
 <pack>/backbone/    backbone.onnx and backbone.json
+<pack>/first_backbone/    the same of the first look, where the line has one
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.bundles.bundle import Bundle, load_bundle
+from deploy.bundles.manifest import BackboneRecord
 from deploy.engine.backbone_artefact import load_backbone_artefact
 from pipeline.errors import BundleError
 from pipeline.features import BackboneArtefact, BackboneSpec
@@ -17,31 +19,44 @@ from pipeline.storage import new_folder, write_durably
 
 BUNDLE_FOLDER = "bundle"
 BACKBONE_FOLDER = "backbone"
+FIRST_BACKBONE_FOLDER = "first_backbone"
 BACKBONE_FILES = ("backbone.onnx", "backbone.json")
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A checked bundle and the backbone it was made for: all that `score` needs."""
+    """A checked bundle and the backbones it was made for, a second one for its first look: all that `score` needs."""
 
     bundle: Bundle
     backbone: BackboneArtefact
+    first_backbone: BackboneArtefact | None = None
 
     def __post_init__(self) -> None:
-        wanted = self.bundle.manifest.backbone
-        if (self.backbone.spec.fingerprint, self.backbone.onnx_sha256) != (wanted.fingerprint, wanted.onnx_sha256):
-            raise BundleError(
-                f"the backbone {wanted.fingerprint} (graph {wanted.onnx_sha256[:12]}...) that {self.bundle.path} needs",
-                f"{self.backbone.spec.fingerprint} (graph {self.backbone.onnx_sha256[:12]}...) "
-                f"at {self.backbone.folder}",
-                "adapt the line again, or restore the backbone the bundle was made with",
-            )
-        if _without_origin(self.backbone.spec) != _without_origin(self.bundle.manifest.spec):  # no hash is of that file
-            raise BundleError(
-                f"backbone.json to describe the backbone as the manifest of {self.bundle.path} does",
-                f"other figures at {self.backbone.folder}",
-                "copy the backbone again, or adapt the line again",
-            )
+        manifest = self.bundle.manifest
+        require_backbone(self.backbone, manifest.backbone, manifest.spec, self.bundle)
+        if (first := manifest.first_look) is not None:
+            require_backbone(self.first_backbone, first.backbone, first.spec, self.bundle)
+
+
+def require_backbone(
+    artefact: BackboneArtefact | None, wanted: BackboneRecord, spec: BackboneSpec, bundle: Bundle
+) -> None:
+    """Raise a `BundleError` unless it is the backbone that a bundle was made with."""
+    needed = f"the backbone {wanted.fingerprint} (graph {wanted.onnx_sha256[:12]}...) that {bundle.path} needs"
+    if artefact is None:
+        raise BundleError(needed, "none", "export the line again, or adapt it again")
+    if (artefact.spec.fingerprint, artefact.onnx_sha256) != (wanted.fingerprint, wanted.onnx_sha256):
+        raise BundleError(
+            needed,
+            f"{artefact.spec.fingerprint} (graph {artefact.onnx_sha256[:12]}...) at {artefact.folder}",
+            "adapt the line again, or restore the backbone the bundle was made with",
+        )
+    if _without_origin(artefact.spec) != _without_origin(spec):  # no hash is of that file
+        raise BundleError(
+            f"backbone.json to describe the backbone as the manifest of {bundle.path} does",
+            f"other figures at {artefact.folder}",
+            "copy the backbone again, or adapt the line again",
+        )
 
 
 def _without_origin(spec: BackboneSpec) -> BackboneSpec:
@@ -79,10 +94,13 @@ def write_pack(deployment: Deployment, destination: Path) -> Path:
         BundleError: a file changed since it was checked.
     """
     with new_folder(destination) as partial:
-        for name in (BUNDLE_FOLDER, BACKBONE_FOLDER):
-            (partial / name).mkdir()
+        (partial / BUNDLE_FOLDER).mkdir()
         deployment.bundle.copy_to(partial / BUNDLE_FOLDER)
-        copy_backbone(deployment.backbone, partial / BACKBONE_FOLDER)
+        backbones = ((BACKBONE_FOLDER, deployment.backbone), (FIRST_BACKBONE_FOLDER, deployment.first_backbone))
+        for name, backbone in backbones:
+            if backbone is not None:
+                (partial / name).mkdir()
+                copy_backbone(backbone, partial / name)
         open_packed(partial)
     return destination
 
@@ -100,4 +118,9 @@ def open_packed(folder: Path) -> Deployment:
             "no such folder" if not folder.is_dir() else "a folder without them",
             "name the folder that `linewise export` wrote",
         )
-    return Deployment(load_bundle(folder / BUNDLE_FOLDER), load_backbone_artefact(folder / BACKBONE_FOLDER))
+    first = folder / FIRST_BACKBONE_FOLDER
+    return Deployment(
+        load_bundle(folder / BUNDLE_FOLDER),
+        load_backbone_artefact(folder / BACKBONE_FOLDER),
+        load_backbone_artefact(first) if first.is_dir() else None,
+    )

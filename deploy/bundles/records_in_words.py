@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.bundles.manifest import Int8Record, KindsRecord
+from deploy.bundles.manifest import FirstLookRecord, Int8Record, KindsRecord
 
 
 def named_kinds_text(kinds: KindsRecord) -> str:
@@ -30,4 +30,13 @@ def int8_text(int8: Int8Record) -> str:
         f"rank correlation {int8.rank_correlation:.3f}, {int8.decisions_changed} decisions changed, "
         f"good scores moved by {int8.good_shift:+.2f} standard deviations, "
         f"no score by more than {int8.largest_difference:.2f}."
+    )
+
+
+def first_look_text(record: FirstLookRecord) -> str:
+    """What a first look settles, and how many good parts it is expected to leave to the second."""
+    size, look = record.spec.size, record.look
+    return (
+        f"at {size}: a score below {look.limit:.6g} there is PASS, all else is looked at again, {look.doubted:.0%} of "
+        f"good parts among it; differs from training's by at most {record.parity.max_score_error:.2g}"
     )

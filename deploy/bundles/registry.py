@@ -248,7 +248,12 @@ class Registry:
             BundleError: either is damaged or missing.
         """
         bundle = self.live(line) if version is None else self.bundle(line, version)
-        return Deployment(bundle, self.backbone(bundle.manifest.backbone.fingerprint))
+        first = bundle.manifest.first_look
+        return Deployment(
+            bundle,
+            self.backbone(bundle.manifest.backbone.fingerprint),
+            None if first is None else self.backbone(first.backbone.fingerprint),
+        )
 
     def pack(self, line: str, destination: Path, version: str | None = None) -> Path:
         """Write a version (None: the live one) and its backbone into a new folder that scores anywhere.
@@ -267,6 +272,8 @@ class Registry:
         """
         packed = open_packed(folder)
         self.add_backbone(packed.backbone)
+        if packed.first_backbone is not None:
+            self.add_backbone(packed.first_backbone)
         manifest = packed.bundle.manifest
         line_folder = self._line_folder(manifest.line)
         with file_lock(line_folder / LOCK), new_folder(line_folder / manifest.version) as partial:

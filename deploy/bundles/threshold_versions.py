@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from deploy.bundles.bundle import Bundle, read_manifest
 from deploy.bundles.manifest import (
     CARD,
+    FIRST_LOOK,
     HEAD,
     REGION,
     BundleDraft,
@@ -33,6 +34,9 @@ def add_with_threshold(
 ) -> Bundle:
     """Write a bundle's files under a manifest with another threshold, as the line's next version; not live yet.
 
+    A first look was set for the threshold before. Where the new one is lower, nobody vouches for it, and every image
+    is looked at by the line's own head.
+
     Args:
         registry: that has the bundle, and gets the new one.
         bundle: whose head it is.
@@ -51,6 +55,10 @@ def add_with_threshold(
         "parent": registry.live_version(manifest.line),
         "set_by_hand": set_by_hand,
     }
+    left_out = {CARD}
+    if threshold.review < manifest.threshold.review:
+        left_out.add(FIRST_LOOK)
+        kept["first_look"] = None
     draft = BundleDraft.model_validate(
         {
             **kept,
@@ -61,7 +69,7 @@ def add_with_threshold(
             "lineage": LineageRecord.model_validate(lineage),
         }
     )
-    return registry.add_next(draft, {name: bundle.path / name for name in manifest.files if name != CARD})
+    return registry.add_next(draft, {name: bundle.path / name for name in manifest.files if name not in left_out})
 
 
 def set_by_hand(
@@ -131,4 +139,5 @@ def scoring_alike(registry: Registry, bundle: Bundle) -> tuple[str, ...]:
 
 def _model(manifest: BundleManifest) -> tuple[object, ...]:
     """What a score depends on."""
-    return manifest.files[HEAD], manifest.backbone.onnx_sha256, manifest.preprocess, manifest.files.get(REGION)
+    others = (manifest.files.get(name) for name in (REGION, FIRST_LOOK))
+    return manifest.files[HEAD], manifest.backbone.onnx_sha256, manifest.preprocess, *others

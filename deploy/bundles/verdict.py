@@ -11,6 +11,8 @@ from pipeline.calibration import Decision
 from pipeline.regions import Region
 
 NOT_JUDGED = "the model gave no finite score"
+AT_FIRST_LOOK = "settled by the first look"
+"""Why an image passes that the line's own head was not asked about."""
 
 
 class Scored(Protocol):
@@ -34,6 +36,11 @@ class Scored(Protocol):
     @property
     def finite(self) -> bool:
         """Whether score and map are."""
+        ...
+
+    @property
+    def at_first_look(self) -> bool:
+        """Whether a first, cheap look settled the image: it passes, and nothing else looked at it."""
         ...
 
 

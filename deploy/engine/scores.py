@@ -115,6 +115,11 @@ class ImageScore:
         return None if self.run.distance is None else float(self.run.distance[self.row])
 
     @property
+    def at_first_look(self) -> bool:
+        """Whether a first look settled it, see `deploy.engine.two_looks`."""
+        return False
+
+    @property
     def finite(self) -> bool:
         """Whether score and map are: a part that the model cannot judge must never pass."""
         return math.isfinite(self.score) and (self.run.covers_map or bool(np.isfinite(self.anomaly_map).all()))

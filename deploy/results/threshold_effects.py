@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Select, and_, func, select
 
+from deploy.bundles.verdict import AT_FIRST_LOOK
 from deploy.results.schema import ResultRow, ResultStatus, Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from deploy.results.verdict_queries import LATEST_FIRST, counts
@@ -183,7 +184,7 @@ def scored_contents(store: ResultStore, line: str, bundle_ids: Collection[str], 
         for place, row in enumerate(connection.execute(statement)):
             results.append(row.id)
             scores.append(math.nan if row.score is None else row.score)
-            if row.reason is not None:
+            if row.reason not in (None, AT_FIRST_LOOK):  # which decides by its score, too
                 decisions[place] = row.decision
             if row.verdict is not None:
                 verdicts[place] = row.verdict

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.line_folder import LIVE, slug
-from deploy.bundles.packs import Deployment
+from deploy.bundles.manifest import BackboneRecord
+from deploy.bundles.packs import require_backbone
 from deploy.bundles.registry import Registry
 from deploy.engine.devices import ResolvedDevice
 from deploy.engine.runtime import ScoringEngine
+from deploy.engine.two_looks import TwoLooksEngine
+from deploy.scoring.line_engine import LineEngine, add_first_look
 from pipeline.errors import LinewiseError, StorageError
+from pipeline.features import BackboneSpec
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +36,7 @@ class LiveLine:
 
     line: str
     bundle: Bundle
-    engine: ScoringEngine
+    engine: LineEngine
 
     @property
     def head(self) -> str:
@@ -52,6 +56,7 @@ class LiveLines:
         self._registry = registry
         self._device = device
         self._engines: dict[tuple[str, str], ScoringEngine] = {}
+        self._two_looks: dict[tuple[int, int], TwoLooksEngine] = {}
         self._stamps: dict[str, _Stamp | None] = {}
         self._names: frozenset[str] = frozenset()
         self._due = 0.0
@@ -95,9 +100,7 @@ class LiveLines:
         """
         self._stamps[line] = self._stamp(line)  # before reading: a promotion meanwhile is seen later
         bundle = self._registry.live(line)
-        opened = LiveLine(line, bundle, self._engine_of(bundle))
-        opened.engine.add_head(opened.head, bundle.head_path, bundle.head_sha256, tiles=bundle.manifest.tiles)
-        return opened
+        return LiveLine(line, bundle, self._opened(bundle))
 
     def promoted(self, current: Bundle) -> LiveLine | None:
         """What is live instead of `current`, opened beside it; None while nothing else is. Costs one `stat`.
@@ -119,14 +122,31 @@ class LiveLines:
 
     def close(self, old: Bundle) -> None:
         """Let go of a head that nothing is scored with any more."""
-        self._engine_of(old).remove_head(old.id)
+        self._line_engine_of(old).remove_head(old.id)
 
-    def _engine_of(self, bundle: Bundle) -> ScoringEngine:
-        wanted = bundle.manifest.backbone
+    def _opened(self, bundle: Bundle) -> LineEngine:
+        manifest = bundle.manifest
+        own = self._engine_of(bundle, manifest.backbone, manifest.spec)
+        own.add_head(bundle.id, bundle.head_path, bundle.head_sha256, tiles=bundle.manifest.tiles)
+        engine = self._line_engine_of(bundle)
+        if isinstance(engine, TwoLooksEngine) and manifest.first_look is not None:
+            add_first_look(engine, bundle.id, bundle, manifest.first_look)
+        return engine
+
+    def _line_engine_of(self, bundle: Bundle) -> LineEngine:
+        manifest = bundle.manifest
+        engine = self._engine_of(bundle, manifest.backbone, manifest.spec)
+        if manifest.first_look is None:
+            return engine
+        first = self._engine_of(bundle, manifest.first_look.backbone, manifest.first_look.spec)
+        return self._two_looks.setdefault((id(first), id(engine)), TwoLooksEngine(first, engine))
+
+    def _engine_of(self, bundle: Bundle, wanted: BackboneRecord, spec: BackboneSpec) -> ScoringEngine:
         key = (wanted.fingerprint, wanted.onnx_sha256)
         if key not in self._engines:
-            deployment = Deployment(bundle, self._registry.backbone(wanted.fingerprint))
-            self._engines[key] = ScoringEngine(deployment.backbone, self._device, threads=1)  # one CPU a worker
+            backbone = self._registry.backbone(wanted.fingerprint)
+            require_backbone(backbone, wanted, spec, bundle)
+            self._engines[key] = ScoringEngine(backbone, self._device, threads=1)  # one CPU a worker
         return self._engines[key]
 
     def _say(self, problem: str) -> None:

@@ -53,7 +53,7 @@ class Pictures:
                 anomaly_map=view.anomaly_map,
                 pixel_threshold=self._manifest.threshold.pixel,
                 nearest=view.nearest,
-                bank_sources=self._sources,
+                bank_sources=None if view.scored.at_first_look else self._sources,  # of the line's own head
                 support_view=self._support_view,
                 display=self._display(result) if view.display is None else view.display(),
                 region=self._region,

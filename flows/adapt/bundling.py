@@ -17,12 +17,14 @@ from deploy.bundles.bundle import Bundle
 from deploy.bundles.bundle_arrays import kinds_file
 from deploy.bundles.manifest import (
     BANK_SOURCES,
+    FIRST_LOOK,
     HEAD,
     KINDS,
     REGION,
     SUPPORT_FOLDER,
     BackboneRecord,
     BundleDraft,
+    FirstLookRecord,
     KindsRecord,
     LearnerRecord,
     LineageRecord,
@@ -34,16 +36,21 @@ from deploy.bundles.registry import Registry
 from deploy.engine.limits import available_cpus
 from deploy.engine.parity import Parity
 from deploy.engine.runtime import ScoringEngine
+from deploy.engine.two_looks import first_view
 from deploy.exporting.torch_to_onnx import check_parity, export_head
 from flows.adapt.learner_choice import ChosenMetaModel
+from flows.adapt.line_first_look import LineFirstLook
 from flows.adapt.line_kinds import line_kinds
 from flows.adapt.request import AdaptRequest
+from flows.open_backbone import OpenBackbone
 from flows.unlabelled import TakeUpReport
 from flows.views import AdaptedLine, View, drawn_evenly
 from pipeline.augmentations import ROTATIONS
 from pipeline.calibration import Threshold
+from pipeline.episodes import SupportSet
 from pipeline.imaging.images import read_size, require_image
 from pipeline.kinds import LearnedKinds
+from pipeline.learner import AnomalyHead
 from pipeline.likeness import Likeness, likeness_of
 from pipeline.patch_samples import HELD
 from pipeline.product_lines.lines import ImageRecord
@@ -51,6 +58,7 @@ from pipeline.promise import Promise
 from pipeline.settings import Settings
 from pipeline.storage import sha256_file
 from pipeline.support_distance import directions_of, distance_bound
+from pipeline.tile_grid import TileGrid
 
 _PROVEN = 32  # images that the exported graphs are compared with torch on
 _FEWEST = 8  # and of those looked at for likeness, however many tiles an image is seen as
@@ -67,8 +75,9 @@ def add_bundle(
     left_out: dict[str, int],
     taken_up: TakeUpReport | None,
     by_verdict: frozenset[Path],
+    first: LineFirstLook | None = None,
 ) -> tuple[Bundle, Parity]:
-    """Export the head, prove that the exported graphs score the support as torch does, and register the bundle.
+    """Export the heads, prove that the exported graphs score the support as torch does, and register the bundle.
 
     Raises:
         ParityError: they do not.
@@ -82,8 +91,13 @@ def add_bundle(
     learned = line_kinds(view, adapted.head, threshold.pixel)
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         path = Path(scratch) / HEAD
-        parity = _export(request.line, adapted, images, path, settings.templates)
+        templates = settings.templates
+        parity = _export(request.line, view.backbone, adapted.head, view.support, images, path, templates, view.tiles)
         files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(_bank_sources(adapted))}
+        record = None
+        if first is not None:
+            files[FIRST_LOOK] = Path(scratch) / FIRST_LOOK
+            record = _first_look(request.line, first, images, Path(scratch) / FIRST_LOOK, templates)
         if view.region is not None:
             files[REGION] = view.region.to_png()
         if learned is not None:
@@ -93,21 +107,50 @@ def add_bundle(
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
         whose = left_out, taken_up, by_verdict
         draft = _draft(request, registry, adapted, threshold, promise, likeness, chosen, parity, learned, *whose)
-        return registry.add_next(draft, files), parity
+        return registry.add_next(draft.model_copy(update={"first_look": record}), files), parity
 
 
-def _export(line: str, adapted: AdaptedLine, images: NDArray[np.uint8], path: Path, templates: Path) -> Parity:
-    """The head as an ONNX graph at `path`, and how near its scores of the support's images are to torch's."""
-    backbone = adapted.view.backbone
-    tiles = adapted.view.tiles
+def _first_look(
+    line: str, first: LineFirstLook, images: NDArray[np.uint8], path: Path, templates: Path
+) -> FirstLookRecord:
+    """What the manifest says of the first look, whose head is written to `path` and seen to score as torch does."""
+    spec = first.backbone.spec
+    small = np.stack([first_view(image, spec.height, spec.width) for image in images])
+    parity = _export(line, first.backbone, first.head, first.support, small, path, templates)
+    return FirstLookRecord(backbone=_backbone(first.backbone), spec=spec, look=first.look, parity=_parity(parity))
+
+
+def _export(
+    line: str,
+    backbone: OpenBackbone,
+    head: AnomalyHead,
+    support: SupportSet,
+    images: NDArray[np.uint8],
+    path: Path,
+    templates: Path,
+    tiles: TileGrid | None = None,
+) -> Parity:
+    """A head as an ONNX graph at `path`, and how near its scores of the support's images are to torch's."""
     seen = np.stack([image if tiles is None else tiles.cut(image)[0] for image in (images[0], images[-1])])
     examples = [torch.from_numpy(level) for level in backbone.extractor.extract(seen)]
-    exported = export_head(
-        adapted.head, examples, path, directions=directions_of(adapted.view.support), template_folder=templates
-    )
+    exported = export_head(head, examples, path, directions=directions_of(support), template_folder=templates)
     engine = ScoringEngine(backbone.artefact, "cpu", threads=available_cpus())
-    engine.add_head(line, path, exported.sha256, tiles=adapted.view.tiles)
-    return check_parity(backbone.module, adapted.head, engine, line, images, tiles=adapted.view.tiles)
+    engine.add_head(line, path, exported.sha256, tiles=tiles)
+    return check_parity(backbone.module, head, engine, line, images, tiles=tiles)
+
+
+def _backbone(backbone: OpenBackbone) -> BackboneRecord:
+    spec, graph = backbone.spec, backbone.artefact.onnx_sha256
+    return BackboneRecord(name=spec.name, fingerprint=spec.fingerprint, onnx_sha256=graph)
+
+
+def _parity(parity: Parity) -> ParityRecord:
+    return ParityRecord(
+        max_score_error=parity.max_score_error,
+        max_map_error=parity.max_map_error,
+        tolerance=parity.tolerance,
+        images=parity.images,
+    )
 
 
 def _draft(
@@ -134,11 +177,7 @@ def _draft(
             config={**learner.settings(), "augmentations": list(view.config.augmentations)},
             meta_model=chosen.origin if chosen else None,
         ),
-        backbone=BackboneRecord(
-            name=backbone.spec.name,
-            fingerprint=backbone.spec.fingerprint,
-            onnx_sha256=backbone.artefact.onnx_sha256,
-        ),
+        backbone=_backbone(backbone),
         spec=backbone.spec,
         preprocess=view.preprocess,
         tiles=view.tiles,
@@ -158,12 +197,7 @@ def _draft(
         region=None if view.region is None else RegionRecord(share=view.region.share),
         kinds=None if learned is None else _kinds(learned, view.defects),
         choices=adapted.choices,
-        parity=ParityRecord(
-            max_score_error=parity.max_score_error,
-            max_map_error=parity.max_map_error,
-            tolerance=parity.tolerance,
-            images=parity.images,
-        ),
+        parity=_parity(parity),
         lineage=LineageRecord(
             training_lines=chosen.model.lines if chosen else (),
             parent=registry.live_version(request.line) if request.line in registry.lines() else None,

@@ -16,6 +16,7 @@ from flows.adapt.bundling import add_bundle
 from flows.adapt.from_store import KnownLine, know_line
 from flows.adapt.learner_choice import choose_meta_model, chooses_size, learner_with
 from flows.adapt.line_alignment import line_alignment
+from flows.adapt.line_first_look import line_first_look, refuse_cascade, with_alone
 from flows.adapt.line_images import choose_images
 from flows.adapt.line_region import line_region, require_cells
 from flows.adapt.line_tiles import Shape, line_tiles
@@ -119,8 +120,11 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     alignment, images = line_alignment(request, region, images)
     looking = time.perf_counter() - start
     least_area(request, images.labelled)  # one as large as the image is refused before the work, too
-    backbones = _candidates(request, settings, learner, meta, backbones[0], images.labelled, tiles)
-    backbones = within_time(backbones, request.most_ms, 1 if tiles is None else tiles[0] * tiles[1])
+    backbones = within_time(
+        _candidates(request, settings, learner, meta, backbones[0], images.labelled, region, tiles),
+        request.most_ms,
+        1 if tiles is None else tiles[0] * tiles[1],
+    )
     learner = _within(region, learner, backbones)
     unlabelled = _unlabelled(request, known, backbones[0], images.white_level, tiles)
     said = (*images.remarks, *unlabelled.remarks, *([chosen.remark] if chosen and chosen.remark else []))
@@ -150,15 +154,16 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         adapted, taken_up = take_up_into(adapted, unlabelled.records, seed=request.seed)
     # Other lines' calibration is of supports without take-up.
     pooled = meta.calibration if meta and not (taken_up and taken_up.taken) else None
+    adapted = with_alone(adapted) if request.cascade else adapted
     threshold, promise = line_threshold(
         request, adapted.head, adapted.view, pooled, adapted.alone, request.missed_defects
     )
+    first, on_first = line_first_look(request, adapted, backbones, threshold)
     tell(2)
     bundle, parity = add_bundle(
-        request, settings, adapted, threshold, promise, chosen, images.left_out, taken_up, known.by_verdict
+        request, settings, adapted, threshold, promise, chosen, images.left_out, taken_up, known.by_verdict, first
     )
-    likeness = bundle.manifest.likeness
-    on_images = tuple(likeness.support_remarks()) if likeness is not None else ()
+    on_images = (*(likeness.support_remarks() if (likeness := bundle.manifest.likeness) else ()), *on_first)
     tell(3, " ".join(on_images))
     gate = _promote(request, settings, bundle.manifest.version, on_progress) if request.promote else None
     tell(4)
@@ -225,12 +230,14 @@ def _candidates(
     meta: MetaModel | None,
     first: OpenBackbone,
     records: Sequence[ImageRecord],
+    region: RegionOfInterest | None,
     tiles: Shape | None,
 ) -> list[OpenBackbone]:
     """The backbones that the line may choose: at several input sizes, or of fewer networks; `first` is open already.
 
     Tiles are of one size: what a larger one shows, more of them do.
     """
+    refuse_cascade(request, region, chooses_size=chooses_size(learner, meta))
     if not chooses_size(learner, meta):
         if request.oblong:
             needed = "a learner that chooses its input size for --oblong, of no meta-model or one of the default size"

@@ -83,6 +83,9 @@ def make_int8(deployment: Deployment, images: Path, scratch: Path, on_progress: 
             f"{manifest.version}, which is int8 already",
             f"export version {manifest.int8.float32_version}",
         )
+    if manifest.first_look is not None:
+        got = f"{manifest.version}, which has a first look"
+        raise ConfigError(f"a version of {manifest.line} that looks once, to make int8", got, "adapt without --cascade")
     good, defects = gate_images(load_line(images), manifest.support)
     on_progress(Progress(stage=_STAGE, done=0))
     folder = scratch / "backbone"

@@ -56,6 +56,7 @@ def next_adaptation(request: TendRequest, live: Bundle, line: ProductLine, *, pr
         "size": None if chosen or size.side == DEFAULT_SIZE else size.side,
         "oblong": not size.is_square,
         "tiles": None if manifest.tiles is None else f"{manifest.tiles.rows}x{manifest.tiles.columns}",
+        "cascade": manifest.first_look is not None,
         "least_defect_area": _least_area(live, line),
         "millimetres_per_pixel": threshold.millimetres_per_pixel,
         "any_angle": isinstance(augmentations, list) and set(ROTATIONS) <= set(augmentations),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.bundles.manifest import HEAD
 from deploy.bundles.packs import Deployment, open_packed
 from deploy.bundles.registry import Registry
 from deploy.decoding.choice import image_opener
 from deploy.engine.devices import open_device
-from deploy.engine.runtime import ScoringEngine
 from deploy.reports.gallery import Gallery, GalleryItem
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import ImageResult, ImageView
+from deploy.scoring.line_engine import line_engine
 from deploy.scoring.line_page import write_line_page
 from deploy.scoring.pictures import Pictures
 from deploy.scoring.promotion import PromotionNotice
@@ -63,8 +62,7 @@ def run(request: ScoreRequest, settings: Settings, on_progress: OnProgress = ign
     settings.ensure_home()
     opener = image_opener(settings.jpeg_decoder)
     resolved = open_device(request.device, settings)
-    engine = ScoringEngine(deployment.backbone, resolved, threads=1)  # one CPU a worker scales best
-    engine.add_head(bundle.manifest.line, bundle.head_path, bundle.manifest.files[HEAD], tiles=bundle.manifest.tiles)
+    engine = line_engine(deployment, resolved)
 
     line, version = bundle.manifest.line, bundle.manifest.version
     follows_what_is_live = request.bundle is None and request.version is None

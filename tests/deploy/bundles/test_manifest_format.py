@@ -59,6 +59,19 @@ ADDED = {
     """,
     12: "kinds.names kinds.images kinds.temperature kinds.none_from kinds.confusion",
     13: "tiles.rows tiles.columns tiles.side tiles.overlap",
+    14: """
+        first_look.backbone.name first_look.backbone.fingerprint first_look.backbone.onnx_sha256
+        first_look.spec.name first_look.spec.weights_sha256 first_look.spec.weights_source
+        first_look.spec.weights_licence first_look.spec.height first_look.spec.width first_look.spec.mean
+        first_look.spec.std first_look.spec.levels.stride first_look.spec.levels.channels
+        first_look.spec.levels.height first_look.spec.levels.width first_look.spec.groups.name
+        first_look.spec.groups.level first_look.spec.groups.start first_look.spec.groups.stop
+        first_look.spec.fingerprint
+        first_look.look.limit first_look.look.distance first_look.look.doubted first_look.look.middle
+        first_look.look.slope first_look.look.second_middle first_look.look.most
+        first_look.parity.max_score_error first_look.parity.max_map_error first_look.parity.tolerance
+        first_look.parity.images
+    """,
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

@@ -34,6 +34,7 @@ class FarAway:
     score: float
     finite: bool = True
     distance: float | None = None
+    at_first_look: bool = False
 
     @property
     def anomaly_map(self) -> NDArray[np.float32]:
@@ -71,6 +72,7 @@ class Mapped:
     side: int
     finite: bool = True
     distance: float | None = None
+    at_first_look: bool = False
 
     @property
     def anomaly_map(self) -> NDArray[np.float32]:
@@ -145,6 +147,7 @@ def test_limits_are_compared_where_they_are_drawn_and_measured_only() -> None:
         "pipeline.recalibration",  # good images that it rejects
         "flows.calibrate.new_images",  # what the threshold before rejects, and one that is in no bundle yet
         "deploy.bundles.manifest",  # REVIEW is not above REJECT
+        "deploy.bundles.threshold_versions",  # whether it is below the one that a first look was set for
         "deploy.bundles.facts",  # whether there is a REVIEW at all
         "deploy.reports.histogram",  # a bar's side of the line
         "deploy.results.threshold_effects",  # what others would have decided
