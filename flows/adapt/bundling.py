@@ -61,7 +61,7 @@ from pipeline.support_distance import directions_of, distance_bound
 from pipeline.tile_grid import TileGrid
 
 _PROVEN = 32  # images that the exported graphs are compared with torch on
-_FEWEST = 8  # and of those looked at for likeness, however many tiles an image is seen as
+_FEWEST = 8  # pictures, and images looked at for likeness, however many tiles an image is seen as
 _PICTURES = 256  # good images in a bundle: those that most rows of the bank are from
 
 
@@ -102,7 +102,7 @@ def add_bundle(
             files[REGION] = view.region.to_png()
         if learned is not None:
             files[KINDS] = kinds_file(learned.kinds)
-        for index in _pictured(adapted.head.bank_sources, max(_FEWEST, _PICTURES // at_once)):
+        for index in _pictured(adapted.head.bank_sources, at_once):
             pixels = require_image(view.good[index].path, view.preprocess).pixels
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
         whose = left_out, taken_up, by_verdict
@@ -244,8 +244,9 @@ def _spread(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
     return [records[i] for i in np.linspace(0, len(records) - 1, count).astype(int)]
 
 
-def _pictured(bank_sources: torch.Tensor, count: int) -> list[int]:
+def _pictured(bank_sources: torch.Tensor, tiles: int = 1) -> list[int]:
     """Numbers of the good images to show beside what was compared with them, ascending."""
+    count = _PICTURES if tiles == 1 else max(_FEWEST, _PICTURES // tiles)
     rows = torch.bincount(bank_sources[:, 0])
     most = rows.argsort(descending=True, stable=True)[:count]
     return sorted(int(index) for index in most if rows[index])
