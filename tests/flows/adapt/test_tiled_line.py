@@ -23,7 +23,6 @@ from flows.adapt import job as adapt
 from flows.adapt.line_images import LineImages
 from flows.adapt.line_tiles import line_tiles
 from flows.adapt.request import AdaptRequest
-from flows.asking.learner_names import LearnerName
 from flows.life.readaptation import next_adaptation
 from flows.life.request import TendRequest
 from flows.open_backbone import OpenBackbone, open_backbone
@@ -39,7 +38,7 @@ from pipeline.kinds import NONE_OF_THESE
 from pipeline.product_lines.lines import load_line
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import MarkedMap
-from pipeline.settings import Device, load_settings
+from pipeline.settings import Device, Settings, load_settings
 from pipeline.tile_grid import TileGrid
 from tests.deploy.scoring_plant import score_folder
 from tests.flows.adapted_home import score_request
@@ -53,10 +52,17 @@ def request(line: Path, **changes: Any) -> AdaptRequest:
     return AdaptRequest.asked(line="tray", images=line, **{**asked, **changes})
 
 
-def test_tiles_are_learned_from_exported_and_scored_as_one_image(line: Path, home: Path, tmp_path: Path) -> None:
-    settings = load_settings()
-    result = adapt.run(request(line), settings)
-    bundle, manifest = result.bundle, result.bundle.manifest
+@pytest.fixture(scope="module")
+def tray(line: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Of a home with the line."""
+    settings = load_settings(tmp_path_factory.mktemp("home"))
+    adapt.run(request(line), settings)
+    return settings
+
+
+def test_tiles_are_learned_from_exported_and_scored_as_one_image(line: Path, tray: Settings, tmp_path: Path) -> None:
+    settings, bundle = tray, Registry(tray.home).live("tray")
+    manifest = bundle.manifest
     tiles = TileGrid(rows=2, columns=2, side=64, overlap=32)
     assert manifest.tiles == tiles
     assert (manifest.spec.size, manifest.preprocess.height, manifest.preprocess.width) == ((64, 64), SIDE, SIDE)
@@ -86,7 +92,7 @@ def test_tiles_are_learned_from_exported_and_scored_as_one_image(line: Path, hom
         largest, *_ = MarkedMap(scored.anomaly_map, manifest.threshold.pixel).regions((SIDE, SIDE))
         left, top, width, height = largest.box
         assert (left + width / 2, top + height / 2) == pytest.approx((x, y), abs=8)
-        with Line.open("tray", device="cpu") as opened:
+        with Line.open("tray", device="cpu", home=settings.home) as opened:
             result = opened.score(tmp_path / name)
             assert result.score == scored.score
             assert manifest.kinds is not None
@@ -108,10 +114,11 @@ def test_tiles_are_learned_from_exported_and_scored_as_one_image(line: Path, hom
     assert NearestPatches(Registry(settings.home)).picture(rows[0]) is not None
 
 
-def test_an_accelerator_takes_a_few_tiles_at_a_time_and_says_the_same(line: Path, home: Path) -> None:
-    settings = load_settings()
-    bundle = adapt.run(request(line, learner=LearnerName.MEMORY_BANK, defects=0), settings).bundle
-    deployment = Registry(settings.home).deployment("tray")
+def test_an_accelerator_takes_a_few_tiles_at_a_time_and_says_the_same(
+    line: Path, tray: Settings, tmp_path: Path
+) -> None:
+    deployment = Registry(tray.home).deployment("tray")
+    bundle = deployment.bundle
     pixels = require_image(load_line(line).defects[0].path, bundle.manifest.preprocess).pixels
     said = []
     for batch in (None, 3):
@@ -122,7 +129,7 @@ def test_an_accelerator_takes_a_few_tiles_at_a_time_and_says_the_same(line: Path
     np.testing.assert_allclose(said[0].anomaly_map, said[1].anomaly_map, atol=1e-4)
     with pytest.raises(ValueError, match="expected an image of"):
         engine.score("tray", pixels[None, :64, :64])
-    with ResultStore(settings.database) as store:  # decoders and batches, as an accelerator has them
+    with ResultStore(tmp_path / "results.sqlite") as store:  # decoders and batches, as an accelerator has them
         summary = score_folder(bundle, engine, line / "test", store, batch_size=3, workers=2)
     assert summary.tally.files == {FileStatus.SCORED: 10}
 
