@@ -23,13 +23,19 @@ from flows.server.artifacts import (
     publish_figures,
     publish_table,
 )
+from flows.server.child_runs import cancel_what_it_asked_for
 from flows.server.late_runs import skip_late_runs, skipping_late_runs
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 from pipeline.unicode_names import one_line
 
 
-@flow(name="score-folder", flow_run_name="score {request.line}")
+@flow(
+    name="score-folder",
+    flow_run_name="score {request.line}",
+    on_cancellation=[cancel_what_it_asked_for],
+    on_crashed=[cancel_what_it_asked_for],
+)
 @fails_with_a_sentence
 def score_folder(request: ScoreRequest, shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] = 1) -> job.ScoreResult:
     """Wait for the GPU if one is used, score what is new, show what was found.

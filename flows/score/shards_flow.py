@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
+from prefect.exceptions import CancelledRun
 from prefect.futures import wait
 from prefect.logging import get_run_logger
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -21,12 +24,24 @@ from deploy.engine.devices import expected_device
 from flows.activities import SHARD_DEPLOYMENT
 from flows.score import job
 from flows.score.request import ScoreRequest
+from flows.server.child_runs import cancel_child_runs, ending_with_parents
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, tagged
 from pipeline.errors import ConfigError, UnfinishedError
 from pipeline.settings import Settings, load_settings
 from pipeline.unicode_names import one_line
 
-_TRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": 5, "persist_result": False}
+
+def _not_cancelled(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a share is worth another try: one that somebody cancelled is not."""
+    return not isinstance(state.data, CancelledRun)
+
+
+_TRIES: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": 5,
+    "retry_condition_fn": _not_cancelled,
+    "persist_result": False,
+}
 _LOOK_SECONDS = 2.0
 
 
@@ -39,14 +54,18 @@ def score_shard(request: ScoreRequest) -> int:
 
 
 def score_share(request: ScoreRequest) -> int:
-    """Score a share into the store; how many images were new. Its report is nobody's: the whole folder has one."""
+    """Score a share into the store; how many images were new. Its report is nobody's: the whole folder has one.
+
+    Raises:
+        CancelledRun: the run that it is done for has ended; what was scored is kept.
+    """
     settings = load_settings()
     with (
         queued_for_gpu(expected_device(request.device, settings)),
         tempfile.TemporaryDirectory(prefix="linewise-shard-") as scratch,
     ):
         outputs = {"report": Path(scratch) / "report.html", "json_path": None, "csv_path": None}
-        return job.run(request.model_copy(update=outputs), settings).summary.counts.scored
+        return job.run(request.model_copy(update=outputs), settings, ending_with_parents()).summary.counts.scored
 
 
 @task(task_run_name="shard {request.shard}", **_TRIES)
@@ -60,26 +79,42 @@ def score_by_worker(request: ScoreRequest) -> None:
     """Have a worker of the pool score a share, and wait for it.
 
     Raises:
-        UnfinishedError: the run did not complete.
+        CancelledRun: somebody cancelled the run.
+        UnfinishedError: it did not complete.
     """
     run: Any = run_deployment(
         f"{SHARD_DEPLOYMENT}/{SHARD_DEPLOYMENT}",
         parameters={"request": request.model_dump(mode="json")},
         poll_interval=_LOOK_SECONDS,
     )
+    if run.state.is_cancelled():
+        raise CancelledRun(f"the run {run.name} was cancelled")
     if not run.state.is_completed():
         got = f"{run.state.name}: {run.state.message or 'no message'}"
         raise UnfinishedError(f"the run {run.name} to complete", got, "look at it", run.state)
 
 
 @flow(name="score-shards", flow_run_name="score {request.line} in {shards} shards")
+@fails_with_a_sentence
 def score_shards(request: ScoreRequest, shards: int, *, on_cluster: bool) -> int:
-    """Score every share of a folder at once; how many of them were scored to their end. The others are warned of."""
+    """Score every share of a folder at once; how many of them were scored to their end. The others are warned of.
+
+    Raises:
+        CancelledRun: somebody cancelled one; the others were scored to their end.
+    """
     requests = [request.model_copy(update={"shard": f"{number}/{shards}"}) for number in range(1, shards + 1)]
     score_one: Task[..., Any] = score_on_cluster if on_cluster else score_by_worker
     futures = score_one.map(requests)
-    wait(futures)
+    try:
+        wait(futures)
+    except BaseException:  # who ends this process; its threads would wait for what they asked for
+        if (context := FlowRunContext.get()) is not None and context.flow_run is not None:
+            cancel_child_runs(context.flow_run)
+        raise
     failed = [future.state for future in futures if not future.state.is_completed()]
+    cancelled = sum(isinstance(state.result(raise_on_failure=False), CancelledRun) for state in failed)
+    if cancelled:
+        raise CancelledRun(f"{cancelled} of {shards} shards cancelled. What was scored is kept, and a new run goes on.")
     for state in failed:
         said = one_line(state.message or state.type.value)
         get_run_logger().warning("a shard was not scored to its end, its images are scored now: %s", said)
@@ -91,6 +126,7 @@ def in_shards(request: ScoreRequest, shards: int) -> ScoreRequest:
 
     Raises:
         ConfigError: the request cannot be taken apart, the line has no live bundle, or Dask is not to be reached.
+        CancelledRun: a shard was cancelled: the rest is not scored either.
     """
     settings = load_settings()
     ScoreRequest.asked(**{**dict(request), "shard": f"1/{shards}"})  # says what does not go with shards

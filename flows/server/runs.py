@@ -13,9 +13,9 @@ from prefect import get_client, tags
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound, ParameterTypeError
+from prefect.exceptions import CancelledRun, ObjectNotFound, ParameterTypeError
 from prefect.logging import get_run_logger
-from prefect.states import Failed
+from prefect.states import Cancelled, Failed
 from prefect.tasks import Task
 
 from flows.asking.request import Request
@@ -72,7 +72,8 @@ def retried_on_storage_trouble(*delays: float) -> dict[str, Any]:
 
 
 def fails_with_a_sentence(body: Callable[P, R]) -> Callable[P, R]:
-    """A flow body whose `LinewiseError`, or trouble with a path, becomes the run's state message, word for word.
+    """A flow body whose `LinewiseError`, or trouble with a path, becomes the run's state message, word for word, and
+    whose `CancelledRun` its end as cancelled.
 
     Everything else is our own bug or the machine's trouble and keeps Prefect's message. Called outside a flow run
     (through `.fn`), the error is raised as it is. Not for tasks: there Prefect hands a returned state on as the result.
@@ -89,6 +90,10 @@ def fails_with_a_sentence(body: Callable[P, R]) -> Callable[P, R]:
                 raise
             get_run_logger().error("%s", sentence)
             return Failed(message=str(sentence), data=sentence)  # type: ignore[return-value]  # Prefect takes a state as the result
+        except CancelledRun as cancelled:
+            if FlowRunContext.get() is None:
+                raise
+            return Cancelled(message=str(cancelled))  # type: ignore[return-value]  # as above
 
     # Prefect builds the form from the signature, and cannot evaluate a wrapped function's string annotations itself.
     vars(told)["__signature__"] = inspect.signature(body, eval_str=True)
