@@ -9,8 +9,11 @@ from deploy.messages.message import written_at
 from deploy.messages.told import Told
 from deploy.results.records import NewMessage, NewPart, PartView
 
-PART_MESSAGE_FORMAT = 2
-"""Of the form that has `part`; images that are no views are still told in format 1."""
+PART_MESSAGE_FORMAT, PART_WITH_KIND_FORMAT = 2, 4
+"""Of the form that has `part`; images that are no views are still told in formats 1 and 3."""
+
+_OF_PART = ("kind", "kind_probability")
+"""What a message tells of the view that decided, and of no other."""
 
 
 def told_of_part(part: NewPart) -> set[Told]:
@@ -23,7 +26,7 @@ def part_message(part: NewPart, destination: str) -> NewMessage:
     """The message that tells a destination of a part. Its files are asked when the last of them was written."""
     times = [time for seen in part.views if (time := written_at(seen.image_path)) is not None]
     body: dict[str, Any] = {
-        "format_version": PART_MESSAGE_FORMAT,
+        "format_version": PART_MESSAGE_FORMAT if part.kind is None else PART_WITH_KIND_FORMAT,
         "id": part.content_id,
         "line": part.line,
         "bundle_version": part.bundle_version,
@@ -44,8 +47,11 @@ def part_message(part: NewPart, destination: str) -> NewMessage:
         "image_written_at": max(times).isoformat() if times else None,
         "decided_at": part.decided_at.isoformat(),
     }
+    if part.kind is not None:
+        body |= {"kind": part.kind, "kind_probability": part.kind_probability}
     return NewMessage(part.content_id, destination, part.line, part.decision.value, json.dumps(body, allow_nan=False))
 
 
 def _view(seen: PartView) -> dict[str, Any]:
-    return seen._asdict() | {"decision": None if seen.decision is None else seen.decision.value}
+    told = {name: value for name, value in seen._asdict().items() if name not in _OF_PART}
+    return told | {"decision": None if seen.decision is None else seen.decision.value}

@@ -9,14 +9,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sqlalchemy import select
+
 from deploy.bundles.manifest import linewise_version
 from deploy.results.schema import ResultRow, ResultStatus, RunRow
 from deploy.results.store import ResultStore
 from pipeline.calibration import Decision
+from pipeline.kinds import NONE_OF_THESE
 from pipeline.regions import Region
 from pipeline.storage import replacing_text
 
-_DEFECT = {"id": 1, "name": "defect", "supercategory": "defect"}
+_DEFECT = "defect"
+"""The category of what shows no kind that the line names."""
 
 
 class CocoCounts(NamedTuple):
@@ -31,7 +35,7 @@ def write_coco(store: ResultStore, run: RunRow, path: Path, *, whole_bundle: boo
     """Write the images that a run's bundle scored, the oldest first, passed ones without an annotation.
 
     Places are in pixels of the upright image, as viewers show it; a file's name is its path when it was scored. An
-    annotation's score is the region's peak.
+    annotation's score is the region's peak, its category the kind of defect that its image was given.
 
     Args:
         store: that has the results.
@@ -43,10 +47,11 @@ def write_coco(store: ResultStore, run: RunRow, path: Path, *, whole_bundle: boo
         StorageError: the store cannot be read, or the file be written; an older one is then still there.
     """
     images = annotations = left_out = 0
+    categories = _categories(store, run.bundle_id)
     run_id = None if whole_bundle else run.id
     rows = store.stream(run_id=run_id, bundle_id=run.bundle_id, status=ResultStatus.SCORED, oldest_first=True)
     with replacing_text(path) as file, tempfile.TemporaryFile("w+", encoding="utf-8") as kept:
-        head = {"info": _info(run), "licenses": [], "categories": [_DEFECT]}
+        head = {"info": _info(run), "licenses": [], "categories": list(categories.values())}
         file.write(f'{json.dumps(head)[:-1]}, "images": [')
         for row in rows:
             if row.image_sha256 is None or row.image_height is None or row.score is None:
@@ -57,12 +62,21 @@ def write_coco(store: ResultStore, run: RunRow, path: Path, *, whole_bundle: boo
             flagged = row.decision is not Decision.PASS
             for region in store.regions(row.bundle_id, row.image_sha256) if flagged else ():
                 annotations += 1
-                kept.write(f"{json.dumps(_annotation(annotations, row.id, region))}\n")
+                kept.write(f"{json.dumps(_annotation(annotations, row, region, categories))}\n")
         kept.seek(0)
         file.write('\n], "annotations": [')
         file.writelines(_with_commas(kept))
         file.write("\n]}\n")
     return CocoCounts(images, annotations, left_out)
+
+
+def _categories(store: ResultStore, bundle_id: str) -> dict[str, dict[str, Any]]:
+    """By name; one number for a kind, whichever run of the bundle is written."""
+    kinds = select(ResultRow.kind).where(ResultRow.bundle_id == bundle_id, ResultRow.kind.is_not(None)).distinct()
+    with store.session() as session:
+        found = {kind for kind in session.scalars(kinds) if kind is not None}
+    names = [_DEFECT, *sorted(found - {NONE_OF_THESE, _DEFECT})]
+    return {name: {"id": number, "name": name, "supercategory": _DEFECT} for number, name in enumerate(names, 1)}
 
 
 def _info(run: RunRow) -> dict[str, Any]:
@@ -93,11 +107,12 @@ def _image(row: ResultRow) -> dict[str, Any]:
     }
 
 
-def _annotation(number: int, image: int, region: Region) -> dict[str, Any]:
+def _annotation(number: int, image: ResultRow, region: Region, categories: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    category = categories.get(image.kind or _DEFECT, categories[_DEFECT])
     return {
         "id": number,
-        "image_id": image,
-        "category_id": _DEFECT["id"],
+        "image_id": image.id,
+        "category_id": category["id"],
         "iscrowd": 0,
         "bbox": region.box,
         "segmentation": [[place for corner in region.contour for place in corner]],
@@ -105,6 +120,7 @@ def _annotation(number: int, image: int, region: Region) -> dict[str, Any]:
         "area_mm2": region.area_mm2,
         "score": region.peak,
         "mean_score": region.mean,
+        **({} if image.kind is None else {"kind": image.kind, "kind_probability": image.kind_probability}),
     }
 
 

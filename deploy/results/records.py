@@ -69,6 +69,8 @@ class PartView(NamedTuple):
     score: float | None
     p_value: float | None
     reason: str | None
+    kind: str | None = None
+    kind_probability: float | None = None
 
 
 class NewPart(NamedTuple):
@@ -97,6 +99,8 @@ class NewPart(NamedTuple):
     decided_at: datetime
     views: tuple[PartView, ...]
     message: NewMessage | None = None
+    kind: str | None = None
+    kind_probability: float | None = None
 
 
 class NewVerdict(NamedTuple):

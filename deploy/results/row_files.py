@@ -61,6 +61,8 @@ _PART_TYPES = {
     "views_seen": "string",
     "views_missing": "string",
     "decided_at": "timestamp",
+    "kind": "string",
+    "kind_probability": "float64",
 }
 _IMAGE_OF_REGION_TYPES = {
     name: _RESULT_TYPES[name]
@@ -75,6 +77,8 @@ _IMAGE_OF_REGION_TYPES = {
         "score",
         "decision",
         "scored_at",
+        "kind",
+        "kind_probability",
     )
 }
 _PLACE_TYPES = {

@@ -28,7 +28,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from pipeline.calibration import Decision
 
-SCHEMA_REVISION = "0009"
+SCHEMA_REVISION = "0010"
 """Of the last migration: what a database has that needs none."""
 
 VERSION_TABLE = "linewise_schema"
@@ -365,7 +365,7 @@ class PartRow(Base, kw_only=True):
     """A part of several views, judged by one bundle: its worst view decides. Told once, and anew if more views come.
 
     `content_id` is equal for equal contents of the same views. `worst_view` is the view that decided; the path, the
-    content, the score and the p-value are of its image. A part that misses a view has fewer `views_seen` than
+    content, the score, the p-value and the kind are of its image. A part that misses a view has fewer `views_seen` than
     `views_expected`; `views_missing` is empty where views have no names.
     """
 
@@ -391,6 +391,8 @@ class PartRow(Base, kw_only=True):
     views_seen: Mapped[list[str]] = mapped_column(JSON)
     views_missing: Mapped[list[str]] = mapped_column(JSON)
     decided_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    kind: Mapped[str | None] = mapped_column(Text, default=None)
+    kind_probability: Mapped[float | None] = mapped_column(Float(53), default=None)
 
 
 class PartViewRow(Base, kw_only=True):

@@ -146,6 +146,8 @@ class OpenParts:
             views_missing=list(self.rule.missing(views)),
             decided_at=datetime.now(UTC),
             views=tuple(views.values()),
+            kind=worst.kind,
+            kind_probability=worst.kind_probability,
         )
 
 
@@ -158,6 +160,8 @@ def _view(view: str, result: ImageResult) -> PartView:
         score=result.score,
         p_value=result.p_value,
         reason=result.reason,
+        kind=None if result.kind is None else result.kind.name,
+        kind_probability=None if result.kind is None else result.kind.probability,
     )
 
 

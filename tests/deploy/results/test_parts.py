@@ -134,3 +134,14 @@ def test_a_database_of_before_parts_gets_their_tables(tmp_path: Path, bundle: Bu
         assert (len(store.query()), seen(store)) == (1, [])
         store.add([part(bundle, {"top": 1})])
         assert seen(store) == [("17", "top")]
+
+
+def test_parts_of_before_kinds_stay_and_have_none(tmp_path: Path, bundle: Bundle) -> None:
+    path = tmp_path / "results.sqlite"
+    with ResultStore(path) as store:
+        store.add([part(bundle, {"top": 1})._replace(kind="crack", kind_probability=0.75)])
+        assert [(row.kind, row.kind_probability) for row in parts_of(store, LINE)] == [("crack", 0.75)]
+    step_back(path, "0009")
+    with ResultStore(path) as store:
+        store.add([part(bundle, {"top": 2}, name="18")._replace(kind="crack")])
+        assert [(row.part, row.kind) for row in parts_of(store, LINE)] == [("17", None), ("18", "crack")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,13 @@ import pytest
 
 from deploy.bundles.bundle import Bundle, write_bundle
 from deploy.results import row_files
+from deploy.results.coco import write_coco
 from deploy.results.row_files import COLUMNS, REGION_COLUMNS, ExportFormat, export_rows
 from deploy.results.store import ResultStore
 from flows.cli import main
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError, StorageError
+from pipeline.kinds import NONE_OF_THESE
 from pipeline.regions import Region
 from tests.deploy.results.result_rows import begin, scored, unreadable
 from tests.parts.plant import bundle_files, make_draft
@@ -162,6 +165,33 @@ def test_regions_have_a_row_each_in_both_formats(store, bundle, tmp_path):
     assert export(LINE, "--regions", "--run", 1, "--output", tmp_path / "regions.csv") == 0
     with (tmp_path / "regions.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [list(REGION_COLUMNS)], "that run flagged nothing"
+
+
+def test_kinds_are_the_categories_of_coco_and_stand_beside_regions(store, bundle, tmp_path):
+    run = begin(store, bundle)
+    said = [("dent", 0.8), ("crack", 0.6), (NONE_OF_THESE, None), (None, None), ("crack", 0.9)]
+    store.add(
+        scored(run, bundle, number)._replace(
+            decision=Decision.REJECT,
+            image_height=100,
+            image_width=200,
+            regions=(region(40.0),),
+            kind=kind,
+            kind_probability=probability,
+        )
+        for number, (kind, probability) in enumerate(said, 20)
+    )
+    write_coco(store, store.runs()[0], tmp_path / "coco.json")
+    coco = json.loads((tmp_path / "coco.json").read_text())
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    assert names == {1: "defect", 2: "crack", 3: "dent"}
+    assert [names[annotation["category_id"]] for annotation in coco["annotations"]] == [
+        *("dent", "crack", "defect", "defect", "crack")
+    ]
+    assert [(each.get("kind"), each.get("kind_probability")) for each in coco["annotations"]] == said
+    assert export(LINE, "--regions", "--output", tmp_path / "regions.parquet") == 0
+    table = pyarrow.parquet.read_table(tmp_path / "regions.parquet")
+    assert Counter(table.column("kind").to_pylist()) == Counter(kind for kind, _ in said)
 
 
 def test_parts_and_regions_are_two_files(store, tmp_path, capsys):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from deploy.bundles.contested_images import note_contested
-from deploy.results.schema import QuestionKind, Verdict
+from deploy.results.schema import QuestionKind, ResultRow, Verdict
+from pipeline.kinds import NONE_OF_THESE
 from tests.deploy.review.asked_plant import AskedPlant, asked_kind, asked_result
 from tests.deploy.scoring_plant import LINE
 
@@ -55,6 +58,19 @@ def test_a_defects_kind_and_place_are_kept_and_offered_again(asked: AskedPlant) 
     for box in ("90,4,20,10", "-1,0,5,5", "1,2,0,4", "nan,1,2,3", "1,2,3", "inf,0,1,1"):
         browser.answer(browser.see(), "defective", box=box)
         assert asked.words()[0].box is None, box
+
+
+def test_the_likely_kind_of_a_flagged_image_is_told(asked: AskedPlant) -> None:
+    browser = asked.browser()
+    page = browser.see()
+    assert 'class="kind"' not in page
+    for kind, probability, told in (("scratch <b>", 0.836, "Likely"), (NONE_OF_THESE, None, "Unlike every known kind")):
+        with asked.store.writing_session() as session:
+            row = session.get_one(ResultRow, asked_result(page))
+            row.kind, row.kind_probability = kind, probability
+        (said,) = re.findall(r'<p class="kind">(.*?)</p>', browser.see())
+        assert said.startswith(told)
+        assert ("<b><bdi>scratch &lt;b&gt;</bdi></b>, 84%" in said) == (probability is not None)
 
 
 def test_a_skipped_question_is_not_put_to_the_same_person_again(asked: AskedPlant) -> None:

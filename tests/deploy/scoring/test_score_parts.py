@@ -10,15 +10,21 @@ from pathlib import Path
 from jsonschema import Draft202012Validator, FormatChecker
 
 from deploy.messages.destination import parse_destination
+from deploy.messages.message import payload
+from deploy.messages.part_message import part_message
 from deploy.messages.publisher import Publisher
 from deploy.messages.receivers import receiver_of
 from deploy.messages.told import Told
 from deploy.results.part_queries import parts_of
+from deploy.results.records import NewPart
 from deploy.results.retention import drop_old_rows
+from deploy.scoring.image_result import FileStatus, ImageResult
+from deploy.scoring.open_parts import OpenParts
 from deploy.scoring.part_rule import parse_part_rule
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision
+from pipeline.kinds import SaidKind
 from tests.checkout import REPOSITORY
 from tests.deploy.messages.webhook_server import WebhookServer
 from tests.deploy.scoring.part_views import BAD, DOUBTFUL, GOOD, RULE, VIEWS, rows, told, view
@@ -27,6 +33,7 @@ from tests.parts.plant import write_image
 from tests.parts.whole_plant import WholePlant
 
 SCHEMA = json.loads((REPOSITORY / "docs" / "message.schema.json").read_text())
+CRACK = SaidKind("crack", 0.75)
 
 
 def test_the_worst_view_decides_and_the_report_is_told_the_worst_part_first(plant: Plant) -> None:
@@ -89,6 +96,28 @@ def test_each_part_is_told_in_one_message_as_the_schema_says_and_other_images_by
     assert part["worst_view"] == "bottom"
     assert [seen["view"] for seen in part["views"]] == list(VIEWS)
     assert len(server.accepted) == 3
+
+
+def test_a_part_has_the_kind_of_the_view_that_decided(plant: Plant) -> None:
+    parts, ended = OpenParts(RULE, plant.bundle, plant.store), list[NewPart]()
+    for number, (name, kind) in enumerate((("top", None), ("side", SaidKind("dent", 0.9)), ("bottom", CRACK)), 1):
+        result = ImageResult(
+            name=f"a_{name}.png",
+            path=plant.images / f"a_{name}.png",
+            sha256=f"{number:064x}",
+            status=FileStatus.SCORED,
+            score=number / 10,
+            decision=Decision.PASS if kind is None else Decision.REVIEW,
+            kind=kind,
+        )
+        ended += parts.take(result) or []
+    (told_part,) = ended
+    assert (told_part.worst_view, told_part.kind, told_part.kind_probability) == ("bottom", *CRACK)
+    message = json.loads(payload(part_message(told_part, "http://mes/").body))
+    Draft202012Validator(SCHEMA, format_checker=FormatChecker()).validate(message)
+    assert (message["format_version"], message["kind"], message["kind_probability"]) == (4, *CRACK)
+    plant.store.add([told_part])
+    assert [(row.kind, row.kind_probability) for row in rows(plant)] == [CRACK]
 
 
 def test_a_part_that_comes_to_its_end_in_a_later_run_keeps_one_row(plant: Plant) -> None:
