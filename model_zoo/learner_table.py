@@ -92,8 +92,8 @@ LEARNERS: dict[str, LearnerEntry] = {
         is_meta=False,
     ),
     "shared_direction": LearnerEntry(
-        "hierarchical Bayes",
-        "ours, after Grant et al., ICLR 2018; Rajeswaran et al., NeurIPS 2019",
+        "transfer",
+        "ours, after Yao et al., NeurIPS 2024",
         "bank, defect direction and input size",
         _shared_direction,
     ),

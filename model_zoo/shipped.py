@@ -15,6 +15,7 @@ from pipeline.meta_model import MetaModel, load_meta_model
 FOLDER = Path(__file__).parent / "meta_models"
 SHIPPED: Mapping[str, str] = {
     "in_context": "782dd322583bffee2ed40077ff987a653641fb1bf8d0a8db444fe832472df4a2",
+    "shared_direction": "8809722c3833c2234351b17e61675dbea4b8d3962310efedf568dd3cc6d75409",
 }
 """Learners that have one, and the sha256 of its `meta.json`, which holds that of its weights."""
 

@@ -6,11 +6,6 @@ good patch). What counts is where a cell lies on that line, in standard deviatio
 count nothing. The direction of an unseen kind of defect is another, so its weight is bounded; it grows with the number
 of defects.
 
-What defects of other lines have in common may be given as a prior: the ridge then penalises the distance to it instead
-of that to zero (the posterior mode under a Gaussian prior of that mean), and without any defect the prior itself is the
-direction. It counts as four defects beside the line's own: the likelihood does not grow with their number, so its mean
-shrinks.
-
 Source: Cox, JRSS B 1958, with a ridge penalty (le Cessie & van Houwelingen, Applied Statistics 1992); the use on
 residuals is ours. Measured in `benchmarks/auto.md`.
 """
@@ -33,8 +28,9 @@ _RIDGE = 0.3  # of the coefficients of standardised inputs; from 0.08 to 1 the f
 _STEPS = 40  # of L-BFGS, at most
 _GOOD_CELLS = 8192
 _ORDINARY, _ENOUGH = 1.0, 10.0  # standard deviations from which a cell counts, and up to which
-_STRENGTH, _HALFWAY = 0.15, 2.0  # weight with many defects, and the number of defects that gives half of it
-_PRIOR_COUNTS = 4.0  # defects that a prior counts as
+_HALFWAY = 2.0  # the number of defects that gives half of the weight of many
+MOST_STRENGTH = 0.15
+"""The weight of the direction of many defects."""
 
 
 class Cells(NamedTuple):
@@ -49,52 +45,28 @@ class Cells(NamedTuple):
         return cls(*(maps.flatten(2).transpose(1, 2).flatten(0, 1) for maps in (level_BChw, match.residuals)))
 
 
-class Coefficients(NamedTuple):
-    """A direction on one level: (C,) of the features and (C,) of the residuals."""
-
-    features: Tensor
-    residuals: Tensor
-
-
-DirectionPrior = Sequence[Coefficients]
-"""Per level, the coefficients that a line's own are drawn to: of inputs standardised by the line's good cells."""
-
-
-class Standardisation(NamedTuple):
-    """Mean and standard deviation (C,) of good cells' inputs."""
-
-    mean: Tensor
-    spread: Tensor
-
-    @classmethod
-    def by(cls, good_nC: Tensor) -> Standardisation:
-        """Of these cells."""
-        return cls(good_nC.mean(0), good_nC.std(0).clamp_min(1e-6))
-
-    def __call__(self, inputs_nC: Tensor) -> Tensor:
-        """Inputs in its units."""
-        return (inputs_nC - self.mean) / self.spread
-
-
-def direction_strength(defects: int, *, prior: bool = False) -> float:
-    """The weight of the direction, from the number of defective images and whether there is a prior.
+def direction_strength(defects: int) -> float:
+    """The weight of the direction, from the number of defective images.
 
     More would be better for defects of the known kinds (with 16 of them twice as much), and worse for other kinds.
     """
-    known = defects + _PRIOR_COUNTS * prior
-    return _STRENGTH * known / (known + _HALFWAY)
+    return MOST_STRENGTH * defects / (defects + _HALFWAY)
+
+
+def ordinary_counts_nothing(deviations: Tensor) -> Tensor:
+    """Standard deviations of good cells, above the ordinary one and up to the tenth: 0 to 9."""
+    return deviations.clamp(_ORDINARY, _ENOUGH) - _ORDINARY
 
 
 class DefectDirection(nn.Module):
-    """Features and residuals in, how much each cell looks like the support's defects, or other lines'; nothing where
-    there are none. Exportable.
+    """Features and residuals in, how much each cell looks like the support's defects; nothing where there are none.
+    Exportable.
 
     Args:
         good: per level, cells of good images, each left out of what it is matched with.
         defects: per defect, for each level its defective cells, at least one; there may be none.
         groups: channel ranges of each level's groups.
         strength: its weight, see `direction_strength`.
-        prior: of other lines' defects.
     """
 
     strength: Tensor
@@ -106,28 +78,22 @@ class DefectDirection(nn.Module):
         groups: LevelGroups,
         *,
         strength: float,
-        prior: DirectionPrior | None = None,
     ) -> None:
         super().__init__()
         self.groups = groups
         self.register_buffer("strength", torch.tensor(strength))
         for index, ranges in enumerate(groups):
             of_level = [defect[index] for defect in defects]
-            along = Coefficients(*(torch.zeros_like(maps[0]) for maps in good[index]))
+            features, residuals = (torch.zeros_like(maps[0]) for maps in good[index])
             offsets = torch.zeros(len(ranges))
-            for group, (start, stop) in enumerate(ranges):
-                if of_level or prior is not None:
-                    inside = slice(start, stop)
-                    share = _PRIOR_COUNTS / (len(of_level) + _PRIOR_COUNTS)
-                    direction, offset = _discriminant(
-                        joined(good[index], inside),
-                        [joined(cells, inside) for cells in of_level],
-                        None if prior is None else share * joined(prior[index], inside),
-                    )
-                    along.features[inside], along.residuals[inside] = direction.chunk(2)
-                    offsets[group] = offset
-            self.register_buffer(f"features_{index}", along.features)
-            self.register_buffer(f"residuals_{index}", along.residuals)
+            for group, (start, stop) in enumerate(ranges if of_level else ()):
+                inside = slice(start, stop)
+                direction, offsets[group] = _discriminant(
+                    _joined(good[index], inside), [_joined(cells, inside) for cells in of_level]
+                )
+                features[inside], residuals[inside] = direction.chunk(2)
+            self.register_buffer(f"features_{index}", features)
+            self.register_buffer(f"residuals_{index}", residuals)
             self.register_buffer(f"offsets_{index}", offsets)
 
     def forward(self, levels: TensorLevels, residuals_of: TensorLevels, grid: tuple[int, int]) -> Tensor:
@@ -140,16 +106,16 @@ class DefectDirection(nn.Module):
             along = level * features[:, None, None] + residual * residuals[:, None, None]
             for group, (start, stop) in enumerate(ranges):
                 deviations = along[:, start:stop].sum(1, keepdim=True) - offsets[group]
-                found.append(on_finest(deviations, grid, tiles).clamp(_ORDINARY, _ENOUGH) - _ORDINARY)
+                found.append(ordinary_counts_nothing(on_finest(deviations, grid, tiles)))
         return torch.cat(found, 1).mean(1) * self.strength
 
 
-def joined(level: Cells | Coefficients, channels: slice) -> Tensor:
-    """Features and residuals of a group (..., 2 C)."""
+def _joined(level: Cells, channels: slice) -> Tensor:
+    """Features and residuals of a group (n, 2 C)."""
     return torch.cat([level.features[..., channels], level.residuals[..., channels]], -1)
 
 
-def _discriminant(good_nC: Tensor, defects: Sequence[Tensor], prior_C: Tensor | None) -> tuple[Tensor, Tensor]:
+def _discriminant(good_nC: Tensor, defects: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The regression's direction (C,), scaled so that good cells have unit standard deviation along it, and their mean.
 
     Good cells weigh as much as defective ones, and each defect as much as another, whatever its size.
@@ -157,18 +123,13 @@ def _discriminant(good_nC: Tensor, defects: Sequence[Tensor], prior_C: Tensor | 
     if len(good_nC) > _GOOD_CELLS:
         generator = torch.Generator().manual_seed(0)
         good_nC = good_nC[torch.randperm(len(good_nC), generator=generator)[:_GOOD_CELLS]]
-    standard = Standardisation.by(good_nC)
-    start = torch.zeros_like(standard.mean) if prior_C is None else prior_C
-    coefficients = start
-    if defects:
-        inputs = standard(torch.cat([good_nC, *defects]))
-        weights = balanced_weights(len(good_nC), [len(cells) for cells in defects])
-        labels = (torch.arange(len(inputs)) >= len(good_nC)).to(inputs)
-        coefficients = _logistic_direction(inputs, labels, weights, start)
-    direction = coefficients / standard.spread
-    along = good_nC @ direction
-    direction = direction / along.std().clamp_min(1e-6)
-    return direction, direction @ standard.mean
+    mean, spread = good_nC.mean(0), good_nC.std(0).clamp_min(1e-6)
+    inputs = (torch.cat([good_nC, *defects]) - mean) / spread
+    weights = balanced_weights(len(good_nC), [len(cells) for cells in defects])
+    labels = (torch.arange(len(inputs)) >= len(good_nC)).to(inputs)
+    direction = _logistic_direction(inputs, labels, weights) / spread
+    direction = direction / (good_nC @ direction).std().clamp_min(1e-6)
+    return direction, direction @ mean
 
 
 def balanced_weights(good: int, defects: Sequence[int]) -> Tensor:
@@ -178,10 +139,10 @@ def balanced_weights(good: int, defects: Sequence[int]) -> Tensor:
 
 
 @torch.enable_grad()
-def _logistic_direction(inputs_nC: Tensor, labels_n: Tensor, weights_n: Tensor, prior_C: Tensor) -> Tensor:
-    """Coefficients (C,) of the logistic regression with an intercept; the ridge holds them to the prior."""
-    inputs_nC, prior_C = inputs_nC.detach(), prior_C.detach()
-    coefficients = prior_C.clone().requires_grad_(True)
+def _logistic_direction(inputs_nC: Tensor, labels_n: Tensor, weights_n: Tensor) -> Tensor:
+    """Coefficients (C,) of the logistic regression with an intercept and a ridge."""
+    inputs_nC = inputs_nC.detach()
+    coefficients = torch.zeros(inputs_nC.shape[1], requires_grad=True)
     intercept = torch.zeros((), requires_grad=True)
     optimiser = torch.optim.LBFGS([coefficients, intercept], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
@@ -189,7 +150,7 @@ def _logistic_direction(inputs_nC: Tensor, labels_n: Tensor, weights_n: Tensor, 
         optimiser.zero_grad()
         logits = inputs_nC @ coefficients + intercept
         likelihood = F.binary_cross_entropy_with_logits(logits, labels_n, weights_n, reduction="sum")
-        value = likelihood + _RIDGE * (coefficients - prior_C).square().sum()
+        value = likelihood + _RIDGE * coefficients.square().sum()
         value.backward()
         return value
 

@@ -1,16 +1,14 @@
-"""Shared direction: the memory bank and defect direction of `auto`, whose direction starts from what other lines teach.
+"""Shared direction: the memory bank and defect direction of `auto`, and what other lines teach beside them.
 
 Defects leave the good parts of a line in ways that other lines' defects do, too: a logistic regression between good and
-defective cells of the source lines, their features whitened by each line's own good parts, tells defects of lines that
-it has never seen. Its coefficients are the mean of the prior of a new line's own regression: with no defect they are
-the direction, and the more defects there are the further it may leave them. A hierarchical model, whose upper level
-the outer loop learns by the likelihood alone.
+defective cells of the source lines, in units of each line's own good parts, tells defects of lines that it has never
+seen. What it says of a cell is added to the map that `auto` would give (`heads.learned_direction`): zero at
+initialisation, at work where the line has no defect of its own, and fading as it has more.
 
-All outer steps are pooled ones: the prior is learned from all lines together, without an inner loop. The problem is
-convex, so there is nothing to start from and little to tune.
+All outer steps are pooled ones: the coefficients are learned from all lines together, without an inner loop. The
+problem is convex, so there is nothing to start from and little to tune.
 
-Sources: MAP estimates under a meta-learned prior: Grant et al., ICLR 2018; Rajeswaran et al., NeurIPS 2019; with
-features and residuals of a whitened memory bank ours.
+Source: ours; learning across categories on residuals to normal features is ResAD's (Yao et al., NeurIPS 2024).
 """
 
 from __future__ import annotations
@@ -23,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_zoo.heads.defect_direction import Cells, Coefficients, joined
 from model_zoo.heads.invariant_inputs import level_groups, token_levels
+from model_zoo.heads.learned_direction import LearnedCoefficients
 from model_zoo.learning.auto_head import AutoConfig, Recipe, adaptation
 from model_zoo.learning.direction_tasks import DirectionTask, direction_task, good_scores
 from model_zoo.learning.outer_rate import rate_factor
@@ -41,7 +39,7 @@ class SharedDirectionConfig(AutoConfig):
     Args:
         outer_steps, pooled_steps: length of the outer loop; all of its steps are pooled ones.
         rate: of Adam; it falls along a cosine.
-        ridge: of the prior's coefficients; from 0.003 to 0.3 the figures are much the same.
+        ridge: of the coefficients; from 0.3 to 3 the figures are the same.
     """
 
     outer_steps: int = 600
@@ -61,24 +59,24 @@ class SharedDirectionLearner(nn.Module, MetaLearner):
         super().__init__()
         self.config = config
         self.groups, self.tokens = level_groups(spec), token_levels(spec)
-        channels = [level.channels for level in spec.levels]
-        self.features = nn.ParameterList(nn.Parameter(torch.zeros(count)) for count in channels)
-        self.residuals = nn.ParameterList(nn.Parameter(torch.zeros(count)) for count in channels)
-        self.intercepts = nn.ParameterList(nn.Parameter(torch.zeros(len(ranges))) for ranges in self.groups)
+        self.coefficients = nn.ParameterList(
+            nn.Parameter(torch.zeros(len(LearnedCoefficients._fields), level.channels)) for level in spec.levels
+        )
+        self.intercept = nn.Parameter(torch.zeros(()))
         self._optimiser: torch.optim.Optimizer | None = None
         self._steps_done = 0
 
     @property
     def recipe(self) -> Recipe:
         """What heads are made by, on the CPU."""
-        prior = [
-            Coefficients(*(values.detach().to("cpu", copy=True) for values in level))
-            for level in zip(self.features, self.residuals, strict=True)
-        ]
-        return Recipe(groups=self.groups, config=self.config, prior=prior, tokens=self.tokens)
+        return Recipe(groups=self.groups, config=self.config, learned=self.learned(), tokens=self.tokens)
+
+    def learned(self) -> list[LearnedCoefficients]:
+        """A copy of what it knows, on the CPU, per level."""
+        return [LearnedCoefficients(*values.detach().to("cpu", copy=True)) for values in self.coefficients]
 
     def choose(self, support: SupportSet, *, seed: int, prepared: None = None) -> Adaptation:  # noqa: ARG002
-        """Whiten, build the bank, find the defects' direction from the prior on; see `pipeline.learner.Learner`."""
+        """Whiten, build the bank, find the defects' direction; see `pipeline.learner.Learner`."""
         return adaptation(support, self.recipe, seed=seed)
 
     # --- the outer loop's side --------------------------------------------------------------------------------------
@@ -92,7 +90,7 @@ class SharedDirectionLearner(nn.Module, MetaLearner):
         self._steps_done += 1
         optimiser = self._outer_optimiser()
         loss = torch.stack([self.query_loss(task) for task in tasks]).mean()
-        squares = torch.stack([values.square().sum() for values in (*self.features, *self.residuals)]).sum()
+        squares = torch.stack([values.square().sum() for values in self.coefficients]).sum()
         optimiser.zero_grad()
         (loss + self.config.ridge * squares).backward()
         average_gradients(self.parameters())
@@ -101,34 +99,25 @@ class SharedDirectionLearner(nn.Module, MetaLearner):
         return OuterStepReport(loss=float(loss.detach()), figures={"gradient_norm": float(norm)})
 
     def query_loss(self, task: DirectionTask) -> Tensor:
-        """The logistic loss of the prior on the query's cells, good and defective ones weighing alike, summed over
-        groups.
-        """
-        losses = []
-        for index, (level, ranges) in enumerate(zip(task.query, self.groups, strict=True)):
-            device = self.intercepts[index].device
-            cells = Cells(*(values.to(device, torch.float32) for values in level.cells))
-            weights, labels = level.weights.to(device), level.defective.to(device, torch.float32)
-            prior = Coefficients(self.features[index], self.residuals[index])
-            for group, (start, stop) in enumerate(ranges):
-                inside = slice(start, stop)
-                logits = joined(cells, inside) @ joined(prior, inside) + self.intercepts[index][group]
-                losses.append(F.binary_cross_entropy_with_logits(logits, labels, weights, reduction="sum"))
-        return torch.stack(losses).sum()
+        """The logistic loss on the query's cells, good and defective ones weighing alike."""
+        device = self.intercept.device
+        inputs, weights, defective = (values.to(device, torch.float32) for values in task.query)
+        logits = inputs @ torch.cat([values.flatten() for values in self.coefficients]) + self.intercept
+        return F.binary_cross_entropy_with_logits(logits, defective, weights, reduction="sum")
 
     def warm_start(self, pooled: Learner) -> None:
-        """Take over another's prior; there are no own steps after it."""
+        """Take over what another learned; there are no own steps after it."""
         self.load_state_dict(pooled.state_dict())
         self._steps_done = self.config.pooled_steps
 
     @torch.no_grad()
     def good_scores(self, task: DirectionTask, *, seed: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """Of the support and of the query; see `pipeline.learner.MetaLearner`."""
-        return good_scores(task, self.recipe)
+        return good_scores(task, self.learned())
 
     @torch.no_grad()
     def validation_loss(self, tasks: Sequence[DirectionTask]) -> float:
-        """The mean loss of the prior itself, before a line's own defects add theirs."""
+        """The mean loss of the coefficients themselves."""
         return float(torch.stack([self.query_loss(task) for task in tasks]).mean())
 
     def to_device(self, device: torch.device) -> None:
@@ -137,7 +126,7 @@ class SharedDirectionLearner(nn.Module, MetaLearner):
         self.load_outer_state(self.outer_state())  # goes where the parameters are
 
     def outer_state(self) -> dict[str, Any]:
-        """What resuming the outer loop needs beside the prior: optimiser and step count."""
+        """What resuming the outer loop needs beside the coefficients: optimiser and step count."""
         return {"optimiser": self._outer_optimiser().state_dict(), "steps_done": self._steps_done}
 
     def load_outer_state(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A whitened memory bank and a direction of defects: the head of `auto`, and of `shared_direction`, which adds a prior.
+"""A whitened memory bank and a direction of defects: the head of `auto`, and of `shared_direction`, which adds another.
 
 Features are whitened: a distance counts in the units in which this line's good parts vary. Real defects, from a single
 one on, add the direction in which they leave the good parts.
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from model_zoo.heads.bank import BankMatch
 from model_zoo.heads.defect_cells import defective_cells
-from model_zoo.heads.defect_direction import Cells, DefectDirection, DirectionPrior, direction_strength
+from model_zoo.heads.defect_direction import Cells, DefectDirection, direction_strength
 from model_zoo.heads.invariant_inputs import LevelGroups
+from model_zoo.heads.learned_direction import LearnedCoefficients, LearnedDirection, learned_strength
 from model_zoo.heads.memory_bank_head import MemoryBankHead, measured_images, nearest_rows
 from model_zoo.heads.whitening import Whitening
 from model_zoo.learning.separation import separation
@@ -31,7 +32,7 @@ _FOLD_GOOD = 64  # good images that tell ordinary residuals where defects are le
 _DEFECT_FOLDS = 8
 _MOST_CELLS, _FEWEST_CELLS, _ALL_CELLS = 64, 8, 8192  # of a defect, of one among very many, and of all about
 _ALONE = 0.5  # see `Recipe.higher_alone`
-_ALONE_WITH_DEFECTS, _ALONE_WITH_PRIOR = 6.0, 3.5  # times the strength that the defects have without a prior
+_ALONE_WITH_DEFECTS, _ALONE_WITH_LEARNED = 6.0, 4.0  # times the strengths of both directions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,52 +49,50 @@ class Recipe:
     Args:
         groups: of the backbone.
         config: settings.
-        prior: of the direction of defects; None: a line's own say it alone.
+        learned: per level, what other lines say of defects; None: nothing.
         tokens: the levels of the backbone that are a transformer's.
     """
 
     groups: LevelGroups
     config: AutoConfig
-    prior: DirectionPrior | None = None
+    learned: Sequence[LearnedCoefficients] | None = None
     tokens: tuple[int, ...] = ()
-
-    def strength(self, defects: int) -> float:
-        """The direction's weight with so many defects."""
-        return direction_strength(defects, prior=self.prior is not None)
 
     def higher_alone(self, defects: int) -> float:
         """What is added to the scores of a single good image.
 
         It can only be scored by a head that knows it. New good images then score higher, by 0.49 in log distance (the
-        median of 13 real lines), with one, two and four defects by 0.71, 0.88 and 1.05 (`benchmarks/thresholds.md`);
-        with a prior, which does not know the image, by 0.50, 0.64, 0.72 and 0.91. About as much is added.
+        median of 13 real lines), with one, two and four defects by 0.71, 0.88 and 1.05 (`benchmarks/thresholds.md`).
+        About as much is added; and what other lines taught, whose units are the image's, raises them by four times its
+        strength (0.32 to 0.4 at 0.1).
         """
-        each = _ALONE_WITH_DEFECTS if self.prior is None else _ALONE_WITH_PRIOR
-        return _ALONE + each * direction_strength(defects)
+        of_learned = 0.0 if self.learned is None else learned_strength(defects)
+        return _ALONE + _ALONE_WITH_DEFECTS * direction_strength(defects) + _ALONE_WITH_LEARNED * of_learned
 
     def direction(
-        self, good: Sequence[Cells], defects: Sequence[Sequence[Cells]], strength: float | None = None
+        self, good: Sequence[Cells], defects: Sequence[Sequence[Cells]], counted: int | None = None
     ) -> DefectDirection:
-        """The defects' direction, by default as strong as their number says."""
-        if strength is None:
-            strength = self.strength(len(defects))
-        return DefectDirection(good, defects, self.groups, strength=strength, prior=self.prior)
+        """The defects' direction, as strong as their number says, or that of all of which these are a part."""
+        strength = direction_strength(len(defects) if counted is None else counted)
+        return DefectDirection(good, defects, self.groups, strength=strength)
 
 
 class AutoHead(AnomalyHead):
-    """Distances to the whitened bank, and what the defects' direction adds to them."""
+    """Distances to the whitened bank, and what the defects' direction and other lines' add to them."""
 
     def __init__(
         self,
         whitening: Whitening,
         bank: MemoryBankHead,
         direction: DefectDirection,
+        learned: LearnedDirection | None,
         recipe: Recipe,
     ) -> None:
         super().__init__()
         self.whitening = whitening
         self.bank = bank
         self.direction = direction
+        self.learned = learned
         self.recipe = recipe
         self.bank_sources = bank.bank_sources
 
@@ -116,9 +115,8 @@ class AutoHead(AnomalyHead):
             return AnomalyOutput(score + higher, anomaly_map + higher, nearest)
         outputs: list[AnomalyOutput] = []
         order: list[int] = []
-        strength = self.recipe.strength(support.m)
         for fold, memory in memories_without(support, self.bank, self.recipe):
-            outputs.append(memory.head(self.recipe, strength)(*(level[fold] for level in support.good)))
+            outputs.append(memory.head(self.recipe, support.m)(*(level[fold] for level in support.good)))
             order += fold
         back = torch.tensor(order).argsort()
         return AnomalyOutput(*(torch.cat(parts)[back] for parts in zip(*outputs, strict=True)))
@@ -136,7 +134,9 @@ class AutoHead(AnomalyHead):
         for fold in range(min(_DEFECT_FOLDS, support.m)):
             mine = known % _DEFECT_FOLDS == fold
             others = [defects[index] for index in known[~mine].tolist()]
-            head = AutoHead(self.whitening, self.bank, self.recipe.direction(good, others), self.recipe)
+            direction = self.recipe.direction(good, others)
+            learned = self.learned and self.learned.beside(len(others))
+            head = AutoHead(self.whitening, self.bank, direction, learned, self.recipe)
             scores[mine] = score_levels(head, support.with_defects(known[mine].tolist()).defects).image_score
         return scores
 
@@ -145,29 +145,41 @@ class AutoHead(AnomalyHead):
         matches = self.bank.match(levels, without)
         residuals = tuple(match.residuals for match in matches)
         anomaly_map = self.bank.anomaly_map(matches) + self.direction(levels, residuals, self.bank.grid)
+        if self.learned is not None:
+            anomaly_map = anomaly_map + self.learned(levels, residuals)
         return AnomalyOutput(self.bank.image_score(anomaly_map), anomaly_map, nearest_rows(matches))
 
 
 class LineMemory(NamedTuple):
-    """What a support leaves in a line's head, whatever the prior.
+    """What a support leaves in a line's head, whatever other lines taught.
 
     Args:
         whitening, bank: of the head.
-        good: leave-one-out matches of good images, and `cells`: theirs a level.
+        seen, good: whitened levels and leave-one-out matches of good images, and `cells`: theirs a level.
         defects: each one's defective cells a level, and `distances`: the defects' scores by distance alone.
     """
 
     whitening: Whitening
     bank: MemoryBankHead
+    seen: TensorLevels
     good: list[BankMatch]
     cells: list[Cells]
     defects: list[list[Cells]]
     distances: Tensor
 
-    def head(self, recipe: Recipe, strength: float | None = None) -> AutoHead:
-        """The head, with a direction of some strength (default: by the number of defects)."""
-        direction = recipe.direction(self.cells, self.defects, strength)
-        return AutoHead(self.whitening, self.bank, direction, recipe).eval()
+    def head(self, recipe: Recipe, counted: int | None = None) -> AutoHead:
+        """The head; `counted`: of how many defects these are a part (default: they are all)."""
+        direction = recipe.direction(self.cells, self.defects, counted)
+        learned = self.learned(recipe, len(self.defects) if counted is None else counted)
+        return AutoHead(self.whitening, self.bank, direction, learned, recipe).eval()
+
+    def learned(self, recipe: Recipe, defects: int) -> LearnedDirection | None:
+        """What other lines taught, in units of these good images, beside so many defects."""
+        if recipe.learned is None:
+            return None
+        residuals = tuple(match.residuals for match in self.good)
+        strength = learned_strength(defects)
+        return LearnedDirection(self.seen, residuals, recipe.learned, self.bank.grid, strength=strength)
 
 
 def memory_of(support: SupportSet, recipe: Recipe, *, seed: int, chosen: Sequence[Tensor] | None = None) -> LineMemory:
@@ -179,8 +191,8 @@ def memory_of(support: SupportSet, recipe: Recipe, *, seed: int, chosen: Sequenc
         seen, recipe.groups, budget=budget, seed=seed, chosen=chosen, tokens=recipe.tokens
     )
     measured = measured_images(support.k)
-    cells = cells_of(tuple(level[measured] for level in seen.good), good)
-    return LineMemory(whitening, bank, good, cells, *defects_through(support, whitening, bank))
+    levels = tuple(level[measured] for level in seen.good)
+    return LineMemory(whitening, bank, levels, good, cells_of(levels, good), *defects_through(support, whitening, bank))
 
 
 def memories_without(

@@ -1,6 +1,6 @@
-"""Episodes as a prior of defect directions is learned from: cells of the query, and what the line's heads would score.
+"""Episodes as a direction shared by lines is learned from: cells of the query, and what the line's heads would score.
 
-What a support leaves in a head does not depend on the prior, so it is found once for an episode.
+What a support leaves in a head does not depend on what other lines taught, so it is found once for an episode.
 """
 
 from __future__ import annotations
@@ -12,46 +12,56 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model_zoo.heads.defect_direction import Cells, Standardisation, balanced_weights
+from model_zoo.heads.defect_cells import defective_cells
+from model_zoo.heads.defect_direction import balanced_weights
+from model_zoo.heads.learned_direction import (
+    LearnedCoefficients,
+    LearnedDirection,
+    StandardCells,
+    learned_strength,
+)
+from model_zoo.heads.stacked_tiles import on_finest
 from model_zoo.heads.task_head import image_score
-from model_zoo.learning.auto_head import LineMemory, Recipe, cells_of, defects_through, memories_without, memory_of
-from pipeline.episodes import Episode, TensorLevels
+from model_zoo.learning.auto_head import LineMemory, Recipe, memories_without, memory_of
+from pipeline.episodes import Episode, SupportSet, TensorLevels
 
-_GOOD_CELLS = 1500  # of a query's good images, per level
-_OWN_CELLS = 2048  # of the support's good images, per level
-_FAR = 20.0  # standard deviations beyond which an input is no further away
+_GOOD_CELLS = 1500  # of a query's good images
+_DEFECT_CELLS = 64  # of a defect
+_OWN_CELLS = 8192  # of the support's good images, which give the units: 8 images at 256 px
 
 
 class LabelledCells(NamedTuple):
-    """Cells of one level, standardised by the line's good ones, in float16; weights (n,), and defective or not (n,)."""
+    """Cells of the finest grid: inputs (n, D) in float16, all levels' side by side; weights, defective or not (n,)."""
 
-    cells: Cells
+    inputs: Tensor
     weights: Tensor
     defective: Tensor
 
 
 class ScoredImages(NamedTuple):
-    """Good images, and what the direction of a head that does not know them is found from; float16.
+    """Images, and what a head that does not know them sees of them; float16.
 
-    `levels` and `residuals` are whitened; `distances` (B, H, W) are logs, with what is added to a single good image.
+    `levels` and `residuals` are whitened, `own_levels` and `own_residuals` those of the head's good images; `map`
+    (B, H, W) is the line's own, with what is added to a single good image.
     """
 
-    good: list[Cells]
-    defects: list[list[Cells]]
+    own_levels: TensorLevels
+    own_residuals: TensorLevels
     levels: TensorLevels
     residuals: TensorLevels
-    distances: Tensor
+    map: Tensor
 
 
 class DirectionTask(NamedTuple):
-    """A prepared episode: cells of the query a level; the support's good images by folds, in the order of their number
-    with `order`; the query's good images.
+    """A prepared episode: cells of the query; the support's good images by folds, in the order of their number with
+    `order`; the query's good images; the number of defects of the support.
     """
 
-    query: list[LabelledCells]
+    query: LabelledCells
     folds: list[ScoredImages]
     order: Tensor
     unseen: ScoredImages
+    defects: int
 
 
 @torch.no_grad()
@@ -62,12 +72,12 @@ def direction_task(episode: Episode, recipe: Recipe) -> DirectionTask:
     good = tuple(level[~query.labels] for level in query.levels)
     if support.k == 1:
         higher = recipe.higher_alone(support.m)
-        order, folds = [0], [_scored(memory, support.good, torch.arange(1), higher=higher)]
+        order, folds = [0], [_scored(memory, recipe, support.good, support.m, torch.arange(1), higher=higher)]
     else:
         order, folds = [], []
         for fold, others in memories_without(support, memory.bank, recipe):
             order += fold
-            folds.append(_scored(others, tuple(level[fold] for level in support.good)))
+            folds.append(_scored(others, recipe, tuple(level[fold] for level in support.good), support.m))
     bad = query.labels
     as_defects = replace(
         support,
@@ -75,67 +85,78 @@ def direction_task(episode: Episode, recipe: Recipe) -> DirectionTask:
         defect_masks=query.masks[bad],
         has_mask=query.has_mask[bad],
     )
-    defects, _ = defects_through(as_defects, memory.whitening, memory.bank)
-    seen = memory.whitening(*good)
-    cells = cells_of(seen, memory.bank.match(seen))
-    labelled = [
-        _labelled(own, of_level, [defect[level] for defect in defects])
-        for level, (own, of_level) in enumerate(zip(memory.cells, cells, strict=True))
-    ]
-    return DirectionTask(labelled, folds, torch.tensor(order).argsort(), _scored(memory, good))
+    unseen = _scored(memory, recipe, good, support.m)
+    labelled = _labelled(memory, good, as_defects)
+    return DirectionTask(labelled, folds, torch.tensor(order).argsort(), unseen, support.m)
 
 
-def good_scores(task: DirectionTask, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Image scores with the recipe's prior: of the support's good images, each left out, and of the query's."""
-    known = len(task.unseen.defects)
-    strength = recipe.strength(known)
-    folds = torch.cat([_scores(images, recipe, strength) for images in task.folds])
-    return folds[task.order], _scores(task.unseen, recipe, strength)
+def good_scores(task: DirectionTask, coefficients: Sequence[LearnedCoefficients]) -> tuple[Tensor, Tensor]:
+    """Image scores with these coefficients: of the support's good images, each left out, and of the query's."""
+    folds = torch.cat([_scores(images, coefficients, task.defects) for images in task.folds])
+    return folds[task.order], _scores(task.unseen, coefficients, task.defects)
 
 
-def _scores(images: ScoredImages, recipe: Recipe, strength: float) -> Tensor:
-    defects = [[_float(cells) for cells in defect] for defect in images.defects]
-    direction = recipe.direction([_float(cells) for cells in images.good], defects, strength)
-    levels, residuals = (tuple(level.float() for level in maps) for maps in (images.levels, images.residuals))
-    distances = images.distances.float()
-    grid = distances.shape[-2], distances.shape[-1]
-    return image_score(distances + direction(levels, residuals, grid))
+def _scores(images: ScoredImages, coefficients: Sequence[LearnedCoefficients], defects: int) -> Tensor:
+    own = images.map.float()
+    grid, strength = (own.shape[-2], own.shape[-1]), learned_strength(defects)
+    of_good = _float(images.own_levels), _float(images.own_residuals)
+    learned = LearnedDirection(*of_good, coefficients, grid, strength=strength)
+    return image_score(own + learned(_float(images.levels), _float(images.residuals)))
 
 
 def _scored(
-    memory: LineMemory, images: TensorLevels, without: Tensor | None = None, *, higher: float = 0.0
+    memory: LineMemory,
+    recipe: Recipe,
+    images: TensorLevels,
+    counted: int,
+    without: Tensor | None = None,
+    *,
+    higher: float = 0.0,
 ) -> ScoredImages:
     levels = memory.whitening(*images)
     matches = memory.bank.match(levels, without)
+    residuals = tuple(match.residuals for match in matches)
+    direction = recipe.direction(memory.cells, memory.defects, counted)
+    own = memory.bank.anomaly_map(matches) + direction(levels, residuals, memory.bank.grid) + higher
+    most = max(1, _OWN_CELLS // own[0].numel())
     return ScoredImages(
-        [_half(_some(cells, _OWN_CELLS)) for cells in memory.cells],
-        [[_half(cells) for cells in defect] for defect in memory.defects],
-        tuple(level.half() for level in levels),
-        tuple(match.residuals.half() for match in matches),
-        (memory.bank.anomaly_map(matches) + higher).half(),
+        _half(memory.seen, most=most),
+        _half([match.residuals for match in memory.good], most=most),
+        _half(levels),
+        _half(residuals),
+        own.half(),
     )
 
 
-def _labelled(own: Cells, good: Cells, defects: Sequence[Cells]) -> LabelledCells:
-    """A level's good cells of the query, a sample of them, before those of its defects."""
-    good = _some(good, _GOOD_CELLS)
-    weights = balanced_weights(len(good.features), [len(cells.features) for cells in defects])
-    joined = (torch.cat(parts) for parts in zip(good, *defects, strict=True))
-    standardised = (
-        Standardisation.by(of_own)(inputs).clamp(-_FAR, _FAR) for of_own, inputs in zip(own, joined, strict=True)
-    )
-    return LabelledCells(_half(Cells(*standardised)), weights, torch.arange(len(weights)) >= len(good.features))
+def _labelled(memory: LineMemory, good: TensorLevels, as_defects: SupportSet) -> LabelledCells:
+    """Cells of good images, a sample of them, before those of each defect."""
+    units = [StandardCells(level, match.residuals) for level, match in zip(memory.seen, memory.good, strict=True)]
+    one_by_one = zip(*(level.split(1) for level in good), strict=True)
+    found = torch.cat([_inputs(memory, units, image)[0] for image in one_by_one])
+    generator = torch.Generator().manual_seed(0)
+    cells = [found[torch.randperm(len(found), generator=generator)[:_GOOD_CELLS]]]
+    for number, image in enumerate(zip(*(level.split(1) for level in as_defects.defects), strict=True)):
+        inputs, distances = _inputs(memory, units, image)
+        inside = defective_cells(as_defects, number, distances)
+        cells.append(inputs[inside[:: -(-len(inside) // _DEFECT_CELLS)]])
+    weights = balanced_weights(len(cells[0]), [len(of_defect) for of_defect in cells[1:]])
+    return LabelledCells(torch.cat(cells).half(), weights, torch.arange(len(weights)) >= len(cells[0]))
 
 
-def _some(cells: Cells, most: int) -> Cells:
-    """At most so many random ones, the same ones each time."""
-    chosen = torch.randperm(len(cells.features), generator=torch.Generator().manual_seed(0))[:most]
-    return Cells(*(values[chosen] for values in cells))
+def _inputs(memory: LineMemory, units: Sequence[StandardCells], image: TensorLevels) -> tuple[Tensor, Tensor]:
+    """Of one image (H * W, D), and its log distances (H, W)."""
+    levels = memory.whitening(*image)
+    matches = memory.bank.match(levels)
+    inputs = [
+        on_finest(unit(level, match.residuals), memory.bank.grid, 1)
+        for unit, level, match in zip(units, levels, matches, strict=True)
+    ]
+    return torch.cat(inputs, 1)[0].flatten(1).t(), memory.bank.anomaly_map(matches)[0]
 
 
-def _half(cells: Cells) -> Cells:
-    return Cells(*(values.half() for values in cells))
+def _half(levels: Sequence[Tensor], *, most: int | None = None) -> TensorLevels:
+    return tuple(level[:most].half() for level in levels)
 
 
-def _float(cells: Cells) -> Cells:
-    return Cells(*(values.float() for values in cells))
+def _float(levels: TensorLevels) -> TensorLevels:
+    return tuple(level.float() for level in levels)

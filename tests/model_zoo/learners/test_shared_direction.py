@@ -1,4 +1,4 @@
-"""The shared direction: a prior that other lines teach, in every head that a line gets."""
+"""The shared direction: what other lines teach, in every head that a line gets."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_what_lines_have_in_common_finds_the_defects_of_a_line_that_showed_none(
 @pytest.mark.parametrize("steps", [400, 600])
 def test_the_default_steps_reach_the_optimum_of_all_tasks_together(tasks: list[DirectionTask], steps: int):
     def objective(learner: SharedDirectionLearner) -> torch.Tensor:
-        squares = sum(values.square().sum() for values in (*learner.features, *learner.residuals))
+        squares = sum(values.square().sum() for values in learner.coefficients)
         return torch.stack([learner.query_loss(task) for task in tasks]).mean() + learner.config.ridge * squares
 
     best = untrained()
@@ -104,19 +104,23 @@ def test_the_default_steps_reach_the_optimum_of_all_tasks_together(tasks: list[D
     assert 0 <= reached - lowest < 0.02 * (start - lowest)
 
 
-def test_a_prior_of_nothing_gives_the_maps_of_auto_where_no_defect_is_known():
+@pytest.mark.parametrize("m", [0, 1, 4])
+def test_where_nothing_was_learned_the_maps_are_those_of_auto(m: int):
     line = ToyLine(5)
-    support, query = line.support(m=0), line.query().levels
+    support, query = line.support(m=m), line.query().levels
     mine, other = (learner.adapt(support, seed=0)(*query) for learner in (untrained(), AUTO))
     assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
 
 
-def test_without_defects_a_prior_changes_the_map_by_no_more_than_its_weight_allows(trained: SharedDirectionLearner):
+@pytest.mark.parametrize(("m", "strength"), [(0, 0.15), (4, 0.05)])
+def test_what_was_learned_changes_the_map_by_no_more_than_its_weight_allows(
+    trained: SharedDirectionLearner, m: int, strength: float
+):
     line = AlikeLine(30)
-    support, query = line.support(m=0), line.query().levels
+    support, query = line.support(m=m), line.query().levels
     added = trained.adapt(support, seed=0)(*query).anomaly_map - AUTO.adapt(support, seed=0)(*query).anomaly_map
     assert float(added.min()) >= -1e-6
-    assert 0.1 < float(added.max()) <= 9 * 0.1 + 1e-5
+    assert strength < float(added.max()) <= 9 * strength + 1e-5
 
 
 @pytest.mark.parametrize(("k", "m"), [(4, 0), (4, 2), (7, 1), (1, 0), (1, 2)])
@@ -130,7 +134,7 @@ def test_good_scores_of_a_prepared_episode_are_those_of_its_heads(trained: Share
     torch.testing.assert_close(of_query, unseen, rtol=0, atol=0.01)
 
 
-def test_the_only_defect_is_scored_with_the_prior(trained: SharedDirectionLearner):
+def test_the_only_defect_is_scored_with_what_was_learned(trained: SharedDirectionLearner):
     support = AlikeLine(32, shift=0.5).support(k=6, m=1)
     alone = trained.adapt(support, seed=0).leave_one_defect_out(support)
     assert alone is not None
@@ -140,7 +144,7 @@ def test_the_only_defect_is_scored_with_the_prior(trained: SharedDirectionLearne
     assert float(alone) > float(by_distance) + 0.05
 
 
-def test_a_head_keeps_its_prior_while_the_learner_goes_on(tasks: list[DirectionTask]):
+def test_a_head_stays_as_it_is_while_the_learner_goes_on(tasks: list[DirectionTask]):
     learner, support = untrained(), AlikeLine(34).support()
     learner.outer_step(tasks[:1])
     head = learner.adapt(support, seed=0)
@@ -172,7 +176,7 @@ def test_validation_falls_while_it_learns_and_the_state_goes_on(tasks: list[Dire
     assert all(torch.equal(value, learner.state_dict()[name]) for name, value in whole.state_dict().items())
     other = untrained(40)
     other.warm_start(whole)
-    assert torch.equal(other.recipe.prior[0].features, whole.recipe.prior[0].features)
+    assert torch.equal(other.learned()[0].features, whole.learned()[0].features)
 
 
 def as_meta_model(learner: SharedDirectionLearner, spec: BackboneSpec) -> MetaModel:
