@@ -40,7 +40,7 @@ def tensors(support: SupportSet) -> list[torch.Tensor]:
         value = getattr(support, field.name)
         if isinstance(value, PatchSample):
             flat += [*value.vectors, *value.sources]
-        elif value is not None:
+        elif isinstance(value, (tuple, torch.Tensor)):
             flat += list(value) if isinstance(value, tuple) else [value]
     return flat
 
