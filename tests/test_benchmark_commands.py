@@ -66,7 +66,7 @@ def test_some_of_the_lines_by_name(tmp_path: Path):
         chosen_lines(tmp_path, f"made/other,{names[0]}")
 
 
-@pytest.mark.parametrize("command", [["rotation"], ["default_meta_model", "test"]])
+@pytest.mark.parametrize("command", [["rotation"], ["default_meta_model", "test", "shared_direction"]])
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
