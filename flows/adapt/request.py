@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -26,7 +27,6 @@ AUTO_TILES = "auto"
 Tiles = Annotated[
     str | None,
     Field(
-        pattern=r"^(auto|[1-9][0-9]?x[1-9][0-9]?)$",
         description="Cut each image into so many rows and columns of overlapping tiles of the input's size, 2x3, to "
         "see small defects of large images; auto: as many as show it at about its own size, and within --most-ms "
         "(default: the whole image, made smaller). Of the learners auto, shared_direction and memory_bank.",
@@ -106,10 +106,11 @@ class AdaptSettings(LineSettings):
     @field_validator("tiles")
     @classmethod
     def _tiles_are_several(cls, tiles: str | None) -> str | None:
-        if tiles is not None and tiles != AUTO_TILES:
-            rows, columns = tiles.split("x")
-            if not 2 <= int(rows) * int(columns) <= MOST_TILES:
-                raise ValueError(f"2 to {MOST_TILES} tiles are possible")
+        if tiles is None or tiles == AUTO_TILES:
+            return tiles
+        shape = re.fullmatch(r"([1-9][0-9]?)x([1-9][0-9]?)", tiles)
+        if shape is None or not 2 <= int(shape[1]) * int(shape[2]) <= MOST_TILES:
+            raise ValueError(f"'{AUTO_TILES}', or rows and columns such as 2x3, of 2 to {MOST_TILES} tiles in all")
         return tiles
 
 

@@ -56,7 +56,7 @@ def next_adaptation(request: TendRequest, live: Bundle, line: ProductLine, *, pr
         "size": None if chosen or size.side == DEFAULT_SIZE else size.side,
         "oblong": not size.is_square,
         "tiles": None if manifest.tiles is None else f"{manifest.tiles.rows}x{manifest.tiles.columns}",
-        "cascade": manifest.first_look is not None,
+        "cascade": manifest.first_look is not None and not _draws_region(line),  # which goes before speed
         "least_defect_area": _least_area(live, line),
         "millimetres_per_pixel": threshold.millimetres_per_pixel,
         "any_angle": isinstance(augmentations, list) and set(ROTATIONS) <= set(augmentations),
@@ -83,9 +83,11 @@ def _of_new_lines() -> list[str]:
 
 def _region(live: Bundle, line: ProductLine) -> Path | None:
     """The live version's region, where the line's folder does not draw one."""
-    if live.manifest.region is None or any((line.root / name).is_file() for name in REGION_FILES):
-        return None
-    return live.path / REGION
+    return None if live.manifest.region is None or _draws_region(line) else live.path / REGION
+
+
+def _draws_region(line: ProductLine) -> bool:
+    return any((line.root / name).is_file() for name in REGION_FILES)
 
 
 def _least_area(live: Bundle, line: ProductLine) -> float | None:

@@ -92,6 +92,12 @@ def test_a_line_whose_defects_stand_out_at_the_smaller_size_is_looked_at_twice(
 
     asked = next_adaptation(TendRequest(folder=folder), bundle, line, production=False)
     assert asked.cascade
+    drawn = line.root / "region.json"
+    drawn.touch()
+    try:
+        assert not next_adaptation(TendRequest(folder=folder), bundle, line, production=False).cascade
+    finally:
+        drawn.unlink()
     deployment = score.find_deployment(score_request(folder, line="plates"), settings)
     with pytest.raises(ConfigError, match="expected a version of plates that looks once, to make int8"):
         make_int8(deployment, folder, settings.home)
@@ -108,6 +114,7 @@ def test_a_line_whose_defects_stand_out_at_the_smaller_size_is_looked_at_twice(
         ({"size": 64}, True, "a learner that chooses the line's input size for --cascade, got --size 64"),
         ({"learner": LearnerName.MEMORY_BANK}, False, "for --cascade, got memory_bank"),
         ({"align": "rigid"}, True, "for --cascade, got --align"),
+        ({"tiles": "2x2"}, True, "for --cascade, got --tiles"),
         ({"backbone": "a+b"}, True, r"for --cascade, got --backbone a\+b"),
     ],
 )

@@ -209,3 +209,13 @@ def test_what_is_not_combined_with_tiles_is_refused(
 def test_what_is_no_grid_of_tiles_is_refused(line: Path, tiles: str) -> None:
     with pytest.raises(ConfigError, match="tiles"):
         request(line, tiles=tiles)
+
+
+@pytest.mark.parametrize("asked", ["3", "0x2", "1x1", "99x99", "2x2x2", "2 x 2"])
+def test_tiles_that_cannot_be_are_told_in_words(asked: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        AdaptRequest.asked(line="tray", images=Path("tray"), tiles=asked)
+    assert str(told.value) == (
+        "expected tiles to be 'auto', or rows and columns such as 2x3, of 2 to 576 tiles in all, "
+        f"got '{asked}': change tiles"
+    )
