@@ -1,4 +1,4 @@
-"""The day's account: what became of every image and every run, and which promises were broken."""
+"""The day's account: what became of every image and every run, which promises were broken, and what versions miss."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from benchmarks.plant_day.cameras import Mailbox, Picture
-from benchmarks.plant_day.day import Day
-from benchmarks.plant_day.processes import Processes
+from benchmarks.plant_day.day import DIMMED, Day
+from benchmarks.plant_day.processes import UNDER_WAY, Processes
 from deploy.bundles.registry import Registry
 from deploy.bundles.version_decisions import Ruling
 from deploy.results.drift_rows import drift_alarms
 from deploy.results.schema import ResultRow
 from deploy.results.store import ResultStore
+from linewise import Line
 from pipeline.calibration import Decision
+from pipeline.errors import LinewiseError
 
 Figures = dict[str, Any]
-_UNDER_WAY = ("RUNNING", "PENDING", "CANCELLING")
-PROMISES = ("lost", "duplicated", "untold", "stuck_runs", "slots_held", "unfinished")
+PROMISES = ("lost", "duplicated", "untold", "stuck_runs", "slots_held", "contradictions", "unfinished")
 """Figures that have to be 0, or none."""
 
 
 def runs_at_the_end(processes: Processes) -> Figures:
     """Runs that nobody ends, and slots that nobody frees."""
-    states = [run.state.type.value for run in processes.runs() if run.state is not None]
     return {
-        "runs": len(states),
+        "runs": len(processes.runs()),
         "runs_killed_and_asked_again": processes.asked_again,
-        "stuck_runs": sum(state in _UNDER_WAY for state in states),
+        "commands_typed_again": processes.typed_again,
+        "scorer_ended_by_itself": processes.scorer_ended,
+        "stuck_runs": len(processes.runs(*UNDER_WAY)),
         "slots_held": processes.slots_held(),
     }
 
@@ -57,9 +59,34 @@ def images_at_the_end(day: Day, mailbox: Mailbox) -> Figures:
     }
 
 
-def lines_at_the_end(day: Day, mailbox: Mailbox) -> Figures:
-    """What the lines' versions came of, and what they missed."""
-    registry, noted, pictures = Registry(day.settings.home), day.noted, day.pictures()
+def contradictions(day: Day) -> list[str]:
+    """Where the store is damaged, the registry is, or one does not know what the other says."""
+    registry, found = Registry(day.settings.home), list[str]()
+    versions = [(line, record.version) for line in registry.lines() for record in registry.versions(line)]
+    known: set[str] = set()
+    for line, version in versions:
+        try:
+            known.add(registry.deployment(line, version).bundle.id)
+        except LinewiseError as error:
+            found.append(f"{line} {version}: {error}")
+    with ResultStore(day.settings.database) as store:
+        with store.session() as session:
+            used = set(session.scalars(select(ResultRow.bundle_id).distinct()))
+            if session.get_bind().dialect.name == "sqlite":
+                told = session.scalars(text("PRAGMA integrity_check")).all()
+                found += [] if told == ["ok"] else map(str, told)
+                found += [f"no parent: {row}" for row in session.execute(text("PRAGMA foreign_key_check"))]
+        found += [f"results of {bundle[:16]}, which no line has" for bundle in used - known]
+        found += [f"{one.waiting} messages wait, {one.refused} are refused" for one in store.outbox.counts()]
+        said = len(store.verdicts(day.line, overruled=True))
+        if said != day.noted.answers.total():
+            found.append(f"{said} verdicts of {day.noted.answers.total()} answers")
+    return found
+
+
+def lines_at_the_end(day: Day) -> Figures:
+    """What the lines' versions came of, and what they miss."""
+    registry, noted = Registry(day.settings.home), day.noted
     lines = registry.lines()
     records = [record for line in lines for record in registry.versions(line)]
     decisions = [decision for line in lines for decision in registry.decisions(line)]
@@ -72,34 +99,36 @@ def lines_at_the_end(day: Day, mailbox: Mailbox) -> Figures:
         "rollbacks": sum(decision.ruling is Ruling.ROLLED_BACK for decision in decisions),
         "drift_alarms": alarms,
         "false_alarms": noted.alarms_before,
-        "verdicts": noted.verdicts,
+        "verdicts": noted.answers.total(),
+        "verdicts_of_random_questions": noted.answers["random"],
         "taken_up": sum(len(one.manifest.support.taken_up) for one in records if one.manifest is not None),
     }
-    for when, version in (("before", noted.first), ("after", noted.taught)):
-        found |= _missed(when, version, mailbox, pictures)
+    for when, version, gain in (
+        ("before", noted.first, 1.0),
+        ("after", noted.taught, 1.0),
+        ("dimmed", noted.taught, DIMMED),
+        ("at_the_end", noted.last, DIMMED),
+    ):
+        if version:
+            found |= _missed(day, when, version, gain)
     return found
 
 
-def _missed(when: str, version: str, mailbox: Mailbox, pictures: dict[str, Picture]) -> Figures:
-    """Of the first line's images before the drift: defects that passed, and good parts that were rejected."""
-
-    def share(*, defective: bool, decision: Decision) -> tuple[float | None, int]:
-        of = [
-            message["decision"] == decision.value
-            for _, message in mailbox.messages()
-            if message["bundle_version"] == version
-            and (picture := pictures[message["image_sha256"]]).gain == 1
-            and picture.defective is defective
-        ]
-        return (round(float(np.mean(of)), 3) if of else None), len(of)
-
-    missed, defects = share(defective=True, decision=Decision.PASS)
-    rejected, good = share(defective=False, decision=Decision.REJECT)
+def _missed(day: Day, when: str, version: str, gain: float) -> Figures:
+    """Of parts of the first line that no camera showed: defects that pass, and good parts that are rejected."""
+    product = day.first
+    with Line.open(product.line, version=version, device="cpu", home=day.settings.home) as line:
+        good, defective = (
+            [result.decision for result in line.score_batch(product.unseen(defective=kind, gain=gain))]
+            for kind in (False, True)
+        )
+    promise = Registry(day.settings.home).bundle(product.line, version).manifest.promise
     return {
-        f"missed_{when}": missed,
-        f"defects_{when}": defects,
-        f"good_rejected_{when}": rejected,
-        f"good_{when}": good,
+        f"missed_{when}": round(defective.count(Decision.PASS) / len(defective), 3),
+        f"good_rejected_{when}": round(good.count(Decision.REJECT) / len(good), 3),
+        f"good_rejected_{when}_at_most": None if promise is None else round(promise.highest_rate, 3),
+        "defects_unseen": len(defective),
+        "good_unseen": len(good),
     }
 
 

@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
-import csv
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 from prefect.client.schemas.actions import DeploymentUpdate
 
 from benchmarks.plant_day.cameras import Camera, Mailbox, Picture, wait_for
 from benchmarks.plant_day.faults import Faults
+from benchmarks.plant_day.people import Person
 from benchmarks.plant_day.processes import Processes
 from benchmarks.plant_day.products import Product
 from deploy.bundles.registry import Registry
 from deploy.results.drift_rows import drift_alarms
+from deploy.results.schema import QuestionKind, ResultRow
 from deploy.results.store import ResultStore
 from flows.server.gate_artifact import HELD
 from flows.server.line_events import LINE_RESOURCE
-from pipeline.settings import load_settings
+from pipeline.errors import StorageError
 
+T = TypeVar("T")
 INPUT_SIDE = 128
 DIMMED = 0.75
 """Share of the light that is left when the day's drift begins."""
 STEPS = ("first line", "a new line", "verdicts", "watching", "drift", "a bad version", "roll-back")
 _SECONDS = 900.0
+_ANSWERS = 20  # of a person, to begin with
+_RANDOM_ANSWERS = 50  # where the first ones did not do: from so many on the gate knows how many defects come
+_MOST_ANSWERS = 400
 
 
 @dataclass(kw_only=True)
 class Noted:
     """What the day saw that no store tells afterwards.
 
-    `first`, `taught`: versions of the first line, of the morning and of before the drift; `alarms_before`: alarms
-    while nothing had changed.
+    `first`, `taught`, `last`: versions of the first line, of the morning, of before the drift, and of after it;
+    `answers`: of a person, by the kind of question; `alarms_before`: alarms while nothing had changed.
     """
 
     first: str = ""
     taught: str = ""
-    verdicts: int = 0
+    last: str = ""
+    answers: Counter[str] = field(default_factory=Counter)
     alarms_before: int = 0
     held: list[str] = field(default_factory=list)
 
@@ -69,11 +76,12 @@ class Day:
         stretch: int,
     ) -> None:
         self.noted = Noted()
-        self.settings = load_settings(processes.home)
+        self.settings = processes.settings
         self._processes, self._products, self._cameras = processes, products, cameras
         self.faults = faults
         self._mailbox, self._labelled, self._stretch = mailbox, labelled, stretch
-        self._registry, self._line = Registry(processes.home), products[0].line
+        self.first, self.line = products[0], products[0].line
+        self._registry = Registry(processes.home)
         self._tending = {
             "folder": str(labelled),
             "size": INPUT_SIDE,
@@ -106,8 +114,8 @@ class Day:
         self._set_default("tend-plant", self._tending)
         self._begin(0)
         self._tend()
-        self.noted.first = self._live(self._line)
-        self._processes.linewise("drift", self._line, "--policy", "re-adapt", "--block", "1")
+        self.noted.first = self._live(self.line)
+        self._processes.linewise("drift", self.line, "--policy", "re-adapt", "--block", "1")
         self._wait_told(0, self._stretch)
 
     def _new_lines(self) -> None:
@@ -119,31 +127,48 @@ class Day:
             self._wait_told(number, self._stretch)
 
     def _verdicts(self) -> None:
-        """A person looks at the ten highest scores and at ten random images; tending takes that and production up."""
-        camera, told = self._cameras[0], self._told(0)
-        rng = np.random.default_rng(0)
-        by_score = sorted(told, key=lambda one: one[1]["score"] or 0, reverse=True)
-        looked_at = {
-            m["image_sha256"]: m for _, m in (*by_score[:10], *(told[i] for i in rng.permutation(len(told))[:10]))
-        }
-        file = self._processes.home.parent / "verdicts.csv"
-        with file.open("w", newline="") as table:
-            rows = csv.writer(table)
-            rows.writerow(("image_path", "verdict", "by"))
-            for content in looked_at:
-                picture = camera.written[content]
-                rows.writerow((picture.path, "defective" if picture.defective else "good", "Ada"))
-        self._processes.linewise("verdicts", "import", self._line, str(file))
-        self.noted.verdicts = len(looked_at)
+        """A person answers what the review page asks; tending takes that and production up. Where the gate holds what
+        comes of it, they go on until the page asked as much at random as the gate needs to know how many defects come.
+        """
+        person = Person(self._processes.review_page, "Ada", self._shows_a_defect)
+        answers = self.noted.answers
+
+        def answer(until: Callable[[Counter[str]], bool]) -> None:
+            before = Counter(answers)
+            answers.update(person.answer(self.line, lambda new: until(before + new)))
+
+        answer(lambda sofar: sofar.total() >= _ANSWERS)
         self._tend()
-        self.noted.taught = self._live(self._line)
+        if self._live(self.line) == self.noted.first:
+            answer(lambda sofar: sofar[QuestionKind.RANDOM] >= _RANDOM_ANSWERS or sofar.total() >= _MOST_ANSWERS)
+            self._tend()
+        self.noted.taught = self._live(self.line)
+
+    def _shows_a_defect(self, result: int) -> bool:
+        def content(store: ResultStore) -> str | None:
+            with store.session() as session:
+                row = session.get(ResultRow, result)
+            return None if row is None else row.image_sha256
+
+        return self._cameras[0].written[self.stored(content) or ""].defective
+
+    def stored(self, read: Callable[[ResultStore], T]) -> T:
+        """What the result store says, once it can be reached."""
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            try:
+                with ResultStore(self.settings.database) as store:
+                    return read(store)
+            except StorageError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
 
     def _watching(self) -> None:
         """Nothing changes, and so an alarm is a false one."""
         self._wait_told(0, 2 * self._stretch)
         self._processes.run("watch-drift", {})
-        with ResultStore(self.settings.database) as store:
-            self.noted.alarms_before = len(drift_alarms(store))
+        self.noted.alarms_before = self.stored(lambda store: len(drift_alarms(store)))
 
     def _drift(self) -> None:
         """The light goes; the alarm's event has the line adapted anew."""
@@ -153,19 +178,20 @@ class Day:
         self._processes.run("watch-drift", {})
 
         def by_event() -> list[Any]:
-            of_line = f"{LINE_RESOURCE}{self._line}"
+            of_line = f"{LINE_RESOURCE}{self.line}"
             return [r for r in self._processes.runs() if r.id not in before and r.parameters.get("line") == of_line]
 
         wait_for(lambda: bool(by_event()), "a run that the alarm's event asked for", 300)
         if (run := self._processes.ended(by_event()[0].id)).state.is_completed():
             self._note_held(run)
         else:
-            self._tend(line=self._line, policy="re-adapt")
+            self._tend(line=self.line, policy="re-adapt")
+        self.noted.last = self._live(self.line)
 
     def _bad_version(self) -> None:
         """Another line's images are taken for the last one's: the gate holds what comes of it."""
         line = self._products[-1].line
-        request = {"line": line, "images": str(self._labelled / self._line), "size": INPUT_SIDE, "gate": True}
+        request = {"line": line, "images": str(self._labelled / self.line), "size": INPUT_SIDE, "gate": True}
         live = self._registry.live_version(line)
         self._note_held(self._processes.run("adapt-line", request))
         if self._registry.live_version(line) != live:

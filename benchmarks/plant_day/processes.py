@@ -16,15 +16,23 @@ from uuid import uuid4
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import PrefectHTTPStatusError
+from pydantic import SecretStr
 
 from benchmarks.plant_day.cameras import wait_for
+from benchmarks.plant_day.surroundings import Surroundings
 from flows.server.automations import UNSTARTED_RUNS
+from pipeline.settings import Settings, load_settings
 
 T = TypeVar("T")
 _KEPT = {"LINEWISE_TEMPLATE_CACHE"}
 _TRIES = 6
+_TYPED_AGAIN_SECONDS = 5.0
 _RUN_SECONDS = 900.0
+_PAGE = 200  # runs that the server tells at once
+UNDER_WAY = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
 
 
 class Processes:
@@ -34,34 +42,49 @@ class Processes:
         root: folder of the day; the home lies in it, and the logs.
         cameras: folder that is scored.
         port: of the server; the review page takes the next one.
-        publish: address that the scorer tells.
+        surroundings: whom the scorer tells, the databases, and what else can be killed.
 
     Attributes:
         asked_again: runs that were killed with what they ran on, and asked for once more.
+        typed_again: commands that ended with a sentence, and were typed once more.
+        scorer_ended: how often the scorer ended by itself, and was started again as a service manager does.
     """
 
-    def __init__(self, root: Path, cameras: Path, *, port: int, publish: str) -> None:
-        self.home, self.asked_again = root / "home", 0
-        self._root, self._cameras, self._port, self._publish = root, cameras, port, publish
+    def __init__(self, root: Path, cameras: Path, *, port: int, surroundings: Surroundings) -> None:
+        self.home, self.asked_again, self.typed_again, self.scorer_ended = root / "home", 0, 0, 0
+        self.services, self.review_page = surroundings.services, f"http://127.0.0.1:{port + 1}"
+        self._root, self._cameras, self._port, self._publish = root, cameras, port, surroundings.publish
         kept = {name for name in os.environ if name in _KEPT or not name.startswith(("PREFECT_", "LINEWISE_"))}
-        self._environment = {name: os.environ[name] for name in kept}
+        self._environment = {name: os.environ[name] for name in kept} | dict(surroundings.variables)
         self._environment |= {"LINEWISE_HOME": str(self.home), "PREFECT_WORKER_QUERY_SECONDS": "1"}
         self._scorer: subprocess.Popen[bytes] | None = None
+        self._keeper, self._ending = threading.Thread(target=self._keep_scorer, name="keeper"), threading.Event()
         self._turn = threading.RLock()
 
-    def linewise(self, *arguments: str, ends: tuple[int, ...] = (0,)) -> str:
-        """What the command says.
+    @property
+    def settings(self) -> Settings:
+        """Of the plant's home."""
+        url = self._environment.get("LINEWISE_DATABASE_URL")
+        return load_settings(self.home).model_copy(update={"database_url": SecretStr(url) if url else None})
+
+    def linewise(self, *arguments: str) -> str:
+        """What the command says; what it depends on may be away, and then it is typed again.
 
         Raises:
-            RuntimeError: it ended with another code.
+            RuntimeError: it ended with another code than 0, again and again.
         """
         command = [sys.executable, "-m", "flows.cli", *arguments]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode not in ends:
-            raise RuntimeError(
-                f"linewise {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}"
-            )
-        return done.stdout
+        for left in reversed(range(_TRIES)):
+            done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)  # noqa: S603
+            if done.returncode == 0:
+                return done.stdout
+            told = f"linewise {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}"
+            if not left:
+                raise RuntimeError(told)
+            self.typed_again += 1
+            print(f"{time.strftime('%H:%M:%S')} typed again: {told}", flush=True)
+            time.sleep(_TYPED_AGAIN_SECONDS)
+        raise AssertionError
 
     def up(self) -> None:
         """Start what does not run."""
@@ -81,32 +104,48 @@ class Processes:
 
     def down(self) -> None:
         """End all of it, the scorer first. Not by SIGINT: what a shell starts in the background ignores it."""
+        self._ending.set()
+        if self._keeper.ident is not None:
+            self._keeper.join()
         if self._scorer is not None and self._scorer.poll() is None:
             self._scorer.send_signal(signal.SIGTERM)
             self._scorer.wait(180)
         self.linewise("down", "--now")
 
-    def start_scorer(self) -> None:
-        """`linewise score-plant --watch --publish`."""
+    def keep_scorer(self) -> None:
+        """Start `linewise score-plant --watch --publish`, and again where it ends by itself."""
+        self._start_scorer()
+        self._keeper.start()
+
+    def _keep_scorer(self) -> None:
+        while not self._ending.wait(_TYPED_AGAIN_SECONDS):
+            with self._turn:
+                if self._scorer is not None and (code := self._scorer.poll()) is not None:
+                    self.scorer_ended += 1
+                    print(f"{time.strftime('%H:%M:%S')} the scorer ended with {code}, and is started again", flush=True)
+                    self._start_scorer()
+
+    def _start_scorer(self) -> None:
         command = [sys.executable, "-m", "flows.cli", "score-plant", str(self._cameras), "--watch", "--device", "cpu"]
         with (self._root / "scorer.log").open("ab") as log:
             self._scorer = subprocess.Popen(  # noqa: S603
                 [*command, "--publish", self._publish], env=self._environment, stdout=log, stderr=log
             )
 
-    def scorer_runs(self) -> bool:
-        """Whether the scorer is alive."""
-        return self._scorer is not None and self._scorer.poll() is None
-
     def kill(self, part: str, away: float) -> None:
-        """Kill server, worker or scorer with -9, and start it again after so many seconds."""
+        """Kill server, worker, scorer or a service with -9, and start it again after so many seconds."""
+        if (service := self.services.get(part)) is not None:
+            service.kill()
+            time.sleep(away)
+            service.start()
+            return
         with self._turn:
             if part == "scorer":
                 assert self._scorer is not None
                 self._scorer.kill()
                 self._scorer.wait()
                 time.sleep(away)
-                self.start_scorer()
+                self._start_scorer()
                 return
             os.kill(json.loads((self.home / "plant" / f"{part}.json").read_text())["pid"], signal.SIGKILL)
             time.sleep(away)
@@ -163,9 +202,22 @@ class Processes:
         wait_for(is_final, f"the end of run {run_id}", _RUN_SECONDS)
         return found[0]
 
-    def runs(self) -> list[Any]:
-        """All flow runs, the latest first."""
-        return self.asked(lambda client: client.read_flow_runs(limit=200))
+    def runs(self, *states: StateType) -> list[Any]:
+        """All flow runs, or those in some states."""
+        wanted = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))) if states else None
+        chosen = FlowRunFilter(state=wanted)
+
+        def all_of_them(client: SyncPrefectClient) -> list[Any]:
+            found = list[Any]()
+            while page := client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE, offset=len(found)):
+                found += page
+            return found
+
+        return self.asked(all_of_them)
+
+    def has_unstarted_run(self) -> bool:
+        """Whether a worker took a run that does not run yet."""
+        return bool(self.runs(StateType.PENDING))
 
     def slots_held(self) -> float:
         """Of the server's concurrency limits."""

@@ -16,7 +16,7 @@ from pipeline.synthetic.lines import generate_line
 
 SIDE = 160  # of the cameras' images, pixels
 GOOD, DEFECTIVE = 8, 3  # labelled images that a line begins with
-_POOL = 60  # images of a real line that its camera shows, each time with other noise
+_PARTS = 120  # of a line, good and likewise defective: every other one is for its camera, each time with other noise
 
 
 class Product:
@@ -24,14 +24,16 @@ class Product:
 
     Args:
         line: its name.
-        good: pictures of good parts, uint8 (160, 160, 3); the first few are labelled and no camera shows them.
+        good: pictures of good parts, uint8 (160, 160, 3); the first few are labelled, and of the others every other one
+            is shown by the camera.
         defective: those of defective ones, likewise.
     """
 
     def __init__(self, line: str, good: Sequence[NDArray[np.uint8]], defective: Sequence[NDArray[np.uint8]]) -> None:
         self.line = line
         self._labelled = (good[:GOOD], defective[:DEFECTIVE])
-        self._made = (good[GOOD:], defective[DEFECTIVE:])
+        self._made = (good[GOOD::2], defective[DEFECTIVE::2])
+        self._unseen = (good[GOOD + 1 :: 2], defective[DEFECTIVE + 1 :: 2])
 
     def write_labelled(self, folder: Path) -> None:
         """The images that people sort before the line begins: `good/` and `defect/`."""
@@ -43,8 +45,16 @@ class Product:
     def picture(self, rng: np.random.Generator, *, defective: bool, gain: float) -> NDArray[np.uint8]:
         """What a camera sees now, uint8 (160, 160, 3); `gain`: how much of the light is left."""
         pool = self._made[defective]
-        pixels = pool[int(rng.integers(len(pool)))] * gain + rng.normal(0, 1.5, (SIDE, SIDE, 3))
-        return pixels.clip(0, 255).astype(np.uint8)
+        return _seen(pool[int(rng.integers(len(pool)))], rng, gain)
+
+    def unseen(self, *, defective: bool, gain: float) -> list[NDArray[np.uint8]]:
+        """Each part that no camera shows and nobody labels, seen once, as `picture`."""
+        rng = np.random.default_rng(0)
+        return [_seen(part, rng, gain) for part in self._unseen[defective]]
+
+
+def _seen(part: NDArray[np.uint8], rng: np.random.Generator, gain: float) -> NDArray[np.uint8]:
+    return (part * gain + rng.normal(0, 1.5, (SIDE, SIDE, 3))).clip(0, 255).astype(np.uint8)
 
 
 def encoded(picture: NDArray[np.uint8]) -> bytes:
@@ -74,7 +84,7 @@ def _good(line: ProductLine) -> list[Path]:
 
 def _real(line: ProductLine) -> Product:
     defects = [record.path for record in line.defects]
-    chosen = (_good(line)[:_POOL], defects[:: max(1, len(defects) // _POOL)][:_POOL])
+    chosen = (_good(line)[:_PARTS], defects[:: max(1, len(defects) // _PARTS)][:_PARTS])
     good, defective = ([_small(read_native(path)) for path in paths] for paths in chosen)
     return Product(line.name, good, defective)
 
@@ -86,5 +96,5 @@ def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _generated(name: str, seed: int) -> Product:
     line, rng = generate_line(seed, size=SIDE), np.random.default_rng(seed)
-    good = [line.good(rng).image for _ in range(_POOL)]
-    return Product(name, good, [line.defective(rng).image for _ in range(_POOL // 2)])
+    good = [line.good(rng).image for _ in range(_PARTS)]
+    return Product(name, good, [line.defective(rng).image for _ in range(_PARTS)])

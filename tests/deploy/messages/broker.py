@@ -65,12 +65,14 @@ class Broker:
             self.end()
 
     @contextmanager
-    def subscribed(self, topic: str = "#", user: str | None = None, password: str | None = None) -> Iterator[Heard]:
+    def subscribed(
+        self, topic: str = "#", user: str | None = None, password: str | None = None, heard: Heard | None = None
+    ) -> Iterator[Heard]:
         """Everything below a topic, also what came while the subscriber was away."""
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
 
-        heard = Heard()
+        heard = heard or Heard()
         client = Client(CallbackAPIVersion.VERSION2, "the-line", clean_session=False)
         client.reconnect_delay_set(0.05, 0.2)
         if user is not None:

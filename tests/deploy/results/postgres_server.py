@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -83,5 +85,23 @@ class PostgresServer:
         """Stop it in the middle of whatever it does."""
         self._run(self._pg_ctl, "-D", self._data, "-w", "-m", "immediate", "stop")
 
+    def kill(self) -> None:
+        """Kill the server and all of its processes with -9, and wait until none of them is left."""
+        server = int((self._data / "postmaster.pid").read_text().split()[0])
+        family = [server, *map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split())]
+        for process in family:  # the server first: it would make new ones
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        while any(_is_alive(process) for process in family):
+            time.sleep(0.05)
+
     def _run(self, *command: object) -> None:
         subprocess.run([*self._as_user, *map(str, command)], check=True, capture_output=True, cwd="/", timeout=120)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process is there and can still hold something."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
