@@ -130,12 +130,11 @@ class Day:
         """A person answers what the review page asks; tending takes that and production up. Where the gate holds what
         comes of it, they go on until the page asked as much at random as the gate needs to know how many defects come.
         """
-        person = Person(self._processes.review_page, "Ada", self._shows_a_defect)
         answers = self.noted.answers
 
         def answer(until: Callable[[Counter[str]], bool]) -> None:
-            before = Counter(answers)
-            answers.update(person.answer(self.line, lambda new: until(before + new)))
+            with Person(self._processes.review_page, "Ada", self._shows_a_defect) as person:
+                answers.update(person.answer(self.line, lambda new: until(answers + new)))
 
         answer(lambda sofar: sofar.total() >= _ANSWERS)
         self._tend()

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Self
 
 import httpx
 
@@ -14,7 +15,7 @@ _PAUSE_SECONDS = 1.0
 
 
 class Person:
-    """Somebody who knows good parts from defective ones.
+    """Somebody who knows good parts from defective ones. A context manager.
 
     Args:
         address: of the review page.
@@ -27,6 +28,12 @@ class Person:
         self._browser = httpx.Client(
             base_url=address, headers={"Origin": address}, follow_redirects=True, timeout=60, trust_env=False
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._browser.close()
 
     def answer(self, line: str, until: Callable[[Counter[str]], bool]) -> Counter[str]:
         """Answer questions on a line until that is enough, or none is left: how many of each kind.

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import unescape
 from typing import Any
 
+import uvicorn
 from fastapi.testclient import TestClient
 
 from deploy.bundles.registry import Registry
@@ -39,6 +44,22 @@ class AskedPlant:
 
     def words(self, **which: Any) -> list[VerdictRow]:
         return self.store.verdicts(LINE, **which)
+
+
+@contextmanager
+def served(asked: AskedPlant) -> Iterator[str]:
+    """The app at an address of this machine."""
+    server = uvicorn.Server(uvicorn.Config(asked.app(), port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 class Browser:

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from deploy.bundles.registry import Registry
 from deploy.results.schema import Verdict
-from tests.deploy.review.asked_plant import AskedPlant
+from tests.deploy.review.asked_plant import AskedPlant, served
 from tests.deploy.scoring_plant import LINE
 from tests.parts.chromium import open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 SIZES = {"desktop": (1440, 900), "tablet": (1024, 768), "phone": (390, 844)}
-
-
-@contextmanager
-def served(asked: AskedPlant) -> Iterator[str]:
-    """The app at an address of this machine."""
-    server = uvicorn.Server(uvicorn.Config(asked.app(), port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def result_shown(page: Any) -> int:
