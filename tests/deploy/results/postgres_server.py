@@ -86,8 +86,8 @@ class PostgresServer:
         self._run(self._pg_ctl, "-D", self._data, "-w", "-m", "immediate", "stop")
 
     def kill(self) -> None:
-        """Kill the server and all of its processes with -9, and wait until the system forgot them: it takes a zombie for
-        a server that runs.
+        """Kill the server and all of its processes with -9, and wait until the system has forgotten them: a new one
+        takes a zombie for a server that runs.
         """
         server = int((self._data / "postmaster.pid").read_text().split()[0])
         family = [server, *map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split())]
