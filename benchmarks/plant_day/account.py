@@ -21,7 +21,10 @@ from pipeline.calibration import Decision
 from pipeline.errors import LinewiseError
 
 Figures = dict[str, Any]
-PROMISES = ("lost", "duplicated", "untold", "stuck_runs", "slots_held", "contradictions", "unfinished")
+PROMISES = (
+    *("lost", "duplicated", "untold", "said_to_be_unreadable"),
+    *("stuck_runs", "slots_held", "contradictions", "unfinished"),
+)
 """Figures that have to be 0, or none."""
 
 
@@ -44,13 +47,15 @@ def images_at_the_end(day: Day, mailbox: Mailbox) -> Figures:
         rows = session.execute(select(ResultRow.image_sha256, ResultRow.bundle_id)).all()
     counted = Counter((content, bundle) for content, bundle in rows if content is not None)
     scored = {content for content, _ in counted}
-    told = Counter((m["image_sha256"], m["bundle_id"]) for _, m in mailbox.messages())
+    told = Counter((m["image_sha256"], m["bundle_id"]) for _, m in mailbox.messages() if m["image_sha256"] is not None)
+    told_of_none = [message for _, message in mailbox.messages() if message["image_sha256"] is None]
     delays = _delays(pictures, mailbox)
     return {
         "images": len(pictures),
         "lost": len(pictures.keys() - scored),
         "duplicated": sum(count - 1 for count in (*counted.values(), *told.values())),
         "untold": sum(not mailbox.knows(content) for content in pictures),
+        "said_to_be_unreadable": len(told_of_none),
         "scored_by_two_versions": len(counted) - len(scored),
         "messages": len(mailbox.messages()),
         "messages_that_came_twice": mailbox.repeated,
@@ -88,20 +93,25 @@ def lines_at_the_end(day: Day) -> Figures:
     """What the lines' versions came of, and what they miss."""
     registry, noted = Registry(day.settings.home), day.noted
     lines = registry.lines()
-    records = [record for line in lines for record in registry.versions(line)]
-    decisions = [decision for line in lines for decision in registry.decisions(line)]
+    records = [(line, record) for line in lines for record in registry.versions(line)]
+    decided = [(line, decision) for line in lines for decision in registry.decisions(line)]
+    promoted = {(line, one.version) for line, one in decided if one.ruling is Ruling.PROMOTED}
     with ResultStore(day.settings.database) as store:
         alarms = len(drift_alarms(store)) - noted.alarms_before
     found = {
         "lines": len(lines),
         "adaptations": len(records),
-        "gates_failed": sum(decision.ruling is Ruling.HELD for decision in decisions),
-        "rollbacks": sum(decision.ruling is Ruling.ROLLED_BACK for decision in decisions),
+        "gates_failed": sum(one.ruling is Ruling.HELD for _, one in decided),
+        "rollbacks": sum(one.ruling is Ruling.ROLLED_BACK for _, one in decided),
         "drift_alarms": alarms,
         "false_alarms": noted.alarms_before,
         "verdicts": noted.answers.total(),
         "verdicts_of_random_questions": noted.answers["random"],
-        "taken_up": sum(len(one.manifest.support.taken_up) for one in records if one.manifest is not None),
+        "taken_up": sum(
+            len(one.manifest.support.taken_up)
+            for line, one in records
+            if one.manifest is not None and (line, one.version) in promoted
+        ),
     }
     for when, version, gain in (
         ("before", noted.first, 1.0),
@@ -139,6 +149,6 @@ def _delays(pictures: dict[str, Picture], mailbox: Mailbox) -> list[float]:
     for at, message in mailbox.messages():
         began.setdefault(message["line"], at)
         first.setdefault(message["image_sha256"], at)
-    written = {content: pictures[content] for content in first}
+    written = {content: pictures[content] for content in first if content in pictures}
     due = {content: one for content, one in written.items() if one.written_at > began[one.line]}
     return [first[content] - one.written_at for content, one in due.items()]

@@ -44,7 +44,7 @@ class Mailbox:
         with self._lock:
             self.repeated += message["id"] in self.first
             self.first.setdefault(message["id"], (time.time(), message))
-            self._contents.add(message["image_sha256"])
+            self._contents.add(message["image_sha256"])  # None where it could not be read, which is of no picture
 
     def messages(self) -> list[tuple[float, dict[str, Any]]]:
         """Those that came, each once, the first one first."""

@@ -28,3 +28,13 @@ def first_scored(line: str, since: datetime, limit: int) -> Select[ResultRow]:
         .order_by(ResultRow.id.desc())
         .limit(limit)
     )
+
+
+def scored_under(line: str, path: str, since: datetime) -> Select[int]:
+    """The ids of a line's rows with a score that were written under a path since then."""
+    return select(ResultRow.id).where(
+        ResultRow.line == line,
+        ResultRow.scored_at >= since,
+        ResultRow.image_path == path,
+        ResultRow.status == ResultStatus.SCORED,
+    )

@@ -21,7 +21,7 @@ from deploy.bundles.manifest import linewise_version
 from deploy.results.connections import Connections
 from deploy.results.inserts import RESULTS, insert_batch
 from deploy.results.outbox import Outbox
-from deploy.results.production_queries import first_scored
+from deploy.results.production_queries import first_scored, scored_under
 from deploy.results.records import Duplicate, NewPart, NewResult, NewVerdict, StoredScore, path_text
 from deploy.results.region_rows import read_regions
 from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus, VerdictRow
@@ -155,6 +155,11 @@ class ResultStore(Connections):
         with self.reading() as connection:
             row = connection.execute(_FIND, {"bundle": bundle.id, "sha256": sha256}).first()
         return None if row is None else StoredScore(*row)
+
+    def was_scored(self, line: str, path: Path, since: datetime) -> bool:
+        """Whether an image of a line got a score under that path since then, by whichever bundle."""
+        with self.reading() as connection:
+            return connection.execute(scored_under(line, path_text(path), since).limit(1)).first() is not None
 
     def regions(self, bundle_id: str, sha256: str) -> tuple[Region, ...]:
         """The regions that a bundle marked in a content, the largest first. Cheap, too.

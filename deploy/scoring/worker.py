@@ -22,6 +22,7 @@ from deploy.results.store import ResultStore
 from deploy.scoring.display import native_of, native_of_frame
 from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
+from deploy.scoring.sources.taken import Taking
 from pipeline.calibration import Decision
 from pipeline.errors import ImageError
 from pipeline.features import Levels
@@ -59,7 +60,8 @@ class ImageScorer(Protocol):
 class Outcome:
     """An item's result; its view, when it was scored; the row it was found in, when it was skipped.
 
-    `is_news` is False where a watched file turned out not to have been written since it was read before: nothing came.
+    `is_news` is False where nothing came: a watched file was not written since it was read before, or an earlier run
+    scored it and it is gone.
     `remark`: what someone should know of the image, equal for all of its kind; told once a run.
     """
 
@@ -130,13 +132,24 @@ class ScoringWorker:
         """The file's bytes; the outcome at once where they cannot be read, or are not what a watched folder took."""
         file = read_file(path, self.limits)
         if item.taking is not None and (problem := item.taking.problem(path)) is not None:
-            return _unreadable(item, None, problem)
+            return self._decided_before(item.taking, item, path) or _unreadable(item, None, problem)
         if isinstance(file, UnreadableImage):
-            return _unreadable(item, None, file.reason)
+            gone = item.taking if not path.exists() else None
+            return self._decided_before(gone, item, path) or _unreadable(item, None, file.reason)
         if item.taking is not None and not item.taking.is_news(file.sha256):
-            nothing = ImageResult(name=item.name, path=path, sha256=file.sha256, status=FileStatus.SKIPPED)
-            return Outcome(nothing, is_news=False)
+            return _nothing(item, path, file.sha256)
         return file
+
+    def _decided_before(self, gone: Taking | None, item: SourceItem, path: Path) -> Outcome | None:
+        """Nothing came where an earlier run scored what was taken, which is gone now: told of it, as its messages are
+        sent by this run, a controller uses the name again or clears the file away.
+        """
+        if gone is None or gone.on_lost is None or gone.since is None or self.known is None:
+            return None
+        if not self.known.was_scored(self.bundle.manifest.line, path, gone.since):
+            return None
+        gone.on_lost()
+        return _nothing(item, path, None)
 
     def _decode(self, file: ImageFile) -> DecodedImage | UnreadableImage:
         """The image at the model's size, unless its values mean another brightness than those of the line's support."""
@@ -268,6 +281,10 @@ class ScoringWorker:
         assert image.item.path is not None
         native = native_of(image.item.path, image.sha256, self.bundle.manifest.preprocess, self.limits)
         return image.pixels if native is None else native  # gone since it was scored: the model's own view is left
+
+
+def _nothing(item: SourceItem, path: Path, sha256: str | None) -> Outcome:
+    return Outcome(ImageResult(name=item.name, path=path, sha256=sha256, status=FileStatus.SKIPPED), is_news=False)
 
 
 def _unreadable(item: SourceItem, sha256: str | None, reason: str) -> Outcome:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 Written = tuple[int, int]
@@ -28,13 +29,15 @@ def placed(status: os.stat_result) -> Placed:
 class TakenFile:
     """A name that was given, as its file was then.
 
-    `often_until` is the time until which it is looked at in every poll. `content` is a part of the sha256 of what was
-    read under the name last, None before that: the whole of it would be three times as much memory.
+    `often_until` is the time until which it is looked at in every poll. `from_before`: it is as it was before the watch
+    began. `content` is a part of the sha256 of what was read under the name last, None before that: the whole of it
+    would be three times as much memory.
     """
 
     written: Written
     placed: Placed
     often_until: float
+    from_before: bool = False
     content: int | None = None
 
 
@@ -45,14 +48,26 @@ class Taking:
     Args:
         file: its memory, which may be of a later writing by now.
         written: as it was when it was taken.
+        placed: likewise.
         doubtful: only `Placed` had changed: its content decides whether it was written at all.
         on_repeat: called where it was written, and with the content that it had.
+        on_lost: to be called where it is gone before it was read, and an earlier watch had given it; None: none can.
     """
 
     file: TakenFile
     written: Written
+    placed: Placed
     doubtful: bool
     on_repeat: Callable[[], None]
+    on_lost: Callable[[], None] | None = None
+
+    @property
+    def since(self) -> datetime | None:
+        """When the file came to be what was taken, by its file system's clock; None: at no time that there is."""
+        try:
+            return datetime.fromtimestamp(max(self.written[1], self.placed[2]) / 1e9, UTC)
+        except (OverflowError, ValueError, OSError):
+            return None
 
     def problem(self, path: Path) -> str | None:
         """Why what was just read from `path` is not what was taken; None: it is, or it went away after it was read."""

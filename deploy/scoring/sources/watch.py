@@ -180,17 +180,17 @@ class WatchedFolder(LiveSource):
             if is_image and not is_there and seen.written[0] > 0:
                 (self._lost_at_once if seen.from_before else self._lost).add(self._name_of(path))
 
-    def _take(self, path: str, written: Written, placed: Placed, now: float) -> None:
-        self._last.seen.pop(path)
-        file = self._taken.get(path)
-        if file is None:
-            self._taken[path] = TakenFile(written, placed, now + _OFTEN_SECONDS)
+    def _take(self, path: str, written: Written, place: Placed, now: float) -> None:
+        seen = self._last.seen.pop(path)
+        if (old := self._taken.get(path)) is None:
+            self._taken[path] = TakenFile(written, place, now + _OFTEN_SECONDS, seen.from_before)
         else:
-            file.written, file.placed, file.often_until = written, placed, now + _USED_AGAIN_SECONDS
+            old.written, old.placed, old.often_until, old.from_before = written, place, now + _USED_AGAIN_SECONDS, False
 
     def _item(self, path: str, *, doubtful: bool) -> SourceItem:
         name, file = self._name_of(path), self._taken[path]
-        taking = Taking(file, file.written, doubtful, partial(self._repeated.add, name))
+        lost = partial(self._lost_at_once.add, name) if file.from_before else None
+        taking = Taking(file, file.written, file.placed, doubtful, partial(self._repeated.add, name), lost)
         return SourceItem(name=name, path=Path(path), taking=taking)
 
     def _name_of(self, path: str) -> str:

@@ -124,6 +124,40 @@ def test_a_part_that_is_written_over_before_it_is_read_has_no_decision(plant: Pl
     assert row.image_path == str(first)
 
 
+@pytest.mark.parametrize("cleared", [False, True])
+def test_what_an_earlier_run_scored_may_be_replaced_or_cleared_away_once_its_message_came(
+    plant: Plant, quick: None, cleared: bool
+) -> None:
+    """The earlier run was killed before it sent its messages: the next one sends them, and the controller goes on."""
+    scored = write_image(plant.images / "current.png", brightness=30, seed=1)
+    plant.score()
+    before = scored.read_bytes()
+    source = WatchedFolder(plant.images, settle_seconds=0.05)  # begun again
+    taken = []
+    while not taken:
+        taken = list(source._poll(time.monotonic()))
+    scored.unlink()
+    following = scored.with_name("next.png") if cleared else scored
+    write_image(following, brightness=250, seed=2)
+
+    def items():
+        yield taken[0]
+        for item in WatchedFolder.items(source):
+            yield item
+            if item is not None:
+                source.stop()
+                return
+
+    source.items = items  # type: ignore[method-assign]
+    summary, seen = plant.score_source(source)
+    assert [(result.name, result.status) for result in seen] == [(following.name, FileStatus.SCORED)]
+    assert (summary.counts.unreadable, summary.counts.found) == (0, 1)
+    rows = {row.image_sha256: row.status for row in plant.store.query()}
+    contents = [sha256(content).hexdigest() for content in (before, following.read_bytes())]
+    assert rows == dict.fromkeys(contents, ResultStatus.SCORED)
+    assert "removed or replaced before they were looked at: 1 in all, first current.png" in source.remarks[0]
+
+
 def test_a_heat_map_lies_over_its_own_part(plant: Plant, quick: None) -> None:
     """A file that is written over between scoring and drawing must not lend its pixels to the part before."""
     plant.images.mkdir()
