@@ -28,7 +28,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from pipeline.calibration import Decision
 
-SCHEMA_REVISION = "0010"
+SCHEMA_REVISION = "0011"
 """Of the last migration: what a database has that needs none."""
 
 VERSION_TABLE = "linewise_schema"
@@ -183,11 +183,11 @@ class ResultRow(Base, kw_only=True):
         Index(None, "bundle_id", "decision", "score"),
         Index(None, "bundle_id", "image_sha256"),
         Index(
-            "ix_results_bundle_id_with_reason",
+            "ix_results_bundle_id_not_passed_with_reason",
             "bundle_id",
             "id",
-            sqlite_where=text("reason IS NOT NULL"),
-            postgresql_where=text("reason IS NOT NULL"),
+            sqlite_where=text("decision != 'PASS' AND reason IS NOT NULL"),
+            postgresql_where=text("decision != 'PASS' AND reason IS NOT NULL"),
         ),
     )
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from deploy.results.schema import QuestionKind, ResultRow, ResultStatus, SkipRow, VerdictRow
@@ -31,6 +31,8 @@ _TURN = (
     QuestionKind.BORDERLINE,
     QuestionKind.UNLIKE,
 )
+_NOT_PASSED = ResultRow.decision != literal_column("'PASS'")
+"""In the words of the index of rows with a reason: it is not used for a condition with a parameter."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,8 @@ def statements(asked: Asked, kind: QuestionKind) -> Iterator[Select[ResultRow]]:
                 yield scored.where(ResultRow.score >= threshold).order_by(ResultRow.score)
                 yield scored.where(ResultRow.score < threshold).order_by(ResultRow.score.desc())
         case QuestionKind.UNLIKE:
-            reason = ResultRow.reason
-            yield some.where(reason.is_not(None), reason.startswith(UNLIKE)).order_by(ResultRow.id.desc())
+            reason = ResultRow.reason  # no image that is unlike the line passes
+            yield some.where(_NOT_PASSED, reason.is_not(None), reason.startswith(UNLIKE)).order_by(ResultRow.id.desc())
         case QuestionKind.CONTESTED:
             if asked.contested:  # since they were noted, a version that flags them may have gone live
                 passed = ResultRow.decision.not_in((Decision.REJECT, Decision.REVIEW))

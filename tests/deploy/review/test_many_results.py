@@ -12,6 +12,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.dialects import sqlite
 
 from deploy.bundles.registry import Registry
+from deploy.bundles.verdict import AT_FIRST_LOOK
 from deploy.results.schema import QuestionKind, ResultRow, ResultStatus, RunRow, Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from deploy.results.threshold_effects import scored_contents
@@ -44,7 +45,8 @@ def store(tmp_path_factory: pytest.TempPathFactory):
 
 def row(number: int, scores, names) -> dict:
     score = float(scores[number])
-    decision = Decision.REJECT if score >= 0.99 else Decision.REVIEW if score >= 0.95 else Decision.PASS
+    is_unlike = number % 1000 == 0
+    decision = Decision.REJECT if score >= 0.99 else Decision.REVIEW if score >= 0.95 or is_unlike else Decision.PASS
     return {
         "run_id": 1 + number % 2,
         "line": LINE if number % 2 == 0 else "nuts",
@@ -53,7 +55,7 @@ def row(number: int, scores, names) -> dict:
         "image_path": f"/images/{number}.png",
         "image_sha256": names[number],
         "status": ResultStatus.SCORED,
-        "reason": "unlike the line: dark" if number % 1000 == 0 else None,
+        "reason": "unlike the line: dark" if is_unlike else AT_FIRST_LOOK if decision is Decision.PASS else None,
         "score": score,
         "decision": decision,
         "reject_threshold": 0.99,
