@@ -1,20 +1,20 @@
 """How long after an image is written its message comes, and what telling costs scoring.
 
-    python -m benchmarks.messages [--images 300] [--a-second 5] [--cost-images 100] [--rounds 8] [--write]
+    python -m benchmarks.messages [--images 300] [--a-second 5] [--cost-images 100] [--rounds 8] [--backlog 1000]
+        [--write]
 
 `linewise score --watch --publish` in a process of its own scores what a camera writes into a folder; this process is
-camera and receiver: a webhook's server, and a subscriber of a mosquitto of its own. The delay is from the camera's
-closing (or renaming) of a file to the receiver's having its message, by this process's clock. The cost: the same images
-scored in turns without telling, and telling either receiver, each time into a new result store.
+camera and receiver: a webhook's server, a subscriber of a mosquitto of its own, and an OPC UA server with one String
+variable. The delay is from the camera's closing (or renaming) of a file to the receiver's having its message, by this
+process's clock. The cost: the same images scored in turns without telling, and telling each receiver, each time into a
+new result store. The backlog: so many messages that wait in a result store, delivered to a receiver that was away.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,28 +22,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from sqlalchemy import insert
 
 from benchmarks.deployments import LINE, DeployedLine, adapt_bank, engine_of
 from benchmarks.many_images import DEFECTS, write_images
+from benchmarks.message_receivers import Listening, OnMessage, broker, opcua, subscribed, webhook
 from benchmarks.study import Study, options
 from benchmarks.tables import table
 from benchmarks.turns import Taken, in_turns, median_ratio
 from deploy.messages.destination import parse_destination
 from deploy.messages.publisher import Publisher
 from deploy.messages.receivers import receiver_of
+from deploy.messages.sender import Sender
 from deploy.messages.told import Told
+from deploy.results.schema import OutboxRow
 from deploy.results.store import ResultStore
 from deploy.scoring.scorer import score_images
 from deploy.scoring.sources.folder import FolderSource
 from pipeline.settings import load_settings
 
 SIDE = 640  # of the camera's images, pixels
-OnMessage = Callable[[bytes], None]
 
 
 def main() -> None:
@@ -53,6 +55,7 @@ def main() -> None:
     parser.add_argument("--a-second", type=float, default=5)
     parser.add_argument("--cost-images", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--backlog", type=int, default=1000)
     study = Study(__file__, parser)
     asked = study.asked
     with tempfile.TemporaryDirectory(prefix="linewise-messages-") as scratch, broker(Path(scratch)) as mqtt:
@@ -63,7 +66,8 @@ def main() -> None:
         pictures = list({path.read_bytes(): None for path in sorted((root / "camera").rglob("*.jpg"))})  # each once
         np.random.default_rng(0).shuffle(pictures)  # type: ignore[arg-type]  # a list is one
         rows = []
-        for receiver, listening in (("MQTT", subscribed(mqtt)), ("webhook", webhook())):
+        kinds: dict[str, Listening] = {"MQTT": subscribed(mqtt), "webhook": webhook(), "OPC UA": opcua()}
+        for receiver, listening in kinds.items():
             with listening as (address, listen):
                 for by_rename in (False, True):
                     scenario = root / f"{receiver}-{by_rename}"
@@ -75,9 +79,16 @@ def main() -> None:
                     seconds = (f"{s:.2f}" for s in (p50, p99, max(delays), after_scoring))
                     rows.append([receiver, how, str(len(delays)), *seconds])
                     print(rows[-1], flush=True)
-        costs = cost(deployed, root, mqtt, pictures[: asked.cost_images], asked.rounds)
+        with apart("webhook") as posted, apart("OPC UA") as written:
+            addresses = {"MQTT": mqtt, "webhook": posted, "OPC UA": written}
+            costs = cost(deployed, root, addresses, pictures[: asked.cost_images], asked.rounds)
+            rates = [[side, *backlog(root / f"backlog-{side}", to, asked.backlog)] for side, to in addresses.items()]
     heads = ["receiver", "the file is", "messages", "p50, s", "p99, s", "longest, s", "p50 from scored on, s"]
-    study.publish(table(heads, rows), table(["told", "ms an image", "its CPU, ms", "times the CPU of none"], costs))
+    study.publish(
+        table(heads, rows),
+        table(["told", "ms an image", "its CPU, ms", "times the CPU of none"], costs),
+        table(["receiver", f"{asked.backlog} waiting messages, a second", "sender's CPU a message, ms"], rates),
+    )
 
 
 def watched(
@@ -146,72 +157,45 @@ def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes], log
 
 
 @contextmanager
-def broker(root: Path) -> Iterator[str]:
-    """The address of a mosquitto of our own."""
-    program = shutil.which("mosquitto", path=f"/usr/sbin:{os.environ['PATH']}")
-    if program is None:
-        raise RuntimeError("expected mosquitto, got none: apt-get install mosquitto")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = root / "mosquitto.conf"
-    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
-    process = subprocess.Popen([program, "-c", str(settings)], stderr=subprocess.DEVNULL)  # noqa: S603
+def apart(kind: str) -> Iterator[str]:
+    """The address of a receiver in a process of its own: what it costs is not ours."""
+    listening = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "benchmarks.messages", "listen", kind], stdout=subprocess.PIPE, text=True
+    )
     try:
-        time.sleep(1)
-        yield f"mqtt://127.0.0.1:{port}/plant"
+        assert listening.stdout is not None
+        yield listening.stdout.readline().strip()
     finally:
-        process.terminate()
-        process.wait()
+        listening.kill()
+        listening.wait()
 
 
-@contextmanager
-def subscribed(address: str) -> Iterator[tuple[str, Callable[[OnMessage], None]]]:
-    """A broker's address, and how to say who hears what is published there."""
-    from paho.mqtt.client import Client  # noqa: PLC0415  # an extra
-    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415
-
-    heard: list[OnMessage] = [lambda _: None]
-    client, ready = Client(CallbackAPIVersion.VERSION2), threading.Event()
-    client.on_subscribe = lambda *_: ready.set()
-    client.on_message = lambda _client, _data, message: heard[0](bytes(message.payload))
-    client.connect("127.0.0.1", parse_destination(address).port)
-    client.subscribe("#", qos=1)
-    client.loop_start()
-    ready.wait(10)
-    try:
-        yield address, lambda listener: heard.__setitem__(0, listener)
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-@contextmanager
-def webhook() -> Iterator[tuple[str, Callable[[OnMessage], None]]]:
-    """The address of a webhook, and how to say who hears what is posted there."""
-    heard: list[OnMessage] = [lambda _: None]
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
-
-        def do_POST(self) -> None:
-            heard[0](self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # the base class's signature
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/in", lambda listener: heard.__setitem__(0, listener)
-        server.shutdown()
+def backlog(database: Path, address: str, messages: int) -> tuple[str, str]:
+    """The table's cells: messages delivered a second, and the milliseconds of CPU time of one."""
+    body = json.dumps({"id": "0" * 64, "image_written_at": None, "filled_up": "x" * 800})
+    with ResultStore(database) as store:
+        with store.writing_session() as session:
+            row = {
+                "destination": address,
+                "line": LINE,
+                "decision": "PASS",
+                "body": body,
+                "queued_at": datetime.now(UTC),
+            }
+            session.execute(insert(OutboxRow), [row | {"message_id": f"{number:064}"} for number in range(messages)])
+        began, cpu_began = time.perf_counter(), time.process_time()
+        end = Sender(store.outbox, address, receiver_of(parse_destination(address), None, database="backlog")).close(
+            300
+        )
+        took, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+    if end.delivered != messages:
+        raise RuntimeError(f"not everything was delivered: {end}")
+    return f"{messages / took:.0f}", f"{1e3 * cpu / messages:.2f}"
 
 
-def cost(deployed: DeployedLine, root: Path, mqtt: str, pictures: Sequence[bytes], rounds: int) -> list[list[str]]:
+def cost(
+    deployed: DeployedLine, root: Path, addresses: dict[str, str], pictures: Sequence[bytes], rounds: int
+) -> list[list[str]]:
     """The table's rows: milliseconds an image without telling, and telling each receiver, all of it delivered."""
     folder = root / "cost"
     folder.mkdir()
@@ -228,17 +212,9 @@ def cost(deployed: DeployedLine, root: Path, mqtt: str, pictures: Sequence[bytes
             if publisher is not None and publisher.end(30).waiting:
                 raise RuntimeError("not everything was delivered")
 
-    listening = subprocess.Popen(  # in a process of its own: what it costs is not ours
-        [sys.executable, "-m", "benchmarks.messages", "listen"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert listening.stdout is not None
-        addresses = {"none": None, "MQTT": mqtt, "webhook": listening.stdout.readline().strip()}
-        sides = {side: lambda n, s=side, a=to: score(s, a, n) for side, to in addresses.items()}
-        taken = in_turns(sides, rounds, warm_ups=1)
-    finally:
-        listening.kill()
-        listening.wait()
+    everyone: dict[str, str | None] = {"none": None, **addresses}
+    sides = {side: lambda n, s=side, a=to: score(s, a, n) for side, to in everyone.items()}
+    taken = in_turns(sides, rounds, warm_ups=1)
     return [_cost_row(side, found, taken["none"], len(pictures)) for side, found in taken.items()]
 
 
@@ -249,9 +225,9 @@ def _cost_row(side: str, found: Sequence[Taken], none: Sequence[Taken], images: 
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["listen"]:
-        with webhook() as (webhook_address, _):
-            print(webhook_address, flush=True)
+    if sys.argv[1:2] == ["listen"]:
+        with webhook() if sys.argv[2] == "webhook" else opcua() as (receiver_address, _):
+            print(receiver_address, flush=True)
             threading.Event().wait()
     else:
         main()

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from tests.checkout import PACKAGES, REPOSITORY, WITH_TORCH, module_name, source_files
 from tests.requirements import PROJECT, closure, names, requirements
 
-OF_SOME_PLANTS = ("mqtt", "pages", "parquet", "rest", "signing")
+OF_SOME_PLANTS = ("mqtt", "opcua", "pages", "parquet", "rest", "signing")
 """Extras that `deploy` imports where it is asked for what they serve."""
 EXTRAS = ("train", "flows", "backbones", "postgres", "dask", *OF_SOME_PLANTS)
 

@@ -1,1 +1,1 @@
-"""Results told to other programs at once: messages over MQTT or to a webhook, from the outbox of the result store."""
+"""Results told to other programs at once: over MQTT, OPC UA or to a webhook, from the result store's outbox."""

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import ConfigError
 from pipeline.url_secrets import without_secrets
 
-_PORTS = {"mqtt": 1883, "mqtts": 8883, "http": 80, "https": 443}
+_PORTS = {"mqtt": 1883, "mqtts": 8883, "http": 80, "https": 443, "opc.tcp": 4840}
+_NODE = re.compile(r"node=((?:ns=\d{1,5};)?(?:i=\d{1,10}|[sgb]=.+))")
+"""The query of an OPC UA address; the node's id has the specification's own form (part 6, 5.3.1.10)."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """An address taken apart, without credentials. `path` is a topic's prefix, or what a webhook is posted to."""
+    """An address taken apart, without credentials.
+
+    `path` is a topic's prefix, what a webhook is posted to, or an OPC UA server's own; `node` is where that one's
+    messages are written, empty for all others.
+    """
 
     address: str
     scheme: str
     host: str
     port: int
     path: str
+    node: str = ""
 
 
 def parse_destination(text: str) -> Destination:
@@ -29,6 +37,7 @@ def parse_destination(text: str) -> Destination:
         ConfigError: it is none, or holds credentials, which the message does not show.
     """
     wanted = "an address such as mqtt://broker:1883/topic/prefix or https://host/path"
+    node = ""
     scheme, colon, rest = text.partition("://")
     if (scheme := scheme.lower()) not in _PORTS:
         got = f"one that begins with {scheme!r}" if colon else "text that is none"  # it may hold a password
@@ -46,10 +55,16 @@ def parse_destination(text: str) -> Destination:
         raise ConfigError(wanted, repr(text), "correct it")
     if scheme in ("http", "https"):
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    elif scheme == "opc.tcp":
+        path, found = parts.path, _NODE.fullmatch(unquote(parts.query))
+        if found is None:
+            remedy = "name the node that is written, as in opc.tcp://host:4840?node=ns=2;s=Line7.Result"
+            raise ConfigError(wanted, repr(text), remedy)
+        node = found.group(1)
     else:
         path = unquote(parts.path).strip("/")
         if parts.query or any(sign in path for sign in "+#\0"):
             raise ConfigError(wanted, repr(text), "leave out ? and +, which no topic that is published has")
     if not path.isascii() and scheme in ("http", "https"):
         raise ConfigError(wanted, repr(text), "write other signs as % and their code")
-    return Destination(f"{scheme}://{rest}", scheme, host, port or _PORTS[scheme], path)
+    return Destination(f"{scheme}://{rest}", scheme, host, port or _PORTS[scheme], path, node)

@@ -63,8 +63,9 @@ class ScoringSettings(Request):
     )
     publish: PublishAddress | None = Field(
         default=None,
-        description="Who is told of each new result at once: mqtt://broker:1883/topic/prefix, mqtts://, or a webhook's "
-        "http:// or https:// (user:password in LINEWISE_PUBLISH_CREDENTIALS; default: nobody).",
+        description="Who is told of each new result at once: mqtt://broker:1883/topic/prefix, mqtts://, a webhook's "
+        "http:// or https://, or an OPC UA server's opc.tcp://host:4840?node=NODE (user:password in "
+        "LINEWISE_PUBLISH_CREDENTIALS; default: nobody).",
     )
     publish_decisions: Annotated[tuple[Told, ...], Several] = Field(
         default=EVERY_RESULT, min_length=1, description="Which results are told to publish's address."

@@ -25,12 +25,37 @@ from pipeline.errors import ConfigError
 )
 def test_an_address_is_taken_apart(text: str, address: str, host: str, port: int, path: str) -> None:
     found = parse_destination(text)
+    assert found.node == ""
     assert (found.address, found.host, found.port, found.path) == (address, host, port, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "port", "path", "node"),
+    [
+        ("opc.tcp://plc?node=i=85", 4840, "", "i=85"),
+        (
+            "OPC.TCP://plc:4841/ua/server?node=ns=2;s=%7Bline%7D.Result%20%231",
+            4841,
+            "/ua/server",
+            "ns=2;s={line}.Result #1",
+        ),
+    ],
+)
+def test_an_opcua_address_names_the_node(text: str, port: int, path: str, node: str) -> None:
+    found = parse_destination(text)
+    assert (found.scheme, found.host, found.port, found.path, found.node) == ("opc.tcp", "plc", port, path, node)
+
+
+@pytest.mark.parametrize("query", ["", "?node=", "?node=Result", "?node=i=x", "?node=ns=2", "?nodes=i=85"])
+def test_an_opcua_address_without_a_node_is_told_how_to_name_one(query: str) -> None:
+    with pytest.raises(ConfigError, match=r"name the node that is written, as in opc\.tcp://"):
+        parse_destination(f"opc.tcp://plc{query}")
 
 
 @pytest.mark.parametrize(
     "text",
     [
+        "opc.tcp://me:geheim@plc?node=i=85",
         "mqtt://me:geheim@broker/plant",
         "https://geheim@host/path",
         "https://host/path?token=geheim",
