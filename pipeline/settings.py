@@ -14,6 +14,7 @@
     LINEWISE_SIGNING_KEY     private key (PEM, mode 0600) that bundles made here are signed with
     LINEWISE_DEMAND_SIGNATURES  1: only bundles signed by a key of <home>/trusted_keys are opened
     LINEWISE_REVIEW_TOKEN    what the review page asks for before it shows anything
+    LINEWISE_REVIEW_URL      where people reach it: runs link to their reports there   as `linewise up` started it
     LINEWISE_STREAM_CREDENTIALS  user:password of the cameras whose stream is scored
     LINEWISE_REST_TOKEN      what `linewise serve` asks of every request            nothing
     LINEWISE_PUBLISH_CREDENTIALS user:password, or a webhook's token, of who is told of results
@@ -78,6 +79,7 @@ class Settings(BaseSettings):
     signing_key: Path | None = Field(default=None, description="Private key that bundles made here are signed with.")
     demand_signatures: bool = Field(default=False, description="Open only bundles that a trusted key signed.")
     review_token: SecretStr | None = Field(default=None, description="Token of the review page.")
+    review_url: str | None = Field(default=None, pattern=r"^https?://\S+$", description="Where people reach it.")
     dask_scheduler: str | None = Field(default=None, description="Dask scheduler (tcp://...) that takes shards.")
     keep_reports: int = Field(default=500, ge=1, description="Newest report folders of a line that scoring keeps.")
 

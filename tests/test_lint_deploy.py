@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,12 @@ def test_a_wrong_file_is_found(file: str, right: str, wrong: str, told: str, tmp
     done = subprocess.run([tmp_path / ".ci" / "lint-deploy", BIN], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert told in done.stdout + done.stderr
+
+
+def test_the_image_is_built_from_all_that_the_wheel_has():
+    """Hatchling leaves out in silence what it is told to pack and does not find."""
+    build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    packed = {*build["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"], *build["project"]["license-files"]}
+    lines = (REPOSITORY / "deploy" / "docker" / "Dockerfile").read_text().splitlines()
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    assert packed <= copied

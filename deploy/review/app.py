@@ -24,6 +24,7 @@ from deploy.review.fields import (
     id_of,
     ids_of,
     ids_text,
+    local_time,
     question_kind,
     trail_key,
     trail_key_text,
@@ -34,6 +35,7 @@ from deploy.review.pictures import PictureShelf, heat_map
 from deploy.review.question_page import WHY, Asking, Questions
 from deploy.review.questions import MOST_COUNTED, Question, latest_result
 from deploy.review.rates import CONFIDENCE, random_answers
+from deploy.review.report_files import report_pages
 from deploy.review.static_files import static_file
 from deploy.review.threshold_page import Thresholds
 from deploy.review.words import PAGE, say, skip, take_back, trail
@@ -74,6 +76,7 @@ def review_app(store: ResultStore, registry: Registry, access: Access) -> FastAP
         "/patches": pages.patches,
         "/static/{name}": static_file,
         "/health": pages.health,
+        **report_pages(registry.home),
     }.items():
         app.get(path)(seen)
     for path, sent in {
@@ -97,7 +100,7 @@ class _Pages:
         self._patches = NearestPatches(registry)
         self._thresholds = Thresholds(store, registry)
         self._templates = template_environment("deploy.review", "deploy.reports")
-        self._templates.filters["local"] = _local
+        self._templates.filters["local"] = local_time
         self._templates.globals.update(why=WHY, decisions=list(Decision), verdicts=list(Verdict))
         self._templates.globals.update(confidence=CONFIDENCE, most_counted=MOST_COUNTED, seal=access.seal)
 
@@ -117,7 +120,8 @@ class _Pages:
             response = self._page("login.html.j2", request, 401, wrong=False)
         else:
             response = await call_next(request)
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
@@ -293,7 +297,3 @@ def _jpeg(data: bytes | None) -> Response:
     if data is None:
         return PlainTextResponse("no picture\n", 404)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"})
-
-
-def _local(time: datetime) -> str:
-    return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"

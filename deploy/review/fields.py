@@ -85,3 +85,8 @@ def trail_key(text: str) -> tuple[datetime, int] | None:
 def trail_key_text(said_at: datetime, number: int) -> str:
     """What `trail_key` reads."""
     return f"{said_at.isoformat()}~{number}"
+
+
+def local_time(time: datetime) -> str:
+    """As people of this machine read it."""
+    return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"

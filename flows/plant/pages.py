@@ -7,12 +7,14 @@ import json
 import socket
 from http.client import HTTPException
 from importlib.util import find_spec
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import quote, urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 from flows.plant.chosen_server import LOOPBACK
-from flows.plant.started_parts import Started
-from pipeline.errors import ConfigError
+from flows.plant.started_parts import Part, PlantFolder, Started
+from pipeline.errors import ConfigError, StorageError
+from pipeline.settings import Settings
 
 DEFAULT_PAGES_PORT = 4290
 _NEEDED = ("fastapi", "uvicorn", "scipy")
@@ -63,6 +65,20 @@ def refuse_taken_pages_port(port: int) -> None:
             raise ConfigError(
                 f"port {port} of {LOOPBACK} for it", got, "name another one with --review-port"
             ) from error
+
+
+def report_address(settings: Settings, report: Path) -> str | None:
+    """Where a browser finds a report of this home; None: it lies elsewhere, or no page serves it."""
+    try:
+        kind, *below = report.relative_to(settings.home).parts
+        page = settings.review_url
+        if page is None and (started := PlantFolder(settings.home).running(Part.PAGES)) is not None:
+            page = started.api
+    except (ValueError, StorageError):
+        return None
+    if page is None or kind not in ("reports", "plant-reports"):
+        return None
+    return "/".join([page.rstrip("/"), kind, *map(quote, below)])
 
 
 def page_answers(address: str) -> bool:

@@ -19,9 +19,9 @@ from flows.server.artifacts import (
     artifact_key,
     heat_map_gallery,
     in_a_run,
-    plain,
     publish_figures,
     publish_table,
+    whole_report,
 )
 from flows.server.child_runs import cancel_what_it_asked_for
 from flows.server.late_runs import skip_late_runs, skipping_late_runs
@@ -79,10 +79,7 @@ def show(result: job.ScoreResult) -> None:
     """Figures with the worst images as heat maps, and a table of what is flagged."""
     figures = {name.replace("_", " "): value for name, value in result.figures().items()}
     shown = heat_map_gallery(result.gallery)
-    more = (
-        f"## Highest scores of this run\n\n{shown}\n\n"
-        f"The whole report: {plain(str(result.report))} (on the worker's machine)."
-    )
+    more = f"## Highest scores of this run\n\n{shown}\n\n{whole_report(result.report)}"
     publish_figures(artifact_key("score", result.line), figures, f"Scores of {result.line} {result.version}", more)
     flagged = flagged_rows(result.summary.flagged)
     if flagged:

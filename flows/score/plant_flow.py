@@ -9,7 +9,16 @@ from deploy.engine.devices import expected_device
 from flows.score import plant_job as job
 from flows.score.flagged_rows import MAX_FLAGGED, flagged_rows
 from flows.score.request import ScorePlantRequest
-from flows.server.artifacts import Cell, ProgressArtifact, artifact_key, in_a_run, plain, publish_figures, publish_table
+from flows.server.artifacts import (
+    Cell,
+    ProgressArtifact,
+    artifact_key,
+    in_a_run,
+    plain,
+    publish_figures,
+    publish_table,
+    whole_report,
+)
 from flows.server.late_runs import skip_late_runs, skipping_late_runs
 from flows.server.line_events import telling_of_new_lines
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
@@ -63,7 +72,7 @@ def show(request: ScorePlantRequest, result: job.ScorePlantResult) -> None:
     said = "\n".join(f"- {plain(sentence)}" for sentence in sentences)
     missing = f"## What was left out\n\n{said}\n\n" if said else ""
     named: dict[str, Cell] = {name.replace("_", " "): value for name, value in counts.items()}
-    pages = f"The whole report: {plain(figures['report'])} (on the worker's machine)."
+    pages = whole_report(result.report)
     publish_figures(artifact_key("plant", plant), named, f"Scores of {len(summary.lines)} lines", f"{missing}{pages}")
     publish_table(artifact_key("plant", plant, "lines"), figures["lines"], "The lines, each at its bundle")
     of_each = max(1, MAX_FLAGGED // max(1, len(summary.lines)))

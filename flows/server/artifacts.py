@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from uuid import UUID
 
 import httpx
@@ -24,7 +25,9 @@ from prefect.logging import get_run_logger
 
 from deploy.reports.gallery import GalleryItem
 from deploy.reports.overlay import data_uri, encode_jpeg, shrink
+from flows.plant.pages import report_address
 from flows.progress import Progress
+from pipeline.settings import load_settings
 from pipeline.unicode_names import one_line
 
 THUMBNAIL_SIDE = 160
@@ -95,6 +98,13 @@ def _words(value: Cell) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
+
+
+def whole_report(report: Path) -> str:
+    """Where a run's report is, for people who look at the run: a link where the review page serves it."""
+    address = report_address(load_settings(), report)
+    where = f"{plain(str(report))} (on the worker's machine)."
+    return f"The whole report: {where}" if address is None else f"[The whole report]({address}): {where}"
 
 
 def publish_figures(key: str, figures: Mapping[str, Cell], description: str, more: str = "") -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,8 @@ pytest.importorskip("fastapi", reason="the extra `pages` is not installed")
 from flows.plant import pages, up
 from flows.plant.down import bring_down
 from flows.plant.pages import refuse_taken_pages_port
-from flows.plant.started_parts import Part, PlantFolder
+from flows.plant.process_identity import find_process
+from flows.plant.started_parts import Part, PlantFolder, Started
 from flows.plant.status import plant_status
 from pipeline.errors import ConfigError
 from pipeline.settings import load_settings
@@ -105,6 +109,28 @@ def test_a_page_that_others_reach_asks_for_a_token(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match="which others reach, and no token"):
         serve(load_settings(), host="0.0.0.0", port=free_port(), on_ready=print)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_of_the_home_has_an_address_where_a_page_serves_it(
+    folder: PlantFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = load_settings().home
+    report = home / "reports" / "caps 1" / "20261130-101500-000001" / "report.html"
+    address = partial(pages.report_address, report=report)
+    assert address(load_settings()) is None, "no page"
+    with subprocess.Popen(["sleep", "60"]) as stand_in:
+        process = find_process(stand_in.pid)
+        assert process is not None
+        made = {"since": datetime.now(UTC), "api": "http://127.0.0.1:4291", "log": home, "linewise": "1"}
+        folder.note(Part.PAGES, Started(pid=process.pid, began=process.began, **made))
+        below = "reports/caps%201/20261130-101500-000001/report.html"
+        assert address(load_settings()) == f"http://127.0.0.1:4291/{below}"
+        assert pages.report_address(load_settings(), Path("/elsewhere/report.html")) is None
+        assert pages.report_address(load_settings(), home / "runs" / "report.html") is None
+        stand_in.kill()
+    assert address(load_settings()) is None, "the page has ended"
+    monkeypatch.setenv("LINEWISE_REVIEW_URL", "https://plant.example/review/")
+    assert address(load_settings()) == f"https://plant.example/review/{below}"
 
 
 def wait_until_free(port: int) -> None:
