@@ -122,7 +122,10 @@ class AdaptRequest(AdaptSettings):
     """Adapt to one product line from a few images, and register the result."""
 
     line: LineName
-    images: Path = Field(description="Folder with good/ and defect/ (or the MVTec AD layout) of this line.")
+    images: Path = Field(
+        description="Folder with good/ and defect/ (or the MVTec AD layout) of this line.",
+        examples=["/data/lines/bottling/caps"],
+    )
     region: Path | None = Field(
         default=None,
         description="Region of interest, outside of which nothing counts: a mask image, white where to look, or JSON "

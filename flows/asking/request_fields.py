@@ -28,7 +28,13 @@ Several = BeforeValidator(_parts)
 """Of a tuple: on the command line its values stand behind one another with commas."""
 
 LineName = Annotated[
-    str, Field(min_length=1, max_length=80, description="Name of the product line, as the registry knows it.")
+    str,
+    Field(
+        min_length=1,
+        max_length=80,
+        description="Name of the product line, as the registry knows it.",
+        examples=["bottling/caps"],
+    ),
 ]
 Version = Annotated[str | None, Field(max_length=80, description="Bundle version (default: the live one).")]
 Backbone = Annotated[

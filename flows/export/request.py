@@ -14,7 +14,9 @@ class ExportRequest(Request):
     """Write a line's bundle, with its backbone, into a folder that scores anywhere."""
 
     line: LineName
-    destination: Path = Field(description="Folder to write; it must not exist yet, or be empty.")
+    destination: Path = Field(
+        description="Folder to write; it must not exist yet, or be empty.", examples=["/data/packs/caps"]
+    )
     version: Version = None
     int8: Path | None = Field(
         default=None,

@@ -16,7 +16,10 @@ class TendRequest(AdaptSettings):
     What it says of adaptation is of new lines: one that is live keeps the settings of its live version.
     """
 
-    folder: Path = Field(description="Folder with a folder for each line under its name, with good/ and defect/ in it.")
+    folder: Path = Field(
+        description="Folder with a folder for each line under its name, with good/ and defect/ in it.",
+        examples=["/data/lines"],
+    )
     line: Annotated[str | None, Field(max_length=80)] = Field(
         default=None, description="Tend this line only (default: every line in the folder)."
     )

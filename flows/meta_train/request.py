@@ -27,7 +27,9 @@ TrainingDevice = Annotated[Literal[Device.CPU, Device.CUDA, Device.AUTO], Before
 class MetaTrainRequest(Request):
     """Meta-train a learner on many product lines."""
 
-    lines: Path = Field(description="Folder of product lines to meta-train on, one folder per line.")
+    lines: Path = Field(
+        description="Folder of product lines to meta-train on, one folder per line.", examples=["/data/lines"]
+    )
     learner: LearnerName = Field(default=LearnerName.IN_CONTEXT, description="Learner whose initialisation is learned.")
     output: Annotated[
         Path | None,

@@ -19,7 +19,8 @@ class MetaTrainPlantRequest(Request):
 
     folder: Path = Field(
         description="Folder with a folder for each line under its name, with good/ and defect/ in it, as `tend` takes. "
-        "Images with verdicts join them; those held back to compare versions on are left out."
+        "Images with verdicts join them; those held back to compare versions on are left out.",
+        examples=["/data/lines"],
     )
     learner: LearnerName = Field(
         default=LearnerName.SHARED_DIRECTION, description="Meta-learner whose initialisation is learned."

@@ -127,7 +127,8 @@ class ScoreRequest(ScoringSettings):
     images: Source = Field(
         description="What to score: a folder of images, with its subfolders; a .txt file with one path a line; a video "
         "file; a stream's URL (user and password in LINEWISE_STREAM_CREDENTIALS); camera:0; or genicam:NAME, a "
-        "camera of GenICam by its serial number, its ID or the name that it was given."
+        "camera of GenICam by its serial number, its ID or the name that it was given.",
+        examples=["/data/cameras/bottling/caps"],
     )
     version: Version = None
     bundle: Path | None = Field(
@@ -202,7 +203,10 @@ class ScorePlantRequest(ScoringSettings):
 
     images: Annotated[
         Path,
-        Field(description="Folder with a folder of images for each line, under the line's name."),
+        Field(
+            description="Folder with a folder of images for each line, under the line's name.",
+            examples=["/data/cameras"],
+        ),
         Flag(metavar="FOLDER"),
     ]
     watch: bool = Field(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.activities import ACTIVITIES, Activity
 from flows.adapt.request import AdaptRequest
 from flows.evaluate.request import EvaluateRequest, Protocol
 from flows.meta_train.request import MetaTrainRequest
@@ -39,3 +40,13 @@ def test_evaluate_request_knows_its_protocol():
         EvaluateRequest()
     with pytest.raises(ConfigError, match="got --train-lines and --test-lines: name one folder of lines"):
         EvaluateRequest(protocol="leave-one-line-out", train_lines=Path("a"), test_lines=Path("b"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("activity", [one for one in ACTIVITIES if one.deployment], ids=lambda one: one.deployment)
+def test_what_a_form_must_be_given_has_an_example_there(activity: Activity):
+    schema = activity.request_class.model_json_schema()
+    needed = schema.get("required", [])
+    examples = {name: schema["properties"][name].get("examples") for name in needed}
+    assert all(examples.values()), examples
+    others = {"lines": "/data/lines"} if activity.command == "evaluate" else {}  # of a protocol
+    activity.request_class.asked(**others, **{name: given[0] for name, given in examples.items()})
