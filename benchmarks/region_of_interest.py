@@ -20,7 +20,7 @@ from benchmarks.study import Study, options
 from benchmarks.tables import mean, percent, table
 from flows.asking.request_fields import LineSettings
 from flows.line_threshold import line_threshold
-from flows.views import adapt_to_best, view_of
+from flows.views import SUPPORT, adapt_to_best, view_of
 from model_zoo.learner_table import make_learner
 from model_zoo.learning.region_learner import RegionLearner
 from pipeline.episode_draws import EpisodeImages, sample_images
@@ -29,10 +29,13 @@ from pipeline.imaging.images import read_native
 from pipeline.metrics import image_auroc
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.region_of_interest import RegionOfInterest
-from pipeline.support import build_query
+from pipeline.support import DirectFeatures, build_unlabelled
 from pipeline.synthetic.defects import estimate_foreground
 
 LINES = "aws_l4v/cookie,kaggle_pill/pill_edge,mvtec/pill,otx_hazelnut/hazelnut"
+TILED = ("kaggle_pill/pill_edge", "mvtec/pill")
+"""The lines that lose by a changing background: these are seen as tiles, too."""
+TILES = (2, 2)
 GOOD, DEFECTS, QUERY = 4, 4, 80
 MARGIN = 0.03  # of the image's side between the parts' box and the clutter
 PIECES = 60  # of clutter on an image
@@ -48,14 +51,14 @@ def main() -> None:
     rows = []
     for line in study.lines:
         box = parts_box(line)
-        found: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+        found: dict[tuple[str, str, str], list[list[float]]] = defaultdict(list)
         for seed in study.draws:
             for case, figures in _of_draw(line, box, seen, seed):
                 found[case].append(figures)
         means = {case: mean(of_case) for case, of_case in found.items()}
         print(line.name, box, means, flush=True)
         rows += [[line.name, *case, *map(_cell, figures)] for case, figures in means.items()]
-    columns = ("line", "background", "looked at", "image AUROC, %", "good rejected, %", "defects missed, %")
+    columns = ("line", "seen", "background", "looked at", "image AUROC, %", "good rejected, %", "defects missed, %")
     study.publish(table(columns, rows))
 
 
@@ -73,8 +76,10 @@ def parts_box(line: ProductLine) -> Box:
     return float(left.min()), float(top.min()), float(right.max()), float(bottom.max())
 
 
-def _of_draw(line: ProductLine, box: Box, seen: Extraction, seed: int) -> Iterator[tuple[tuple[str, str], list[float]]]:
-    """Figures by background and by what is looked at."""
+def _of_draw(
+    line: ProductLine, box: Box, seen: Extraction, seed: int
+) -> Iterator[tuple[tuple[str, str, str], list[float]]]:
+    """Figures by how images are seen, by background and by what is looked at."""
     drawn = sample_images(line, good=GOOD, defects=DEFECTS, query=QUERY, seed=seed, spare_good=True)
     wide = (box[0] - MARGIN, box[1] - MARGIN, box[2] + MARGIN, box[3] + MARGIN)
     regions: dict[str, RegionOfInterest | None] = {"everything": None}
@@ -84,16 +89,36 @@ def _of_draw(line: ProductLine, box: Box, seen: Extraction, seed: int) -> Iterat
     with tempfile.TemporaryDirectory(prefix="clutter-") as folder:
         for background, images in (("as it is", drawn), ("clutter", _cluttered_draw(drawn, wide, Path(folder)))):
             for looked_at, region in regions.items():
-                yield (background, looked_at), _figures(images, region, seen, seed)
+                yield ("whole", background, looked_at), _figures(images, region, seen, seed)
+                if line.name in TILED:
+                    name = f"{TILES[0]} x {TILES[1]} tiles"
+                    yield (name, background, looked_at), _figures(images, region, seen, seed, TILES)
 
 
-def _figures(images: EpisodeImages, region: RegionOfInterest | None, seen: Extraction, seed: int) -> list[float]:
+def _figures(
+    images: EpisodeImages,
+    region: RegionOfInterest | None,
+    seen: Extraction,
+    seed: int,
+    tiles: tuple[int, int] | None = None,
+) -> list[float]:
     """Image AUROC, share of the good images rejected and of the defective ones missed."""
-    view = view_of(seen.backbone, images.good, images.defects, features=seen.features, region=region, seed=seed)
+    view = view_of(
+        seen.backbone,
+        images.good,
+        images.defects,
+        config=SUPPORT if tiles is None else replace(SUPPORT, synthetic=0),  # as `adapt` has them
+        features=seen.features if tiles is None else None,
+        region=region,
+        tiles=tiles,
+        seed=seed,
+    )
     adapted = adapt_to_best(RegionLearner(make_learner("auto", seen.backbone.spec, seed=seed)), [view], seed=seed)
     threshold = line_threshold(LineSettings(), adapted.head, view, None).threshold
-    query = build_query(images.query, seen.features, view.preprocess)
-    scores, defective = score_levels(adapted.head, query.levels).image_score.numpy(), query.labels.numpy()
+    source = seen.features if tiles is None else DirectFeatures(view.extractor)
+    levels = build_unlabelled(images.query, source, view.preprocess, ()).levels
+    scores = score_levels(adapted.head, levels).image_score.numpy()
+    defective = np.array([record.is_defect for record in images.query])
     rejected = scores >= threshold.reject
     auroc = image_auroc(scores, defective)
     return [auroc, float(rejected[~defective].mean()), float((~rejected[defective]).mean())]

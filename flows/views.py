@@ -30,6 +30,7 @@ from pipeline.input_size import InputSize, oblong_ratio
 from pipeline.learner import Adaptation, AnomalyHead, AnomalyOutput, Choice, Learner
 from pipeline.patch_samples import held_first
 from pipeline.product_lines.lines import ImageRecord
+from pipeline.region_cells import tiles_within
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.support import DirectFeatures, FeatureSource, SupportConfig, build_support
 from pipeline.tile_grid import TileGrid
@@ -160,12 +161,14 @@ def view_of(
     """Decode the images to the backbone's size and build their support set.
 
     `features` gives cached ones; None: straight from the backbone, in full precision. `tiles`: rows and columns of
-    those that the images are cut into; None: they are seen whole. `on_decoded` is called for each image that is read.
+    those that the images are cut into, of which a line with a region looks at those that show some of it; None: they
+    are seen whole. `on_decoded` is called for each image that is read.
     """
     preprocess = replace(backbone.preprocess(white_level, bayer), alignment=alignment)
     grid = None if tiles is None else TileGrid.of(tiles, backbone.spec.height)
     if grid is not None:
         preprocess = replace(preprocess, height=grid.canvas.height, width=grid.canvas.width)
+        grid = grid if region is None else tiles_within(region, grid, backbone.spec)
     each = 1 if grid is None else grid.count
     held = images_in_full(backbone.spec, each)
     # Flips stand in for images that are missing, and tiles of two images do so as well.

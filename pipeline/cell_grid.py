@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,9 +24,12 @@ class CellGrid:
 
     def shares(self, mask: NDArray[np.bool_]) -> Tensor:
         """The share of each cell that a mask of the image, at any size, marks (H, W), 0..1."""
-        height, width = self._whole
-        share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-        return torch.from_numpy(share if self.tiles is None else self.tiles.stacked(share))
+        height, width = self.whole
+        return self.over(cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA))
+
+    def over(self, whole: NDArray[Any]) -> Tensor:
+        """What lies over the image, (`whole`), on this grid (H, W)."""
+        return torch.from_numpy(whole if self.tiles is None else self.tiles.stacked(whole))
 
     def of_all(self, masks: Sequence[NDArray[np.bool_] | None]) -> Tensor:
         """Those of B masks (B, H, W), nothing where there is none."""
@@ -33,7 +37,7 @@ class CellGrid:
         return torch.stack(shares) if shares else torch.zeros(0, *self.shape)
 
     @property
-    def _whole(self) -> tuple[int, int]:
+    def whole(self) -> tuple[int, int]:
         """Height and width of the grid that lies over the image."""
         if self.tiles is None:
             return self.shape

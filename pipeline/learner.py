@@ -39,9 +39,12 @@ class AnomalyHead(nn.Module):
 
     Attributes:
         bank_sources: (N, 4) int64, for each row of the coarsest bank: good image, augmentation (-1: none), row, column.
+        asks_tile: whether it must be told which of an image's tiles it sees, where it is shown them one by one: their
+            numbers (B,) int64, from 0 to T - 1, come behind the levels. Shown whole stacks, it knows.
     """
 
     bank_sources: Tensor
+    asks_tile: bool = False
 
     def forward(self, *levels: Tensor) -> AnomalyOutput:
         """Score a batch of feature levels, finest first."""

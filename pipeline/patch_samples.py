@@ -53,6 +53,7 @@ def sample_patches(
     seed: int,
     rows: int = ROWS,
     looked_at: torch.Tensor | None = None,
+    tiles: int = 1,
 ) -> PatchSample:
     """A random sample of patches, as many of each view that shows so many.
 
@@ -62,6 +63,7 @@ def sample_patches(
         seed: of the draw.
         rows: about how many patches a level are wanted; at least one of each view, and no more than it has.
         looked_at: (1 + A, H, W) bool as in `SupportSet`, outside of which no patch is taken; None: everywhere.
+        tiles: that an image is seen as, as in `SupportSet`.
     """
     generator = torch.Generator().manual_seed(seed)
     each = -(-rows // views)
@@ -74,7 +76,8 @@ def sample_patches(
                 if looked_at is None:
                     places = torch.arange(height * width)
                 else:
-                    places = cells_inside(looked_at[1 + augmentation], (height, width)).flatten().nonzero()[:, 0]
+                    inside = cells_inside(looked_at[1 + augmentation], (height, width), tiles)
+                    places = inside.flatten().nonzero()[:, 0]
                 cells = places[torch.randperm(len(places), generator=generator)[:each].sort().values]
                 vectors.append(level[view].flatten(1)[:, cells].t().contiguous())
                 origin = torch.tensor([image, augmentation]).expand(len(cells), 2)

@@ -117,7 +117,7 @@ def build_support(
         seed: of the synthetic defects and of the sample.
         held: how many good images are held in full, at most.
         region: of the images that is looked at: synthetic defects begin there; None: all of them.
-        tiles: that the source sees images as; None: whole. No line has both a region and tiles.
+        tiles: that the source sees images as, of a line with a region those that show some of it; None: whole.
         on_decoded: called for each image that is read.
 
     Raises:
@@ -128,8 +128,9 @@ def build_support(
         raise LineError("at least one good image", "none", "put good parts into the folder's good/ directory")
     names = config.for_count(len(good)).augmentations
     in_full = good[:held]
+    T = 1 if tiles is None else tiles.count
     K, A, N = len(in_full), len(names) if len(good) < _ENOUGH else 0, config.synthetic
-    decode = _decoder(preprocess, on_decoded, decoded=_DECODED if tiles is None else max(1, _DECODED // tiles.count))
+    decode = _decoder(preprocess, on_decoded, decoded=max(1, _DECODED // T))
     painted = [_painted(in_full[i % K], preprocess, seed * 1000 + i, decode, region) for i in range(N)]
     groups: list[list[Item]] = [
         [_plain(record, preprocess, decode) for record in in_full],
@@ -144,7 +145,7 @@ def build_support(
     masks, has_mask = _masks(defects, preprocess, grid)
     looked_at = None
     if region is not None:
-        looked_at = region_of_views(region, (preprocess.height, preprocess.width), names, grid.shape)
+        looked_at = region_of_views(region, (preprocess.height, preprocess.width), names, grid)
     further = [(image, -1) for image in range(K, len(good))] + ([] if A else turned_views(len(good), len(names)))
 
     def sampled() -> Iterator[tuple[Sequence[ViewNumber], TensorLevels]]:
@@ -166,9 +167,9 @@ def build_support(
         defects=parts[3],
         defect_masks=masks,
         has_mask=has_mask,
-        further=sample_patches(sampled(), len(further), seed=seed, looked_at=looked_at) if further else None,
+        further=sample_patches(sampled(), len(further), seed=seed, looked_at=looked_at, tiles=T) if further else None,
         looked_at=looked_at,
-        tiles=1 if tiles is None else tiles.count,
+        tiles=T,
     )
 
 

@@ -206,6 +206,8 @@ def _model(manifest: BundleDraft) -> Iterator[Fact]:
     yield Fact("input", "Input", f"{preprocess.height} × {preprocess.width} RGB{level}{mosaic}{aligned}")
     if (tiles := manifest.tiles) is not None:
         seen = f"{tiles.rows} × {tiles.columns} of {tiles.side} px that overlap by {tiles.overlap} px"
+        if tiles.seen is not None:
+            seen = f"{seen}; the {tiles.count} that show some of the region are looked at"
         yield Fact("tiles", "Seen as tiles", seen, brief=True)
     yield Fact("made", "Made", f"{manifest.created_at:%Y-%m-%d %H:%M %Z} by Linewise {manifest.linewise_version}")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+_T = TypeVar("_T", bound=np.generic)
 _OUT_OF_MEMORY = re.compile(
     r"failed to allocate memory|out of memory|is smaller than requested bytes|bad_alloc"
     r"|cudaErrorMemoryAllocation|CUDA failure 2\b|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED",
@@ -20,12 +22,14 @@ def is_out_of_memory(error: Exception) -> bool:
     return _OUT_OF_MEMORY.search(str(error)) is not None
 
 
-def padded(images_BHWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The images with black ones behind them, `size` in all: an accelerator prepares itself anew for another shape."""
-    missing = size - len(images_BHWC)
+def padded(images: NDArray[_T], size: int) -> NDArray[_T]:
+    """The images (B, ...) with black ones behind them, `size` in all: for another shape an accelerator prepares itself
+    anew. Of what is said of images, zeros.
+    """
+    missing = size - len(images)
     if missing <= 0:
-        return images_BHWC
-    return np.concatenate([images_BHWC, np.zeros((missing, *images_BHWC.shape[1:]), np.uint8)])
+        return images
+    return np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
 
 
 def row_window(start: int, count: int, total: int) -> tuple[int, int]:

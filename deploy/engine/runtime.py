@@ -25,6 +25,7 @@ from deploy.engine.loaded_head import LoadedHead, run_heads
 from deploy.engine.scores import (
     HEAD_OUTPUTS,
     SUPPORT_DISTANCE,
+    TILE,
     HeadRun,
     ImageScore,
     Scores,
@@ -151,9 +152,13 @@ class ScoringEngine:
         return self._score_whole(heads, names, images_BHWC)
 
     def _score_whole(
-        self, heads: Mapping[str, LoadedHead], names: Sequence[str], images_BHWC: NDArray[np.uint8]
+        self,
+        heads: Mapping[str, LoadedHead],
+        names: Sequence[str],
+        images_BHWC: NDArray[np.uint8],
+        tile: NDArray[np.int64] | None = None,
     ) -> Scores:
-        """`score_mixed` of images, or of tiles, at the backbone's size."""
+        """`score_mixed` of images, or of one line's tiles of these numbers (B,), at the backbone's size."""
         images = self.extractor.checked(images_BHWC)
         if not 0 < len(names) <= len(images):
             raise ValueError(f"expected 1..{len(images)} names for as many images, got {len(names)}")
@@ -167,7 +172,8 @@ class ScoringEngine:
             rows = order[start : start + step]
             try:
                 levels = self.extractor.run(padded(images[start : start + step], step))  # stays on the device
-                runs += list(run_heads(heads, [names[row] for row in rows], levels))
+                of_rows = None if tile is None else padded(tile[start : start + step], step)
+                runs += list(run_heads(heads, [names[row] for row in rows], levels, of_rows))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -183,9 +189,11 @@ class ScoringEngine:
         if image_HWC.shape != (*tiles.canvas, 3):
             raise ValueError(f"expected an image of {(*tiles.canvas, 3)} for tiles, got {image_HWC.shape}")
         step, scores, parts = self._batch or TILES_AT_ONCE, list[ImageScore](), tiles.cut(image_HWC)
+        numbers = np.arange(len(parts))
         for start in range(0, len(parts), step):
             few = parts[start : start + step]
-            scores += self._score_whole(heads, [name] * len(few), padded(np.stack(few), step))
+            of_few = padded(numbers[start : start + step], step)
+            scores += self._score_whole(heads, [name] * len(few), padded(np.stack(few), step), of_few)
         return joined_score(tiles, scores)
 
     def features(self, image_HWC: NDArray[np.uint8], tiles: TileGrid | None = None) -> Levels:
@@ -241,7 +249,7 @@ class ScoringEngine:
         for node in session.get_inputs():
             expected = {
                 f"level_{i}": [level.channels, level.height, level.width] for i, level in enumerate(self.spec.levels)
-            }
+            } | ({} if file.tiles is None else {TILE: []})
             if expected.get(node.name) != list(node.shape[1:]):
                 raise BundleError(
                     expected=f"a head for {self.spec.name} with inputs {expected}",

@@ -21,6 +21,10 @@ SUPPORT_DISTANCE = "support_distance"
 """The output of a head that says how far an image as a whole lies from the line's support (B,), float32. Heads made by
 hand, or before there was any, have none."""
 
+TILE = "tile"
+"""The input of a head that must be told which of an image's tiles it sees (B,), int64: the place of each among those
+that are looked at. Heads of whole images, and those to which all tiles are alike, have none."""
+
 SCORE_COVERS_MAP = "linewise.score_covers_map"
 """Set in a head graph's metadata where its score is not finite as soon as one cell of its map is not: then the score
 says alone whether the head could judge the image. `deploy.exporting.score_cover` makes it so. Of a head without it

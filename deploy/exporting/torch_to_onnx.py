@@ -26,7 +26,7 @@ from deploy.engine.extractor import BACKBONE_INPUT, OrtExtractor
 from deploy.engine.limits import available_cpus
 from deploy.engine.parity import TOLERANCE, Parity, compare_outputs, disagreement, relative_error
 from deploy.engine.runtime import ScoringEngine
-from deploy.engine.scores import HEAD_OUTPUTS
+from deploy.engine.scores import HEAD_OUTPUTS, TILE
 from deploy.exporting.distance_graph import with_distance
 from deploy.exporting.head_templates import head_tensors, template_key
 from deploy.exporting.onnx_graphs import OPSET, export_graph, fill_template
@@ -104,6 +104,7 @@ def export_head(
     path: Path,
     *,
     directions: Sequence[Tensor] | None = None,
+    tiles: Tensor | None = None,
     template_folder: Path | None = None,
     tolerance: float = TOLERANCE,
 ) -> HeadExport:
@@ -115,6 +116,7 @@ def export_head(
         path: the file to write.
         directions: of the line's support, see `pipeline.support_distance`, for a graph that also says how far an image
             lies from it; None: it does not.
+        tiles: (B,) the numbers of the tiles that the levels are of, for a head that asks (`AnomalyHead.asks_tile`).
         template_folder: where graphs are kept for heads of equal structure, whose export then takes milliseconds
             instead of seconds; None exports anew.
         tolerance: see `Parity`.
@@ -127,22 +129,26 @@ def export_head(
     levels = [level.detach().cpu().contiguous() for level in example_levels]
     if len(levels[0]) < 2:
         raise ValueError(f"expected example levels of at least 2 images, got {len(levels[0])}")
-    names = [f"level_{i}" for i in range(len(levels))]
-    key = template_key(head, levels, OPSET) if template_folder is not None else None
+    examples = {f"level_{i}": level for i, level in enumerate(levels)}
+    if head.asks_tile:
+        assert tiles is not None, "the head asks which tiles it sees"
+        examples[TILE] = tiles
+    names = list(examples)
+    key = template_key(head, list(examples.values()), OPSET) if template_folder is not None else None
     cached = template_folder / f"{key}.onnx" if template_folder is not None and key is not None else None
     tensors = head_tensors(head)
     template = _read_template(cached) if cached is not None else None
     proven: tuple[bytes, Parity] | None = None
     if template is not None:
         try:
-            proven = _fill_and_compare(template, head, tensors, levels, tolerance)
+            proven = _fill_and_compare(template, head, tensors, examples, tolerance)
         except ParityError as error:  # the template's fault or the head's: a fresh export tells
             log.warning("template %s does not fit its head, exporting anew (%s)", cached, error)
     from_template = proven is not None
     if proven is None:
-        graph = export_graph(head, levels, inputs=names, outputs=HEAD_OUTPUTS, open_tensors=tensors)
+        graph = export_graph(head, list(examples.values()), inputs=names, outputs=HEAD_OUTPUTS, open_tensors=tensors)
         cover_map(graph.model)
-        proven = _fill_and_compare(graph.model, head, tensors, levels, tolerance)
+        proven = _fill_and_compare(graph.model, head, tensors, examples, tolerance)
         if cached is not None and graph.reusable:
             make_folder_of(cached)
             replace_file(cached, _sealed(graph.model.SerializeToString()))
@@ -199,22 +205,21 @@ def _fill_and_compare(
     template: onnx.ModelProto,
     head: AnomalyHead,
     tensors: Mapping[str, Tensor],
-    levels: Sequence[Tensor],
+    examples: Mapping[str, Tensor],
     tolerance: float,
 ) -> tuple[bytes, Parity]:
-    """The graph with the head's tensors, and its parity on the levels.
+    """The graph with the head's tensors, and its parity on the examples of its inputs.
 
     Compared on the whole example batch, and on its first image alone: the batch must have stayed dynamic.
     """
-    names = [f"level_{i}" for i in range(len(levels))]
-    content = fill_template(template, tensors, inputs=names).SerializeToString()
+    content = fill_template(template, tensors, inputs=list(examples)).SerializeToString()
     session = open_session(content, resolve_device(Device.CPU), threads=available_cpus())
     wanted = {node.name for node in session.get_inputs()}
-    for batch in (1, len(levels[0])):
-        part = [level[:batch] for level in levels]
-        feed = {f"level_{i}": level.numpy() for i, level in enumerate(part) if f"level_{i}" in wanted}
+    for batch in (1, len(examples["level_0"])):
+        part = {name: example[:batch] for name, example in examples.items()}
+        feed = {name: example.numpy() for name, example in part.items() if name in wanted}
         got = [np.asarray(value) for value in session.run(list(HEAD_OUTPUTS), feed)]
-        parity = compare_outputs([value.numpy() for value in head(*part)], got, tolerance)
+        parity = compare_outputs([value.numpy() for value in head(*part.values())], got, tolerance)
     return content, parity
 
 

@@ -133,7 +133,10 @@ def _export(
     """A head as an ONNX graph at `path`, and how near its scores of the support's images are to torch's."""
     seen = np.stack([image if tiles is None else tiles.cut(image)[0] for image in (images[0], images[-1])])
     examples = [torch.from_numpy(level) for level in backbone.extractor.extract(seen)]
-    exported = export_head(head, examples, path, directions=directions_of(support), template_folder=templates)
+    numbers = torch.zeros(len(seen), dtype=torch.int64)  # of the tiles: the first
+    exported = export_head(
+        head, examples, path, directions=directions_of(support), tiles=numbers, template_folder=templates
+    )
     engine = ScoringEngine(backbone.artefact, "cpu", threads=available_cpus())
     engine.add_head(line, path, exported.sha256, tiles=tiles)
     return check_parity(backbone.module, head, engine, line, images, tiles=tiles)

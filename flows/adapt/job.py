@@ -19,7 +19,7 @@ from flows.adapt.line_alignment import line_alignment
 from flows.adapt.line_first_look import line_first_look, refuse_cascade, with_alone
 from flows.adapt.line_images import choose_images
 from flows.adapt.line_region import line_region, require_cells
-from flows.adapt.line_tiles import Shape, line_tiles
+from flows.adapt.line_tiles import line_tiles
 from flows.adapt.request import AdaptRequest
 from flows.gate import job as gate_job
 from flows.gate.job import GateResult
@@ -47,6 +47,7 @@ from pipeline.meta_model import MetaModel
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.settings import Device, Settings
+from pipeline.tile_grid import TileGrid
 
 _STAGE = "adapt"
 _TELL_EVERY = 10  # images
@@ -123,9 +124,9 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     backbones = within_time(
         _candidates(request, settings, learner, meta, backbones[0], images.labelled, region, tiles),
         request.most_ms,
-        1 if tiles is None else tiles[0] * tiles[1],
+        1 if tiles is None else tiles.count,
     )
-    learner = _within(region, learner, backbones)
+    learner = _within(region, learner, backbones, tiles)
     unlabelled = _unlabelled(request, known, backbones[0], images.white_level, tiles)
     said = (*images.remarks, *unlabelled.remarks, *([chosen.remark] if chosen and chosen.remark else []))
     for remark in said:
@@ -144,7 +145,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         bayer=request.bayer,
         region=region,
         alignment=alignment,
-        tiles=tiles,
+        tiles=None if tiles is None else (tiles.rows, tiles.columns),
         seed=request.seed,
         on_read=tell_read,
     )
@@ -193,16 +194,18 @@ def _promote(request: AdaptRequest, settings: Settings, version: str, on_progres
     return None
 
 
-def _within(region: RegionOfInterest | None, learner: Learner, backbones: Sequence[OpenBackbone]) -> Learner:
+def _within(
+    region: RegionOfInterest | None, learner: Learner, backbones: Sequence[OpenBackbone], tiles: TileGrid | None
+) -> Learner:
     """The learner as it looks at a region, which must have enough cells at every input size; None: at all."""
     if region is None:
         return learner
-    require_cells(region, [backbone.spec for backbone in backbones])
+    require_cells(region, [backbone.spec for backbone in backbones], tiles)
     return RegionLearner(learner)
 
 
 def _unlabelled(
-    request: AdaptRequest, known: KnownLine, backbone: OpenBackbone, white_level: int | None, tiles: Shape | None
+    request: AdaptRequest, known: KnownLine, backbone: OpenBackbone, white_level: int | None, tiles: TileGrid | None
 ) -> Unlabelled:
     candidates = [images_below(request.unlabelled)] if request.unlabelled is not None else []
     candidates += [known.production] if known.production is not None else []
@@ -210,7 +213,7 @@ def _unlabelled(
         return Unlabelled(records=(), remarks=())
     line, limit, preprocess = known.line, request.max_unlabelled, backbone.preprocess(white_level, request.bayer)
     if tiles is not None:
-        limit = min(limit, most_images(backbone.spec, tiles[0] * tiles[1]))
+        limit = min(limit, most_images(backbone.spec, tiles.count))
     records = (*line.train_good, *line.test_good, *line.defects)
     contents = (read_file(record.path).sha256 for record in records)
     labelled = known.judged.union(content for content in contents if content is not None)
@@ -231,7 +234,7 @@ def _candidates(
     first: OpenBackbone,
     records: Sequence[ImageRecord],
     region: RegionOfInterest | None,
-    tiles: Shape | None,
+    tiles: TileGrid | None,
 ) -> list[OpenBackbone]:
     """The backbones that the line may choose: at several input sizes, or of fewer networks; `first` is open already.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flows.adapt.line_images import LineImages
 from flows.adapt.request import AdaptRequest
+from pipeline.cell_grid import CellGrid
 from pipeline.errors import ConfigError
 from pipeline.features import BackboneSpec
 from pipeline.imaging.images import read_size
@@ -17,6 +18,7 @@ from pipeline.product_lines.lines import ImageRecord
 from pipeline.region_cells import region_of_views
 from pipeline.region_of_interest import LEAST_CELLS, RegionOfInterest, read_region
 from pipeline.support import read_defect_mask
+from pipeline.tile_grid import TileGrid
 from pipeline.unicode_names import one_line
 
 _NAMED = 3  # images that the sentence names before it only counts
@@ -44,16 +46,17 @@ def line_region(request: AdaptRequest, folder: Path, images: LineImages) -> tupl
     return region, replace(images, defects=defects, left_out=counts, remarks=(*images.remarks, *said))
 
 
-def require_cells(region: RegionOfInterest, specs: Sequence[BackboneSpec]) -> None:
-    """See that a region has enough cells at every input size.
+def require_cells(region: RegionOfInterest, specs: Sequence[BackboneSpec], tiles: TileGrid | None = None) -> None:
+    """See that a region has enough cells at every input size, or on the canvas of tiles of that size.
 
     Raises:
         ConfigError: it has not.
     """
     for spec in specs:
-        finest = spec.levels[0]
-        grid = (finest.height, finest.width)
-        cells = int(region_of_views(region, (spec.height, spec.width), (), grid).sum())
+        finest, whole = spec.levels[0], tiles and replace(tiles, seen=None)
+        grid = CellGrid((finest.height, finest.width), whole).whole
+        size = (spec.height, spec.width) if whole is None else whole.canvas
+        cells = int(region_of_views(region, size, (), CellGrid(grid)).sum())
         if cells < LEAST_CELLS:
             needed = f"a region of at least {LEAST_CELLS} cells of the {grid[0]} x {grid[1]} that a model sees"
             raise ConfigError(needed, f"{cells}", "draw a larger one, crop the images to it, or state a larger size")

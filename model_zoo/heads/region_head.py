@@ -11,7 +11,11 @@ ones lies in them, evenly from all of the region, so that medians and shares are
 region has others, never to a place where distances count for more than where they come from
 (`heads.bank.border_weight`).
 
-Shape letters: A augmentations, B images, C channels of a level, H x W the finest grid, h x w a level's grid, P = h * w.
+Of an image that is seen as tiles (`pipeline.tile_grid`) each has stand-ins of its own, as a head is shown one tile at a
+time and told which it is. A view that shows nothing of the region in a tile borrows another tile's.
+
+Shape letters: A augmentations, B images, C channels of a level, T tiles, H x W the finest grid, h x w a level's grid,
+P = T * h * w.
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ class SupportStandIns(NamedTuple):
         """Those of a support that has a region."""
         assert support.looked_at is not None
         grids = [(level.shape[-2], level.shape[-1]) for level in support.good]
-        found = [stand_ins(view, grids) if view.any() else None for view in support.looked_at]
+        found = [stand_ins(view, grids, support.tiles) if view.any() else None for view in support.looked_at]
         plain, *views = found
         assert plain is not None, "a region has cells at every size, see `pipeline.region_of_interest`"
         return cls(plain, tuple(views))
@@ -56,6 +60,7 @@ class SupportStandIns(NamedTuple):
         """The support as seen within its region. A view that shows nothing of it gives way to the image as it is."""
         good = filled(support.good, self.plain)
         finest = self.plain[:1]
+        masks = filled((support.defect_masks[:, None],), finest)[0][:, 0]
         return replace(
             support,
             good=good,
@@ -63,7 +68,8 @@ class SupportStandIns(NamedTuple):
             synthetic=filled(support.synthetic, self.plain),
             synthetic_masks=filled((support.synthetic_masks[:, None],), finest)[0][:, 0],
             defects=filled(support.defects, self.plain),
-            defect_masks=filled((support.defect_masks[:, None],), finest)[0][:, 0],
+            defect_masks=masks,
+            has_mask=support.has_mask & (masks.flatten(1) > 0).any(1),  # some touch the region in no cell
             looked_at=None,
         )
 
@@ -108,15 +114,19 @@ class RegionHead(AnomalyHead):
         assert support.looked_at is not None
         self.head = head
         self.bank_sources = stand_ins.origin(head.bank_sources, support.good[-1].shape[-1])
+        self.asks_tile, self._levels = support.tiles > 1, len(stand_ins.plain)
         for index, cells in enumerate(stand_ins.plain):
-            self.register_buffer(f"cells_{index}", cells)
-        self.register_buffer("looked_at", support.looked_at[0])
+            self.register_buffer(f"cells_{index}", _of_tiles(cells, support.tiles) if self.asks_tile else cells)
+        looked_at = support.looked_at[0]
+        self.register_buffer("looked_at", torch.stack(looked_at.chunk(support.tiles)) if self.asks_tile else looked_at)
         with torch.no_grad():
             first = head(*self._within(tuple(level[:1] for level in support.good))).anomaly_map[0]
-        self.register_buffer("floor", first[self.looked_at].min())
+        self.register_buffer("floor", first[looked_at].min())
 
     def forward(self, *levels: Tensor) -> AnomalyOutput:
-        """Score a batch of feature levels."""
+        """Score a batch of feature levels, see `AnomalyHead.asks_tile`."""
+        if len(levels) > self._levels:
+            return self._of_tiles(levels[:-1], levels[-1])
         return self._floored(self.head(*self._within(levels)))
 
     @torch.no_grad()
@@ -133,11 +143,27 @@ class RegionHead(AnomalyHead):
         """That of the head inside."""
         return self.head.calibration_of(pooled)
 
+    def _of_tiles(self, levels: TensorLevels, tile: Tensor) -> AnomalyOutput:
+        """Of single tiles, whose numbers (B,) are told."""
+        seen: list[Tensor] = []
+        for level, cells in zip(levels, self._cells, strict=True):
+            flat = level.flatten(2)
+            channels = torch.zeros(1, flat.shape[1], 1, dtype=torch.int64)  # added, not expanded: see `_static_fill`
+            seen.append(flat.gather(2, cells[tile][:, None] + channels).unflatten(2, level.shape[-2:]))
+        output = self.head(*seen)
+        return output._replace(anomaly_map=torch.where(self.looked_at[tile], output.anomaly_map, self.floor))
+
     def _within(self, levels: TensorLevels) -> TensorLevels:
-        return filled(levels, [getattr(self, f"cells_{index}") for index in range(len(levels))])
+        cells = self._cells
+        return filled(levels, [_of_stack(each) if self.asks_tile else each for each in cells])
 
     def _floored(self, output: AnomalyOutput) -> AnomalyOutput:
-        return output._replace(anomaly_map=torch.where(self.looked_at, output.anomaly_map, self.floor))
+        looked_at = self.looked_at.flatten(0, 1) if self.asks_tile else self.looked_at
+        return output._replace(anomaly_map=torch.where(looked_at, output.anomaly_map, self.floor))
+
+    @property
+    def _cells(self) -> list[Tensor]:
+        return [getattr(self, f"cells_{index}") for index in range(self._levels)]
 
 
 def filled(levels: TensorLevels, cells: Sequence[Tensor]) -> TensorLevels:
@@ -148,13 +174,37 @@ def filled(levels: TensorLevels, cells: Sequence[Tensor]) -> TensorLevels:
     )
 
 
-def stand_ins(looked_at_HW: Tensor, grids: Sequence[tuple[int, int]]) -> StandIns:
+def stand_ins(looked_at_HW: Tensor, grids: Sequence[tuple[int, int]], tiles: int = 1) -> StandIns:
     """Which cell stands in for which, see the module.
 
     Args:
         looked_at_HW: bool, the finest grid's cells inside, at least one.
         grids: (h, w) of each level, each a multiple of the coarsest, which is the last.
+        tiles: that stand below one another in all of them.
     """
+    of_tile = [(h // tiles, w) for h, w in grids]
+    views = looked_at_HW.chunk(tiles)
+    shown = [number for number, view in enumerate(views) if view.any()]
+    whose = [number if number in shown else shown[number % len(shown)] for number in range(tiles)]
+    known = {number: _stand_ins(views[number], of_tile) for number in shown}
+    return tuple(
+        torch.cat([known[number][level] + number * h * w for number in whose]) for level, (h, w) in enumerate(of_tile)
+    )
+
+
+def _of_tiles(cells_P: Tensor, tiles: int) -> Tensor:
+    """Cells of a stack's tiles (T, P / T), each within its own."""
+    each = cells_P.unflatten(0, (tiles, -1))
+    return each - each.shape[1] * torch.arange(tiles)[:, None]
+
+
+def _of_stack(cells_Tp: Tensor) -> Tensor:
+    """The inverse of `_of_tiles`."""
+    return (cells_Tp + cells_Tp.shape[1] * torch.arange(len(cells_Tp))[:, None]).flatten()
+
+
+def _stand_ins(looked_at_HW: Tensor, grids: Sequence[tuple[int, int]]) -> StandIns:
+    """Of a whole image, or of a tile."""
     rows, columns = grids[-1]
     assert all(h % rows == 0 and w % columns == 0 for h, w in grids)
     inside = cells_inside(looked_at_HW, grids[-1])

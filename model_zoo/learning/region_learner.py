@@ -18,7 +18,7 @@ class RegionLearner(Learner):
         self._learner = learner
         self.name, self.config = learner.name, learner.config
         self.chooses_size, self.uses_defects = learner.chooses_size, learner.uses_defects
-        self.most_defects = learner.most_defects
+        self.sees_tiles, self.most_defects = learner.sees_tiles, learner.most_defects
 
     def choose(self, support: SupportSet, *, seed: int, prepared: Any = None) -> Adaptation:
         """Adapt within the support's region; see `pipeline.learner.Learner`."""

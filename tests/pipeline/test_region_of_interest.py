@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.cell_grid import CellGrid
 from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.images import PreprocessSpec
 from pipeline.product_lines.lines import load_line
@@ -81,7 +82,7 @@ def test_a_large_mask_is_kept_smaller(tmp_path: Path):
 def test_cells_are_inside_with_half_of_them_and_turn_with_the_view():
     mask = np.zeros((64, 64), np.bool_)
     mask[:, :20] = True  # two and a half of eight cells
-    views = region_of_views(RegionOfInterest(mask), (64, 64), ("hflip", "rot90"), (8, 8))
+    views = region_of_views(RegionOfInterest(mask), (64, 64), ("hflip", "rot90"), CellGrid((8, 8)))
     assert views[0, :, :3].all()
     assert not views[0, :, 3:].any()
     assert torch.equal(views[1], views[0].flip(1))

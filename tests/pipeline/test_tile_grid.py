@@ -78,3 +78,39 @@ def test_a_mask_is_cut_as_the_image_is() -> None:
     marked = [tile.sum() > 0 for tile in GRID.unstacked(shares)]
     assert marked == [False, True, False, False, False, False]
     assert shares[32, 16] == pytest.approx(1.0)
+
+
+def test_only_tiles_that_show_a_place_inside_best_are_looked_at() -> None:
+    inside = np.zeros((14, 20), np.bool_)  # of 32 px; tiles of 8 cells that overlap by 2, whose middles are 7 and 13
+    inside[2:4, 6] = True  # the last but one column of the first tile, and the first of the second
+    assert GRID.within(inside).seen == (0,)
+    inside[10, 13:] = True
+    some = GRID.within(inside)
+    assert (some.seen, some.count, some.canvas) == ((0, 5), 2, GRID.canvas)
+    assert GRID.within(np.ones((14, 20), np.bool_)) == GRID
+
+    whole = np.random.default_rng(2).normal(size=(14, 20)).astype(np.float32)
+    tiles = some.unstacked(some.stacked(whole))
+    assert [tile.tolist() for tile in tiles] == [whole[:8, :8].tolist(), whole[6:, 12:].tolist()]
+    seen = np.zeros((14, 20), np.bool_)
+    seen[:8, :8] = seen[6:, 12:] = True
+    joined = some.largest(tiles)
+    np.testing.assert_array_equal(joined[seen], whole[seen])
+    assert (joined[~seen] == min(tile.min() for tile in tiles)).all()
+    assert (some.largest([np.full_like(tile, 3) for tile in tiles])[~seen] == 0).all()
+    nearest = some.innermost(tiles)
+    np.testing.assert_array_equal(nearest[:7, :7], whole[:7, :7])
+    np.testing.assert_array_equal(nearest[7:, 13:], whole[7:, 13:])
+    assert not nearest[:7, 7:].any()
+    rows, columns = np.indices((16, 8)).reshape(2, -1)
+    assert (some.stacked(whole).ravel() == whole[some.on_canvas(rows, columns, 8)]).all()
+
+
+@pytest.mark.parametrize("seen", [(), (1, 1), (2, 1), (-1, 2), (0, 6)])
+def test_numbers_that_are_no_tiles_are_refused(seen: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected numbers of 2 x 3 tiles"):
+        TileGrid(rows=2, columns=3, side=256, overlap=64, seen=seen)
+
+
+def test_with_a_region_as_many_tiles_as_are_looked_at_count() -> None:
+    assert tiles_at_own_size((1024, 2048), 256, 18, lambda rows, columns: rows * columns // 3) == (5, 10)

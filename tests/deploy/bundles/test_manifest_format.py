@@ -72,6 +72,7 @@ ADDED = {
         first_look.parity.max_score_error first_look.parity.max_map_error first_look.parity.tolerance
         first_look.parity.images
     """,
+    15: "tiles.seen",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

@@ -36,7 +36,6 @@ from pipeline.features import DEFAULT_BACKBONE
 from pipeline.imaging.images import read_size, require_image
 from pipeline.kinds import NONE_OF_THESE
 from pipeline.product_lines.lines import load_line
-from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import MarkedMap
 from pipeline.settings import Device, Settings, load_settings
 from pipeline.tile_grid import TileGrid
@@ -155,7 +154,9 @@ def images_of(line: Path) -> LineImages:
     return LineImages(good=found.train_good, defects=found.defects, white_level=None, left_out={}, remarks=())
 
 
-def tiles_of(asked: AdaptRequest, seen: OpenBackbone, images: LineImages, **given: Any) -> tuple[Any, LineImages]:
+def tiles_of(
+    asked: AdaptRequest, seen: OpenBackbone, images: LineImages, **given: Any
+) -> tuple[TileGrid | None, LineImages]:
     given = {"learner": "auto", "region": None, **given}
     learner = make_learner(given["learner"], seen.spec, seed=0)
     return line_tiles(asked, learner, seen, given["region"], images)
@@ -168,8 +169,8 @@ def tiles_of(asked: AdaptRequest, seen: OpenBackbone, images: LineImages, **give
 def test_auto_takes_as_many_as_the_images_have_pixels_for_and_time_allows(
     line: Path, seen: OpenBackbone, tiles: str | None, most_ms: float | None, expected: tuple[int, int] | None
 ) -> None:
-    shape, images = tiles_of(request(line, tiles=tiles, most_ms=most_ms), seen, images_of(line))
-    assert shape == expected
+    grid, images = tiles_of(request(line, tiles=tiles, most_ms=most_ms), seen, images_of(line))
+    assert (grid and (grid.rows, grid.columns)) == expected
     said = {"auto": 1}.get(str(tiles), 0)
     assert len(images.remarks) == said
 
@@ -191,7 +192,6 @@ def test_what_is_held_of_many_tiles_is_bounded(line: Path, seen: OpenBackbone, m
         ({"oblong": True}, {}, "--oblong"),
         ({"align": "rigid"}, {}, "--align"),
         ({"any_angle": True}, {}, "--any-angle"),
-        ({}, {"region": RegionOfInterest(np.ones((8, 8), np.bool_))}, "a region of interest"),
         ({}, {"learner": "prototypical"}, "the learner prototypical"),
     ],
 )
