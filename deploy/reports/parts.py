@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.calibration import Decision
+from pipeline.kinds import SaidKind
 
 MAX_PARTS = 500
 """How many parts a page names, the worst; it counts all of them."""
@@ -42,7 +43,7 @@ class PartCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPart:
-    """A part as it was told; fields are `deploy.results.schema.PartRow`'s."""
+    """A part as it was told; fields are `deploy.results.schema.PartRow`'s, `kind` with its probability."""
 
     part: str
     decision: Decision
@@ -52,6 +53,7 @@ class ReportPart:
     p_value: float | None
     views_seen: tuple[str, ...]
     reason: str | None
+    kind: SaidKind | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from deploy.reports.parts import MAX_PARTS, PartCounts, PartsShown, ReportPart
 from deploy.results.records import NewPart
 from deploy.results.schema import PartRow
 from pipeline.calibration import Decision
+from pipeline.kinds import SaidKind
 
 _RANKS = {decision: rank for rank, decision in enumerate(Decision)}
 
@@ -36,6 +37,7 @@ class PartTally:
             p_value=part.p_value,
             views_seen=tuple(part.views_seen),
             reason=part.reason,
+            kind=None if part.kind is None else SaidKind(part.kind, part.kind_probability),
         )
         entry = (badness, -self._decisions.total(), shown)  # of equals those that came first stay
         if len(self._worst) < MAX_PARTS:

@@ -15,6 +15,7 @@ import pytest
 from deploy.bundles.facts import all_facts
 from deploy.reports.kinds import kinds_table
 from deploy.reports.overlay import encode_png
+from deploy.reports.parts import PartCounts, PartsShown, ReportPart
 from deploy.reports.report import NotJudged, write_report
 from pipeline.calibration import Decision
 from pipeline.errors import StorageError
@@ -260,3 +261,32 @@ def test_known_kinds_of_defects_stand_beside_what_was_said(tmp_path: Path) -> No
     ):
         assert sentence in text, sentence
     assert "Kinds of defects" not in written(tmp_path, report_data([1.4], kinds=kinds_table(("a", "b"), []))).text
+
+
+def test_the_table_of_parts_has_their_kinds_where_there_are_any(tmp_path: Path) -> None:
+    def part(name: str, kind: SaidKind | None) -> ReportPart:
+        return ReportPart(
+            part=name,
+            decision=Decision.REJECT,
+            worst_view="top",
+            image_path=f"{name}_top.png",
+            score=1.5,
+            p_value=None,
+            views_seen=("top", "side"),
+            reason=None,
+            kind=kind,
+        )
+
+    def told(*parts: ReportPart) -> str:
+        counts = PartCounts(decisions={**dict.fromkeys(Decision, 0), Decision.REJECT: len(parts)}, incomplete=0)
+        return written(tmp_path, report_data([1.5], parts=PartsShown(counts, parts))).text
+
+    text = told(part("a", SaidKind("<crack>", 0.81)), part("b", SaidKind(NONE_OF_THESE, None)), part("c", None))
+    for expected in (
+        "Worst view Score p Kind Views seen Why",
+        "a ✕ REJECT top 1.5 – <crack> 81% top, side",
+        "b ✕ REJECT top 1.5 – none of these top, side",
+        "c ✕ REJECT top 1.5 – top, side",
+    ):
+        assert expected in text
+    assert "Worst view Score p Views seen Why" in told(part("c", None))

@@ -21,6 +21,7 @@ from deploy.results.retention import drop_old_rows
 from deploy.scoring.image_result import FileStatus, ImageResult
 from deploy.scoring.open_parts import OpenParts
 from deploy.scoring.part_rule import parse_part_rule
+from deploy.scoring.part_tally import PartTally
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision
@@ -118,6 +119,10 @@ def test_a_part_has_the_kind_of_the_view_that_decided(plant: Plant) -> None:
     assert (message["format_version"], message["kind"], message["kind_probability"]) == (4, *CRACK)
     plant.store.add([told_part])
     assert [(row.kind, row.kind_probability) for row in rows(plant)] == [CRACK]
+    tally = PartTally()
+    for part in (told_part, *rows(plant)):  # as it is told now, and as the store has it
+        tally.add(part)
+    assert [part.kind for part in tally.shown.worst] == [CRACK, CRACK]
 
 
 def test_a_part_that_comes_to_its_end_in_a_later_run_keeps_one_row(plant: Plant) -> None:
