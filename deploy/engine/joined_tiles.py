@@ -14,6 +14,8 @@ from pipeline.tile_grid import TileGrid
 
 TILES_AT_ONCE = 16
 """On an accelerator: a fixed number, so that it prepares itself once, however many tiles images have."""
+TILES_IN_FLIGHT = 2
+"""Such batches on an accelerator at a time, however many threads have images: its memory is theirs together."""
 
 
 def joined_score(tiles: TileGrid, scores: Sequence[ImageScore]) -> ImageScore:

@@ -10,8 +10,10 @@ import itertools
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ from deploy.engine.backbone_artefact import read_checked
 from deploy.engine.batches import is_out_of_memory, padded
 from deploy.engine.devices import ResolvedDevice, open_session
 from deploy.engine.extractor import OrtExtractor
-from deploy.engine.joined_tiles import TILES_AT_ONCE, joined_score
+from deploy.engine.joined_tiles import TILES_AT_ONCE, TILES_IN_FLIGHT, joined_score
 from deploy.engine.loaded_head import LoadedHead, run_heads
 from deploy.engine.scores import (
     HEAD_OUTPUTS,
@@ -48,7 +50,8 @@ class _HeadFile:
 
 
 class ScoringEngine:
-    """Scores images of any number of lines in one process. Safe to call from many threads; scoring takes no lock.
+    """Scores images of any number of lines in one process. Safe to call from many threads; scoring takes no lock, but
+    of tiles on an accelerator a few batches run at a time.
 
     Args:
         artefact: the backbone all lines share.
@@ -74,6 +77,8 @@ class ScoringEngine:
         self._threads = threads
         self._max_heads = max_heads
         self._batch = batch if batch is not None or self.device.device is not Device.CPU else 1
+        at_once = nullcontext() if self._batch == 1 else threading.BoundedSemaphore(TILES_IN_FLIGHT)
+        self._tiles_turn: AbstractContextManager[Any] = at_once
         self._files: dict[str, _HeadFile] = {}
         self._loaded: dict[str, LoadedHead] = {}
         self._clock = itertools.count(1)
@@ -192,8 +197,9 @@ class ScoringEngine:
         numbers = np.arange(len(parts))
         for start in range(0, len(parts), step):
             few = parts[start : start + step]
-            of_few = padded(numbers[start : start + step], step)
-            scores += self._score_whole(heads, [name] * len(few), padded(np.stack(few), step), of_few)
+            of_few, pixels = padded(numbers[start : start + step], step), padded(np.stack(few), step)
+            with self._tiles_turn:
+                scores += self._score_whole(heads, [name] * len(few), pixels, of_few)
         return joined_score(tiles, scores)
 
     def features(self, image_HWC: NDArray[np.uint8], tiles: TileGrid | None = None) -> Levels:

@@ -212,18 +212,21 @@ class Batched(Dispatch[LaneT]):
             self._start_batches()
 
     def _decode(self, lane: LaneT, item: SourceItem, outcome: Future[Outcome]) -> None:
-        waiting = None
+        image, worker = None, lane.worker
         with _errors_into(outcome):
-            prepared = _prepared(lane.worker, item)
+            prepared = worker.prepare(item)
             if isinstance(prepared, Ready):
-                waiting = _Decoded(lane, prepared, outcome)
+                image = prepared
             else:
                 outcome.set_result(prepared)
         with self._lock:
             self._undecoded -= 1
-            if waiting is not None:
-                self._waiting.setdefault(lane.worker.engine, []).append(waiting)
+            if image is not None and not worker.scores_at_once:
+                self._waiting.setdefault(worker.engine, []).append(_Decoded(lane, image, outcome))
             self._start_batches()
+        if image is not None and worker.scores_at_once:  # after that: no batch of others waits for it
+            with _errors_into(outcome):
+                outcome.set_result(worker.score(image))
 
     def _start_batches(self) -> None:
         for engine, images in list(self._waiting.items()):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 
 from deploy.bundles.bundle import load_bundle
 from deploy.bundles.registry import Registry
 from deploy.engine.devices import resolve_device
+from deploy.engine.joined_tiles import TILES_IN_FLIGHT
 from deploy.engine.runtime import ScoringEngine
+from deploy.results.store import ResultStore
 from flows import held_images
 from flows.adapt import job as adapt
 from flows.adapt.line_images import LineImages
@@ -20,7 +27,7 @@ from flows.adapt.request import AdaptRequest
 from flows.life.readaptation import next_adaptation
 from flows.life.request import TendRequest
 from flows.open_backbone import open_backbone
-from flows.score import job as score
+from flows.score import job
 from flows.unlabelled import take_up_into
 from flows.views import AdaptedLine, view_of
 from linewise import Line
@@ -102,10 +109,65 @@ def test_outside_the_region_nothing_counts_and_tiles_wholly_outside_are_not_look
     assert result.score == pytest.approx(of_inside.score)
     assert result.regions
     assert all(left + width <= 48 for left, _, width, _ in (region.box for region in result.regions))
-    assert score.run(score_request(line, line="tray"), tray).report.is_file()
+    assert job.run(score_request(line, line="tray"), tray).report.is_file()
     asked = next_adaptation(TendRequest(folder=line.parent), bundle, load_line(line), production=False)
     assert (asked.size, asked.tiles) == (64, "2x2")
     assert asked.region is not None
+
+
+def test_a_small_accelerator_takes_fewer_tiles_at_a_time_and_few_threads_at_once(line: Path, tray: Settings) -> None:
+    deployment = Registry(tray.home).deployment("tray")
+    bundle = deployment.bundle
+    pixels = require_image(next((line / "test" / "good").iterdir()), bundle.manifest.preprocess).pixels
+
+    def engine_of(batch: int | None) -> ScoringEngine:
+        engine = ScoringEngine(deployment.backbone, resolve_device(Device.CPU), batch=batch)
+        engine.add_head("tray", bundle.head_path, bundle.head_sha256, tiles=bundle.manifest.tiles)
+        return engine
+
+    (expected,) = engine_of(None).score("tray", pixels[None])
+    engine, asked, running, most = engine_of(4), list[int](), 0, 0
+    lock, run = threading.Lock(), engine.extractor.run
+
+    def limited(images: NDArray[np.uint8]) -> list[ort.OrtValue]:
+        nonlocal running, most
+        with lock:
+            asked.append(len(images))
+            running += 1
+            most = max(most, running)
+        try:
+            if len(images) > 1:
+                raise RuntimeError("Failed to allocate memory for requested buffer")
+            time.sleep(0.05)
+            return run(images)
+        finally:
+            with lock:
+                running -= 1
+
+    engine.extractor.run = limited  # type: ignore[method-assign]
+    (first,) = engine.score("tray", pixels[None])
+    assert asked == [4, 2, 1, 1], "and each tile is told its number still"
+    with ThreadPoolExecutor(6) as pool:
+        others = list(pool.map(lambda _: engine.score("tray", pixels[None])[0], range(6)))
+    for scored in (first, *others):
+        assert scored.score == expected.score
+        np.testing.assert_array_equal(scored.anomaly_map, expected.anomaly_map)
+    assert most == TILES_IN_FLIGHT < 6
+
+
+def test_a_line_of_tiles_is_scored_in_shards_as_by_one(line: Path, tray: Settings) -> None:
+    def rows() -> dict[str | None, float | None]:
+        with ResultStore(tray.database) as store:
+            return {row.image_sha256: row.score for row in store.query(line="tray", limit=None)}
+
+    file = tray.home / "results.sqlite"
+    file.unlink(missing_ok=True)
+    job.run(score_request(line, line="tray"), tray)
+    whole = rows()
+    file.unlink()
+    shares = [job.run(score_request(line, line="tray", shard=f"{number}/2"), tray) for number in (1, 2)]
+    assert rows() == whole
+    assert sum(share.summary.counts.scored for share in shares) == len(whole) == 10
 
 
 def test_unlabelled_images_are_taken_up_within_the_region_of_tiles(line: Path, home: Path) -> None:
