@@ -32,6 +32,8 @@ BANK_SOURCES = "bank_sources.npy"
 REGION = "region.png"
 KINDS = "kinds.npz"
 SUPPORT_FOLDER = "support"
+BY_DEFAULT = "by_default"
+"""Among a learner's settings: nobody named it, the line's images decided. Bundles of before that lack it."""
 INT8_ENDING = "-int8"
 """Of the name of a version with an int8 backbone."""
 

@@ -17,6 +17,7 @@ from deploy.bundles.bundle import Bundle
 from deploy.bundles.bundle_arrays import kinds_file
 from deploy.bundles.manifest import (
     BANK_SOURCES,
+    BY_DEFAULT,
     FIRST_LOOK,
     HEAD,
     KINDS,
@@ -38,7 +39,7 @@ from deploy.engine.parity import Parity
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.two_looks import first_view
 from deploy.exporting.torch_to_onnx import check_parity, export_head
-from flows.adapt.learner_choice import ChosenMetaModel
+from flows.adapt.learner_choice import ChosenMetaModel, by_default
 from flows.adapt.line_first_look import LineFirstLook
 from flows.adapt.line_kinds import line_kinds
 from flows.adapt.request import AdaptRequest
@@ -177,7 +178,11 @@ def _draft(
         version=registry.new_version(request.line),
         learner=LearnerRecord(
             name=learner.name,
-            config={**learner.settings(), "augmentations": list(view.config.augmentations)},
+            config={
+                **learner.settings(),
+                "augmentations": list(view.config.augmentations),
+                BY_DEFAULT: by_default(request),
+            },
             meta_model=chosen.origin if chosen else None,
         ),
         backbone=_backbone(backbone),

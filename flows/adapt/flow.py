@@ -39,7 +39,7 @@ from pipeline.settings import load_settings
 @fails_with_a_sentence
 def adapt_line(request: AdaptRequest) -> job.AdaptResult:
     """Adapt and register, then show what the new version sees in images of the line."""
-    with tagged(f"line:{request.line}", f"learner:{request.learner.value}"):
+    with tagged(f"line:{request.line}", f"learner:{request.asked_learner}"):
         result = adapt(request)
         show(request, result)
         if result.gate is not None:
@@ -83,7 +83,7 @@ def _adapt_new_line(request: AdaptNewLinesRequest, images: Path) -> State[Any]:
 
 
 @task(
-    task_run_name="adapt with {request.learner.value}",
+    task_run_name="adapt, learner {request.asked_learner}",
     **retried_on_storage_trouble(5, 30),
 )
 def adapt(request: AdaptRequest) -> job.AdaptResult:

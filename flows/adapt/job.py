@@ -14,7 +14,7 @@ from deploy.bundles.registry import Registry
 from deploy.engine.parity import Parity
 from flows.adapt.bundling import add_bundle
 from flows.adapt.from_store import KnownLine, know_line
-from flows.adapt.learner_choice import choose_meta_model, chooses_size, learner_with
+from flows.adapt.learner_choice import choose_meta_model, chooses_size, known_size, learner_for, learner_with
 from flows.adapt.line_alignment import line_alignment
 from flows.adapt.line_first_look import line_first_look, refuse_cascade, with_alone
 from flows.adapt.line_images import choose_images
@@ -110,12 +110,12 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     tell(0)
     known = know_line(request, settings)
     chosen = choose_meta_model(request, settings)
-    meta = chosen.model if chosen else None
-    size = request.size or (meta.spec.height if meta else DEFAULT_SIZE)
-    backbones = [open_backbone(request.backbone, size, settings)]
+    backbones = [open_backbone(request.backbone, request.size or known_size(chosen), settings)]
     learner = learner_with(request, chosen, backbones[0].spec)
     start = time.perf_counter()
     images = choose_images(request, known.line, known.left_out, learner, tell_looked)
+    learner, chosen = learner_for(request, settings, backbones[0].spec, (learner, chosen), len(images.defects))
+    meta = chosen.model if chosen else None
     region, images = line_region(request, known.line.root, images)
     tiles, images = line_tiles(request, learner, backbones[0], region, images)
     alignment, images = line_alignment(request, region, images)
@@ -240,7 +240,7 @@ def _candidates(
 
     Tiles are of one size: what a larger one shows, more of them do.
     """
-    refuse_cascade(request, region, chooses_size=chooses_size(learner, meta))
+    refuse_cascade(request, region, learner.name, chooses_size=chooses_size(learner, meta))
     if not chooses_size(learner, meta):
         if request.oblong:
             needed = "a learner that chooses its input size for --oblong, of no meta-model or one of the default size"

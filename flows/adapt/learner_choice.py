@@ -1,10 +1,16 @@
-"""Which learner a line is adapted by: with the meta-model that was named, else the plant's own, else one that ships."""
+"""Which learner a line is adapted by: with the meta-model that was named, else the plant's own, else one that ships.
+
+Who names neither gets `auto`, which learns from a line's own defects. Where a line has none, what those of other lines
+have in common helps (`benchmarks/shared_direction.md`): `shared_direction` then, if its meta-model is of the backbone.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flows.adapt.request import AdaptRequest
+from flows.asking.learner_names import LearnerName
 from flows.plant_meta_models import PlantMetaModels
 from flows.views import DEFAULT_SIZE
 from model_zoo.learner_table import learner_entry, make_learner
@@ -34,17 +40,55 @@ def choose_meta_model(request: AdaptRequest, settings: Settings) -> ChosenMetaMo
     if request.meta_model is not None:
         model = load_meta_model(request.meta_model)
         return ChosenMetaModel(model=model, origin=model.identifier)
-    name = request.learner.value
-    if (model := PlantMetaModels(settings, name).live()) is not None:
+    return next(_unnamed(request, request.learner or LearnerName.AUTO, settings), None)
+
+
+def learner_for(
+    request: AdaptRequest, settings: Settings, spec: BackboneSpec, first: tuple[Learner, ChosenMetaModel | None], m: int
+) -> tuple[Learner, ChosenMetaModel | None]:
+    """What a line with `m` defective images is adapted by, and its meta-model.
+
+    Args:
+        request: names a learner, or leaves it to the line.
+        settings: of the home.
+        spec: of the backbone. Of the meta-models that might help a line without a defective image, the plant's own
+            before the one that ships, the first that was learned through it is taken.
+        first: what the request comes to where the line has some, and what else is taken.
+        m: of them.
+
+    Raises:
+        BundleError, StorageError: as `choose_meta_model` and `learner_with`.
+    """
+    if m or not by_default(request):
+        return first
+    name = LearnerName.SHARED_DIRECTION
+    for chosen in _unnamed(request, name, settings):
+        if chosen.model.spec.fingerprint == spec.fingerprint:
+            return learner_with(request.model_copy(update={"learner": name}), chosen, spec), chosen
+    return first
+
+
+def by_default(request: AdaptRequest) -> bool:
+    """Whether the request leaves the learner to what the line has."""
+    return request.learner is None and request.meta_model is None
+
+
+def _unnamed(request: AdaptRequest, learner: LearnerName, settings: Settings) -> Iterator[ChosenMetaModel]:
+    """A learner's meta-models where none is named: the plant's own, and the one that ships."""
+    if (model := PlantMetaModels(settings, learner.value).live()) is not None:
         remark = (
             f"{model.identifier} learned from {request.line}, too: how many of its known defects would pass is told a "
             "little too low."
         )
         origin = f"{model.identifier}, the plant's own"
-        return ChosenMetaModel(model=model, origin=origin, remark=remark if request.line in model.lines else "")
-    if (model := shipped_meta_model(name)) is not None:
-        return ChosenMetaModel(model=model, origin=f"{model.identifier}, shipped with Linewise")
-    return None
+        yield ChosenMetaModel(model=model, origin=origin, remark=remark if request.line in model.lines else "")
+    if (model := shipped_meta_model(learner.value)) is not None:
+        yield ChosenMetaModel(model=model, origin=f"{model.identifier}, shipped with Linewise")
+
+
+def known_size(chosen: ChosenMetaModel | None) -> int:
+    """The input size of a meta-model, else the default one."""
+    return chosen.model.spec.height if chosen else DEFAULT_SIZE
 
 
 def chooses_size(learner: Learner, meta: MetaModel | None) -> bool:
@@ -59,13 +103,14 @@ def chooses_size(learner: Learner, meta: MetaModel | None) -> bool:
 
 
 def learner_with(request: AdaptRequest, chosen: ChosenMetaModel | None, spec: BackboneSpec) -> Learner:
-    """The request's learner, with its meta-parameters where it has any.
+    """The request's learner, else the meta-model's, else `auto`, with its meta-parameters where it has any.
 
     Raises:
         ConfigError: a meta-learner without its meta-model, or one of another learner or for another backbone.
         BundleError: its meta-parameters are others.
     """
-    name = request.learner.value
+    named = request.learner.value if request.learner else None
+    name = named or (chosen.model.learner if chosen else LearnerName.AUTO.value)
     if chosen is None:
         if learner_entry(name).is_meta:
             raise ConfigError(

@@ -34,12 +34,12 @@ class LineFirstLook:
     look: FirstLook
 
 
-def refuse_cascade(request: AdaptRequest, region: RegionOfInterest | None, *, chooses_size: bool) -> None:
+def refuse_cascade(request: AdaptRequest, region: RegionOfInterest | None, learner: str, *, chooses_size: bool) -> None:
     """Raise a `ConfigError` where a first look is asked for beside what it does not go with."""
     if not request.cascade:
         return
     if not chooses_size or request.size is not None:
-        got = request.learner.value if request.size is None else f"--size {request.size}"
+        got = learner if request.size is None else f"--size {request.size}"
         raise ConfigError(
             "a learner that chooses the line's input size for --cascade", got, "leave --cascade or the other out"
         )

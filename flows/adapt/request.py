@@ -38,11 +38,15 @@ class AdaptSettings(LineSettings):
     """What is asked of every adaptation, whatever the line."""
 
     missed_defects: MissedDefects = None
-    learner: LearnerName = Field(default=LearnerName.AUTO, description="Learner that turns the images into a model.")
+    learner: LearnerName | None = Field(
+        default=None,
+        description="Learner that turns the images into a model (default: that of --meta-model; else auto, or "
+        "shared_direction for a line without a defective image, if its meta-model is of the line's backbone and size).",
+    )
     meta_model: Path | None = Field(
         default=None,
         description="Meta-model folder of a meta-train run; needed by the meta-learners (default: the plant's own of "
-        "that learner, see meta-train-plant, else the one that ships for in_context).",
+        "that learner, see meta-train-plant, else the one that ships for in_context and shared_direction).",
     )
     good: int | None = Field(
         default=None,
@@ -95,6 +99,11 @@ class AdaptSettings(LineSettings):
     )
     seed: Seed = 0
     promote: bool = Field(default=True, description="Make the new version live for its line.")
+
+    @property
+    def asked_learner(self) -> str:
+        """What its run is called by: the name of the learner, or that none was named."""
+        return "default" if self.learner is None else self.learner.value
 
     @model_validator(mode="after")
     def _one_rate_sets_the_threshold(self) -> Self:

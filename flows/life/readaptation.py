@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from deploy.bundles.bundle import Bundle
-from deploy.bundles.manifest import REGION
+from deploy.bundles.manifest import BY_DEFAULT, REGION
 from flows.adapt.request import AdaptRequest
 from flows.life.request import TendRequest
 from flows.views import DEFAULT_SIZE
@@ -51,7 +51,7 @@ def next_adaptation(request: TendRequest, live: Bundle, line: ProductLine, *, pr
     missed, alignment = threshold.target_missed_defect_rate, manifest.preprocess.alignment
     settings: dict[str, Any] = {
         **{field: getattr(request, field) for field in ("meta_model", "good", "defects")},
-        "learner": manifest.learner.name,
+        "learner": None if manifest.learner.config.get(BY_DEFAULT) else manifest.learner.name,
         "backbone": manifest.backbone.name,
         "size": None if chosen or size.side == DEFAULT_SIZE else size.side,
         "oblong": not size.is_square,

@@ -144,7 +144,7 @@ def test_adapt_line_from_its_form(plant, page, screenshot):
 
     page.goto(f"{plant.ui}/runs/flow-run/{run.id}")
     page.get_by_text("Completed").first.wait_for()
-    page.get_by_text("adapt with auto").first.wait_for()
+    page.get_by_text("adapt, learner default").first.wait_for()
     screenshot("run")
     page.goto(f"{plant.ui}/artifacts/artifact/{artifact.id}")
     page.locator("img[alt^='heat map']").first.wait_for()

@@ -120,4 +120,4 @@ def test_a_line_whose_defects_stand_out_at_the_smaller_size_is_looked_at_twice(
 )
 def test_what_a_first_look_does_not_go_with_is_told(asked: dict[str, Any], chooses_size: bool, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        refuse_cascade(request_of(Path("plates"), **asked), None, chooses_size=chooses_size)
+        refuse_cascade(request_of(Path("plates"), **asked), None, "memory_bank", chooses_size=chooses_size)
