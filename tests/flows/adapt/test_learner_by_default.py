@@ -79,9 +79,7 @@ def test_a_meta_model_that_is_named_names_its_learner(line: Path, home: Path, tm
     for defects in (0, 2):
         asked = request(line, meta_model=tmp_path / "model")
         assert chosen(asked, shipped().spec, defects=defects) == (HELPS, shipped().identifier)
-    with pytest.raises(
-        ConfigError, match="a meta-model of auto, got one of shared_direction"
-    ):
+    with pytest.raises(ConfigError, match="a meta-model of auto, got one of shared_direction"):
         chosen(request(line, meta_model=tmp_path / "model", learner="auto"), shipped().spec, defects=0)
 
 
