@@ -26,15 +26,25 @@ from model_zoo.heads.stacked_tiles import on_finest
 from pipeline.episodes import TensorLevels
 
 _FAR = 20.0  # standard deviations beyond which an input is no further away
+_FEW_GOOD = 5  # beside so many good images it weighs 5 / 9 of what it does beside a single one
 _USUAL = 0.8  # magnitude of a standard normal residual: sqrt(2 / pi)
 
 
-def learned_strength(defects: int) -> float:
-    """Its weight beside so many defects of the line's own: what their direction leaves of the weight of many.
+class Shown(NamedTuple):
+    """How many images a line shows of itself."""
 
-    It was best so with none, one and four (0.15, 0.1 and 0.05), and is much the same at half and at twice that.
+    good: int
+    defects: int
+
+
+def learned_strength(shown: Shown) -> float:
+    """Its weight beside what a line shows of itself.
+
+    Of its defects: what their direction leaves of the weight of many. Of its good images: the more there are, the less
+    is left for other lines to say. With four, two thirds of the weight gain what all of it does, and cost no data set
+    a point; with sixty, a third gains nothing on the mean and costs one 2.7 (`benchmarks/shared_direction.md`).
     """
-    return MOST_STRENGTH - direction_strength(defects)
+    return (MOST_STRENGTH - direction_strength(shown.defects)) * _FEW_GOOD / (_FEW_GOOD - 1 + shown.good)
 
 
 class LearnedCoefficients(NamedTuple):
@@ -107,10 +117,10 @@ class LearnedDirection(nn.Module):
         deviations = (self._along(levels, residuals) - self.mean) / self.spread
         return ordinary_counts_nothing(deviations) * self.strength
 
-    def beside(self, defects: int) -> LearnedDirection:
-        """The same beside another number of the line's own defects."""
+    def beside(self, shown: Shown) -> LearnedDirection:
+        """The same beside another number of the line's own images."""
         other = copy.deepcopy(self)
-        other.strength.fill_(learned_strength(defects))
+        other.strength.fill_(learned_strength(shown))
         return other
 
     def _along(self, levels: TensorLevels, residuals: TensorLevels) -> Tensor:

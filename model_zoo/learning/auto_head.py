@@ -17,7 +17,7 @@ from model_zoo.heads.bank import BankMatch
 from model_zoo.heads.defect_cells import defective_cells
 from model_zoo.heads.defect_direction import Cells, DefectDirection, direction_strength
 from model_zoo.heads.invariant_inputs import LevelGroups
-from model_zoo.heads.learned_direction import LearnedCoefficients, LearnedDirection, learned_strength
+from model_zoo.heads.learned_direction import LearnedCoefficients, LearnedDirection, Shown, learned_strength
 from model_zoo.heads.memory_bank_head import MemoryBankHead, measured_images, nearest_rows
 from model_zoo.heads.whitening import Whitening
 from model_zoo.learning.separation import separation
@@ -66,7 +66,7 @@ class Recipe:
         About as much is added; and what other lines taught, whose units are the image's, raises them by four times its
         strength (0.32 to 0.4 at 0.1).
         """
-        of_learned = 0.0 if self.learned is None else learned_strength(defects)
+        of_learned = 0.0 if self.learned is None else learned_strength(Shown(1, defects))
         return _ALONE + _ALONE_WITH_DEFECTS * direction_strength(defects) + _ALONE_WITH_LEARNED * of_learned
 
     def direction(
@@ -116,7 +116,8 @@ class AutoHead(AnomalyHead):
         outputs: list[AnomalyOutput] = []
         order: list[int] = []
         for fold, memory in memories_without(support, self.bank, self.recipe):
-            outputs.append(memory.head(self.recipe, support.m)(*(level[fold] for level in support.good)))
+            head = memory.head(self.recipe, Shown(support.k, support.m))
+            outputs.append(head(*(level[fold] for level in support.good)))
             order += fold
         back = torch.tensor(order).argsort()
         return AnomalyOutput(*(torch.cat(parts)[back] for parts in zip(*outputs, strict=True)))
@@ -135,7 +136,7 @@ class AutoHead(AnomalyHead):
             mine = known % _DEFECT_FOLDS == fold
             others = [defects[index] for index in known[~mine].tolist()]
             direction = self.recipe.direction(good, others)
-            learned = self.learned and self.learned.beside(len(others))
+            learned = self.learned and self.learned.beside(Shown(support.k, len(others)))
             head = AutoHead(self.whitening, self.bank, direction, learned, self.recipe)
             scores[mine] = score_levels(head, support.with_defects(known[mine].tolist()).defects).image_score
         return scores
@@ -167,18 +168,19 @@ class LineMemory(NamedTuple):
     defects: list[list[Cells]]
     distances: Tensor
 
-    def head(self, recipe: Recipe, counted: int | None = None) -> AutoHead:
-        """The head; `counted`: of how many defects these are a part (default: they are all)."""
-        direction = recipe.direction(self.cells, self.defects, counted)
-        learned = self.learned(recipe, len(self.defects) if counted is None else counted)
+    def head(self, recipe: Recipe, shown: Shown | None = None) -> AutoHead:
+        """The head; `shown`: of which images these are a part (default: they are all)."""
+        shown = shown or Shown(self.bank.k, len(self.defects))
+        direction = recipe.direction(self.cells, self.defects, shown.defects)
+        learned = self.learned(recipe, shown)
         return AutoHead(self.whitening, self.bank, direction, learned, recipe).eval()
 
-    def learned(self, recipe: Recipe, defects: int) -> LearnedDirection | None:
-        """What other lines taught, in units of these good images, beside so many defects."""
+    def learned(self, recipe: Recipe, shown: Shown) -> LearnedDirection | None:
+        """What other lines taught, in units of these good images, beside so many of a line."""
         if recipe.learned is None:
             return None
         residuals = tuple(match.residuals for match in self.good)
-        strength = learned_strength(defects)
+        strength = learned_strength(shown)
         return LearnedDirection(self.seen, residuals, recipe.learned, self.bank.grid, strength=strength)
 
 

@@ -17,6 +17,7 @@ from model_zoo.heads.defect_direction import balanced_weights
 from model_zoo.heads.learned_direction import (
     LearnedCoefficients,
     LearnedDirection,
+    Shown,
     StandardCells,
     learned_strength,
 )
@@ -54,14 +55,14 @@ class ScoredImages(NamedTuple):
 
 class DirectionTask(NamedTuple):
     """A prepared episode: cells of the query; the support's good images by folds, in the order of their number with
-    `order`; the query's good images; the number of defects of the support.
+    `order`; the query's good images; how many the support shows.
     """
 
     query: LabelledCells
     folds: list[ScoredImages]
     order: Tensor
     unseen: ScoredImages
-    defects: int
+    shown: Shown
 
 
 @torch.no_grad()
@@ -87,18 +88,18 @@ def direction_task(episode: Episode, recipe: Recipe) -> DirectionTask:
     )
     unseen = _scored(memory, recipe, good, support.m)
     labelled = _labelled(memory, good, as_defects)
-    return DirectionTask(labelled, folds, torch.tensor(order).argsort(), unseen, support.m)
+    return DirectionTask(labelled, folds, torch.tensor(order).argsort(), unseen, Shown(support.k, support.m))
 
 
 def good_scores(task: DirectionTask, coefficients: Sequence[LearnedCoefficients]) -> tuple[Tensor, Tensor]:
     """Image scores with these coefficients: of the support's good images, each left out, and of the query's."""
-    folds = torch.cat([_scores(images, coefficients, task.defects) for images in task.folds])
-    return folds[task.order], _scores(task.unseen, coefficients, task.defects)
+    folds = torch.cat([_scores(images, coefficients, task.shown) for images in task.folds])
+    return folds[task.order], _scores(task.unseen, coefficients, task.shown)
 
 
-def _scores(images: ScoredImages, coefficients: Sequence[LearnedCoefficients], defects: int) -> Tensor:
+def _scores(images: ScoredImages, coefficients: Sequence[LearnedCoefficients], shown: Shown) -> Tensor:
     own = images.map.float()
-    grid, strength = (own.shape[-2], own.shape[-1]), learned_strength(defects)
+    grid, strength = (own.shape[-2], own.shape[-1]), learned_strength(shown)
     of_good = _float(images.own_levels), _float(images.own_residuals)
     learned = LearnedDirection(*of_good, coefficients, grid, strength=strength)
     return image_score(own + learned(_float(images.levels), _float(images.residuals)))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_zoo.heads.learned_direction import LearnedCoefficients, LearnedDirection, learned_strength
+from model_zoo.heads.learned_direction import LearnedCoefficients, LearnedDirection, Shown, learned_strength
 
 CHANNELS, GRIDS = (4, 3), ((8, 8), (4, 4))
 STRENGTH = 0.1
@@ -61,5 +61,6 @@ def test_units_are_the_lines_own():
     assert torch.allclose(near, far, atol=1e-4)
 
 
-def test_the_more_defects_a_line_shows_the_less_others_say():
-    assert [round(learned_strength(m), 4) for m in (0, 1, 4)] == [0.15, 0.1, 0.05]
+def test_the_more_a_line_shows_the_less_others_say():
+    assert [round(learned_strength(Shown(1, m)), 4) for m in (0, 1, 4)] == [0.15, 0.1, 0.05]
+    assert [round(learned_strength(Shown(k, 0)), 4) for k in (1, 6, 56)] == [0.15, 0.075, 0.0125]
