@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -16,7 +16,7 @@ from pipeline.synthetic.lines import generate_line
 
 SIDE = 160  # of the cameras' images, pixels
 GOOD, DEFECTIVE = 8, 3  # labelled images that a line begins with
-_PARTS = 120  # of a line, good and likewise defective: every other one is for its camera, each time with other noise
+_PARTS = 120  # of a line, good and likewise defective: every other real one is for its camera, again with other noise
 
 
 class Product:
@@ -27,10 +27,17 @@ class Product:
         good: pictures of good parts, uint8 (160, 160, 3); the first few are labelled, and of the others every other one
             is shown by the camera.
         defective: those of defective ones, likewise.
+        make: a picture of a new part, defective or not, which the camera shows in place of those; None: there are none.
     """
 
-    def __init__(self, line: str, good: Sequence[NDArray[np.uint8]], defective: Sequence[NDArray[np.uint8]]) -> None:
-        self.line = line
+    def __init__(
+        self,
+        line: str,
+        good: Sequence[NDArray[np.uint8]],
+        defective: Sequence[NDArray[np.uint8]],
+        make: Callable[[np.random.Generator, bool], NDArray[np.uint8]] | None = None,
+    ) -> None:
+        self.line, self._make = line, make
         self._labelled = (good[:GOOD], defective[:DEFECTIVE])
         self._made = (good[GOOD::2], defective[DEFECTIVE::2])
         self._unseen = (good[GOOD + 1 :: 2], defective[DEFECTIVE + 1 :: 2])
@@ -44,6 +51,8 @@ class Product:
 
     def picture(self, rng: np.random.Generator, *, defective: bool, gain: float) -> NDArray[np.uint8]:
         """What a camera sees now, uint8 (160, 160, 3); `gain`: how much of the light is left."""
+        if self._make is not None:
+            return _seen(self._make(rng, defective), rng, gain)
         pool = self._made[defective]
         return _seen(pool[int(rng.integers(len(pool)))], rng, gain)
 
@@ -63,7 +72,10 @@ def encoded(picture: NDArray[np.uint8]) -> bytes:
 
 
 def products(count: int, seed: int) -> list[Product]:
-    """So many lines: real ones of LINEWISE_LINES, where that folder is, in turn with generated ones."""
+    """So many lines: real ones of LINEWISE_LINES, where that folder is, in turn with generated ones.
+
+    A generated line's camera shows a new part each time; a real one's shows the parts that there are again and again.
+    """
     folder = os.environ.get("LINEWISE_LINES")
     real = find_lines(Path(folder)) if folder else []
     rng = np.random.default_rng(seed)
@@ -96,5 +108,9 @@ def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _generated(name: str, seed: int) -> Product:
     line, rng = generate_line(seed, size=SIDE), np.random.default_rng(seed)
-    good = [line.good(rng).image for _ in range(_PARTS)]
-    return Product(name, good, [line.defective(rng).image for _ in range(_PARTS)])
+
+    def make(of: np.random.Generator, defective: bool) -> NDArray[np.uint8]:
+        return (line.defective(of) if defective else line.good(of)).image
+
+    good, defective = ([make(rng, kind) for _ in range(_PARTS)] for kind in (False, True))
+    return Product(name, good, defective, make)
