@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.exceptions import CancelledRun
 from prefect.futures import wait
 from prefect.logging import get_run_logger
+from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
@@ -30,18 +31,7 @@ from pipeline.errors import ConfigError, UnfinishedError
 from pipeline.settings import Settings, load_settings
 from pipeline.unicode_names import one_line
 
-
-def _not_cancelled(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether a share is worth another try: one that somebody cancelled is not."""
-    return not isinstance(state.data, CancelledRun)
-
-
-_TRIES: dict[str, Any] = {
-    "retries": 2,
-    "retry_delay_seconds": 5,
-    "retry_condition_fn": _not_cancelled,
-    "persist_result": False,
-}
+_TRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": 5, "persist_result": False}
 _LOOK_SECONDS = 2.0
 
 
@@ -69,17 +59,19 @@ def score_share(request: ScoreRequest) -> int:
 
 
 @task(task_run_name="shard {request.shard}", **_TRIES)
-def score_on_cluster(request: ScoreRequest) -> int:
-    """Score a share where the task runner runs it."""
-    return score_share(request)
+def score_on_cluster(request: ScoreRequest) -> int | State[Any]:
+    """Score a share where the task runner runs it. It ends as cancelled with the run that it is done for."""
+    try:
+        return score_share(request)
+    except CancelledRun as ended:  # raised, it would be a failure to Prefect, and tried again
+        return Cancelled(message=str(ended))
 
 
 @task(task_run_name="shard {request.shard}", **_TRIES)
-def score_by_worker(request: ScoreRequest) -> None:
-    """Have a worker of the pool score a share, and wait for it.
+def score_by_worker(request: ScoreRequest) -> State[Any] | None:
+    """Have a worker of the pool score a share, and wait for it. It ends as cancelled where somebody cancelled the run.
 
     Raises:
-        CancelledRun: somebody cancelled the run.
         UnfinishedError: it did not complete.
     """
     run: Any = run_deployment(
@@ -88,10 +80,11 @@ def score_by_worker(request: ScoreRequest) -> None:
         poll_interval=_LOOK_SECONDS,
     )
     if run.state.is_cancelled():
-        raise CancelledRun(f"the run {run.name} was cancelled")
+        return Cancelled(message=f"The run {run.name} was cancelled.")
     if not run.state.is_completed():
         got = f"{run.state.name}: {run.state.message or 'no message'}"
         raise UnfinishedError(f"the run {run.name} to complete", got, "look at it", run.state)
+    return None
 
 
 @flow(name="score-shards", flow_run_name="score {request.line} in {shards} shards")
@@ -112,7 +105,7 @@ def score_shards(request: ScoreRequest, shards: int, *, on_cluster: bool) -> int
             cancel_child_runs(context.flow_run)
         raise
     failed = [future.state for future in futures if not future.state.is_completed()]
-    cancelled = sum(isinstance(state.result(raise_on_failure=False), CancelledRun) for state in failed)
+    cancelled = sum(state.is_cancelled() for state in failed)
     if cancelled:
         raise CancelledRun(f"{cancelled} of {shards} shards cancelled. What was scored is kept, and a new run goes on.")
     for state in failed:

@@ -19,6 +19,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.exceptions import TerminationSignal
 from prefect.flow_engine import run_flow
@@ -28,7 +29,7 @@ from deploy.results.store import ResultStore
 from flows.activities import SHARD_DEPLOYMENT
 from flows.score import shards_flow
 from flows.score.flow import score_folder
-from flows.score.shards_flow import score_shard
+from flows.score.shards_flow import score_on_cluster, score_shard
 from pipeline.settings import load_settings
 from tests.flows.adapted_home import LINE, score_request
 
@@ -54,6 +55,12 @@ def shard_runs(deployment: UUID) -> list[FlowRun]:
 
 def states(deployment: UUID) -> list[str | None]:
     return [run.state_name for run in shard_runs(deployment)]
+
+
+def task_states(name: str) -> list[str | None]:
+    """Of the tasks whose names begin so, of all runs."""
+    with get_client(sync_client=True) as client:
+        return [task.state_name for task in client.read_task_runs() if task.name.startswith(name)]
 
 
 def once_there_are_two(deployment: UUID, act: Callable[[FlowRun, FlowRun], None]) -> threading.Thread:
@@ -96,6 +103,26 @@ def test_a_cancelled_shard_is_not_started_again_and_its_run_ends_as_cancelled(
         "1 of 2 shards cancelled. What was scored is kept, and a new run goes on.",
     )
     assert 0 < scored() < 10
+    assert sorted(name or "" for name in task_states("shard ")) == ["Cancelled", "Completed"], "it shows as what it is"
+
+
+def test_a_share_on_a_cluster_ends_as_cancelled_with_the_run_that_it_is_done_for(
+    prefect_api: None, adapted_home: Path, line: Path
+):
+    @flow
+    def is_cancelled_meanwhile() -> State:
+        context = FlowRunContext.get()
+        assert context is not None
+        assert context.flow_run is not None
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(context.flow_run.id, Cancelling())
+        states.append(score_on_cluster(score_request(line, shard="1/2"), return_state=True))
+        return states[0]
+
+    states: list[State] = []
+    is_cancelled_meanwhile(return_state=True)
+    assert (states[0].name, scored()) == ("Cancelled", 0)
+    assert str(states[0].message).endswith("which this is done for, has ended.")
 
 
 def test_shards_are_cancelled_with_a_run_that_is_ended(deployment: UUID, line: Path):
