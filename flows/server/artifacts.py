@@ -7,6 +7,7 @@ artifact would print the whole URI. They are small on purpose, because an artifa
 from __future__ import annotations
 
 import re
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from pipeline.unicode_names import one_line
 THUMBNAIL_SIDE = 160
 MAX_PICTURES = 12
 MAX_KEY = 200
+_WIDEST = 48  # characters of a figure in a row; a page of 1,300 pixels shows as many
 _AWAY_SECONDS = 60.0  # between two tries: each may take as long as Prefect's client does, and work waits meanwhile
 
 Cell = str | int | float | bool | None
@@ -83,13 +85,15 @@ def heat_map_gallery(items: Sequence[GalleryItem], notes: Mapping[str, str] | No
 
 
 def figures_table(figures: Mapping[str, Cell]) -> str:
-    """A two-column markdown table of named figures, each name with a capital."""
-    rows = [f"| {plain(capitalised(name))} | {_cell(value)} |" for name, value in figures.items()]
-    return "\n".join(["| Figure | Value |", "| --- | --- |", *rows])
+    """A two-column markdown table of named figures, each name with a capital.
 
-
-def _cell(value: Cell) -> str:
-    return plain(_words(value))
+    Long words go on in further rows: the older UI cuts off what is wider than the page.
+    """
+    rows = []
+    for name, value in figures.items():
+        first, *more = textwrap.wrap(_words(value), _WIDEST, break_long_words=False, break_on_hyphens=False) or [""]
+        rows += [(plain(capitalised(name)), plain(first)), *(("", plain(part)) for part in more)]
+    return "\n".join(["| Figure | Value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
 
 
 def _words(value: Cell) -> str:

@@ -60,6 +60,15 @@ def test_figures_are_readable():
     table = artifacts.figures_table({"a": 0.123456, "b": None, "c": True, "d": "x|y", "e": 3})
     assert [row.split(" | ")[0] for row in table.splitlines()[2:]] == ["| A", "| B", "| C", "| D", "| E"]
     assert [row.split(" | ", 1)[1] for row in table.splitlines()[2:]] == ["0.1235 |", "– |", "yes |", r"x\|y |", "3 |"]
+    said = "leave-one-out prediction interval, on 6 scores of good images of the line"
+    rows = [
+        row.strip("| ") for row in artifacts.figures_table({"set by": said, "f": "/a/" + 80 * "b"}).splitlines()[2:]
+    ]
+    assert rows == [
+        "Set by | leave-one-out prediction interval, on 6 scores",
+        "of good images of the line",
+        f"F | /a/{80 * 'b'}",
+    ]
 
 
 def test_losses_are_averaged_into_a_short_table():
