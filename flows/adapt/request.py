@@ -132,7 +132,8 @@ class AdaptRequest(AdaptSettings):
 
     line: LineName
     images: Path = Field(
-        description="Folder with good/ and defect/ (or the MVTec AD layout) of this line.",
+        description="Folder with good/ and defect/ (or the MVTec AD layout) of this line, such as "
+        "/data/lines/bottling/caps.",
         examples=["/data/lines/bottling/caps"],
     )
     region: Path | None = Field(

@@ -32,7 +32,7 @@ LineName = Annotated[
     Field(
         min_length=1,
         max_length=80,
-        description="Name of the product line, as the registry knows it.",
+        description="Name of the product line, as the registry knows it, such as bottling/caps.",
         examples=["bottling/caps"],
     ),
 ]

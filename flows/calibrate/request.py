@@ -24,7 +24,7 @@ class CalibrateRequest(Request):
     line: LineName
     images: Path = Field(
         description="Folder with good/ and, if there are any, defect/ (or the MVTec AD layout) of this line, taken as "
-        "production is; with unlabelled a folder of images of its production.",
+        "production is, such as /data/checks/bottling/caps; with unlabelled a folder of images of its production.",
         examples=["/data/checks/bottling/caps"],
     )
     unlabelled: bool = Field(

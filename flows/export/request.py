@@ -15,7 +15,8 @@ class ExportRequest(Request):
 
     line: LineName
     destination: Path = Field(
-        description="Folder to write; it must not exist yet, or be empty.", examples=["/data/packs/caps"]
+        description="Folder to write, such as /data/packs/caps; it must not exist yet, or be empty.",
+        examples=["/data/packs/caps"],
     )
     version: Version = None
     int8: Path | None = Field(

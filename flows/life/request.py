@@ -17,7 +17,8 @@ class TendRequest(AdaptSettings):
     """
 
     folder: Path = Field(
-        description="Folder with a folder for each line under its name, with good/ and defect/ in it.",
+        description="Folder, such as /data/lines, with a folder for each line under its name, with good/ and defect/ "
+        "in it.",
         examples=["/data/lines"],
     )
     line: Annotated[str | None, Field(max_length=80)] = Field(

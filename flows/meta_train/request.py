@@ -28,7 +28,8 @@ class MetaTrainRequest(Request):
     """Meta-train a learner on many product lines."""
 
     lines: Path = Field(
-        description="Folder of product lines to meta-train on, one folder per line.", examples=["/data/lines"]
+        description="Folder of product lines to meta-train on, such as /data/lines, one folder per line.",
+        examples=["/data/lines"],
     )
     learner: LearnerName = Field(default=LearnerName.IN_CONTEXT, description="Learner whose initialisation is learned.")
     output: Annotated[

@@ -18,8 +18,8 @@ class MetaTrainPlantRequest(Request):
     """Learn a meta-model from all lines of the registry; it goes live where it is better on lines it did not see."""
 
     folder: Path = Field(
-        description="Folder with a folder for each line under its name, with good/ and defect/ in it, as `tend` takes. "
-        "Images with verdicts join them; those held back to compare versions on are left out.",
+        description="Folder, such as /data/lines, with a folder for each line under its name, with good/ and defect/ "
+        "in it, as `tend` takes. Images with verdicts join them; those held back to compare versions on are left out.",
         examples=["/data/lines"],
     )
     learner: LearnerName = Field(

@@ -125,9 +125,9 @@ class ScoreRequest(ScoringSettings):
 
     line: LineName
     images: Source = Field(
-        description="What to score: a folder of images, with its subfolders; a .txt file with one path a line; a video "
-        "file; a stream's URL (user and password in LINEWISE_STREAM_CREDENTIALS); camera:0; or genicam:NAME, a "
-        "camera of GenICam by its serial number, its ID or the name that it was given.",
+        description="What to score: a folder of images, such as /data/cameras/bottling/caps, with its subfolders; a "
+        ".txt file with one path a line; a video file; a stream's URL (user and password in "
+        "LINEWISE_STREAM_CREDENTIALS); camera:0; or genicam:NAME, a camera of GenICam by its serial number, its ID or the name that it was given.",
         examples=["/data/cameras/bottling/caps"],
     )
     version: Version = None
@@ -204,7 +204,7 @@ class ScorePlantRequest(ScoringSettings):
     images: Annotated[
         Path,
         Field(
-            description="Folder with a folder of images for each line, under the line's name.",
+            description="Folder, such as /data/cameras, with a folder of images for each line, under the line's name.",
             examples=["/data/cameras"],
         ),
         Flag(metavar="FOLDER"),

@@ -48,5 +48,7 @@ def test_what_a_form_must_be_given_has_an_example_there(activity: Activity):
     needed = schema.get("required", [])
     examples = {name: schema["properties"][name].get("examples") for name in needed}
     assert all(examples.values()), examples
+    for name, given in examples.items():  # neither of Prefect's UIs shows a schema's examples, both its description
+        assert f"such as {given[0]}" in schema["properties"][name]["description"]
     others = {"lines": "/data/lines"} if activity.command == "evaluate" else {}  # of a protocol
     activity.request_class.asked(**others, **{name: given[0] for name, given in examples.items()})
