@@ -127,7 +127,8 @@ class ScoreRequest(ScoringSettings):
     images: Source = Field(
         description="What to score: a folder of images, such as /data/cameras/bottling/caps, with its subfolders; a "
         ".txt file with one path a line; a video file; a stream's URL (user and password in "
-        "LINEWISE_STREAM_CREDENTIALS); camera:0; or genicam:NAME, a camera of GenICam by its serial number, its ID or the name that it was given.",
+        "LINEWISE_STREAM_CREDENTIALS); camera:0; or genicam:NAME, a camera of GenICam by its serial number, its ID or "
+        "the name that it was given.",
         examples=["/data/cameras/bottling/caps"],
     )
     version: Version = None
