@@ -88,6 +88,19 @@ def test_upsampling_keeps_the_range_and_the_size(rows, columns, height, width, s
     assert resized.max() <= values.max()
 
 
+def test_along_a_regions_edge_there_is_no_hot_rim():
+    values = np.full((12, 12), -1.0, np.float32)
+    values[:, :6] = 0.7  # below the threshold and warm enough to be coloured: from 0.75 on
+    values[0, 0] = 2.0
+    mask = np.zeros((120, 120), np.bool_)
+    mask[:, :60] = True
+    inside = slice(30, 120), slice(0, 56)
+    bicubic = overlay.heat_map_image(plain(120, 120), values, 1.0)
+    assert (bicubic[inside] != GREY).any()
+    shown = decoded(overlay.overlay_jpeg(plain(120, 120), values, 1.0, region=RegionOfInterest(mask)))
+    assert np.abs(shown[inside].astype(int) - GREY).max() <= 3  # it is a JPEG
+
+
 def test_the_jpeg_is_bounded_and_the_input_untouched():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, size=(700, 1500, 3), dtype=np.uint8)
