@@ -54,14 +54,14 @@ def main() -> None:
     rows = []
     for line in study.lines:
         box = parts_box(line)
-        found: dict[tuple[str, str, str], list[list[float]]] = defaultdict(list)
+        found: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
         for seed in study.draws:
             for case, figures in _of_draw(line, box, seen, seed):
                 found[case].append(figures)
         means = {case: mean(of_case) for case, of_case in found.items()}
         print(line.name, box, means, flush=True)
         rows += [[line.name, *case, *map(_cell, figures)] for case, figures in means.items()]
-    columns = ("line", "seen", "background", "looked at", "image AUROC, %", "good rejected, %", "defects missed, %")
+    columns = ("line", "background", "looked at", "image AUROC, %", "good rejected, %", "defects missed, %")
     study.publish(table(columns, rows))
 
 
@@ -79,10 +79,8 @@ def parts_box(line: ProductLine) -> Box:
     return float(left.min()), float(top.min()), float(right.max()), float(bottom.max())
 
 
-def _of_draw(
-    line: ProductLine, box: Box, seen: Extraction, seed: int
-) -> Iterator[tuple[tuple[str, str, str], list[float]]]:
-    """Figures by how images are seen, by background and by what is looked at."""
+def _of_draw(line: ProductLine, box: Box, seen: Extraction, seed: int) -> Iterator[tuple[tuple[str, str], list[float]]]:
+    """Figures by background and by what is looked at."""
     drawn = sample_images(line, good=GOOD, defects=DEFECTS, query=QUERY, seed=seed, spare_good=True)
     wide = (box[0] - MARGIN, box[1] - MARGIN, box[2] + MARGIN, box[3] + MARGIN)
     regions: dict[str, RegionOfInterest | None] = {"everything": None}
@@ -92,10 +90,10 @@ def _of_draw(
     with tempfile.TemporaryDirectory(prefix="clutter-") as folder:
         for background, images in (("as it is", drawn), ("clutter", _cluttered_draw(drawn, wide, Path(folder)))):
             for looked_at, region in regions.items():
-                yield ("whole", background, looked_at), _figures(images, region, seen, seed)
+                yield (background, looked_at), _figures(images, region, seen, seed)
                 if line.name == TILED:
-                    name = f"{TILES[0]} x {TILES[1]} tiles of {TILE_SIDE} px"
-                    yield (name, background, looked_at), _figures(images, region, seen, seed, tiles=TILES)
+                    name = f"{looked_at}, as {TILES[0]} x {TILES[1]} tiles of {TILE_SIDE} px"
+                    yield (background, name), _figures(images, region, seen, seed, tiles=TILES)
 
 
 def _figures(
