@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deploy.bundles.manifest import BY_DEFAULT, BundleDraft, CalibrationRecord, ChoiceRecord, SetByHandRecord
+from deploy.bundles.manifest import BY_DEFAULT, MANY_GOOD, BundleDraft, CalibrationRecord, ChoiceRecord, SetByHandRecord
 from deploy.bundles.records_in_words import first_look_text, int8_text, named_kinds_text, told_apart_text
 from pipeline.likeness import Likeness
 from pipeline.more_images import distribution_free_count
@@ -214,10 +214,11 @@ def _model(manifest: BundleDraft) -> Iterator[Fact]:
 
 def _learner_text(manifest: BundleDraft) -> str:
     """Its name, and why no meta-model helps where one might have."""
-    learner = manifest.learner
-    if manifest.support.defects or learner.meta_model or not learner.config.get(BY_DEFAULT):
+    learner, support = manifest.learner, manifest.support
+    few = len(support.good) < MANY_GOOD and not (support.defects or support.taken_up or support.not_taken_up)
+    if not few or learner.meta_model or not learner.config.get(BY_DEFAULT):
         return learner.name
-    return f"{learner.name}: no meta-model for lines without a defective image is of this backbone and input size"
+    return f"{learner.name}: no meta-model for lines without defective images is of this backbone and input size"
 
 
 def _evidence_text(choice: ChoiceRecord) -> str:

@@ -1,7 +1,8 @@
 """Which learner a line is adapted by: with the meta-model that was named, else the plant's own, else one that ships.
 
-Who names neither gets `auto`, which learns from a line's own defects. Where a line has none, what those of other lines
-have in common helps (`benchmarks/shared_direction.md`): `shared_direction` then, if its meta-model is of the backbone.
+Who names neither gets `auto`, which learns from a line's own defects. Where a line has none, and few good images, what
+those of other lines have in common helps (`benchmarks/shared_direction.md`): `shared_direction` then, if its meta-model
+is of the backbone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from deploy.bundles.manifest import MANY_GOOD
+from flows.adapt.line_images import LineImages
 from flows.adapt.request import AdaptRequest
 from flows.asking.learner_names import LearnerName
 from flows.plant_meta_models import PlantMetaModels
@@ -44,22 +47,27 @@ def choose_meta_model(request: AdaptRequest, settings: Settings) -> ChosenMetaMo
 
 
 def learner_for(
-    request: AdaptRequest, settings: Settings, spec: BackboneSpec, first: tuple[Learner, ChosenMetaModel | None], m: int
+    request: AdaptRequest,
+    settings: Settings,
+    spec: BackboneSpec,
+    first: tuple[Learner, ChosenMetaModel | None],
+    images: LineImages,
 ) -> tuple[Learner, ChosenMetaModel | None]:
-    """What a line with `m` defective images is adapted by, and its meta-model.
+    """What a line is adapted by, and its meta-model.
 
     Args:
         request: names a learner, or leaves it to the line.
         settings: of the home.
-        spec: of the backbone. Of the meta-models that might help a line without a defective image, the plant's own
-            before the one that ships, the first that was learned through it is taken.
-        first: what the request comes to where the line has some, and what else is taken.
-        m: of them.
+        spec: of the backbone. Of the meta-models that might help, the plant's own before the one that ships, the first
+            that was learned through it is taken.
+        first: what the request comes to where nothing helps.
+        images: what the line has. With many good ones, and with unlabelled ones, nothing helps that was measured.
 
     Raises:
         BundleError, StorageError: as `choose_meta_model` and `learner_with`.
     """
-    if m or not by_default(request):
+    many = len(images.good) >= MANY_GOOD or request.unlabelled is not None or request.production_hours is not None
+    if many or images.defects or not by_default(request):
         return first
     name = LearnerName.SHARED_DIRECTION
     for chosen in _unnamed(request, name, settings):

@@ -41,7 +41,8 @@ class AdaptSettings(LineSettings):
     learner: LearnerName | None = Field(
         default=None,
         description="Learner that turns the images into a model (default: that of --meta-model; else auto, or "
-        "shared_direction for a line without a defective image, if its meta-model is of the line's backbone and size).",
+        "shared_direction for a line of less than 12 good images and no defective or unlabelled one, if its meta-model "
+        "is of the line's backbone and size).",
     )
     meta_model: Path | None = Field(
         default=None,

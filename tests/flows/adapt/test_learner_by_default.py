@@ -11,6 +11,7 @@ from deploy.bundles.bundle import Bundle
 from deploy.bundles.facts import all_facts
 from flows.adapt import job as adapt
 from flows.adapt.learner_choice import choose_meta_model, learner_for, learner_with
+from flows.adapt.line_images import LineImages
 from flows.adapt.request import AdaptRequest
 from flows.asking.learner_names import LearnerName
 from flows.life.readaptation import next_adaptation
@@ -21,7 +22,8 @@ from model_zoo.shipped import shipped_meta_model
 from pipeline.errors import ConfigError
 from pipeline.features import BackboneSpec
 from pipeline.meta_model import MetaModel, save_meta_model
-from pipeline.product_lines.lines import load_line
+from pipeline.product_lines.layout_names import GOOD
+from pipeline.product_lines.lines import ImageRecord, load_line
 from pipeline.settings import load_settings
 
 HELPS = "shared_direction"
@@ -37,11 +39,13 @@ def request(line: Path, **changes: object) -> AdaptRequest:
     return AdaptRequest.asked(**({"line": "caps", "images": line} | changes))
 
 
-def chosen(asked: AdaptRequest, spec: BackboneSpec, *, defects: int) -> tuple[str, str]:
+def chosen(asked: AdaptRequest, spec: BackboneSpec, *, defects: int, good: int = 4) -> tuple[str, str]:
     """The learner's name, and where its meta-model is from."""
+    of_line = (ImageRecord(asked.images / "one.png", asked.line, GOOD),)
+    images = LineImages(good=of_line * good, defects=of_line * defects, white_level=None, left_out={}, remarks=())
     settings = load_settings()
     first = choose_meta_model(asked, settings)
-    learner, meta = learner_for(asked, settings, spec, (learner_with(asked, first, spec), first), defects)
+    learner, meta = learner_for(asked, settings, spec, (learner_with(asked, first, spec), first), images)
     return learner.name, meta.origin if meta else ""
 
 
@@ -58,6 +62,10 @@ def test_other_lines_help_where_a_line_has_no_defect_and_nobody_says_otherwise(l
     assert chosen(request(line), spec, defects=0) == (HELPS, f"{shipped().identifier}, shipped with Linewise")
     assert chosen(request(line), spec, defects=1) == ("auto", "")
     assert chosen(request(line), of_other_size, defects=0) == ("auto", "")
+    assert chosen(request(line), spec, defects=0, good=11)[0] == HELPS
+    assert chosen(request(line), spec, defects=0, good=12) == ("auto", "")
+    assert chosen(request(line, production_hours=1.0), spec, defects=0) == ("auto", "")
+    assert chosen(request(line, unlabelled=line), spec, defects=0) == ("auto", "")
     assert chosen(request(line, learner="auto"), spec, defects=0) == ("auto", "")
     assert chosen(request(line, learner="memory_bank"), spec, defects=0) == ("memory_bank", "")
 
@@ -95,4 +103,4 @@ def test_a_bundle_tells_and_a_line_that_gets_defects_is_adapted_anew_by_them(lin
 
     elsewhere = adapt.run(request(line, good=3, defects=0, size=128), settings).bundle
     assert elsewhere.manifest.learner.name == "auto"
-    assert told(elsewhere).startswith("auto: no meta-model for lines without a defective image is of this backbone")
+    assert told(elsewhere).startswith("auto: no meta-model for lines without defective images is of this backbone")
