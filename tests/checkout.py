@@ -22,7 +22,9 @@ WITH_TORCH = {
 # What only `linewise serve` loads, with the libraries of the extra "rest".
 WITH_FASTAPI = {f"deploy.rest.{name}" for name in ("app", "metrics", "own_names", "server")}
 # What of deploy needs the extra `pages`, a web server.
-WITH_PAGES = {f"deploy.review.{name}" for name in ("access", "app", "fields", "rates", "serving", "static_files")}
+WITH_PAGES = {
+    f"deploy.review.{name}" for name in ("access", "app", "fields", "rates", "report_files", "serving", "static_files")
+}
 
 
 def source_files(*packages: str) -> Iterator[Path]:
