@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import Response
-from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
+
+from pipeline.settings import Settings, load_settings
 
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; "
@@ -19,8 +22,19 @@ _KINDS = {".html": "text/html", ".json": "application/json", ".csv": "text/csv"}
 
 
 def report_pages(home: Path) -> dict[str, Callable[[str], Response]]:
-    """What answers for reports of lines and of plants, by its place in the web app."""
-    return {f"/{kind}/{{address:path}}": partial(_report, home / kind) for kind in ("reports", "plant-reports")}
+    """What answers for reports, by its place in the web app; `/report` leads to the last one of a line."""
+    files = {f"/{kind}/{{address:path}}": partial(_report, home / kind) for kind in ("reports", "plant-reports")}
+    return files | {"/report": partial(_last_report, load_settings(home))}
+
+
+def _last_report(settings: Settings, line: str) -> Response:
+    """The way to a line's last report, or to the plant's where the line has none of its own."""
+    for folder in (settings.line_folder("reports", line), settings.home / "plant-reports"):
+        runs = sorted(path.name for path in folder.glob("*") if (path / "report.html").is_file())  # by their times
+        if runs:
+            below = (*folder.relative_to(settings.home).parts, runs[-1], "report.html")
+            return RedirectResponse(f"/{'/'.join(map(quote, below))}", 303)
+    return PlainTextResponse("no report yet: `linewise score` writes one at its end\n", 404)
 
 
 def _report(folder: Path, address: str) -> Response:

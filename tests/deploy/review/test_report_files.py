@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from pipeline.settings import load_settings
 from tests.deploy.review.asked_plant import HERE, AskedPlant
+from tests.deploy.scoring_plant import LINE
 
 RUN = "20261130-101500-000001"
 
@@ -78,3 +82,20 @@ def test_a_page_with_a_token_shows_them_to_those_who_gave_it(asked: AskedPlant, 
     path = f"/plant-reports/{RUN}/report.html"
     assert client.get(path).status_code == 401
     assert client.get(path, params={"token": "a token of enough characters"}).text == f"this is {path[1:]}"
+
+
+def test_a_lines_card_leads_to_its_last_report_else_to_the_plants(asked: AskedPlant) -> None:
+    home = asked.plant.root / "home"
+    client = TestClient(asked.app(), base_url=HERE)
+    link = re.search(r'href="(/report[^"]*)">Last report', client.get("/").text)
+    assert link is not None
+    address = unescape(link.group(1))
+    assert client.get(address).status_code == 404
+    of_plant, of_line = home / "plant-reports" / RUN, load_settings(home).line_folder("reports", LINE)
+    for folder in (of_plant, of_line / RUN, of_line / f"{RUN[:-1]}2"):
+        folder.mkdir(parents=True)
+        (folder / "report.html").write_text(f"of {folder.parent.name} {folder.name}")
+        assert client.get(address).text == f"of {folder.parent.name} {folder.name}"
+    (of_line / f"{RUN[:-1]}3").mkdir()  # a run that has not come to its report
+    assert client.get(address).text == f"of {of_line.name} {RUN[:-1]}2"
+    assert client.get("/report", params={"line": "../../elsewhere"}).text == f"of plant-reports {RUN}"
