@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deploy.bundles.manifest import BY_DEFAULT, MANY_GOOD, BundleDraft, CalibrationRecord, ChoiceRecord, SetByHandRecord
-from deploy.bundles.records_in_words import first_look_text, int8_text, named_kinds_text, told_apart_text
+from deploy.bundles.manifest import BundleDraft, CalibrationRecord, ChoiceRecord, SetByHandRecord
+from deploy.bundles.records_in_words import first_look_text, int8_text, learner_text, named_kinds_text, told_apart_text
 from pipeline.likeness import Likeness
 from pipeline.more_images import distribution_free_count
 from pipeline.promise import Forecast, Promise
@@ -189,7 +189,7 @@ def _measured(manifest: BundleDraft) -> Iterator[Fact]:
 
 def _model(manifest: BundleDraft) -> Iterator[Fact]:
     spec, learner, preprocess = manifest.spec, manifest.learner, manifest.preprocess
-    yield Fact("learner", "Learner", _learner_text(manifest), brief=True)
+    yield Fact("learner", "Learner", learner_text(manifest), brief=True)
     for choice in manifest.choices:
         name = choice.what[0].upper() + choice.what[1:]
         yield Fact(f"choice.{choice.what}", name, _evidence_text(choice), brief=True)
@@ -210,15 +210,6 @@ def _model(manifest: BundleDraft) -> Iterator[Fact]:
             seen = f"{seen}; the {tiles.count} that show some of the region are looked at"
         yield Fact("tiles", "Seen as tiles", seen, brief=True)
     yield Fact("made", "Made", f"{manifest.created_at:%Y-%m-%d %H:%M %Z} by Linewise {manifest.linewise_version}")
-
-
-def _learner_text(manifest: BundleDraft) -> str:
-    """Its name, and why no meta-model helps where one might have."""
-    learner, support = manifest.learner, manifest.support
-    few = len(support.good) < MANY_GOOD and not (support.defects or support.taken_up or support.not_taken_up)
-    if not few or learner.meta_model or not learner.config.get(BY_DEFAULT):
-        return learner.name
-    return f"{learner.name}: no meta-model for lines without defective images is of this backbone and input size"
 
 
 def _evidence_text(choice: ChoiceRecord) -> str:
