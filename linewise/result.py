@@ -45,6 +45,7 @@ class Result:
     kind_probability: float | None = None
     _scored: Scored = field(repr=False, compare=False)
     _placement: Placement | None = field(default=None, repr=False, compare=False)
+    _steep: bool = field(default=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, bundle: Bundle, engine: LineEngine, scored: Scored, seen: Seen) -> Self:
@@ -63,6 +64,7 @@ class Result:
             kind_probability=None if kind is None else kind.probability,
             _scored=scored,
             _placement=seen.placement,
+            _steep=bundle.manifest.region is not None,
         )
 
     @property
@@ -77,6 +79,8 @@ class Result:
         return anomaly_map.copy() if self._placement is None else self._placement.upright(anomaly_map)
 
     def full_map(self) -> NDArray[np.float32] | None:
-        """(H, W) the same at the upright image's own size, bicubic; None without a score."""
+        """(H, W) the same at the upright image's own size, bicubic, of a line with a region of interest bilinear; None
+        without a score.
+        """
         anomaly_map = self.map
-        return None if anomaly_map is None else upsample_map(anomaly_map, *self.size)
+        return None if anomaly_map is None else upsample_map(anomaly_map, *self.size, steep=self._steep)

@@ -18,6 +18,7 @@ from deploy.bundles.registry import Registry
 from deploy.engine.devices import resolve_device
 from deploy.engine.joined_tiles import TILES_IN_FLIGHT
 from deploy.engine.runtime import ScoringEngine
+from deploy.reports.overlay import upsample_map
 from deploy.results.store import ResultStore
 from flows import held_images
 from flows.adapt import job as adapt
@@ -107,6 +108,9 @@ def test_outside_the_region_nothing_counts_and_tiles_wholly_outside_are_not_look
     with Line.open("tray", device="cpu", home=tray.home) as opened:
         result = opened.score(tmp_path / "inside.png")
     assert result.score == pytest.approx(of_inside.score)
+    full = result.full_map()
+    assert full is not None
+    np.testing.assert_array_equal(full, upsample_map(of_inside.anomaly_map, 96, 96, steep=True))
     assert result.regions
     assert all(left + width <= 48 for left, _, width, _ in (region.box for region in result.regions))
     assert job.run(score_request(line, line="tray"), tray).report.is_file()
