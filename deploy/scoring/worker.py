@@ -22,7 +22,6 @@ from deploy.results.store import ResultStore
 from deploy.scoring.display import native_of, native_of_frame
 from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
-from deploy.scoring.sources.taken import Taking
 from pipeline.calibration import Decision
 from pipeline.errors import ImageError
 from pipeline.features import Levels
@@ -60,8 +59,8 @@ class ImageScorer(Protocol):
 class Outcome:
     """An item's result; its view, when it was scored; the row it was found in, when it was skipped.
 
-    `is_news` is False where nothing came: a watched file was not written since it was read before, or an earlier run
-    scored it and it is gone.
+    `is_news` is False where nothing came: a watched file was not written since it was read before, or since an earlier
+    run scored it.
     `remark`: what someone should know of the image, equal for all of its kind; told once a run.
     """
 
@@ -132,24 +131,29 @@ class ScoringWorker:
         """The file's bytes; the outcome at once where they cannot be read, or are not what a watched folder took."""
         file = read_file(path, self.limits)
         if item.taking is not None and (problem := item.taking.problem(path)) is not None:
-            return self._decided_before(item.taking, item, path) or _unreadable(item, None, problem)
+            return self._decided_before(item, path) or _unreadable(item, None, problem)
         if isinstance(file, UnreadableImage):
-            gone = item.taking if not path.exists() else None
-            return self._decided_before(gone, item, path) or _unreadable(item, None, file.reason)
+            return (not path.exists() and self._decided_before(item, path)) or _unreadable(item, None, file.reason)
         if item.taking is not None and not item.taking.is_news(file.sha256):
             return _nothing(item, path, file.sha256)
         return file
 
-    def _decided_before(self, gone: Taking | None, item: SourceItem, path: Path) -> Outcome | None:
-        """Nothing came where an earlier run scored what was taken, which is gone now: told of it, as its messages are
-        sent by this run, a controller uses the name again or clears the file away.
-        """
-        if gone is None or gone.on_lost is None or gone.since is None or self.known is None:
+    def _decided_before(self, item: SourceItem, path: Path) -> Outcome | None:
+        """Nothing came where what was taken is gone, and was scored before: told of it, a controller clears it away."""
+        if not self._was_decided(item) or item.taking is None or item.taking.on_lost is None:
             return None
-        if not self.known.was_scored(self.bundle.manifest.line, path, gone.since):
-            return None
-        gone.on_lost()
+        item.taking.on_lost()
         return _nothing(item, path, None)
+
+    def _was_decided(self, item: SourceItem) -> bool:
+        """Whether a watched file that was there at its beginning has a decision of whichever version.
+
+        A watch tells of each part once, whatever is promoted meanwhile; so does one that is begun again.
+        """
+        taking = item.taking
+        if self.known is None or item.path is None or taking is None or taking.on_lost is None or taking.since is None:
+            return False
+        return self.known.was_scored(self.bundle.manifest.line, item.path, taking.since)
 
     def _decode(self, file: ImageFile) -> DecodedImage | UnreadableImage:
         """The image at the model's size, unless its values mean another brightness than those of the line's support."""
@@ -188,8 +192,10 @@ class ScoringWorker:
         return self._known(item, sha256) or Ready(item, sha256, seen)
 
     def _known(self, item: SourceItem, sha256: str) -> Outcome | None:
-        if self.known is None or (stored := self.known.find(self.bundle, sha256)) is None:
+        if self.known is None:
             return None
+        if (stored := self.known.find(self.bundle, sha256)) is None:
+            return _nothing(item, item.path, sha256) if self._was_decided(item) else None
         result = ImageResult(
             name=item.name,
             path=item.path,
@@ -283,7 +289,7 @@ class ScoringWorker:
         return image.pixels if native is None else native  # gone since it was scored: the model's own view is left
 
 
-def _nothing(item: SourceItem, path: Path, sha256: str | None) -> Outcome:
+def _nothing(item: SourceItem, path: Path | None, sha256: str | None) -> Outcome:
     return Outcome(ImageResult(name=item.name, path=path, sha256=sha256, status=FileStatus.SKIPPED), is_news=False)
 
 
