@@ -192,9 +192,7 @@ class ScoringWorker:
         return self._known(item, sha256) or Ready(item, sha256, seen)
 
     def _known(self, item: SourceItem, sha256: str) -> Outcome | None:
-        if self.known is None:
-            return None
-        if (stored := self.known.find(self.bundle, sha256)) is None:
+        if self.known is None or (stored := self.known.find(self.bundle, sha256)) is None:
             return _nothing(item, item.path, sha256) if self._was_decided(item) else None
         result = ImageResult(
             name=item.name,

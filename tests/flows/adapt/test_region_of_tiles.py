@@ -27,7 +27,7 @@ from flows.adapt.line_tiles import line_tiles
 from flows.adapt.request import AdaptRequest
 from flows.life.readaptation import next_adaptation
 from flows.life.request import TendRequest
-from flows.open_backbone import open_backbone
+from flows.open_backbone import OpenBackbone, open_backbone
 from flows.score import job
 from flows.unlabelled import take_up_into
 from flows.views import AdaptedLine, view_of
@@ -200,11 +200,11 @@ def test_of_images_that_are_not_held_in_full_patches_within_the_region_are_sampl
         assert int(sources[:, 2].max()) >= level.height, "of the second tile, too"
 
 
-def test_auto_counts_the_tiles_that_are_looked_at(line: Path, home: Path) -> None:
+def test_auto_counts_the_tiles_that_are_looked_at(line: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenBackbone, "milliseconds", lambda _: 10.0)  # measured anew each time, it varies
     backbone, found = open_backbone(DEFAULT_BACKBONE, 64, load_settings()), load_line(line)
     images = LineImages(good=found.train_good, defects=(), white_level=None, left_out={}, remarks=())
-    two = 2.5 * backbone.milliseconds()
-    asked = AdaptRequest.asked(line="tray", images=line, size=64, tiles="auto", most_ms=two)
+    asked = AdaptRequest.asked(line="tray", images=line, size=64, tiles="auto", most_ms=25.0)
     learner = make_learner("auto", backbone.spec, seed=0)
     within, _ = line_tiles(asked, learner, backbone, of_left(), images)
     everywhere, _ = line_tiles(asked, learner, backbone, None, images)
