@@ -30,6 +30,13 @@ def first_scored(line: str, since: datetime, limit: int) -> Select[ResultRow]:
     )
 
 
+def scored_content(line: str, sha256: str) -> Select[int]:
+    """The ids of a line's rows with a score of a content, by whichever bundle."""
+    return select(ResultRow.id).where(
+        ResultRow.image_sha256 == sha256, ResultRow.line == line, ResultRow.status == ResultStatus.SCORED
+    )
+
+
 def scored_under(line: str, path: str, since: datetime) -> Select[int]:
     """The ids of a line's rows with a score that were written under a path since then."""
     return select(ResultRow.id).where(

@@ -195,6 +195,7 @@ class _PlantFeeder:
             overlays=self.overlays(live.line) / bundle.id[:16] if self.overlays is not None else None,
             limits=image_limits(),
             opener=self.opener,
+            of_parts=self.run.tells_parts,
         )
         self.current[live.line] = self.run.begin(worker, live.line)
         return self.current[live.line]

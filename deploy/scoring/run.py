@@ -101,6 +101,11 @@ class ScoringRun:
         """Contents that the store had under another path; of a finished run."""
         return self._sink.duplicates
 
+    @property
+    def tells_parts(self) -> bool:
+        """Whether images are grouped into parts."""
+        return self._part_rule is not None
+
     def begin(self, worker: ScoringWorker, folder: str = "") -> LineScoring:
         """Begin a line's run in the store; `folder` of the line below what is scored, if it is below it.
 
@@ -182,12 +187,12 @@ class ScoringRun:
             self._dispatch.close()
 
     def _count(self, line: LineScoring, outcome: Outcome) -> None:
+        if outcome.remark is not None:
+            line.remarks[f"{line.line}: {outcome.remark}"] = None
         if not outcome.is_news:
             return
         result = outcome.result
         line.tally.add(result, outcome.stored)
-        if outcome.remark is not None:
-            line.remarks[f"{line.line}: {outcome.remark}"] = None
         ended = None if line.parts is None else line.parts.take(result)
         if line.parts is not None and ended is None:
             line.remarks.setdefault(f"{line.line}: {line.parts.told_alone(result)}")

@@ -95,6 +95,7 @@ def score_images(
             overlays=overlays / bundle.id[:16] if overlays is not None else None,
             limits=limits or image_limits(),
             opener=opener,
+            of_parts=part_rule is not None,
         )
         run = ScoringRun(
             store,

@@ -20,6 +20,7 @@ from deploy.reports.overlay import overlay_jpeg
 from deploy.results.records import StoredScore
 from deploy.results.store import ResultStore
 from deploy.scoring.display import native_of, native_of_frame
+from deploy.scoring.earlier_decisions import TOLD_BEFORE, EarlierDecisions, is_gone
 from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision
@@ -97,6 +98,7 @@ class ScoringWorker:
         overlays: folder for the pictures of flagged images; None: none.
         limits: on the size of images.
         opener: reads a file's header and says how its pixels are decoded.
+        of_parts: images are views of parts, see `EarlierDecisions`.
     """
 
     bundle: Bundle
@@ -106,6 +108,7 @@ class ScoringWorker:
     overlays: Path | None
     limits: ImageLimits
     opener: Opener = open_image
+    of_parts: bool = False
 
     def prepare(self, item: SourceItem) -> Ready | Outcome:
         """Decode and resize an item; the outcome at once where it has a score already or cannot be used."""
@@ -130,30 +133,21 @@ class ScoringWorker:
     def _read(self, item: SourceItem, path: Path) -> ImageFile | Outcome:
         """The file's bytes; the outcome at once where they cannot be read, or are not what a watched folder took."""
         file = read_file(path, self.limits)
-        if item.taking is not None and (problem := item.taking.problem(path)) is not None:
-            return self._decided_before(item, path) or _unreadable(item, None, problem)
+        problem = None if item.taking is None else item.taking.problem(path)
+        is_lost = problem is not None or (isinstance(file, UnreadableImage) and is_gone(path))
+        if is_lost and self._earlier.on_what_is_gone(item.taking, path):
+            return _nothing(item, path, None)
+        if problem is not None:
+            return _unreadable(item, None, problem)
         if isinstance(file, UnreadableImage):
-            return (not path.exists() and self._decided_before(item, path)) or _unreadable(item, None, file.reason)
+            return _unreadable(item, None, file.reason)
         if item.taking is not None and not item.taking.is_news(file.sha256):
             return _nothing(item, path, file.sha256)
         return file
 
-    def _decided_before(self, item: SourceItem, path: Path) -> Outcome | None:
-        """Nothing came where what was taken is gone, and was scored before: told of it, a controller clears it away."""
-        if not self._was_decided(item) or item.taking is None or item.taking.on_lost is None:
-            return None
-        item.taking.on_lost()
-        return _nothing(item, path, None)
-
-    def _was_decided(self, item: SourceItem) -> bool:
-        """Whether a watched file that was there at its beginning has a decision of whichever version.
-
-        A watch tells of each part once, whatever is promoted meanwhile; so does one that is begun again.
-        """
-        taking = item.taking
-        if self.known is None or item.path is None or taking is None or taking.on_lost is None or taking.since is None:
-            return False
-        return self.known.was_scored(self.bundle.manifest.line, item.path, taking.since)
+    @property
+    def _earlier(self) -> EarlierDecisions:
+        return EarlierDecisions(store=self.known, line=self.bundle.manifest.line, of_parts=self.of_parts)
 
     def _decode(self, file: ImageFile) -> DecodedImage | UnreadableImage:
         """The image at the model's size, unless its values mean another brightness than those of the line's support."""
@@ -193,7 +187,8 @@ class ScoringWorker:
 
     def _known(self, item: SourceItem, sha256: str) -> Outcome | None:
         if self.known is None or (stored := self.known.find(self.bundle, sha256)) is None:
-            return _nothing(item, item.path, sha256) if self._was_decided(item) else None
+            is_told = self._earlier.on_content(item.taking, sha256)
+            return _nothing(item, item.path, sha256, remark=TOLD_BEFORE) if is_told else None
         result = ImageResult(
             name=item.name,
             path=item.path,
@@ -287,8 +282,9 @@ class ScoringWorker:
         return image.pixels if native is None else native  # gone since it was scored: the model's own view is left
 
 
-def _nothing(item: SourceItem, path: Path | None, sha256: str | None) -> Outcome:
-    return Outcome(ImageResult(name=item.name, path=path, sha256=sha256, status=FileStatus.SKIPPED), is_news=False)
+def _nothing(item: SourceItem, path: Path | None, sha256: str | None, *, remark: str | None = None) -> Outcome:
+    result = ImageResult(name=item.name, path=path, sha256=sha256, status=FileStatus.SKIPPED)
+    return Outcome(result, is_news=False, remark=remark)
 
 
 def _unreadable(item: SourceItem, sha256: str | None, reason: str) -> Outcome:

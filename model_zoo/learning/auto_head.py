@@ -116,7 +116,7 @@ class AutoHead(AnomalyHead):
         outputs: list[AnomalyOutput] = []
         order: list[int] = []
         for fold, memory in memories_without(support, self.bank, self.recipe):
-            head = memory.head(self.recipe, Shown(support.k, support.m))
+            head = memory.head(self.recipe, shown_by(support))
             outputs.append(head(*(level[fold] for level in support.good)))
             order += fold
         back = torch.tensor(order).argsort()
@@ -136,7 +136,7 @@ class AutoHead(AnomalyHead):
             mine = known % _DEFECT_FOLDS == fold
             others = [defects[index] for index in known[~mine].tolist()]
             direction = self.recipe.direction(good, others)
-            learned = self.learned and self.learned.beside(Shown(support.k, len(others)))
+            learned = self.learned and self.learned.beside(Shown(support.good_images, len(others)))
             head = AutoHead(self.whitening, self.bank, direction, learned, self.recipe)
             scores[mine] = score_levels(head, support.with_defects(known[mine].tolist()).defects).image_score
         return scores
@@ -149,6 +149,11 @@ class AutoHead(AnomalyHead):
         if self.learned is not None:
             anomaly_map = anomaly_map + self.learned(levels, residuals)
         return AnomalyOutput(self.bank.image_score(anomaly_map), anomaly_map, nearest_rows(matches))
+
+
+def shown_by(support: SupportSet) -> Shown:
+    """All images of a support, also the good ones of which it has only samples."""
+    return Shown(support.good_images, support.m)
 
 
 class LineMemory(NamedTuple):
@@ -168,9 +173,8 @@ class LineMemory(NamedTuple):
     defects: list[list[Cells]]
     distances: Tensor
 
-    def head(self, recipe: Recipe, shown: Shown | None = None) -> AutoHead:
-        """The head; `shown`: of which images these are a part (default: they are all)."""
-        shown = shown or Shown(self.bank.k, len(self.defects))
+    def head(self, recipe: Recipe, shown: Shown) -> AutoHead:
+        """The head; `shown`: the images of which these are all, or a part."""
         direction = recipe.direction(self.cells, self.defects, shown.defects)
         learned = self.learned(recipe, shown)
         return AutoHead(self.whitening, self.bank, direction, learned, recipe).eval()
@@ -221,7 +225,7 @@ def adaptation(support: SupportSet, recipe: Recipe, *, seed: int) -> Adaptation:
         of_defects.append(bank.image_score(bank.anomaly_map(matches)))
     of_good = bank.image_score(bank.anomaly_map(memory.good))
     evidence = separation(torch.cat(of_defects), of_good) if of_defects else 0.0
-    return Adaptation(head=memory.head(recipe), evidence=evidence)
+    return Adaptation(head=memory.head(recipe, shown_by(support)), evidence=evidence)
 
 
 def cells_of(levels: TensorLevels, matches: list[BankMatch]) -> list[Cells]:

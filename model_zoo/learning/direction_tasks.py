@@ -23,7 +23,7 @@ from model_zoo.heads.learned_direction import (
 )
 from model_zoo.heads.stacked_tiles import on_finest
 from model_zoo.heads.task_head import image_score
-from model_zoo.learning.auto_head import LineMemory, Recipe, memories_without, memory_of
+from model_zoo.learning.auto_head import LineMemory, Recipe, memories_without, memory_of, shown_by
 from pipeline.episodes import Episode, SupportSet, TensorLevels
 
 _GOOD_CELLS = 1500  # of a query's good images
@@ -88,7 +88,7 @@ def direction_task(episode: Episode, recipe: Recipe) -> DirectionTask:
     )
     unseen = _scored(memory, recipe, good, support.m)
     labelled = _labelled(memory, good, as_defects)
-    return DirectionTask(labelled, folds, torch.tensor(order).argsort(), unseen, Shown(support.k, support.m))
+    return DirectionTask(labelled, folds, torch.tensor(order).argsort(), unseen, shown_by(support))
 
 
 def good_scores(task: DirectionTask, coefficients: Sequence[LearnedCoefficients]) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.scorer import score_images
 from deploy.scoring.sources.watch import WatchedFolder
 from tests.deploy.scoring.watching import by_rename
-from tests.deploy.scoring_plant import CountingEngine, Plant, score_folder
+from tests.deploy.scoring_plant import CountingEngine, Plant
 from tests.parts.plant import write_image
 from tests.parts.whole_plant import WholePlant, look_all_the_time
 
@@ -212,25 +211,3 @@ def test_images_that_are_gone_before_their_line_can_be_used_stay_counted(
         "1 images were removed or written over before their line had a bundle to score with",
         "no registered line for images beside the lines' folders: move them to their line's",
     ]
-
-
-def test_a_watch_that_is_begun_again_with_a_new_version_tells_of_no_part_twice(plant: Plant, quick: None) -> None:
-    first = write_image(plant.images / "first.png", brightness=30, seed=1)
-    second = write_image(plant.images / "second.png", brightness=40, seed=2)
-    plant.score()
-    newer = replace(plant.bundle, id="f" * 64)
-    by_rename(second, write_image(plant.root / "camera.png", brightness=250, seed=3).read_bytes())
-
-    source, seen = WatchedFolder(plant.images, settle_seconds=0.05), list[ImageResult]()
-
-    def on_result(result: ImageResult, _: ImageView | None = None) -> None:
-        seen.append(result)
-        if result.name == second.name:
-            source.stop()
-
-    summary = score_images(newer, plant.engine, source, plant.store, workers=1, on_result=on_result)
-    assert [(result.name, result.status) for result in seen] == [(second.name, FileStatus.SCORED)]
-    assert (summary.counts.scored, summary.counts.unreadable) == (1, 0)
-    rows = [(row.image_path, row.bundle_id == newer.id) for row in plant.store.query()]
-    assert sorted(rows) == [(str(first), False), (str(second), False), (str(second), True)]
-    assert score_folder(newer, plant.engine, plant.images, plant.store).counts.scored == 1, "a folder is scored anew"
