@@ -10,8 +10,9 @@ from pipeline.errors import ConfigError
 from pipeline.url_secrets import without_secrets
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883, "http": 80, "https": 443, "opc.tcp": 4840}
-_NODE = re.compile(r"node=((?:ns=\d{1,5};)?(?:i=\d{1,10}|[sgb]=.+))")
+_NODE = re.compile(r"node=((?:ns=(\d{1,5});)?(?:i=(\d{1,10})|[sgb]=.+))", re.ASCII)
 """The query of an OPC UA address; the node's id has the specification's own form (part 6, 5.3.1.10)."""
+_LAST_NAMESPACE, _LAST_NUMBER = 2**16 - 1, 2**32 - 1  # an id's index of a namespace is a UInt16, its number a UInt32
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ def parse_destination(text: str) -> Destination:
         if found is None:
             remedy = "name the node that is written, as in opc.tcp://host:4840?node=ns=2;s=Line7.Result"
             raise ConfigError(wanted, repr(text), remedy)
-        node = found.group(1)
+        node, namespace, number = found.groups()
+        if int(namespace or 0) > _LAST_NAMESPACE or int(number or 0) > _LAST_NUMBER:
+            remedy = f"correct the node's id: ns is {_LAST_NAMESPACE} at most, i {_LAST_NUMBER}"
+            raise ConfigError(wanted, repr(text), remedy)
     else:
         path = unquote(parts.path).strip("/")
         if parts.query or any(sign in path for sign in "+#\0"):

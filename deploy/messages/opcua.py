@@ -21,26 +21,34 @@ from pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from asyncua.common.node import Node
     from asyncua.sync import ThreadLoop
-    from asyncua.ua import VariantType
+    from asyncua.ua import NodeId, VariantType
 
-    _Place = dict[str, tuple[Node, VariantType]]
-    """Where messages are written: the variables with their types, by the names of the fields that they hold."""
+    _Place = dict[str, Node]
+    """Where messages are written: the variables, by the names of the fields that they hold."""
 
 _T = TypeVar("_T")
 
 _SESSION_SECONDS = 60  # a controller has few sessions: that of a process that was killed is free again after it
-_LOOK_SECONDS = 0.01  # how often it is asked whether a message was read
+_READ_SECONDS = ANSWER_SECONDS  # a message that is not read for so long is told of
+_LOOK_SECONDS = 0.05  # how often it is asked whether a message was read
 _FLAG, _WHOLE = "unread", "message"  # variables that are no fields of a message
 _FOR_GOOD = frozenset(
-    {"BadNodeIdUnknown", "BadNodeIdInvalid", "BadAttributeIdInvalid", "BadTypeMismatch", "BadNotWritable"}
+    {"BadNodeIdInvalid", "BadAttributeIdInvalid", "BadTypeMismatch", "BadNotWritable"}
     | {"BadWriteNotSupported", "BadNotSupported", "BadUserAccessDenied", "BadOutOfRange", "BadIndexRangeInvalid"}
     | {"BadEncodingLimitsExceeded"}
 )
-"""What a server says of a variable that will not take this message later either; else it is tried again."""
+"""What a server says of a variable that will not take this message later either; else it is tried again.
+
+A node that is unknown is none of them: gateways let us in before they have loaded their variables.
+"""
 
 
 class _RefusedError(Exception):
     """The message will never be taken."""
+
+
+class _UnreadError(ReceiverAwayError):
+    """Somebody has yet to read what the server holds: the session knows what that is, and goes on."""
 
 
 class OpcUaServer(Receiver):
@@ -60,7 +68,8 @@ class OpcUaServer(Receiver):
         try:
             import asyncua  # noqa: F401, PLC0415  # an extra, and half of a plant's runs need it not
         except ModuleNotFoundError as error:
-            raise ConfigError("asyncua, to publish over OPC UA", "none", "pip install 'linewise[opcua]'") from error
+            remedy = "pip install 'linewise[opcua]' (linewise[full] and the Docker image lack it: docs/messages.md)"
+            raise ConfigError("asyncua, to publish over OPC UA", "none", remedy) from error
         self._url, self._node, self._credentials = url, node, credentials
         self._session: _Session | None = None
 
@@ -75,6 +84,8 @@ class OpcUaServer(Receiver):
                 self._session.hand_over(self._node.replace("{line}", message.line), message)
             except _RefusedError as error:
                 refusal = str(error)
+            except _UnreadError:
+                raise
             except ReceiverAwayError:
                 self.close()
                 raise
@@ -96,6 +107,7 @@ class _Session:
 
         logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # what it says of a lost connection is told by us
         self._places: dict[str, _Place] = {}
+        self._types: dict[NodeId, VariantType] = {}
         self._unread: str | None = None  # the message that was written and not read yet
         self._loop: ThreadLoop = ThreadLoop(None)
         self._loop.daemon = True  # it keeps no process from its end
@@ -119,12 +131,14 @@ class _Session:
 
         Raises:
             _RefusedError: it will never be taken.
-            ReceiverAwayError: it was not taken, or not read.
+            _UnreadError: it, or the one before, was not read yet; handed over again it is not written again.
+            ReceiverAwayError: it was not taken, as far as anyone knows.
         """
         try:
             self._run(self._hand_over(node, message), 3 * ANSWER_SECONDS)
         except (_RefusedError, ReceiverAwayError):
-            self._places.pop(node, None)  # who mended the server need not restart it
+            for variable in self._places.pop(node, {}).values():  # who mended the server need not restart it
+                self._types.pop(variable.nodeid, None)
             raise
 
     def close(self) -> None:
@@ -136,13 +150,13 @@ class _Session:
 
     def _run(self, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
         """Let asyncua's thread do something, and say in our words what went wrong."""
-        from asyncua.ua import UaError  # noqa: PLC0415
-
         try:
             return self._loop.post(asyncio.wait_for(work, seconds))
+        except (_RefusedError, ReceiverAwayError):
+            raise
         except TimeoutError as error:
             raise ReceiverAwayError("it does not answer") from error
-        except (UaError, OSError) as error:
+        except Exception as error:  # asyncua's own as a rule, and whatever else a server's answer leads to in it
             name = type(error).__name__
             if name in _FOR_GOOD and self.is_open:
                 raise _RefusedError(f"it answered {name}") from error
@@ -173,26 +187,28 @@ class _Session:
 
         node = self._client.get_node(node_id)
         if await node.read_node_class() == NodeClass.Variable:
-            return {_WHOLE: (node, await node.read_data_type_as_variant_type())}
+            return {_WHOLE: node}
         children = await node.get_children(nodeclassmask=NodeClass.Variable)
-        names = [_plain((await child.read_browse_name()).Name) for child in children]
-        return {
-            name: (child, await child.read_data_type_as_variant_type())
-            for name, child in zip(names, children, strict=True)
-        }
+        return {_plain((await child.read_browse_name()).Name): child for child in children}
+
+    async def _type(self, node: Node) -> VariantType:
+        """A variable's, asked of what is written alone: those of the others may be such as no one can resolve."""
+        if (known := self._types.get(node.nodeid)) is None:
+            known = self._types[node.nodeid] = await node.read_data_type_as_variant_type()
+        return known
 
     async def _until_read(self, place: _Place) -> None:
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while await place[_FLAG][0].read_value():
+        deadline = time.monotonic() + _READ_SECONDS
+        while await place[_FLAG].read_value():
             if time.monotonic() > deadline:
-                raise ReceiverAwayError(f"nobody reads what it has: {_FLAG} is still true")
+                raise _UnreadError(f"nobody reads what it has: {_FLAG} is still true")
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _write(self, place: _Place, values: Mapping[str, Any]) -> None:
         """All variables in one request. No times go with them: controllers do not let others set those."""
         from asyncua.ua import DataValue, Variant  # noqa: PLC0415
 
-        if not (known := {name: place[name] for name in place if name in values}):
+        if not (known := {name: (node, await self._type(node)) for name, node in place.items() if name in values}):
             raise _RefusedError("the node has no variable that is named as a field of the message")
         nodes = [node.nodeid for node, _ in known.values()]
         contents = [DataValue(Variant(_as(name, values[name], type_), type_)) for name, (_, type_) in known.items()]

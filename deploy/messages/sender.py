@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -99,6 +100,11 @@ class Sender:
                     self._wait_for_more()
             except (ReceiverAwayError, StorageError) as error:
                 failures, self._trouble = failures + 1, str(error)
+                self._pause(failures)
+            except Exception as error:  # a thread that ends unseen would deliver nothing more, and say nothing
+                failures, self._trouble = failures + 1, f"unexpected {type(error).__name__}: {error}"
+                with contextlib.suppress(Exception):  # the next try has a connection that has met nothing yet
+                    self._receiver.close()
                 self._pause(failures)
         self._receiver.close()
 

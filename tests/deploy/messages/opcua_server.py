@@ -2,8 +2,9 @@
 
     python -m tests.deploy.messages.opcua_server PORT LOG [--password PASSWORD]
 
-Somebody reads the object Read and clears its flag, and nobody that of Flagged. Variables keep nothing over a kill; what
-they were given stands in the log, a JSON object of values a line.
+Somebody reads the object Read and clears its flag at once, that of Slow after a second and that of Flagged never. The
+variable Late is there once its process is sent SIGUSR1. Variables keep nothing over a kill; what they were given stands
+in the log, a JSON object of values a line.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ FIELDS = {
     "ScoredAt": "DateTime",
     "Temperature": "Double",
 }
-"""Of the objects, by name and type; the last one is the controller's own."""
+"""Of the objects, by name and type; the last one is the controller's own, as is Recipe, whose type nobody knows."""
+SLOW_SECONDS = 1.0
 
 
 class OpcUaServerProcess:
@@ -65,6 +67,11 @@ class OpcUaServerProcess:
             self._process.send_signal(how)
             self._process.wait(30)
             self._process = None
+
+    def load_late(self) -> None:
+        """Let it have the variable Late."""
+        assert self._process is not None, "the server runs"
+        self._process.send_signal(signal.SIGUSR1)
 
     @contextmanager
     def running(self) -> Iterator[OpcUaServerProcess]:
@@ -128,12 +135,16 @@ async def serve(port: int, log: Path, password: str | None) -> None:
     await variable(objects, "Whole", "String", "")
     await variable(objects, "Number", "Int16", 0)
     await variable(objects, "Fixed", "String", "", writable=False)
-    for line in ("mvtec/pill", "Flagged", "Read"):
+    missing = ua.NodeId("NoSuchType", space)
+    for line in ("mvtec/pill", "Flagged", "Read", "Slow"):
         parent = await objects.add_object(ua.NodeId(line, space), line)
+        await parent.add_variable(ua.NodeId(f"{line}.Recipe", space), "Recipe", 0, ua.VariantType.Int32, missing)
         for name, type_name in FIELDS.items():
             await variable(parent, f"{line}.{name}", type_name, empty.get(type_name, 0))
-    for line in ("Flagged", "Read"):
-        flag = await variable(server.get_node(ua.NodeId(line, space)), f"{line}.Unread", "Boolean", False)
+    flag, slow_flag, _ = [
+        await variable(server.get_node(ua.NodeId(line, space)), f"{line}.Unread", "Boolean", False)
+        for line in ("Read", "Slow", "Flagged")
+    ]
     read = [server.get_node(ua.NodeId(f"Read.{name}", space)) for name in FIELDS]
     await objects.add_object(ua.NodeId("Bare", space), "Bare")
     file = log.open("a")
@@ -150,10 +161,24 @@ async def serve(port: int, log: Path, password: str | None) -> None:
         if found and set(found) != {"Unread"}:
             note(found)
 
+    async def read_slowly() -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            if await slow_flag.read_value():
+                await asyncio.sleep(SLOW_SECONDS)
+                await slow_flag.write_value(False)
+
+    late = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, late.set)
+    slow = asyncio.create_task(read_slowly())
     async with server:
         server.subscribe_server_callback(CallbackType.PostWrite, after_write)
         while True:
             await asyncio.sleep(0.02)
+            assert not slow.done(), "somebody reads"
+            if late.is_set():
+                late.clear()
+                await variable(objects, "Late", "String", "")
             if await flag.read_value():
                 note(dict(zip(FIELDS, [await node.read_value() for node in read], strict=True)))
                 await flag.write_value(False)

@@ -39,6 +39,7 @@ def test_an_address_is_taken_apart(text: str, address: str, host: str, port: int
             "/ua/server",
             "ns=2;s={line}.Result #1",
         ),
+        ("opc.tcp://plc?node=ns=65535;i=4294967295", 4840, "", "ns=65535;i=4294967295"),
     ],
 )
 def test_an_opcua_address_names_the_node(text: str, port: int, path: str, node: str) -> None:
@@ -50,6 +51,12 @@ def test_an_opcua_address_names_the_node(text: str, port: int, path: str, node: 
 def test_an_opcua_address_without_a_node_is_told_how_to_name_one(query: str) -> None:
     with pytest.raises(ConfigError, match=r"name the node that is written, as in opc\.tcp://"):
         parse_destination(f"opc.tcp://plc{query}")
+
+
+@pytest.mark.parametrize("node", ["ns=65536;s=a", "ns=99999;i=1", "i=4294967296", "ns=2;i=9999999999"])
+def test_an_opcua_id_that_none_can_have_is_refused_with_its_bounds(node: str) -> None:
+    with pytest.raises(ConfigError, match="ns is 65535 at most, i 4294967295"):
+        parse_destination(f"opc.tcp://plc?node={node}")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 
 import pytest
@@ -116,3 +117,18 @@ def test_of_two_senders_one_sends_and_the_other_takes_over(plant: Plant) -> None
         queue(plant, server.address, range(50, 60))
         assert third.close(10) == Delivered(10, 0, 0)
     assert len(server.received) == 60, "nothing twice"
+
+
+def test_a_message_that_cannot_be_read_is_told_of_and_waits(plant: Plant, short_pauses: None) -> None:
+    """An error that nobody foresaw: the thread lives on, and delivers once its cause is gone."""
+    with WebhookServer().serving() as server:
+        ids = queue(plant, server.address, range(3))
+        with sqlite3.connect(str(plant.store.url.database)) as database:
+            database.execute("UPDATE outbox SET body = 'broken ' || body WHERE message_id = ?", [ids[1]])
+        sending = sender(plant, server.address)
+        wait_until(lambda: sending.remarks)
+        assert "cannot take them now: unexpected JSONDecodeError" in sending.remarks[0]
+        with sqlite3.connect(str(plant.store.url.database)) as database:
+            database.execute("UPDATE outbox SET body = replace(body, 'broken ', '')")
+        assert sending.close(30) == Delivered(3, 0, 0)
+    assert [message["id"] for message in server.accepted] == ids
