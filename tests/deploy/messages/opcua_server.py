@@ -59,7 +59,7 @@ class OpcUaServerProcess:
     def start(self) -> None:
         command = [sys.executable, "-m", "tests.deploy.messages.opcua_server", str(self.port), str(self._log)]
         self._process = subprocess.Popen([*command, *self._options], cwd=REPOSITORY)
-        wait_until(lambda: self._listens() or self._has_ended())
+        wait_until(lambda: self._listens() or self._has_ended(), 120)  # seconds on a machine that is busy
         assert not self._has_ended(), "the server did not start"
 
     def end(self, how: signal.Signals = signal.SIGKILL) -> None:
