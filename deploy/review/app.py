@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
@@ -20,11 +19,13 @@ from deploy.review.fields import (
     MOST_ASIDE,
     Form,
     address,
+    asked_address,
     box_of,
     id_of,
     ids_of,
     ids_text,
     local_time,
+    own_address,
     question_kind,
     trail_key,
     trail_key_text,
@@ -106,18 +107,16 @@ class _Pages:
 
     async def guard(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         """Refuse, ask for the token, or answer; in any case tell the browser what it may do with the answer."""
-        # as routes are chosen by it; request.url is made of the Host header, too
-        access, path = self._access, request.scope["path"]
+        access, path = self._access, request.scope["path"]  # as routes are; request.url is made of the Host header, too
         public = path in ("/health", "/login") or path.startswith("/static/")
         token = request.query_params.get("token")
         if (sentence := access.refusal(request)) is not None:
             response: Response = PlainTextResponse(f"{sentence}\n", 403)
         elif not public and token is not None and access.accepts(token):
-            rest = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
-            response = RedirectResponse(f"/{path.lstrip('/')}?{urlencode(rest)}", 303)  # "//name" is a host
+            response = RedirectResponse(asked_address(request), 303)
             access.let_in(response)
         elif not public and not access.is_known(request):
-            response = self._page("login.html.j2", request, 401, wrong=False)
+            response = self._page("login.html.j2", request, 401, wrong=False, back=asked_address(request))
         else:
             response = await call_next(request)
         for name, value in HEADERS.items():
@@ -268,9 +267,10 @@ class _Pages:
         return response
 
     def login(self, request: Request, form: Form) -> Response:
+        back = own_address(form.get("back", ""))
         if not self._access.accepts(form.get("token", "")):
-            return self._page("login.html.j2", request, 401, wrong=True)
-        response = RedirectResponse("/", 303)
+            return self._page("login.html.j2", request, 401, wrong=True, back=back)
+        response = RedirectResponse(back, 303)
         self._access.let_in(response)
         return response
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import Depends, HTTPException, Request
 from starlette.requests import ClientDisconnect
@@ -37,6 +38,20 @@ Form = Annotated[dict[str, str], Depends(_fields)]
 def address(path: str, **query: object) -> str:
     """An address of the page, without what is empty."""
     return f"{path}?{urlencode({name: value for name, value in query.items() if value not in ('', None)})}"
+
+
+def asked_address(request: Request) -> str:
+    """The path and query that were asked for, without the token; the first page where something was sent instead."""
+    if request.method != "GET":
+        return "/"
+    query = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "token"])
+    path = quote(request.scope["path"].lstrip("/"))  # "//name" is a host; request.url is made of the Host header
+    return f"/{path}?{query}" if query else f"/{path}"
+
+
+def own_address(text: str) -> str:
+    """An address of this page as `asked_address` makes it; the first page's for any other, which may lead elsewhere."""
+    return text if re.fullmatch(r"/(?!/)[!-\[\]-~]*", text) else "/"  # browsers read "\\" as "/", and skip tabs
 
 
 def id_of(text: str) -> int | None:

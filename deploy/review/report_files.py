@@ -10,6 +10,8 @@ from urllib.parse import quote
 from fastapi import Response
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 
+from deploy.bundles.line_folder import slug
+from pipeline.errors import ConfigError
 from pipeline.settings import Settings, load_settings
 
 _POLICY = (
@@ -17,7 +19,7 @@ _POLICY = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 """A report carries its style and script; its own policy names their hashes and forbids all other."""
-_MOST_PARTS = 3  # a line's folder, a run's, and its file; a plant's has no line's
+_MOST_PARTS = 4  # of a line's page in a plant's report: the run's folder, the pages', the line's, and the file
 _KINDS = {".html": "text/html", ".json": "application/json", ".csv": "text/csv"}
 
 
@@ -28,13 +30,23 @@ def report_pages(home: Path) -> dict[str, Callable[[str], Response]]:
 
 
 def _last_report(settings: Settings, line: str) -> Response:
-    """The way to a line's last report, or to the plant's where the line has none of its own."""
-    for folder in (settings.line_folder("reports", line), settings.home / "plant-reports"):
-        runs = sorted(path.name for path in folder.glob("*") if (path / "report.html").is_file())  # by their times
-        if runs:
-            below = (*folder.relative_to(settings.home).parts, runs[-1], "report.html")
-            return RedirectResponse(f"/{'/'.join(map(quote, below))}", 303)
-    return PlainTextResponse("no report yet: `linewise score` writes one at its end\n", 404)
+    """The way to the last report with a page on a line, its own or the plant's, else to the plant's last one."""
+    try:
+        of_line = _runs(settings.line_folder("reports", line))
+        of_plant = _runs(settings.home / "plant-reports")
+        pages = f"report_lines/{slug(line)}"
+        told = [*of_line, *(run for run in of_plant if (run / pages).is_dir())]
+    except (ConfigError, OSError):  # no line is called so, or no folder can be
+        return PlainTextResponse("no line can be called so\n", 404)
+    if not (runs := told or of_plant):
+        return PlainTextResponse("no report yet: `linewise score` writes one at its end\n", 404)
+    below = max(runs, key=lambda run: run.name).relative_to(settings.home) / "report.html"
+    return RedirectResponse(f"/{'/'.join(map(quote, below.parts))}", 303)
+
+
+def _runs(folder: Path) -> list[Path]:
+    """The folders of runs that have come to their report; their names are the times at which they began."""
+    return [run for run in folder.glob("*") if (run / "report.html").is_file()]
 
 
 def _report(folder: Path, address: str) -> Response:

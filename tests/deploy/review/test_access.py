@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 from fastapi.testclient import TestClient
@@ -91,7 +92,32 @@ def test_with_a_token_nothing_is_shown_without_it_and_a_link_or_the_form_lets_in
     answer = by_link.get(f"/words?line={LINE}&token={TOKEN}")
     assert (answer.status_code, str(answer.url)) == (200, f"{there}/words?line=mvtec%2Fpill")
     answer = TestClient(app, base_url=there).get(f"{there}//evil.example/?token={TOKEN}", follow_redirects=False)
-    assert answer.headers["Location"] == "/evil.example/?"
+    assert answer.headers["Location"] == "/evil.example/"
+
+
+def test_the_form_leads_to_the_page_that_was_asked_for_and_to_no_other_site(asked: AskedPlant) -> None:
+    there = "http://plant.example:4290"
+    client = TestClient(asked.app(TOKEN, "0.0.0.0"), base_url=there, headers={"Origin": there}, follow_redirects=False)
+
+    def back_of(page: str) -> str:
+        field = re.search(r'name="back" value="([^"]*)"', page)
+        assert field is not None
+        return unescape(field.group(1))
+
+    for path, back in {
+        f"/words?line={LINE}&before=1&token=wrong": "/words?line=mvtec%2Fpill&before=1",
+        "/plant-reports/one%20run/report.html": "/plant-reports/one%20run/report.html",
+        "//evil.example/": "/evil.example/",
+    }.items():
+        assert back_of(client.get(f"{there}{path}").text) == back
+        assert back_of(client.post("/login", data={"token": "x", "back": back}).text) == back, "another try"
+        assert client.post("/login", data={"token": TOKEN, "back": back}).headers["Location"] == back
+        client.cookies.clear()
+    assert back_of(client.post("/undo", data={"line": LINE}).text) == "/"
+    away = ("//evil.example", "/\\evil.example", "/\t/evil.example", "https://evil.example")
+    for elsewhere in ("", "words", "/a\nb", *away):
+        answer = client.post("/login", data={"token": TOKEN, "back": elsewhere})
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/"), elsewhere
 
 
 def test_others_are_let_in_with_a_token_of_enough_characters_alone() -> None:

@@ -129,8 +129,8 @@ def test_a_report_of_the_home_has_an_address_where_a_page_serves_it(
         assert pages.report_address(load_settings(), home / "runs" / "report.html") is None
         stand_in.kill()
     assert address(load_settings()) is None, "the page has ended"
-    monkeypatch.setenv("LINEWISE_REVIEW_URL", "https://plant.example/review/")
-    assert address(load_settings()) == f"https://plant.example/review/{below}"
+    monkeypatch.setenv("LINEWISE_REVIEW_URL", "https://plant.example/")
+    assert address(load_settings()) == f"https://plant.example/{below}"
 
 
 def wait_until_free(port: int) -> None:
