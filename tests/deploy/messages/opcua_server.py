@@ -75,8 +75,8 @@ class OpcUaServerProcess:
 
     @contextmanager
     def running(self) -> Iterator[OpcUaServerProcess]:
-        self.start()
         try:
+            self.start()
             yield self
         finally:
             self.end()
