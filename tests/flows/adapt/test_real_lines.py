@@ -22,6 +22,7 @@ from pipeline.product_lines.lines import ImageRecord, load_line
 from pipeline.settings import Device, Settings, load_settings
 from pipeline.storage import sha256_file
 from pipeline.support import read_defect_mask
+from tests.parts.image_files import packed_tiff
 
 MOST = 8  # images of each kind
 
@@ -103,3 +104,47 @@ def test_cookies_in_their_own_proportions(real_lines: Path, settings: Settings) 
     flagged = sum(bool(result.regions) for result in of_defects)
     assert flagged >= MOST // 2
     assert where_right(defects, of_defects) >= flagged / 2
+
+
+def test_cells_in_twelve_bits_two_pixels_in_three_bytes_are_those_in_eight(
+    real_lines: Path, settings: Settings, tmp_path: Path
+) -> None:
+    folder, deep = real_lines / "elpv" / "mono", tmp_path / "deep"
+    good, tested = load_line(folder).train_good[:4], [*load_line(folder).test_good[:2], *load_line(folder).defects[:2]]
+
+    def pixels(record: ImageRecord) -> np.ndarray:
+        found = cv2.imread(str(record.path), cv2.IMREAD_GRAYSCALE)
+        assert found is not None
+        return found
+
+    for place, records in (("plain", good), ("deep", good), ("asked", tested)):
+        (tmp_path / place / "good").mkdir(parents=True)
+        for number, record in enumerate(records):
+            file = tmp_path / place / "good" / f"{number}"
+            if place == "plain":
+                assert cv2.imwrite(f"{file}.png", pixels(record))
+            else:  # 0..255 is 0..4095
+                of_12_bits = np.rint(pixels(record) * (4095 / 255)).astype(np.uint16)
+                file.with_suffix(".tif").write_bytes(packed_tiff(of_12_bits))
+    asked = {"learner": "memory_bank", "size": 128}
+    adapt.run(AdaptRequest.asked(line="plain", images=tmp_path / "plain", **asked), settings)
+    adapt.run(AdaptRequest.asked(line="deep", images=deep, white_level=4095, **asked), settings)
+    with Line.open("plain", device="cpu", home=settings.home) as line:
+        plain = [line.score(pixels(record)).score for record in tested]
+    with Line.open("deep", device="cpu", home=settings.home) as line:
+        packed = [line.score(path).score for path in sorted((tmp_path / "asked" / "good").iterdir())]
+    np.testing.assert_allclose(packed, plain, rtol=0.03)  # made smaller before they are rounded to 8 bits, not after
+
+
+def test_pills_are_the_same_in_either_order_of_colours(real_lines: Path, settings: Settings) -> None:
+    folder = real_lines / "mvtec" / "pill"
+    adapt.run(AdaptRequest.asked(line="pill", images=folder, learner="memory_bank", size=128, good=4), settings)
+    path = load_line(folder).defects[0].path
+    blue_first = cv2.imread(str(path))
+    assert blue_first is not None
+    with Line.open("pill", device="cpu", home=settings.home) as line:
+        right, wrong = line.score(blue_first, colour_order="bgr"), line.score(blue_first)
+        red_first, of_file = line.score(blue_first[..., ::-1]), line.score(path)
+    assert right.score == red_first.score
+    assert right.score == pytest.approx(of_file.score, abs=0.01), "a JPEG's file is decoded at a part of its size"
+    assert wrong.score != pytest.approx(of_file.score, abs=0.02), "it tells the orders apart"
