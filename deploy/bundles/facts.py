@@ -189,7 +189,7 @@ def _measured(manifest: BundleDraft) -> Iterator[Fact]:
 
 def _model(manifest: BundleDraft) -> Iterator[Fact]:
     spec, learner, preprocess = manifest.spec, manifest.learner, manifest.preprocess
-    yield Fact("learner", "Learner", learner_text(manifest), brief=True)
+    yield Fact("learner", "Learner", learner_text(learner), brief=True)
     for choice in manifest.choices:
         name = choice.what[0].upper() + choice.what[1:]
         yield Fact(f"choice.{choice.what}", name, _evidence_text(choice), brief=True)

@@ -34,8 +34,8 @@ KINDS = "kinds.npz"
 SUPPORT_FOLDER = "support"
 BY_DEFAULT = "by_default"
 """Among a learner's settings: nobody named it, the line's images decided. Bundles of before that lack it."""
-MANY_GOOD = 12
-"""Good images from which other lines' defects no longer help one without its own (`benchmarks/shared_direction.md`)."""
+LACKS_META_MODEL = "lacks_meta_model"
+"""Likewise: other lines would have helped, and none of their meta-models is of this backbone and input size."""
 INT8_ENDING = "-int8"
 """Of the name of a version with an int8 backbone."""
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from deploy.bundles.manifest import BY_DEFAULT, MANY_GOOD, BundleDraft, FirstLookRecord, Int8Record, KindsRecord
+from deploy.bundles.manifest import LACKS_META_MODEL, FirstLookRecord, Int8Record, KindsRecord, LearnerRecord
 
 
-def learner_text(manifest: BundleDraft) -> str:
+def learner_text(learner: LearnerRecord) -> str:
     """Its name, and why no meta-model helps where one might have."""
-    learner, support = manifest.learner, manifest.support
-    few = len(support.good) < MANY_GOOD and not (support.defects or support.taken_up or support.not_taken_up)
-    if not few or learner.meta_model or not learner.config.get(BY_DEFAULT):
+    if not learner.config.get(LACKS_META_MODEL):
         return learner.name
     return f"{learner.name}: no meta-model for lines without defective images is of this backbone and input size"
 

@@ -21,6 +21,7 @@ from deploy.bundles.manifest import (
     FIRST_LOOK,
     HEAD,
     KINDS,
+    LACKS_META_MODEL,
     REGION,
     SUPPORT_FOLDER,
     BackboneRecord,
@@ -39,7 +40,7 @@ from deploy.engine.parity import Parity
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.two_looks import first_view
 from deploy.exporting.torch_to_onnx import check_parity, export_head
-from flows.adapt.learner_choice import ChosenMetaModel, by_default
+from flows.adapt.learner_choice import ChosenMetaModel, by_default, others_help
 from flows.adapt.line_first_look import LineFirstLook
 from flows.adapt.line_kinds import line_kinds
 from flows.adapt.request import AdaptRequest
@@ -182,6 +183,7 @@ def _draft(
                 **learner.settings(),
                 "augmentations": list(view.config.augmentations),
                 BY_DEFAULT: by_default(request),
+                LACKS_META_MODEL: chosen is None and others_help(request, len(view.good), len(view.defects)),
             },
             meta_model=chosen.origin if chosen else None,
         ),

@@ -114,7 +114,9 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
     learner = learner_with(request, chosen, backbones[0].spec)
     start = time.perf_counter()
     images = choose_images(request, known.line, known.left_out, learner, tell_looked)
-    learner, chosen = learner_for(request, settings, backbones[0].spec, (learner, chosen), images)
+    learner, chosen = learner_for(
+        request, settings, backbones[0].spec, (learner, chosen), good=len(images.good), defects=len(images.defects)
+    )
     meta = chosen.model if chosen else None
     region, images = line_region(request, known.line.root, images)
     tiles, images = line_tiles(request, learner, backbones[0], region, images)

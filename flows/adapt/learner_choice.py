@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.bundles.manifest import MANY_GOOD
-from flows.adapt.line_images import LineImages
 from flows.adapt.request import AdaptRequest
 from flows.asking.learner_names import LearnerName
 from flows.plant_meta_models import PlantMetaModels
@@ -23,6 +21,9 @@ from pipeline.features import BackboneSpec
 from pipeline.learner import Learner
 from pipeline.meta_model import MetaModel, load_meta_model
 from pipeline.settings import Settings
+
+_MANY_GOOD = 12
+"""Good images from which other lines' defects no longer help one without its own (`benchmarks/shared_direction.md`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,9 @@ def learner_for(
     settings: Settings,
     spec: BackboneSpec,
     first: tuple[Learner, ChosenMetaModel | None],
-    images: LineImages,
+    *,
+    good: int,
+    defects: int,
 ) -> tuple[Learner, ChosenMetaModel | None]:
     """What a line is adapted by, and its meta-model.
 
@@ -61,19 +64,28 @@ def learner_for(
         spec: of the backbone. Of the meta-models that might help, the plant's own before the one that ships, the first
             that was learned through it is taken.
         first: what the request comes to where nothing helps.
-        images: what the line has. With many good ones, and with unlabelled ones, nothing helps that was measured.
+        good: images of the line.
+        defects: likewise.
 
     Raises:
         BundleError, StorageError: as `choose_meta_model` and `learner_with`.
     """
-    many = len(images.good) >= MANY_GOOD or request.unlabelled is not None or request.production_hours is not None
-    if many or images.defects or not by_default(request):
+    if not others_help(request, good, defects):
         return first
     name = LearnerName.SHARED_DIRECTION
     for chosen in _unnamed(request, name, settings):
         if chosen.model.spec.fingerprint == spec.fingerprint:
             return learner_with(request.model_copy(update={"learner": name}), chosen, spec), chosen
     return first
+
+
+def others_help(request: AdaptRequest, good: int, defects: int) -> bool:
+    """Whether other lines help one with so many images where nobody names a learner.
+
+    Beside unlabelled images it was not measured.
+    """
+    unlabelled = request.unlabelled is not None or request.production_hours is not None
+    return by_default(request) and good < _MANY_GOOD and not defects and not unlabelled
 
 
 def by_default(request: AdaptRequest) -> bool:

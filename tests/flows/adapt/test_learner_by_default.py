@@ -11,7 +11,6 @@ from deploy.bundles.bundle import Bundle
 from deploy.bundles.facts import all_facts
 from flows.adapt import job as adapt
 from flows.adapt.learner_choice import choose_meta_model, learner_for, learner_with
-from flows.adapt.line_images import LineImages
 from flows.adapt.request import AdaptRequest
 from flows.asking.learner_names import LearnerName
 from flows.life.readaptation import next_adaptation
@@ -22,8 +21,7 @@ from model_zoo.shipped import shipped_meta_model
 from pipeline.errors import ConfigError
 from pipeline.features import BackboneSpec
 from pipeline.meta_model import MetaModel, save_meta_model
-from pipeline.product_lines.layout_names import GOOD
-from pipeline.product_lines.lines import ImageRecord, load_line
+from pipeline.product_lines.lines import load_line
 from pipeline.settings import load_settings
 
 HELPS = "shared_direction"
@@ -41,11 +39,10 @@ def request(line: Path, **changes: object) -> AdaptRequest:
 
 def chosen(asked: AdaptRequest, spec: BackboneSpec, *, defects: int, good: int = 4) -> tuple[str, str]:
     """The learner's name, and where its meta-model is from."""
-    of_line = (ImageRecord(asked.images / "one.png", asked.line, GOOD),)
-    images = LineImages(good=of_line * good, defects=of_line * defects, white_level=None, left_out={}, remarks=())
     settings = load_settings()
     first = choose_meta_model(asked, settings)
-    learner, meta = learner_for(asked, settings, spec, (learner_with(asked, first, spec), first), images)
+    start = learner_with(asked, first, spec), first
+    learner, meta = learner_for(asked, settings, spec, start, good=good, defects=defects)
     return learner.name, meta.origin if meta else ""
 
 
