@@ -28,6 +28,7 @@ from urllib.request import urlopen
 import sqlalchemy
 from sqlalchemy.exc import ProgrammingError
 
+from benchmarks.databases import new_database
 from benchmarks.deployments import LINE
 from benchmarks.many_images import DEFECTS, write_images
 from benchmarks.study import Study, options
@@ -130,19 +131,20 @@ class ScaledPlant:
 
     def alone(self) -> Taken:
         """Score by one process."""
-        with new_database(self.postgres, "alone") as url:
-            command = ["-m", "flows.cli", "score", LINE, str(self.root / "camera"), "--workers", "1", "--no-overlays"]
-            began = time.monotonic()
-            with self.process("alone", *command, to=url, LINEWISE_DEVICE="cpu") as run:
-                if run.wait():
-                    raise SystemExit((self.root / "alone.log").read_text()[-2000:])
-            return taken(url, "one process", killed=False, seconds=time.monotonic() - began)
+        url = new_database(self.postgres, "alone")
+        command = ["-m", "flows.cli", "score", LINE, str(self.root / "camera"), "--workers", "1", "--no-overlays"]
+        began = time.monotonic()
+        with self.process("alone", *command, to=url, LINEWISE_DEVICE="cpu") as run:
+            if run.wait():
+                raise SystemExit((self.root / "alone.log").read_text()[-2000:])
+        return taken(url, "one process", killed=False, seconds=time.monotonic() - began)
 
     def divided(self, cluster: Cluster, *, kill: bool) -> Taken:
         """Score by two workers; with `kill` one of them ends when a third of the images are in."""
         name = f"{cluster.__name__}_{kill}".lower()
         third = len(list((self.root / "camera").rglob("*.jpg"))) // 3
-        with new_database(self.postgres, name) as url, cluster(self, url) as (said, variables, workers):
+        url = new_database(self.postgres, name)
+        with cluster(self, url) as (said, variables, workers):
             code = RUN.format(line=LINE, images=str(self.root / "camera"), shards=self.shards)
             killed, began = False, time.monotonic()
             with self.process(name, "-c", code, to=url, **variables) as run:
@@ -186,27 +188,27 @@ def scaled_plant(root: Path, postgres: str, shards: int) -> Iterator[ScaledPlant
     """A Prefect server on a database of its own, with our deployments, that crashes silent runs."""
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
-    with new_database(postgres, "prefect") as url:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "LINEWISE_"))}
-        environment = kept | {
-            "LINEWISE_HOME": str(root / "home"),
-            "OMP_NUM_THREADS": "1",
-            "PREFECT_HOME": str(root / "prefect"),
-            "PREFECT_API_URL": api,
-            "PREFECT_SERVER_API_HOST": "127.0.0.1",
-            "PREFECT_SERVER_API_PORT": str(port),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": url.replace("+psycopg", "+asyncpg"),
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "DO_NOT_TRACK": "1",
-        }
-        plant = ScaledPlant(root=root, environment=environment, postgres=postgres, shards=shards)
-        with plant.process("server", "-m", "prefect", "server", "start") as server:
-            wait_for("the Prefect server", lambda: answers(f"{api}/health"), server)
-            with plant.process("bootstrap", "-m", "flows.bootstrap") as bootstrap:
-                if bootstrap.wait():
-                    raise SystemExit((root / "bootstrap.log").read_text()[-2000:])
-            yield plant
+    url = new_database(postgres, "prefect")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "LINEWISE_"))}
+    environment = kept | {
+        "LINEWISE_HOME": str(root / "home"),
+        "OMP_NUM_THREADS": "1",
+        "PREFECT_HOME": str(root / "prefect"),
+        "PREFECT_API_URL": api,
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": url.replace("+psycopg", "+asyncpg"),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "DO_NOT_TRACK": "1",
+    }
+    plant = ScaledPlant(root=root, environment=environment, postgres=postgres, shards=shards)
+    with plant.process("server", "-m", "prefect", "server", "start") as server:
+        wait_for("the Prefect server", lambda: answers(f"{api}/health"), server)
+        with plant.process("bootstrap", "-m", "flows.bootstrap") as bootstrap:
+            if bootstrap.wait():
+                raise SystemExit((root / "bootstrap.log").read_text()[-2000:])
+        yield plant
 
 
 @contextmanager
@@ -228,17 +230,6 @@ def pool_workers(plant: ScaledPlant, url: str) -> Iterator[tuple[str, dict[str, 
         worker = ["-m", "prefect", "worker", "start", "--pool", "linewise", "--type", "process", "--limit", "1"]
         workers = [running.enter_context(plant.process(f"worker{n}", *worker, to=url)) for n in range(2)]
         yield "2 Prefect workers", {}, workers
-
-
-@contextmanager
-def new_database(postgres: str, name: str) -> Iterator[str]:
-    """A new database of the server, for SQLAlchemy and psycopg."""
-    url = sqlalchemy.make_url(postgres).set(drivername="postgresql+psycopg")
-    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f'CREATE DATABASE "{name}"'))
-    engine.dispose()
-    yield url.set(database=name).render_as_string(hide_password=False)
 
 
 def count_rows(url: str) -> int:

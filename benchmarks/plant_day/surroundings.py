@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import sqlalchemy
-
+from benchmarks.databases import new_database
 from benchmarks.messages import webhook
 from benchmarks.plant_day.cameras import Mailbox
 from tests.deploy.messages.broker import MOSQUITTO, Broker, Heard
@@ -57,7 +56,7 @@ def whole(root: Path, mailbox: Mailbox) -> Iterator[Surroundings]:
         raise RuntimeError(f"{lacking}, or live the day with --quick")
     with ExitStack() as running:
         postgres = running.enter_context(PostgresServer(root))
-        results, prefect = (_new_database(postgres.url, name) for name in ("results", "prefect"))
+        results, prefect = (new_database(postgres.url, name) for name in ("results", "prefect"))
         broker = Broker(root / "broker", "allow_anonymous true", "max_inflight_messages 0", "autosave_interval 1")
         running.enter_context(broker.running())
         running.enter_context(broker.subscribed(heard=_Ear(mailbox)))
@@ -94,12 +93,3 @@ class _KilledBroker:
 
     def start(self) -> None:
         self._broker.start()
-
-
-def _new_database(postgres: str, name: str) -> str:
-    url = sqlalchemy.make_url(postgres).set(drivername="postgresql+psycopg")
-    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f'CREATE DATABASE "{name}"'))
-    engine.dispose()
-    return url.set(database=name).render_as_string(hide_password=False)
