@@ -60,10 +60,18 @@ class Request(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The schema with its properties in that order: a form's fields."""
+        """The schema with its properties in that order, a form's fields, each with a title.
+
+        Pydantic leaves that to the type where it has a name, as enumerations have, and Prefect's newer UI does not look
+        there.
+        """
         schema = handler.resolve_ref_schema(handler(core_schema))
         found = schema.get("properties", {})
-        schema["properties"] = {name: found[name] for name in cls.ordered_fields() if name in found}
+        schema["properties"] = {
+            name: {"title": name.replace("_", " ").title(), **found[name]}
+            for name in cls.ordered_fields()
+            if name in found
+        }
         return schema
 
     @classmethod

@@ -45,6 +45,8 @@ def test_evaluate_request_knows_its_protocol():
 @pytest.mark.parametrize("activity", [one for one in ACTIVITIES if one.deployment], ids=lambda one: one.deployment)
 def test_what_a_form_must_be_given_has_an_example_there(activity: Activity):
     schema = activity.request_class.model_json_schema()
+    titles = {name: field.get("title") for name, field in schema["properties"].items()}
+    assert titles == {name: name.replace("_", " ").title() for name in titles}, "without, a form calls it Field"
     needed = schema.get("required", [])
     examples = {name: schema["properties"][name].get("examples") for name in needed}
     assert all(examples.values()), examples
