@@ -8,6 +8,7 @@ worse than a false reject, so that less evidence of it is enough.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ import numpy as np
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.packs import Deployment
 from flows.calibrate.new_images import Kind
-from flows.gate.paired_scores import Pair, Pairs, Said
+from flows.gate.paired_scores import Pair, Pairs, Said, Times
 from pipeline.calibration import REVIEW_FACTOR, Decision
 from pipeline.paired_comparison import auroc_difference, chance_of_more
 from pipeline.promise import counted_interval
@@ -43,6 +44,10 @@ promises, holds a candidate."""
 ALONE_MISSES = 0.5
 """With no live version: likewise of missed defects, held back or known."""
 TIMES_AS_SLOW = 2.0
+"""What a candidate may take for an image, in the live version's times."""
+CHANCE_OF_SLOW = 0.01
+"""A candidate is held as too slow where one that takes just `TIMES_AS_SLOW` would be above it so often with at most
+this chance: 13 of 15."""
 TIMES_AS_LARGE = 2.0
 
 
@@ -85,7 +90,7 @@ def checks_of(
         _ranking(good, defective, live is not None),
         _known_defects(candidate.bundle, live.bundle if live is not None else None),
         _stream(stream, candidate.bundle, defect_share),
-        _speed(scored),
+        _speed(scored.times),
         _memory(resident),
     ]
     if live is not None and not scored.pairs:
@@ -217,14 +222,19 @@ def _flagged_good_parts(candidate: Bundle) -> float:
     return min(0.5, REVIEW_FACTOR * rate) if threshold.review < threshold.reject else rate
 
 
-def _speed(scored: Pairs) -> Check | None:
-    after, before = scored.seconds
-    if math.isnan(after):
+def _speed(times: Sequence[Times]) -> Check | None:
+    """Of times taken one right after the other, so that whatever else the machine did was mostly in either's way."""
+    if not times:
         return None
-    problem = ""
-    if before is not None and after > TIMES_AS_SLOW * before:
-        problem = f"it takes {after / before:.1f} times as long for an image (at most {TIMES_AS_SLOW:g})"
-    told = "–" if before is None else f"{1000 * before:.0f} ms"
+    after, told, problem = statistics.median(one.candidate for one in times), "–", ""
+    compared = [(one.candidate, one.live) for one in times if one.live is not None]
+    if compared:
+        told = f"{1000 * statistics.median(live for _, live in compared):.0f} ms"
+        ratios = [candidate / live for candidate, live in compared]
+        slow = sum(ratio > TIMES_AS_SLOW for ratio in ratios)
+        if chance_of_more(slow, len(ratios) - slow) <= CHANCE_OF_SLOW:
+            ratio = statistics.median(ratios)
+            problem = f"it takes {ratio:.1f} times as long for an image (at most {TIMES_AS_SLOW:g})"
     return Check(what="time of an image", live=told, candidate=f"{1000 * after:.0f} ms", problem=problem)
 
 

@@ -1,8 +1,7 @@
-"""What two versions of a line say of the same images, each as it would at the plant. Torch-free."""
+"""What two versions of a line say of the same images, and how fast, each as it would at the plant. Torch-free."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,16 +20,18 @@ from pipeline.calibration import Decision
 from pipeline.imaging.images import image_limits
 from pipeline.settings import Settings
 
+LEAST_TIMED = 15
+"""Times from which two versions' speeds are compared: a machine that does something else now and then must not decide.
+"""
 _CHANGED, _UNREADABLE = "gone, changed or not readable since", "not readable by one of the versions"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What a version says of an image: its score (None: not judged), its decision, and how long it took for it."""
+    """What a version says of an image: its score (None: not judged) and its decision."""
 
     score: float | None
     decision: Decision
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,28 +49,27 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Times:
+    """Seconds, decoding included, that the candidate and the live version took for an image, one right after the other.
+
+    `live` is None where none is live.
+    """
+
+    candidate: float
+    live: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """The images that could be scored, and how many could not, by reason."""
+    """The images that could be scored, the times of some of them, and how many could not be scored, by reason."""
 
     pairs: tuple[Pair, ...]
     left_out: dict[str, int]
+    times: tuple[Times, ...] = ()
 
     def of(self, kind: Kind) -> list[Pair]:
         """Those of a kind."""
         return [pair for pair in self.pairs if pair.image.kind is kind]
-
-    @property
-    def seconds(self) -> tuple[float, float | None]:
-        """The median time of an image, decoding included: the candidate's and the live version's; nan without images.
-
-        Both took turns, so that whatever else the machine did was in either's way.
-        """
-        if not self.pairs:
-            return float("nan"), None
-        before = [pair.live.seconds for pair in self.pairs if pair.live is not None]
-        return statistics.median(pair.candidate.seconds for pair in self.pairs), (
-            statistics.median(before) if before else None
-        )
 
 
 def score_pairs(
@@ -81,6 +81,9 @@ def score_pairs(
     on_scored: Callable[[int, int], None],
 ) -> Pairs:
     """Score the images with both versions in turn.
+
+    Either goes first at every second image, as the second finds the file in memory. The first image is not timed: it
+    warms both up. Where there are few, they are scored again until `LEAST_TIMED` times are known.
 
     Args:
         candidate: a version and its backbone.
@@ -94,17 +97,22 @@ def score_pairs(
         DeviceError: the device is not there, or has not memory enough.
     """
     workers = _workers([candidate, *([live] if live is not None else [])], device, settings)
-    pairs, left_out = list[Pair](), Counter[str]()
+    pairs, times, left_out = list[Pair](), list[Times](), Counter[str]()
     for done, image in enumerate(images):
         on_scored(done, len(images))
-        said = [_ask(worker, image) for worker in workers]
+        said, taken = _ask_all(workers, image, last_first=bool(done % 2))
         if problem := next((one for one in said if isinstance(one, str)), None):
             left_out[problem] += 1
             continue
         both = [one for one in said if isinstance(one, Said)]
+        if pairs:
+            times.append(taken)
         pairs.append(Pair(image=image, candidate=both[0], live=both[1] if live is not None else None))
+    while pairs and len(times) < LEAST_TIMED:
+        image = pairs[len(times) % len(pairs)].image
+        times.append(_ask_all(workers, image, last_first=bool(len(times) % 2))[1])
     on_scored(len(images), len(images))
-    return Pairs(pairs=tuple(pairs), left_out=dict(left_out))
+    return Pairs(pairs=tuple(pairs), left_out=dict(left_out), times=tuple(times))
 
 
 def _workers(deployments: Sequence[Deployment], device: ResolvedDevice, settings: Settings) -> list[ScoringWorker]:
@@ -130,9 +138,20 @@ def _workers(deployments: Sequence[Deployment], device: ResolvedDevice, settings
     return workers
 
 
+def _ask_all(
+    workers: Sequence[ScoringWorker], image: EvidenceImage, *, last_first: bool
+) -> tuple[list[Said | str], Times]:
+    """What each version says, or why it cannot say anything, and the times."""
+    said, seconds = dict[int, Said | str](), dict[int, float]()
+    for index in sorted(range(len(workers)), reverse=last_first):
+        began = time.perf_counter()
+        said[index] = _ask(workers[index], image)
+        seconds[index] = time.perf_counter() - began
+    return [said[index] for index in range(len(workers))], Times(candidate=seconds[0], live=seconds.get(1))
+
+
 def _ask(worker: ScoringWorker, image: EvidenceImage) -> Said | str:
     """What a version says, or why it cannot say anything."""
-    began = time.perf_counter()
     ready = worker.prepare(SourceItem(name=image.name, path=image.path))
     if isinstance(ready, Outcome):
         return _CHANGED if ready.result.sha256 != image.sha256 else _UNREADABLE
@@ -140,4 +159,4 @@ def _ask(worker: ScoringWorker, image: EvidenceImage) -> Said | str:
         return _CHANGED
     result = worker.score(ready).result
     assert result.decision is not None
-    return Said(score=result.score, decision=result.decision, seconds=time.perf_counter() - began)
+    return Said(score=result.score, decision=result.decision)

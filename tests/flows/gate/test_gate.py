@@ -9,13 +9,17 @@ import pytest
 
 from deploy.bundles.registry import Registry
 from deploy.bundles.version_decisions import Ruling
+from deploy.engine.devices import open_device
 from deploy.results.schema import Verdict
 from deploy.results.store import ResultStore
 from deploy.results.verdict_files import verdict_on
 from flows.adapt import job as adapt
 from flows.adapt.request import AdaptRequest
+from flows.calibrate.new_images import Kind
 from flows.gate import job
+from flows.gate.evidence import EvidenceImage
 from flows.gate.job import compare_versions
+from flows.gate.paired_scores import LEAST_TIMED, score_pairs
 from flows.gate.request import ComparedOn, GateRequest
 from flows.gate.resident_memory import resident_bytes
 from flows.score import job as score
@@ -186,3 +190,20 @@ def test_memory_is_measured_beside_packages_of_our_names(
     (measured,) = resident_bytes([Registry(settings.home).deployment(LINE)])
     assert measured is not None
     assert measured > 1_000_000
+
+
+def test_few_images_are_timed_again_and_no_time_counts_of_what_cannot_be_scored(
+    settings: Settings, folder: Path, tmp_path: Path
+) -> None:
+    version, device = Registry(settings.home).deployment(LINE), open_device(Device.CPU, settings)
+    shots = [Path(shutil.copy(path, tmp_path)) for path in sorted((folder / "train" / "good").iterdir())[:3]]
+    images = [EvidenceImage(name=p.name, path=p, sha256=sha256_file(p), kind=Kind.GOOD) for p in shots]
+    shots[1].unlink()
+    scored = score_pairs(version, version, images, device, settings, lambda _done, _of: None)
+    assert [pair.image.name for pair in scored.pairs] == [shots[0].name, shots[2].name]
+    assert list(scored.left_out.values()) == [1]
+    assert len(scored.times) == LEAST_TIMED
+    assert all(one.live is not None and 0 < one.candidate < 60 for one in scored.times)
+    nothing = score_pairs(version, None, images[1:2], device, settings, lambda _done, _of: None)
+    assert not nothing.pairs
+    assert not nothing.times

@@ -12,7 +12,7 @@ from deploy.bundles.registry import Registry
 from flows.calibrate.new_images import Kind
 from flows.gate.evidence import EvidenceImage
 from flows.gate.gate_rules import checks_of, only_flagged_by_candidate
-from flows.gate.paired_scores import Pair, Pairs, Said
+from flows.gate.paired_scores import Pair, Pairs, Said, Times
 from pipeline.calibration import Decision
 from tests.parts.plant import write_versions
 
@@ -30,20 +30,25 @@ def version(registry: Registry, name: str) -> Deployment:
     return registry.deployment("mvtec/pill", name)
 
 
-def pairs(*groups: tuple[Kind, int, Decision, Decision | None], seconds: tuple[float, float] = (0.01, 0.01)) -> Pairs:
+def pairs(*groups: tuple[Kind, int, Decision, Decision | None], times: Sequence[Times] = ()) -> Pairs:
     """Groups of so many images of a kind, with the candidate's and the live version's decision."""
     made: list[Pair] = []
     for kind, count, candidate, live in groups:
         for _ in range(count):
             name = f"{len(made)}.png"
             image = EvidenceImage(name=name, path=Path(name), sha256=f"{len(made):064x}", kind=kind)
-            before = None if live is None else said(live, seconds[1])
-            made.append(Pair(image=image, candidate=said(candidate, seconds[0]), live=before))
-    return Pairs(pairs=tuple(made), left_out={})
+            before = None if live is None else said(live)
+            made.append(Pair(image=image, candidate=said(candidate), live=before))
+    return Pairs(pairs=tuple(made), left_out={}, times=tuple(times))
 
 
-def said(decision: Decision, seconds: float) -> Said:
-    return Said(score=SCORES[decision], decision=decision, seconds=seconds)
+def said(decision: Decision) -> Said:
+    return Said(score=SCORES[decision], decision=decision)
+
+
+def timed(*groups: tuple[int, float, float | None]) -> Sequence[Times]:
+    """Groups of so many images with the seconds that either version took."""
+    return [Times(candidate=after, live=before) for count, after, before in groups for _ in range(count)]
 
 
 def problems(registry: Registry, scored: Pairs, *, alone: bool = False) -> Sequence[str]:
@@ -66,7 +71,10 @@ def problems(registry: Registry, scored: Pairs, *, alone: bool = False) -> Seque
         (pairs((UNLABELLED, 8, REVIEW, PASS), (UNLABELLED, 10, REJECT, REJECT), (UNLABELLED, 82, PASS, PASS)), ""),
         (pairs((UNLABELLED, 6, REVIEW, PASS), (UNLABELLED, 494, PASS, PASS)), ""),
         (pairs((UNLABELLED, 50, PASS, REJECT), (UNLABELLED, 50, PASS, PASS)), ""),
-        (pairs((GOOD, 5, PASS, PASS), seconds=(0.03, 0.01)), "it takes 3.0 times as long for an image (at most 2)"),
+        (pairs((GOOD, 5, PASS, PASS), times=timed((15, 0.03, 0.01))), "it takes 3.0 times as long for an image"),
+        (pairs((GOOD, 5, PASS, PASS), times=timed((15, 0.019, 0.01))), ""),
+        (pairs((GOOD, 5, PASS, PASS), times=timed((12, 0.03, 0.01), (3, 0.01, 0.01))), ""),
+        (pairs((GOOD, 5, PASS, PASS), times=timed((8, 0.5, 0.01), (7, 0.01, 0.01))), ""),
         (pairs(), "there is no image to compare on that neither version has learned"),
     ],
 )
