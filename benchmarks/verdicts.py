@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.draws import Extraction, cached
 from benchmarks.study import Study, options
 from benchmarks.tables import mean, percent, table
-from flows.unlabelled import take_up_into
+from flows.taken_up import take_up_into
 from flows.views import AdaptedLine, view_of
 from model_zoo.learner_table import make_learner
 from pipeline.episode_draws import sample_images

@@ -1,31 +1,32 @@
-"""A line's unlabelled images: which they are, and a head that took up those that look good."""
+"""A line's unlabelled images: which they are, and what is left out of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.scoring.sources.line_masks import LineMasks, draws_region
-from flows.views import AdaptedLine
-from pipeline.augmentations import ROTATIONS
 from pipeline.errors import LineError
 from pipeline.imaging.files import instead_of_empty, instead_of_folder, iter_image_files
-from pipeline.imaging.images import PreprocessSpec, UnreadableImage, read_image
+from pipeline.imaging.images import DecodedImage, PreprocessSpec, UnreadableImage, read_image
 from pipeline.imaging.not_read import NotRead
 from pipeline.imaging.white_level import depth_problem
 from pipeline.product_lines.lines import ImageRecord
-from pipeline.storage import sha256_file
-from pipeline.support import DirectFeatures, FeatureSource, build_unlabelled
-from pipeline.take_up import TakeUp, take_up
+from pipeline.repeated_parts import repeated, thumbnail
 from pipeline.unicode_names import one_line
 
 UNLABELLED = "unlabelled"
 """The kind of their records."""
+_MOST_AGAIN = 2
+"""Images that show a part again are replaced by others until so many times the limit were left out."""
+_MOST_SHOWN = 500  # labelled images that the unlabelled ones are held against
 
 
 class Candidate(NamedTuple):
@@ -50,48 +51,6 @@ class Unlabelled:
 
     records: tuple[ImageRecord, ...]
     remarks: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeenUnlabelled:
-    """An unlabelled image, whether it was taken up, and its score that decided it: by a head that does not know it."""
-
-    path: Path
-    sha256: str
-    score: float
-    taken: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class TakeUpReport:
-    """What became of the unlabelled images, those of the highest score first; see `pipeline.take_up.TakeUp`."""
-
-    images: tuple[SeenUnlabelled, ...]
-    limit: float
-    guarded: bool
-
-    @property
-    def taken(self) -> tuple[SeenUnlabelled, ...]:
-        """Those that count as good parts now."""
-        return tuple(image for image in self.images if image.taken)
-
-    @property
-    def left_out(self) -> tuple[SeenUnlabelled, ...]:
-        """The others: look at them."""
-        return tuple(image for image in self.images if not image.taken)
-
-    def named(self, image: SeenUnlabelled, folder: Path | None) -> str:
-        """What to call an image: by its path below the folder of unlabelled ones, else by its whole path."""
-        if folder is not None and image.path.is_relative_to(folder):
-            return str(image.path.relative_to(folder))
-        return str(image.path)
-
-    @property
-    def reason(self) -> str:
-        """Why the others were left out."""
-        if self.guarded:
-            return f"scores above {self.limit:.4g} lie where half of the known defects do"
-        return f"scores above {self.limit:.4g} lie apart from the bulk of them"
 
 
 def images_below(folder: Path) -> Candidates:
@@ -121,11 +80,12 @@ def draw_unlabelled(
     line: str,
     limit: int,
     seed: int,
+    shown: Sequence[NDArray[np.uint8]] = (),
 ) -> Unlabelled:
-    """Usable images, each content once and none of the labelled ones.
+    """Usable images, each content once and each part once, none that somebody labelled.
 
-    They are drawn before they are looked at, and one that cannot be used is replaced by the next drawn: of many files
-    the cost is as of few. Where there are no more than the limit, nothing is drawn.
+    They are drawn before they are looked at, and one that cannot be used, or shows a part again, is replaced by the
+    next drawn: of many files the cost is as of few. Where there are no more than the limit, nothing is drawn.
 
     Args:
         candidates: where they may be.
@@ -134,9 +94,11 @@ def draw_unlabelled(
         line: its name.
         limit: most images to use, drawn by the seed.
         seed: of the draw.
+        shown: thumbnails of the labelled images, see `thumbnails_of`.
 
     Returns:
-        The images in the candidates' order; what is said of copies and of what cannot be used is of those looked at.
+        The images in the candidates' order, none where all show labelled parts again; what is said of the others is of
+        those looked at.
 
     Raises:
         LineError: no usable image.
@@ -144,15 +106,12 @@ def draw_unlabelled(
     """
     files = [file for found in candidates for file in found.files]
     order = np.random.default_rng(seed).permutation(len(files)) if len(files) > limit else np.arange(len(files))
-    contents, used, seen = set(labelled), list[int](), _Seen()
-    for index in order.tolist():
-        if len(used) == limit:
+    waiting, seen, used = iter(order.tolist()), _Seen(labelled), dict[int, NDArray[np.uint8]]()
+    while (room := limit - len(used)) and seen.again <= _MOST_AGAIN * limit:
+        if not (drawn := dict(islice(seen.usable(files, waiting, preprocess), room))):
             break
-        content = seen.usable_content(files[index], preprocess, contents)
-        if content is not None:
-            contents.add(content)
-            used.append(index)
-    if not used:
+        used = seen.without_parts_again(shown, used | drawn)
+    if not used and not seen.again:
         where = " or ".join(found.where for found in candidates)
         got = f"none that can be used ({' '.join(seen.remarks()).removesuffix('.')})" if files else "none"
         raise LineError(f"unlabelled images {where}", got, "take others, or do without")
@@ -163,30 +122,50 @@ def draw_unlabelled(
     return Unlabelled(records=records, remarks=tuple(remarks))
 
 
+def thumbnails_of(labelled: Sequence[ImageRecord], preprocess: PreprocessSpec) -> list[NDArray[np.uint8]]:
+    """Thumbnails that `draw_unlabelled` holds unlabelled images against; of very many, evenly over them."""
+    chosen = np.linspace(0, len(labelled) - 1, min(len(labelled), _MOST_SHOWN)).astype(int)
+    images = (read_image(labelled[index].path, preprocess) for index in chosen.tolist())
+    return [thumbnail(image.pixels) for image in images if isinstance(image, DecodedImage)]
+
+
 class _Seen:
     """Looks at files, and counts those that are not used."""
 
-    def __init__(self) -> None:
+    def __init__(self, labelled: AbstractSet[str]) -> None:
         self.count = 0
+        self.again = 0
+        self._contents = set(labelled)
         self._copies = 0
         self._moved = 0
         self._unusable = list[str]()
 
-    def usable_content(self, file: Candidate, preprocess: PreprocessSpec, contents: AbstractSet[str]) -> str | None:
-        """The content of a file that can be used and is none of these; None: it cannot."""
-        self.count += 1
-        image = read_image(file.path, preprocess)
-        if file.sha256 not in (None, image.sha256):
-            self._moved += 1
-        elif isinstance(image, UnreadableImage):
-            self._unusable.append(f"{one_line(file.path.name)}: {image.reason}")
-        elif problem := depth_problem(image.bit_depth, image.brightest, preprocess.white_level):
-            self._unusable.append(f"{one_line(file.path.name)}: {problem}")
-        elif image.sha256 in contents:
-            self._copies += 1
-        else:
-            return image.sha256
-        return None
+    def usable(
+        self, files: Sequence[Candidate], order: Iterator[int], preprocess: PreprocessSpec
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Of files in an order, the next ones that can be used, each content once, with their thumbnails."""
+        for index in order:
+            file, image = files[index], read_image(files[index].path, preprocess)
+            self.count += 1
+            if file.sha256 not in (None, image.sha256):
+                self._moved += 1
+            elif isinstance(image, UnreadableImage):
+                self._unusable.append(f"{one_line(file.path.name)}: {image.reason}")
+            elif problem := depth_problem(image.bit_depth, image.brightest, preprocess.white_level):
+                self._unusable.append(f"{one_line(file.path.name)}: {problem}")
+            elif image.sha256 in self._contents:
+                self._copies += 1
+            else:
+                self._contents.add(image.sha256)
+                yield index, thumbnail(image.pixels)
+
+    def without_parts_again(
+        self, shown: Sequence[NDArray[np.uint8]], used: dict[int, NDArray[np.uint8]]
+    ) -> dict[int, NDArray[np.uint8]]:
+        """Those of the files that show none of the parts shown, nor one that an earlier file shows."""
+        again = repeated(np.stack([*shown, *used.values()]))[len(shown) :]
+        self.again += int(again.sum())
+        return {index: used[index] for index, is_again in zip(used, again, strict=True) if not is_again}
 
     def remarks(self) -> list[str]:
         """Sentences on the others."""
@@ -195,6 +174,9 @@ class _Seen:
             said.append(
                 f"{_left_out(self._copies, 'unlabelled image')}: {_they(self._copies)} equal to others or labelled."
             )
+        if self.again:
+            shows = "it shows a part" if self.again == 1 else "they show parts"
+            said.append(f"{_left_out(self.again, 'unlabelled image')}: {shows} that other images show, too.")
         if self._moved:
             said.append(f"{_left_out(self._moved, 'scored image')}: {_they(self._moved)} gone or changed since.")
         if self._unusable:
@@ -209,41 +191,3 @@ def _left_out(count: int, noun: str) -> str:
 
 def _they(count: int) -> str:
     return "it is" if count == 1 else "they are"
-
-
-def take_up_into(
-    adapted: AdaptedLine, records: Sequence[ImageRecord], *, features: FeatureSource | None = None, seed: int
-) -> tuple[AdaptedLine, TakeUpReport]:
-    """The line adapted anew, from its labelled images and those of the unlabelled ones that look good.
-
-    Args:
-        adapted: to the labelled images.
-        records: the unlabelled ones.
-        features: cached ones; None: straight from the backbone, in full precision.
-        seed: of the adaptations.
-
-    Raises:
-        ImageError: an image cannot be used.
-    """
-    view = adapted.view
-    names = view.config.augmentations
-    # Flips stand in for images that are missing, see `SupportConfig.for_count`; rotations for other angles.
-    if not any(name in ROTATIONS for name in names):
-        names = view.config.for_count(len(view.good) + len(records)).augmentations
-    source = features or DirectFeatures(view.extractor)
-    unlabelled = build_unlabelled(records, source, view.preprocess, names)
-    found = take_up(adapted.learner, view.support, unlabelled, adapted.head, seed=seed)
-    taken = tuple(record for record, is_taken in zip(records, found.taken, strict=True) if is_taken)
-    in_full = view.support.k
-    joined = replace(view, good=(*view.good[:in_full], *taken, *view.good[in_full:]), support=found.support)
-    better = replace(adapted, view=joined, head=found.adaptation.head, alone=found.alone)
-    return better, _report(records, found)
-
-
-def _report(records: Sequence[ImageRecord], found: TakeUp) -> TakeUpReport:
-    seen = [
-        SeenUnlabelled(path=record.path, sha256=sha256_file(record.path), score=float(score), taken=bool(taken))
-        for record, score, taken in zip(records, found.scores, found.taken, strict=True)
-    ]
-    images = tuple(sorted(seen, key=lambda image: -image.score))
-    return TakeUpReport(images=images, limit=found.limit, guarded=found.guarded)

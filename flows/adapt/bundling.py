@@ -45,7 +45,7 @@ from flows.adapt.line_first_look import LineFirstLook
 from flows.adapt.line_kinds import line_kinds
 from flows.adapt.request import AdaptRequest
 from flows.open_backbone import OpenBackbone
-from flows.unlabelled import TakeUpReport
+from flows.taken_up import TakeUpReport
 from flows.views import AdaptedLine, View, drawn_evenly
 from pipeline.augmentations import ROTATIONS
 from pipeline.calibration import Threshold

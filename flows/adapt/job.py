@@ -17,7 +17,7 @@ from flows.adapt.from_store import KnownLine, know_line
 from flows.adapt.learner_choice import choose_meta_model, chooses_size, known_size, learner_for, learner_with
 from flows.adapt.line_alignment import line_alignment
 from flows.adapt.line_first_look import line_first_look, refuse_cascade, with_alone
-from flows.adapt.line_images import choose_images
+from flows.adapt.line_images import LineImages, choose_images
 from flows.adapt.line_region import line_region, require_cells
 from flows.adapt.line_tiles import line_tiles
 from flows.adapt.request import AdaptRequest
@@ -28,7 +28,8 @@ from flows.held_images import most_images
 from flows.line_threshold import least_area, line_threshold
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.progress import OnProgress, Progress, ignore_progress
-from flows.unlabelled import TakeUpReport, Unlabelled, draw_unlabelled, images_below, take_up_into
+from flows.taken_up import TakeUpReport, take_up_into
+from flows.unlabelled import Unlabelled, draw_unlabelled, images_below, thumbnails_of
 from flows.views import (
     ANY_ANGLE,
     DEFAULT_SIZE,
@@ -129,7 +130,7 @@ def run(request: AdaptRequest, settings: Settings, on_progress: OnProgress = ign
         1 if tiles is None else tiles.count,
     )
     learner = _within(region, learner, backbones, tiles)
-    unlabelled = _unlabelled(request, known, backbones[0], images.white_level, tiles)
+    unlabelled = _unlabelled(request, known, backbones[0], images, tiles)
     said = (*images.remarks, *unlabelled.remarks, *([chosen.remark] if chosen and chosen.remark else []))
     for remark in said:
         tell(0, remark)
@@ -207,19 +208,22 @@ def _within(
 
 
 def _unlabelled(
-    request: AdaptRequest, known: KnownLine, backbone: OpenBackbone, white_level: int | None, tiles: TileGrid | None
+    request: AdaptRequest, known: KnownLine, backbone: OpenBackbone, images: LineImages, tiles: TileGrid | None
 ) -> Unlabelled:
     candidates = [images_below(request.unlabelled)] if request.unlabelled is not None else []
     candidates += [known.production] if known.production is not None else []
     if not candidates:
         return Unlabelled(records=(), remarks=())
-    line, limit, preprocess = known.line, request.max_unlabelled, backbone.preprocess(white_level, request.bayer)
+    line, limit, preprocess = known.line, request.max_unlabelled, backbone.preprocess(images.white_level, request.bayer)
     if tiles is not None:
         limit = min(limit, most_images(backbone.spec, tiles.count))
     records = (*line.train_good, *line.test_good, *line.defects)
     contents = (read_file(record.path).sha256 for record in records)
     labelled = known.judged.union(content for content in contents if content is not None)
-    return draw_unlabelled(candidates, labelled, preprocess, line=line.name, limit=limit, seed=request.seed)
+    shown = thumbnails_of(images.labelled, preprocess)
+    return draw_unlabelled(
+        candidates, labelled, preprocess, line=line.name, limit=limit, seed=request.seed, shown=shown
+    )
 
 
 def _peak_mib() -> float:

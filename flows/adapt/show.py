@@ -10,8 +10,8 @@ from flows.adapt.job import AdaptResult
 from flows.adapt.new_lines import NewLinesResult
 from flows.adapt.request import AdaptNewLinesRequest, AdaptRequest
 from flows.gate.show import show_comparison
+from flows.taken_up import TakeUpReport
 from flows.terminal.console import err, literal, out
-from flows.unlabelled import TakeUpReport
 
 _LEFT_OUT = 5  # unlabelled images that are named
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flows import unlabelled
+from flows.taken_up import SeenUnlabelled, TakeUpReport
 from flows.unlabelled import (
     Candidate,
     Candidates,
-    SeenUnlabelled,
-    TakeUpReport,
     Unlabelled,
     draw_unlabelled,
     images_below,
+    thumbnails_of,
 )
 from pipeline.errors import LineError
 from pipeline.imaging.images import DecodedImage, PreprocessSpec, UnreadableImage, read_image
+from pipeline.product_lines.lines import ImageRecord
 from pipeline.storage import sha256_file
 from tests.parts.line_on_disk import picture, save
 
@@ -49,6 +51,51 @@ def test_all_images_of_the_folder_are_found_in_folders_too_and_count_neither_as_
     assert names(unlabelled, folder) == {"0.png", "1.png", "2.png", "3.png", "camera 4/1.png", "camera 5/1.png"}
     assert unlabelled.remarks == ()
     assert {(record.line, record.kind) for record in unlabelled.records} == {("caps", "unlabelled")}
+
+
+def parts_seen(folder: Path, parts: range, times: int) -> Path:
+    """A camera that takes each part so many times, a little noise in between."""
+    rng = np.random.default_rng(0)
+    for part in parts:
+        for shot in range(times):
+            noise = rng.normal(0, 2, (96, 128, 3))
+            save(folder / f"{part:02}_{shot}.png", (picture(part) + noise).clip(0, 255).astype(np.uint8))
+    return folder
+
+
+def test_each_part_is_used_once_and_none_that_is_labelled(tmp_path: Path) -> None:
+    folder = parts_seen(tmp_path / "unlabelled", range(12), times=3)
+    unlabelled = found(folder)
+    assert names(unlabelled, folder) == {f"{part:02}_0.png" for part in range(12)}
+    assert unlabelled.remarks == ("24 unlabelled images are left out: they show parts that other images show, too.",)
+    records = [ImageRecord(save(tmp_path / f"good/{part}.png", picture(part)), "caps", "good") for part in (2, 5)]
+    shown = thumbnails_of(records, PREPROCESS)
+    less = draw_unlabelled([images_below(folder)], set(), PREPROCESS, line="caps", limit=99, seed=0, shown=shown)
+    assert names(less, folder) == {f"{part:02}_0.png" for part in range(12) if part not in (2, 5)}
+
+
+def test_an_image_that_shows_a_part_again_is_replaced_until_there_are_enough(tmp_path: Path) -> None:
+    folder = parts_seen(tmp_path / "unlabelled", range(30), times=2)
+    unlabelled = found(folder, limit=20)
+    assert len({record.path.name.partition("_")[0] for record in unlabelled.records}) == 20
+    assert len(unlabelled.records) == 20
+    assert unlabelled.remarks[-1] == "20 unlabelled images are used, drawn by the seed from 60 files."
+
+
+def test_of_many_images_of_few_parts_not_all_are_looked_at(tmp_path: Path) -> None:
+    folder = parts_seen(tmp_path / "unlabelled", range(11), times=20)
+    unlabelled = found(folder, limit=16)
+    assert len(unlabelled.records) <= 11
+    assert "drawn by the seed from 220 files" in unlabelled.remarks[-1]
+
+
+def test_a_production_of_labelled_parts_alone_leaves_nothing(tmp_path: Path) -> None:
+    folder = parts_seen(tmp_path / "unlabelled", range(10), times=1)
+    records = [ImageRecord(save(tmp_path / f"good/{part}.png", picture(part)), "caps", "good") for part in range(10)]
+    shown = thumbnails_of(records, PREPROCESS)
+    nothing = draw_unlabelled([images_below(folder)], set(), PREPROCESS, line="caps", limit=99, seed=0, shown=shown)
+    assert nothing.records == ()
+    assert nothing.remarks == ("10 unlabelled images are left out: they show parts that other images show, too.",)
 
 
 def test_each_content_is_used_once_and_none_that_is_labelled(folder: Path, tmp_path: Path):

@@ -20,7 +20,7 @@ from flows.evaluate.scenarios.support_and_query import AdaptedHead, CachedBackbo
 from flows.line_threshold import line_threshold
 from flows.progress import OnProgress
 from flows.source_lines import Sources
-from flows.unlabelled import take_up_into
+from flows.taken_up import take_up_into
 from flows.views import DEFAULT_SIZE, AdaptedLine, adapt_to_best, candidate_backbones, candidate_sizes
 from pipeline.calibration import PooledCalibration
 from pipeline.episode_draws import EpisodeImages, sample_images

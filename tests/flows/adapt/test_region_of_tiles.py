@@ -29,7 +29,7 @@ from flows.life.readaptation import next_adaptation
 from flows.life.request import TendRequest
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.score import job
-from flows.unlabelled import take_up_into
+from flows.taken_up import take_up_into
 from flows.views import AdaptedLine, view_of
 from linewise import Line
 from model_zoo.learner_table import make_learner

@@ -22,7 +22,7 @@ from flows.asking.learner_names import LearnerName
 from flows.export.int8_gate import gate_images
 from flows.open_backbone import open_backbone
 from flows.score import job as score
-from flows.unlabelled import take_up_into
+from flows.taken_up import take_up_into
 from flows.views import AdaptedLine
 from model_zoo.learner_table import make_learner
 from pipeline.errors import LineError

@@ -1,0 +1,93 @@
+"""Which images show a part again: told apart from parts that look alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.imaging.images import read_native
+from pipeline.product_lines.lines import ProductLine, find_lines
+from pipeline.repeated_parts import SIDE, repeated, thumbnail
+from pipeline.synthetic.lines import generate_line
+
+Image = NDArray[np.uint8]
+PARTS, WIDE = 12, 256
+
+
+def noisy(image: Image, rng: np.random.Generator) -> Image:
+    return (image + rng.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def brighter(image: Image, rng: np.random.Generator) -> Image:
+    return noisy((image * 0.9 + 5).astype(np.uint8), rng)
+
+
+def shifted(image: Image, rng: np.random.Generator) -> Image:
+    moved = cv2.warpAffine(image, np.array([[1, 0, 0.5], [0, 1, 0.0]]), (WIDE, WIDE), borderMode=cv2.BORDER_REFLECT)
+    return noisy(moved.astype(np.uint8), rng)
+
+
+def as_jpeg(image: Image, rng: np.random.Generator) -> Image:
+    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", noisy(image, rng))[1], cv2.IMREAD_COLOR), np.uint8)
+
+
+def thumbnails(images: list[Image]) -> Image:
+    return np.stack([thumbnail(image) for image in images])
+
+
+def parts(seed: int) -> list[Image]:
+    line, rng = generate_line(seed, size=WIDE), np.random.default_rng(seed)
+    return [line.good(rng).image for _ in range(PARTS)]
+
+
+@pytest.mark.parametrize("again", [noisy, brighter, shifted, as_jpeg])
+def test_a_part_that_is_taken_again_is_found_and_no_other(again: Callable[[Image, np.random.Generator], Image]) -> None:
+    for seed in (0, 2, 3, 4):  # parts of 1 differ by little more than this noise
+        rng, seen = np.random.default_rng(seed), parts(seed)
+        found = repeated(thumbnails([*seen, *(again(image, rng) for image in seen[:5])]))
+        assert np.flatnonzero(found).tolist() == list(range(PARTS, PARTS + 5))
+
+
+def test_the_first_image_of_a_part_stays_wherever_it_stands() -> None:
+    rng, seen = np.random.default_rng(0), parts(0)
+    found = repeated(thumbnails([noisy(seen[3], rng), *seen, noisy(seen[3], rng)]))
+    assert np.flatnonzero(found).tolist() == [4, PARTS + 1]
+
+
+def test_parts_that_differ_by_noise_alone_are_none_of_one_another_in_two_poses_either() -> None:
+    rng, part = np.random.default_rng(0), parts(0)[0]
+    poses = [noisy(part, rng) for _ in range(10)] + [noisy(np.rot90(part).copy(), rng) for _ in range(10)]
+    assert not repeated(thumbnails(poses)).any()
+
+
+def test_an_image_that_shows_nothing_is_no_other_part_again() -> None:
+    blank = np.full((WIDE, WIDE, 3), 9, np.uint8)
+    assert not repeated(thumbnails([*parts(0), noisy(blank, np.random.default_rng(0))])).any()
+
+
+def test_few_images_are_not_judged() -> None:
+    assert not repeated(thumbnails([parts(0)[0]] * 7)).any()
+    assert repeated(np.zeros((0, SIDE, SIDE), np.uint8)).shape == (0,)
+
+
+@pytest.mark.lines
+def test_on_real_lines(real_lines: Path) -> None:
+    for line in find_lines(real_lines):
+        found_again_on(line)
+
+
+def found_again_on(line: ProductLine) -> None:
+    rng = np.random.default_rng(0)
+    seen = [cv2.resize(read_native(record.path), (WIDE, WIDE)).astype(np.uint8) for record in line.train_good[:20]]
+    seen = [image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2) for image in seen]
+    found = repeated(thumbnails([*seen, *(noisy(image, rng) for image in seen[:10])]))
+    assert found[: len(seen)].mean() <= 0.15, f"{line.name}: only parts whose pictures overlap"
+    if line.name == "kaggle_pill/pill_edge":  # its parts differ by hardly more than noise, and are no repetitions
+        assert not found.any()
+    else:
+        assert found[len(seen) :].all(), line.name
