@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from flows.adapt.request import AdaptRequest
 from flows.asking.request_fields import MAX_DEFECTS, MAX_GOOD
 from flows.views import drawing_order
@@ -14,12 +12,11 @@ from pipeline.imaging.images import UnreadableImage
 from pipeline.imaging.white_level import line_white_level
 from pipeline.learner import Learner
 from pipeline.missed_defects import require_defects
-from pipeline.product_lines.examined_images import Examined, ExaminedImage, examine_images
+from pipeline.product_lines.examined_images import Examined, examine_images
 from pipeline.product_lines.left_out import LeftOut
 from pipeline.product_lines.line_check import report_on
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.product_lines.usable_lines import without_unusable
-from pipeline.repeated_parts import repeated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,20 +93,16 @@ def choose_images(
     found = len(line.defects) - (len(defects) - len(usable.defects))
     if len(usable.defects) < min(found, wanted):
         said.append(_not_drawn(len(usable.defects), found, "defective", f"the learner {learner.name} takes"))
-    good_once, again = _each_part_once(usable.train_good, good)
-    if again:
-        shows = "image is left out: it shows a part" if again == 1 else "images are left out: they show parts"
-        said.append(f"{again} good {shows} that other good images show, too.")
     counts = {
         **left_out.counts,
         "not usable": len(report.unreadable),
         "not usable as masks": len(report.masks.unusable),
-        "of a part shown by another": again,
+        "of a part that another shows": len(report.repeated),
         "good not drawn": len(line.train_good) - len(good),
         "defective not drawn": len(line.defects) - len(defects),
     }
     return LineImages(
-        good=good_once,
+        good=tuple(record for record in usable.train_good if record.path not in report.repeated),
         defects=usable.defects,
         white_level=line_white_level(report.brightest, request.white_level),
         left_out=counts,
@@ -129,13 +122,6 @@ def _drawn(
         found += outcomes
         readable += sum(not isinstance(outcome, UnreadableImage) for outcome in outcomes)
     return found
-
-
-def _each_part_once(usable: Sequence[ImageRecord], examined: Sequence[Examined]) -> tuple[tuple[ImageRecord, ...], int]:
-    """The good images without those that show a part again, and how many those are."""
-    thumbnails = {image.record.path: image.thumbnail for image in examined if isinstance(image, ExaminedImage)}
-    again = repeated(np.array([thumbnails[record.path] for record in usable]))
-    return tuple(record for record, is_again in zip(usable, again, strict=True) if not is_again), int(again.sum())
 
 
 def _not_drawn(drawn: int, found: int, kind: str, who: str) -> str:

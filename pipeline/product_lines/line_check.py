@@ -28,6 +28,7 @@ from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
 from pipeline.product_lines.mask_check import ExaminedMask
 from pipeline.product_lines.near_duplicates import THUMBNAIL_SIDE, find_near_duplicates
 from pipeline.product_lines.region_check import RegionReport, check_region
+from pipeline.repeated_parts import repeated
 
 
 def check_line(
@@ -92,6 +93,7 @@ def report_on(
         duplicates=duplicates,
         near_duplicates=_near_duplicates(train, test, line_white_level(brightest)),
         near_good=_near_duplicates([*train, *test], defects, line_white_level(brightest)),
+        repeated=_repeated(train),
         masks=_mask_report(defects),
         mosaics=tuple(image.record.path for image in examined if image.mosaic),
         unused=unused,
@@ -138,6 +140,13 @@ def _near_duplicates(
         if original.sha256 != copy.sha256:
             closest.setdefault(right, NearDuplicate(original.record.path, copy.record.path, difference))
     return tuple(pair for _, pair in sorted(closest.items()))
+
+
+def _repeated(train: Sequence[ExaminedImage]) -> tuple[Path, ...]:
+    """The images that show a part again; identical files are told of as such."""
+    once = list({image.sha256: image for image in reversed(train)}.values())[::-1]
+    again = repeated(np.array([image.thumbnail for image in once]))
+    return tuple(image.record.path for image, is_again in zip(once, again, strict=True) if is_again)
 
 
 def _thumbnails(images: Sequence[ExaminedImage], white_level: int | None) -> NDArray[np.uint8]:

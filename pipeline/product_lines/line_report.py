@@ -100,6 +100,7 @@ class LineReport:
         duplicates: byte-identical images.
         near_duplicates: good test images that are training images saved anew, each with the closest one.
         near_good: defective images that are good images saved anew, in the same way.
+        repeated: good training images that show a part again, see `pipeline.repeated_parts`.
         masks: the state of the masks.
         mosaics: images of one channel that look like Bayer mosaics.
         unused: image files in the line's folder that are neither an image nor a mask of the line.
@@ -117,6 +118,7 @@ class LineReport:
     duplicates: tuple[DuplicateGroup, ...]
     near_duplicates: tuple[NearDuplicate, ...]
     near_good: tuple[NearDuplicate, ...]
+    repeated: tuple[Path, ...]
     masks: MaskReport
     mosaics: tuple[Path, ...]
     unused: tuple[Path, ...]
@@ -193,6 +195,11 @@ class LineReport:
             if found:
                 pairs = [f"{self._names([pair.copy])} of {self._names([pair.original])}" for pair in found]
                 yield f"{how_many(pairs, copy)} may be a {original} saved anew: {first_few(pairs)}."
+        if self.repeated:
+            single = len(self.repeated) == 1
+            shows = "shows a part that another shows, too" if single else "show parts that others show, too"
+            images, them = how_many(self.repeated, "good training image"), "it" if single else "them"
+            yield f"{images} {shows}, and adapt leaves {them} out: {self._names(self.repeated)}."
 
     def _unmarked(self) -> Iterator[str]:
         masked = len(self.masks.usable) + len(self.masks.empty) + len(self.masks.unusable)

@@ -149,6 +149,18 @@ def test_identical_files(line, source, target, severity, sentence):
     assert report.near_duplicates == ()
 
 
+def test_parts_that_are_shown_again_are_told(line):
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        save(line / f"train/good/{number}_0.png", picture(40 + number))
+    noisy = np.clip(picture(43) + rng.normal(0, 2, (96, 128, 3)), 0, 255).astype(np.uint8)
+    save(line / "train/good/3_1.png", noisy)
+    report = check_line(line)
+    assert [path.name for path in report.repeated] == ["3_1.png"]
+    told = "1 good training image shows a part that another shows, too, and adapt leaves it out: train/good/3_1.png."
+    assert ("warning", told) in sentences(report)
+
+
 def test_of_many_groups_of_equal_files_a_few_are_told(line):
     for number in range(8):
         for again in range(2):
