@@ -20,6 +20,7 @@ from deploy.engine.devices import ResolvedDevice
 from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import ImageScore
+from deploy.scoring.pictures import support_view
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.worker import Outcome, Ready, ScoringWorker
@@ -29,11 +30,13 @@ from pipeline.imaging.files import instead_of_folder
 from pipeline.imaging.images import Opener, image_limits
 from pipeline.likeness import UNLIKE
 from pipeline.product_lines.left_out import load_distinct_line
+from pipeline.repeated_parts import repeated, thumbnail
 from pipeline.unicode_names import one_line
 
 MAX_IMAGES = 5000
 """Images of a kind that are scored, at most: evenly over their folder."""
 UNREADABLE, KNOWN, COPY = "unreadable", "known from adaptation", "equal to another"
+AGAIN = "showing a part again"
 NOT_JUDGED = "without a finite score"
 
 
@@ -125,7 +128,7 @@ def score_new(
     opener: Opener,
     on_scored: Callable[[int, int], None],
 ) -> NewImages:
-    """Score what the version does not know, as scoring does.
+    """Score what the version does not know, as scoring does; of good parts and of the production each part once.
 
     Args:
         deployment: the version and its backbone.
@@ -148,6 +151,7 @@ def score_new(
     met = {*bundle.manifest.support.good, *bundle.manifest.support.defects}
     adapted_from = frozenset(met)
     images: list[NewImage] = []
+    names, thumbnails = list[str](), list[NDArray[np.uint8]]()
 
     def leave_out(reason: str, example: str) -> None:
         left_out[reason] += 1
@@ -173,13 +177,29 @@ def score_new(
                 leave_out(problem[0], f"{image.item.name}{problem[1]}")
             else:
                 images.append(_new_image(bundle, kind, image, scored))
+                names.append(image.item.name)
+                thumbnails.append(thumbnail(image.pixels))
+    again = _again(bundle, images, thumbnails)
+    for index in again:
+        leave_out(AGAIN, names[index])
     on_scored(len(found.items), len(found.items))
     told = [_sentence(left_out[reason], reason, example) for reason, example in examples.items()]
     return NewImages(
-        images=tuple(images),
+        images=tuple(image for index, image in enumerate(images) if index not in again),
         left_out={reason: count for reason, count in left_out.items() if count},
         remarks=(*found.remarks, *told),
     )
+
+
+def _again(bundle: Bundle, images: Sequence[NewImage], thumbnails: Sequence[NDArray[np.uint8]]) -> frozenset[int]:
+    """Which images show a part again that another shows, or that the version learned from; defects may."""
+    show, places = support_view(bundle), [index for index, image in enumerate(images) if image.kind is not Kind.DEFECT]
+    learned = [pixels for number in bundle.support_pictures if (pixels := show(number, -1)) is not None]
+    if not places:
+        return frozenset()
+    seen = np.stack([*map(thumbnail, learned), *(thumbnails[index] for index in places)])
+    again = repeated(seen)[len(learned) :]
+    return frozenset(index for index, is_again in zip(places, again, strict=True) if is_again)
 
 
 def _problem(bundle: Bundle, image: Ready, scored: ImageScore) -> tuple[str, str] | None:

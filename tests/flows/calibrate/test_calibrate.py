@@ -6,6 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from deploy.bundles.bundle import Bundle
@@ -175,3 +177,40 @@ def test_a_machine_that_only_scores_is_told_what_to_install(
     code, _, error = linewise("calibrate", LINE, production, "--device", "cpu")
     assert code == 2
     assert "got no module scipy: run pip install 'linewise[full]'" in error
+
+
+def frames_of(folder: Path, images: list[Path], times: int) -> Path:
+    """A video of parts: so many frames of each, a little noise in between."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number, path in enumerate(images):
+        part = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        assert part is not None
+        for frame in range(times):
+            noisy = (part + rng.normal(0, 0.7, part.shape)).clip(0, 255).astype(np.uint8)
+            assert cv2.imwrite(str(folder / f"{number:03}_{frame}.png"), noisy)
+    return folder
+
+
+def test_a_part_counts_once_however_often_it_is_shown(production: Path, adapted_home: Path, tmp_path: Path) -> None:
+    parts = sorted((production / "test" / "good").iterdir())
+    result = calibrate(frames_of(tmp_path / "video", parts, 3), unlabelled=True)
+    again = result.bundle.manifest.calibration
+    assert again is not None
+    assert len(again.unlabelled) == len(parts)
+    assert again.left_out["showing a part again"] == 2 * len(parts)
+    told = f", and {2 * len(parts) - 1} more."
+    assert [r for r in result.remarks if r.startswith("Left out as showing a part again: ") and r.endswith(told)]
+
+
+def test_frames_of_the_parts_that_were_learned_set_no_threshold(
+    production: Path, adapted_home: Path, tmp_path: Path
+) -> None:
+    known = {*live().manifest.support.good}
+    learned = [path for path in production.rglob("*.png") if sha256_file(path) in known]
+    others = sorted((production / "test" / "good").iterdir())[:13]
+    result = calibrate(frames_of(tmp_path / "video", [*learned, *others], 1), unlabelled=True)
+    again = result.bundle.manifest.calibration
+    assert again is not None
+    assert len(again.unlabelled) == len(others)
+    assert again.left_out == {"showing a part again": len(learned)}, result.remarks
