@@ -47,6 +47,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "plant_size",
         "promises",
         "region_of_interest",
+        "repeated_parts",
         "regions",
         "rest",
         "rotation",
