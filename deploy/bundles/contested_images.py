@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.storage import make_folder_of, replace_file, storage_errors
 
 MOST = 100
-"""Images that are noted, those with the highest scores."""
+"""Images that are noted, the first ones."""
 _FILE = "contested.json"
 
 
@@ -30,6 +30,12 @@ class ContestedImages(BaseModel):
 
 def note_contested(home: Path, line: str, version: str, images: Sequence[str]) -> None:
     """Replace what is noted of a line in one step.
+
+    Args:
+        home: where the line's folder lies.
+        line: its name.
+        version: that is held.
+        images: the sha256 of each, in an order that nothing they show decides: `MOST` are a sample then.
 
     Raises:
         StorageError: the disk is full or read-only; the old note stays.

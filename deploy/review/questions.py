@@ -5,7 +5,8 @@ changed, CONTESTED says whether a version that is held is right, and RANDOM alon
 about images that nobody has said a word on. RANDOM is about any image without an answer to a RANDOM question, also one
 whose word is known: to leave those out would leave out the defects, which the others found. It takes contents in the
 order of their SHA-256, which has nothing to do with what they show: so the images asked about are at any time a uniform
-sample of those that there are, and what comes in later has its share as soon as it is caught up with.
+sample of those that there are, and what comes in later has its share as soon as it is caught up with. CONTESTED does
+likewise, and is about what any version of the line scored, as the gate looks at the whole production.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from deploy.results.schema import QuestionKind, ResultRow, ResultStatus, SkipRow, VerdictRow
 from deploy.results.verdict_queries import counts
@@ -59,7 +60,7 @@ class Asked:
         by: who is asked; what they skipped is left out.
         aside: ids of results that are left for later.
         after: the kind that was asked before; None: as the store says.
-        contested: contents of images that a held version flags; those that this bundle passed are asked about.
+        contested: contents of images that a held version flags; those that this bundle does not are asked about.
     """
 
     line: str
@@ -131,15 +132,21 @@ def statements(asked: Asked, kind: QuestionKind) -> Iterator[Select[ResultRow]]:
             yield some.where(_NOT_PASSED, reason.is_not(None), reason.startswith(UNLIKE)).order_by(ResultRow.id.desc())
         case QuestionKind.CONTESTED:
             if asked.contested:  # since they were noted, a version that flags them may have gone live
-                passed = ResultRow.decision.not_in((Decision.REJECT, Decision.REVIEW))
+                this, later = ResultRow.bundle_id == asked.bundle_id, aliased(ResultRow)
+                newer = select(later.id).where(
+                    later.image_sha256 == ResultRow.image_sha256,
+                    later.line.concat("") == asked.line,
+                    later.id > ResultRow.id,
+                )
+                passed = or_(~this, ResultRow.decision.not_in((Decision.REJECT, Decision.REVIEW)))
                 contested = ResultRow.image_sha256.in_(asked.contested)
-                yield some.where(contested, passed).order_by(ResultRow.image_sha256)
+                yield some.where(contested, passed, ~newer.exists()).order_by(ResultRow.image_sha256)
         case QuestionKind.RANDOM:
             yield some.order_by(ResultRow.image_sha256)
 
 
 def _open(asked: Asked, kind: QuestionKind) -> Select[ResultRow]:
-    """The bundle's scored images that a question of the kind may be about."""
+    """The scored images that a question of the kind may be about: the bundle's, or the line's."""
     word = select(VerdictRow.id).where(
         VerdictRow.line == asked.line, VerdictRow.image_sha256 == ResultRow.image_sha256, counts()
     )
@@ -149,7 +156,7 @@ def _open(asked: Asked, kind: QuestionKind) -> Select[ResultRow]:
         SkipRow.result_id == ResultRow.id, SkipRow.by == asked.by, SkipRow.taken_back_at.is_(None)
     )
     conditions: list[ColumnElement[bool]] = [
-        ResultRow.bundle_id == asked.bundle_id,
+        _of_line(asked) if kind is QuestionKind.CONTESTED else ResultRow.bundle_id == asked.bundle_id,
         ResultRow.status == ResultStatus.SCORED,
         ResultRow.image_sha256.is_not(None),
         ~word.exists(),
@@ -158,6 +165,11 @@ def _open(asked: Asked, kind: QuestionKind) -> Select[ResultRow]:
     if asked.aside:
         conditions.append(ResultRow.id.not_in(asked.aside))
     return select(ResultRow).where(*conditions)
+
+
+def _of_line(asked: Asked) -> ColumnElement[bool]:
+    """Whether a result is of the line, as an expression: the index of all its rows is none to look contents up in."""
+    return ResultRow.line.concat("") == asked.line
 
 
 def _last_kind(session: Session, asked: Asked) -> QuestionKind | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -32,12 +32,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceImage:
-    """An image to compare on: what it is called, where it lies, its content, and what is known of it."""
+    """An image to compare on.
+
+    Args:
+        name: what it is called.
+        path: where it lies.
+        sha256: its content.
+        kind: what is known of it.
+        produced: it belongs to the sample of the production.
+        contested: it was spoken of as versions decide it otherwise: it says nothing of how often they do, or are right.
+    """
 
     name: str
     path: Path
     sha256: str
     kind: Kind
+    produced: bool = False
+    contested: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +67,28 @@ class Evidence:
 def find_evidence(line: str, asked: ComparedOn, versions: Sequence[BundleManifest], settings: Settings) -> Evidence:
     """What the versions can be compared on.
 
-    An image counts once: as what people said of it, else as what the line's folder says, else as one of the production.
+    An image counts once: as what people said of it, else as what the line's folder says. Whatever they say, it may
+    belong to the sample of the production, too: those contents of it whose SHA-256 comes first, which is a uniform
+    sample, and nearly the same one each time, so that what people say of it still tells something at the next look.
 
     Raises:
         LineError: the folder cannot be used.
         ConfigError, StorageError: the result store, or a file of the folder, cannot be used.
     """
     known, left_out = contents_known_to(versions), Counter[str]()
-    found: dict[str, EvidenceImage] = {}
-
-    def take(name: str, path: Path, sha256: str, kind: Kind) -> None:
-        if sha256 in known:
-            left_out["learned by one of the versions"] += kind is not Kind.UNLABELLED
-        elif sha256 not in found:
-            found[sha256] = EvidenceImage(name=name, path=path, sha256=sha256, kind=kind)
+    found, production = dict[str, EvidenceImage](), dict[str, EvidenceImage]()
 
     with ResultStore(settings.database) as store:
         words, all_words = store.verdicts(line), store.verdicts(line, overruled=True)
+        contested = _contested(all_words)
+
+        def take(name: str, path: Path, sha256: str, kind: Kind) -> None:
+            if sha256 in known:
+                left_out["learned by one of the versions"] += 1
+            elif sha256 not in found:
+                asked_for = sha256 in contested
+                found[sha256] = EvidenceImage(name=name, path=path, sha256=sha256, kind=kind, contested=asked_for)
+
         for row in words:
             kind = Kind.DEFECT if row.verdict is Verdict.DEFECTIVE else Kind.GOOD
             take(Path(row.image_path).name, Path(row.image_path), row.image_sha256, kind)
@@ -82,14 +98,33 @@ def find_evidence(line: str, asked: ComparedOn, versions: Sequence[BundleManifes
         since = datetime.now(UTC) - timedelta(hours=asked.stream_hours)
         rows = store.stream(line=line, status=ResultStatus.SCORED, since=since)
         for row in islice(rows, _MOST_ROWS):
-            if row.image_sha256 is not None and not (row.reason or "").startswith(UNLIKE):
-                take(Path(row.image_path).name, Path(row.image_path), row.image_sha256, Kind.UNLABELLED)
-    chosen = [image for kind in Kind for image in _evenly(_of(found.values(), kind), asked.most_images)]
+            content, path = row.image_sha256, Path(row.image_path)
+            if content is None or content in known or content in production or (row.reason or "").startswith(UNLIKE):
+                continue
+            image = EvidenceImage(name=path.name, path=path, sha256=content, kind=Kind.UNLABELLED)
+            production[content] = replace(found.get(content, image), produced=True)
+    sample = [production[content] for content in sorted(production)[: asked.most_images]]
+    chosen = {image.sha256: image for image in sample}
+    for kind in (Kind.GOOD, Kind.DEFECT):
+        alike = [image for image in found.values() if image.kind is kind and not image.contested]
+        for image in _evenly(alike, asked.most_images):
+            chosen.setdefault(image.sha256, image)
     return Evidence(
-        images=tuple(chosen),
-        left_out={reason: count for reason, count in left_out.items() if count},
+        images=tuple(chosen.values()),
+        left_out=dict(left_out),
         defect_share=_defect_share(all_words),
     )
+
+
+def _contested(words: Sequence[VerdictRow]) -> frozenset[str]:
+    """The contents that people spoke of as they were contested; one that they were also asked about at random is not
+    among them: it would have been asked about anyway.
+    """
+    asked = {
+        kind: {word.image_sha256 for word in words if word.question is kind}
+        for kind in (QuestionKind.CONTESTED, QuestionKind.RANDOM)
+    }
+    return frozenset(asked[QuestionKind.CONTESTED] - asked[QuestionKind.RANDOM])
 
 
 def _defect_share(words: Sequence[VerdictRow]) -> float | None:
@@ -119,10 +154,6 @@ def _labelled(folder: Path) -> Iterable[tuple[str, Path, Kind]]:
     for record in (*line.train_good, *line.test_good, *line.defects):
         kind = Kind.DEFECT if record.is_defect else Kind.GOOD
         yield str(record.path.relative_to(line.root)), record.path, kind
-
-
-def _of(images: Iterable[EvidenceImage], kind: Kind) -> list[EvidenceImage]:
-    return [image for image in images if image.kind is kind]
 
 
 def _evenly(images: Sequence[T], most: int) -> list[T]:

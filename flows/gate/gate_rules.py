@@ -7,37 +7,34 @@ worse than a false reject, so that less evidence of it is enough.
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.packs import Deployment
 from flows.calibrate.new_images import Kind
+from flows.gate.gate_checks import (
+    CHANCE_OF_FALSE_REJECTS,
+    Check,
+    by_chance,
+    count_of,
+    counted_check,
+    differing,
+)
 from flows.gate.paired_scores import Pair, Pairs, Said, Times
-from pipeline.calibration import REVIEW_FACTOR, Decision
+from flows.gate.production_rule import production_check
+from pipeline.calibration import Decision
 from pipeline.paired_comparison import auroc_difference, chance_of_more
 from pipeline.promise import counted_interval
 
-CHANCE_OF_FALSE_REJECTS = 0.05
-"""More false rejects, or more images of the production flagged, than the live version's hold a candidate where equal
-versions would differ so with at most this chance: five more and none fewer are enough."""
 CHANCE_OF_MISSES = 0.25
-"""Likewise of missed defects: two more and none fewer are enough."""
+"""As `CHANCE_OF_FALSE_REJECTS`, of missed defects: two more and none fewer are enough."""
 AUROC_LOSS = 0.01
 """The interval of the difference in image AUROC that lies wholly below this loss holds a candidate."""
 LEAST_RANKED = 5
 """Good and defective images from which the ranking is compared."""
-MORE_FLAGGED = 0.02
-"""Share of the production that a candidate may flag more than the live version, whatever the evidence."""
-STREAM = "images of the production flagged"
-"""What the check of the production looks at. More flagged ones may be defects that the live version misses. They hold a
-candidate only where its share of them lies wholly above what is explained: by good parts, of which the promised rate is
-rejected and so many times as many flagged, and by defects, of which there are so many as people found among images that
-they were asked about at random; with no such answers, as many as the live version flags."""
 ALONE_FALSE_REJECTS = 0.1
 """With no live version: the interval of its false-reject rate that lies wholly above this, and above what the version
 promises, holds a candidate."""
@@ -49,19 +46,6 @@ CHANCE_OF_SLOW = 0.01
 """A candidate is held as too slow where one that takes just `TIMES_AS_SLOW` would be above it so often with at most
 this chance: 13 of 15."""
 TIMES_AS_LARGE = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One rule: what it looks at, the live version's and the candidate's figures, and why it holds the candidate.
-
-    `problem` is part of a sentence; empty: it lets the candidate through.
-    """
-
-    what: str
-    live: str
-    candidate: str
-    problem: str = ""
 
 
 def checks_of(
@@ -82,14 +66,13 @@ def checks_of(
         defect_share: of the production, 0..1, at most, as far as people say; None: they do not.
     """
     good, defective = scored.of(Kind.GOOD), scored.of(Kind.DEFECT)
-    stream = scored.of(Kind.UNLABELLED)
     found = [
         _parity(candidate.bundle, live.bundle if live is not None else None),
         _false_rejects(good, candidate.bundle),
         _misses(defective),
         _ranking(good, defective, live is not None),
         _known_defects(candidate.bundle, live.bundle if live is not None else None),
-        _stream(stream, candidate.bundle, defect_share),
+        production_check(scored.production, candidate.bundle, defect_share),
         _speed(scored.times),
         _memory(resident),
     ]
@@ -115,29 +98,29 @@ def _parity(candidate: Bundle, live: Bundle | None) -> Check:
 def _false_rejects(good: Sequence[Pair], candidate: Bundle) -> Check | None:
     if not good:
         return None
-    more, fewer, counts = _differing(good, _rejected)
-    problem, said = "", _of(counts[0], len(good))
+    more, fewer, counts = differing(good, _rejected)
+    problem, said = "", count_of(counts[0], len(good))
     if good[0].live is None:
         promise = candidate.manifest.promise
         most = max(ALONE_FALSE_REJECTS, promise.highest_rate if promise is not None else 0.0)
         if counted_interval(counts[0], len(good))[0] > most:
             problem = f"it rejects {said} held-back good parts, more than {most:.0%} of them whatever the luck"
     elif (chance := chance_of_more(more, fewer)) <= CHANCE_OF_FALSE_REJECTS:
-        problem = f"it rejects {said} held-back good parts, the live version {counts[1]} ({_by_chance(chance)})"
-    return _check("held-back good parts rejected", good, counts, problem)
+        problem = f"it rejects {said} held-back good parts, the live version {counts[1]} ({by_chance(chance)})"
+    return counted_check("held-back good parts rejected", good, counts, problem)
 
 
 def _misses(defective: Sequence[Pair]) -> Check | None:
     if not defective:
         return None
-    more, fewer, counts = _differing(defective, _passed)
-    problem, said = "", _of(counts[0], len(defective))
+    more, fewer, counts = differing(defective, _passed)
+    problem, said = "", count_of(counts[0], len(defective))
     if defective[0].live is None:
         if counted_interval(counts[0], len(defective))[0] > ALONE_MISSES:
             problem = f"it misses {said} held-back defects, more than half of them whatever the luck"
     elif (chance := chance_of_more(more, fewer)) <= CHANCE_OF_MISSES:
-        problem = f"it misses {said} held-back defects, the live version {counts[1]} ({_by_chance(chance)})"
-    return _check("held-back defects missed", defective, counts, problem)
+        problem = f"it misses {said} held-back defects, the live version {counts[1]} ({by_chance(chance)})"
+    return counted_check("held-back defects missed", defective, counts, problem)
 
 
 def _ranking(good: Sequence[Pair], defective: Sequence[Pair], has_live: bool) -> Check | None:
@@ -169,57 +152,13 @@ def _known_defects(candidate: Bundle, live: Bundle | None) -> Check | None:
     most = max(before.share_passed if before is not None and compared else 0.0, ALONE_MISSES)
     problem = ""
     if counted_interval(passed, known)[0] > most:
-        problem = f"{_of(passed, known)} known defects would pass, more than {most:.0%} of them whatever the luck"
+        problem = f"{count_of(passed, known)} known defects would pass, more than {most:.0%} of them whatever the luck"
     return Check(
         what="known defects that would pass",
-        live=_of(before.known_defects_passed, before.known_defects) if before is not None and compared else "–",
-        candidate=_of(passed, known),
+        live=count_of(before.known_defects_passed, before.known_defects) if before is not None and compared else "–",
+        candidate=count_of(passed, known),
         problem=problem,
     )
-
-
-def only_flagged_by_candidate(scored: Iterable[Pair]) -> list[Pair]:
-    """The images of the production that the candidate flags and the live version does not, the highest score first."""
-    found = [
-        pair
-        for pair in scored
-        if pair.image.kind is Kind.UNLABELLED
-        and pair.live is not None
-        and _flagged(pair.candidate)
-        and not _flagged(pair.live)
-    ]
-    return sorted(found, key=lambda pair: -(math.inf if pair.candidate.score is None else pair.candidate.score))
-
-
-def _stream(stream: Sequence[Pair], candidate: Bundle, defect_share: float | None) -> Check | None:
-    if not stream:
-        return None
-    more, fewer, counts = _differing(stream, _flagged)
-    problem, said = "", _of(counts[0], len(stream))
-    if stream[0].live is None:
-        if counted_interval(counts[0], len(stream))[0] > ALONE_MISSES:
-            problem = f"it flags {said} images of the production, more than half of them whatever the luck"
-    elif (more - fewer) / len(stream) > MORE_FLAGGED and (c := chance_of_more(more, fewer)) <= CHANCE_OF_FALSE_REJECTS:
-        good = _flagged_good_parts(candidate)
-        defects = (counts[1] or 0) / len(stream) if defect_share is None else defect_share
-        if counted_interval(counts[0], len(stream))[0] > good + defects:
-            why = "people found" if defect_share is not None else "the live version flags"
-            problem = (
-                f"it flags {said} images of the production, the live version {counts[1]} ({_by_chance(c)}), more than "
-                f"the {good:.1%} of good parts that its threshold is set for and the {defects:.1%} of defects that "
-                f"{why} explain; say on the review page what they show: it asks about those that only this version "
-                "flags, as contested"
-            )
-    return _check(STREAM, stream, counts, problem)
-
-
-def _flagged_good_parts(candidate: Bundle) -> float:
-    """The share of good parts that the candidate's threshold is to reject or have looked at."""
-    threshold = candidate.manifest.threshold
-    rate, expected = threshold.target_false_reject_rate, threshold.expected_false_reject_rate
-    if threshold.target_missed_defect_rate is not None and expected is not None:
-        rate = expected  # what was asked for is another rate; this is what it comes to
-    return min(0.5, REVIEW_FACTOR * rate) if threshold.review < threshold.reject else rate
 
 
 def _speed(times: Sequence[Times]) -> Check | None:
@@ -257,36 +196,9 @@ def _passed(said: Said) -> bool:
     return said.decision is Decision.PASS
 
 
-def _flagged(said: Said) -> bool:
-    return said.decision is not Decision.PASS
-
-
-def _differing(pairs: Sequence[Pair], counts: Callable[[Said], bool]) -> tuple[int, int, tuple[int, int | None]]:
-    """On how many images only the candidate counts, on how many only the live version; and how often either does."""
-    of_candidate = [counts(pair.candidate) for pair in pairs]
-    of_live = [pair.live is not None and counts(pair.live) for pair in pairs]
-    more = sum(one and not other for one, other in zip(of_candidate, of_live, strict=True))
-    fewer = sum(other and not one for one, other in zip(of_candidate, of_live, strict=True))
-    return more, fewer, (sum(of_candidate), sum(of_live) if pairs and pairs[0].live is not None else None)
-
-
-def _check(what: str, pairs: Sequence[Pair], counts: tuple[int, int | None], problem: str) -> Check:
-    of_candidate, of_live = counts
-    told = "–" if of_live is None else _of(of_live, len(pairs))
-    return Check(what=what, live=told, candidate=_of(of_candidate, len(pairs)), problem=problem)
-
-
 def _judged(pairs: Sequence[Pair]) -> list[Pair]:
     return [pair for pair in pairs if None not in (pair.candidate.score, pair.live and pair.live.score)]
 
 
 def _scores(said: Iterable[Said | None]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.array([one.score for one in said if one is not None], np.float64)
-
-
-def _of(count: int, n: int) -> str:
-    return f"{count} of {n}"
-
-
-def _by_chance(chance: float) -> str:
-    return f"by chance in {chance:.2g} of cases"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploy.bundles.contested_images import note_contested
@@ -12,9 +13,12 @@ from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from deploy.bundles.version_decisions import rolled_back
 from deploy.engine.devices import open_device
+from flows.calibrate.new_images import Kind
 from flows.gate.evidence import find_evidence
-from flows.gate.gate_rules import STREAM, Check, checks_of, only_flagged_by_candidate
+from flows.gate.gate_checks import Check
+from flows.gate.gate_rules import checks_of
 from flows.gate.paired_scores import Pair, score_pairs
+from flows.gate.production_rule import STREAM, contested
 from flows.gate.request import ComparedOn, GateRequest
 from flows.gate.resident_memory import resident_bytes
 from flows.progress import OnProgress, Progress, ignore_progress
@@ -107,8 +111,7 @@ def run(request: GateRequest, settings: Settings, on_progress: OnProgress = igno
     if reasons:
         registry.hold(request.line, candidate, by=_BY, why=reasons)
         if any(check.problem for check in comparison.checks if check.what == STREAM):
-            contested = [pair.image.sha256 for pair in only_flagged_by_candidate(comparison.pairs)]
-            note_contested(settings.home, request.line, candidate, contested)
+            note_contested(settings.home, request.line, candidate, _to_ask_about(comparison.pairs))
     return GateResult(
         comparison=comparison,
         live=registry.live_version(request.line) == candidate,
@@ -177,6 +180,12 @@ def _compare(
         pairs=scored.pairs,
         left_out=dict(Counter(evidence.left_out) + Counter(scored.left_out)),
     )
+
+
+def _to_ask_about(pairs: Sequence[Pair]) -> list[str]:
+    """The images of the production that only the candidate flags and nobody has said a word on, by content."""
+    production = [pair for pair in pairs if pair.image.produced]
+    return [pair.image.sha256 for pair in contested(production) if pair.image.kind is Kind.UNLABELLED]
 
 
 def _newest(registry: Registry, line: str) -> str:

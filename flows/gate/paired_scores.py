@@ -68,8 +68,13 @@ class Pairs:
     times: tuple[Times, ...] = ()
 
     def of(self, kind: Kind) -> list[Pair]:
-        """Those of a kind."""
-        return [pair for pair in self.pairs if pair.image.kind is kind]
+        """Those of a kind that nobody chose for what the versions say of them."""
+        return [pair for pair in self.pairs if pair.image.kind is kind and not pair.image.contested]
+
+    @property
+    def production(self) -> list[Pair]:
+        """The sample of the production, whatever is known of its images."""
+        return [pair for pair in self.pairs if pair.image.produced]
 
 
 def score_pairs(

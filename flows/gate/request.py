@@ -22,7 +22,7 @@ MostImages = Annotated[
     Field(
         ge=1,
         le=MAX_IMAGES,
-        description="Use at most this many good images, defective ones, and ones of the production, evenly over all.",
+        description="Use at most this many good images, defective ones, and ones of the production.",
     ),
 ]
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 from deploy.bundles.contested_images import note_contested
+from deploy.bundles.registry import Registry
 from deploy.results.schema import QuestionKind, ResultRow, Verdict
+from deploy.results.verdict_files import verdict_on
 from pipeline.kinds import NONE_OF_THESE
 from tests.deploy.review.asked_plant import AskedPlant, asked_kind, asked_result
-from tests.deploy.scoring_plant import LINE
+from tests.deploy.scoring_plant import LINE, score_folder
+from tests.parts.plant import bundle_files, head_graph, make_draft, write_image
 
 FLAGGED, BORDERLINE, RANDOM = QuestionKind.FLAGGED, QuestionKind.BORDERLINE, QuestionKind.RANDOM
 
@@ -143,3 +146,22 @@ def test_a_contested_image_that_the_live_version_flags_by_now_is_an_ordinary_que
     assert flagged.image_sha256 is not None
     note_contested(asked.plant.root / "home", LINE, "v2", [flagged.image_sha256])
     assert asked_kind(asked.browser().see()) == FLAGGED
+
+
+def test_a_contested_image_that_an_earlier_version_scored_is_asked_about_too(asked: AskedPlant) -> None:
+    """After a promotion most of the production that the gate looks at has no result of the live version."""
+    registry, earlier = Registry(asked.plant.root / "home"), asked.result(11)
+    assert earlier.image_sha256 is not None
+    graph = registry.live(LINE).manifest.backbone.onnx_sha256
+    draft = make_draft(line=LINE, version="v2", onnx_sha256=graph, review=0.4, reject=0.6)
+    registry.add(draft, {**bundle_files(), "head.onnx": head_graph()})
+    registry.promote(LINE, "v2")
+    later = write_image(asked.plant.root / "later" / "12.png", brightness=10, seed=12, size=96)
+    score_folder(registry.live(LINE), asked.plant.engine, later.parent, asked.store, workers=1)
+    asked.store.add_verdicts([verdict_on(later, LINE, Verdict.GOOD)])
+    note_contested(asked.plant.root / "home", LINE, "v3", [earlier.image_sha256])
+    browser = asked.browser()
+    page = browser.see()
+    assert (asked_kind(page), asked_result(page)) == (QuestionKind.CONTESTED, earlier.id)
+    score_folder(registry.live(LINE), asked.plant.engine, asked.plant.images, asked.store, workers=1)
+    assert asked_kind(browser.see()) == FLAGGED, "the live version flags it, too"

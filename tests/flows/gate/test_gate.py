@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from deploy.bundles.contested_images import contested_images
 from deploy.bundles.registry import Registry
 from deploy.bundles.version_decisions import Ruling
 from deploy.engine.devices import open_device
-from deploy.results.schema import Verdict
+from deploy.results.schema import QuestionKind, Verdict
 from deploy.results.store import ResultStore
 from deploy.results.verdict_files import verdict_on
 from flows.adapt import job as adapt
@@ -24,6 +26,8 @@ from flows.gate.request import ComparedOn, GateRequest
 from flows.gate.resident_memory import resident_bytes
 from flows.score import job as score
 from flows.score.request import ScoreRequest
+from flows.threshold import job as threshold
+from flows.threshold.request import LARGEST_SCORE, ThresholdRequest
 from pipeline.errors import ConfigError
 from pipeline.held_back import is_held_back
 from pipeline.settings import Device, Settings, load_settings
@@ -151,6 +155,61 @@ def test_verdicts_and_the_production_are_compared_on(settings: Settings, folder:
     assert (kinds.count("good"), kinds.count("unlabelled")) == (3, len(good) - 3)
     assert result.sentence.startswith("passed: ")
     assert not result.live
+
+
+@pytest.fixture
+def held(settings: Settings, tmp_path: Path) -> str:
+    """A version that finds the spots of the production, which the live one, whose threshold somebody raised, passes."""
+    candidate = Registry(settings.home).live_version(LINE)
+    assert candidate is not None
+    threshold.run(ThresholdRequest(line=LINE, reject=LARGEST_SCORE, review=LARGEST_SCORE, why="a test"), settings)
+    production = write_spotted_line(tmp_path / "production", good=0, test_good=40, defects=30, seed=7)
+    score.run(ScoreRequest(line=LINE, images=str(production), device=Device.CPU, workers=1), settings)
+    return candidate
+
+
+def answer(settings: Settings, count: int, verdict: Verdict | None = None) -> None:
+    """What the review page asks about as contested, in its order; None: as the image is."""
+    with ResultStore(settings.database) as store:
+        rows = {row.image_sha256: row for row in store.query(line=LINE)}
+        for sha256 in sorted(contested_images(settings.home, LINE))[:count]:
+            path = Path(rows[sha256].image_path)
+            said = verdict or (Verdict.DEFECTIVE if path.parent.name == "spot" else Verdict.GOOD)
+            store.add_verdicts([verdict_on(path, LINE, said)._replace(question=QuestionKind.CONTESTED)])
+
+
+def test_a_held_version_goes_through_once_people_say_that_what_it_flags_is_defective(
+    settings: Settings, held: str
+) -> None:
+    request = GateRequest(line=LINE, candidate=held, device=Device.CPU)
+    result = job.run(request, settings)
+    (reason,) = result.reasons
+    assert not result.live
+    asked = len(contested_images(settings.home, LINE))
+    assert 20 < asked <= 35
+    assert f"only it flags {asked} of them: say on the review page what they show" in reason
+    needed = int(re.findall(r"about (\d+) answers decide", reason)[0])
+    assert 3 < needed < asked
+    answer(settings, 3)
+    (reason,) = job.run(request, settings).reasons
+    assert "3 of 3 that people spoke of are defective so far" in reason
+    assert len(contested_images(settings.home, LINE)) == asked - 3, "nobody is asked twice"
+    answer(settings, asked)
+    result = job.run(request, settings)
+    assert result.reasons == ()
+    assert result.live
+    assert Registry(settings.home).live_version(LINE) == held
+
+
+def test_a_held_version_stays_held_where_people_say_that_what_it_flags_is_good(settings: Settings, held: str) -> None:
+    request = GateRequest(line=LINE, candidate=held, device=Device.CPU)
+    job.run(request, settings)
+    asked = len(contested_images(settings.home, LINE))
+    answer(settings, asked, Verdict.GOOD)
+    result = job.run(request, settings)
+    assert not result.live
+    (reason,) = result.reasons
+    assert f"0 of {asked} that people spoke of are defective, which does not explain them either" in reason
 
 
 def test_adapt_behind_the_gate_holds_images_back(home: Path, tmp_path: Path) -> None:

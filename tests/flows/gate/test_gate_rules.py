@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
 from flows.calibrate.new_images import Kind
 from flows.gate.evidence import EvidenceImage
-from flows.gate.gate_rules import checks_of, only_flagged_by_candidate
+from flows.gate.gate_rules import checks_of
 from flows.gate.paired_scores import Pair, Pairs, Said, Times
 from pipeline.calibration import Decision
 from tests.parts.plant import write_versions
@@ -36,7 +37,8 @@ def pairs(*groups: tuple[Kind, int, Decision, Decision | None], times: Sequence[
     for kind, count, candidate, live in groups:
         for _ in range(count):
             name = f"{len(made)}.png"
-            image = EvidenceImage(name=name, path=Path(name), sha256=f"{len(made):064x}", kind=kind)
+            produced, sha256 = kind is UNLABELLED, f"{len(made):064x}"
+            image = EvidenceImage(name=name, path=Path(name), sha256=sha256, kind=kind, produced=produced)
             before = None if live is None else said(live)
             made.append(Pair(image=image, candidate=said(candidate), live=before))
     return Pairs(pairs=tuple(made), left_out={}, times=tuple(times))
@@ -92,7 +94,13 @@ def test_more_flagged_images_are_explained_by_the_defects_that_people_found(regi
     (problem,) = [check.problem for check in held if check.problem]
     assert "the 5.0% of good parts that its threshold is set for and the 1.0% of defects that people found" in problem
     assert not [check.problem for check in explained if check.problem]
-    assert len(only_flagged_by_candidate(scored.pairs)) == 12
+
+
+def test_what_was_asked_as_the_versions_differ_on_it_is_no_count_of_false_rejects(registry: Registry) -> None:
+    rejected = pairs((GOOD, 8, REJECT, PASS), (GOOD, 20, PASS, PASS))
+    chosen = [replace(pair, image=replace(pair.image, contested=pair.changed)) for pair in rejected.pairs]
+    assert problems(registry, rejected)
+    assert not problems(registry, replace(rejected, pairs=tuple(chosen)))
 
 
 def test_a_worse_ranking_holds(registry: Registry) -> None:
