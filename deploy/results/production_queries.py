@@ -45,3 +45,14 @@ def scored_under(line: str, path: str, since: datetime) -> Select[int]:
         ResultRow.image_path == path,
         ResultRow.status == ResultStatus.SCORED,
     )
+
+
+def unreadable_content(line: str, sha256: str, since: datetime, *, but_by: str) -> Select[int]:
+    """The ids of a line's rows since then of a content that could not be read, by other bundles than one."""
+    return select(ResultRow.id).where(
+        ResultRow.image_sha256 == sha256,
+        ResultRow.line == line,
+        ResultRow.status == ResultStatus.UNREADABLE,
+        ResultRow.bundle_id != but_by,
+        ResultRow.scored_at >= since,
+    )

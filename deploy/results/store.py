@@ -21,7 +21,7 @@ from deploy.bundles.manifest import linewise_version
 from deploy.results.connections import Connections
 from deploy.results.inserts import RESULTS, insert_batch
 from deploy.results.outbox import Outbox
-from deploy.results.production_queries import first_scored, scored_content, scored_under
+from deploy.results.production_queries import first_scored, scored_content, scored_under, unreadable_content
 from deploy.results.records import Duplicate, NewPart, NewResult, NewVerdict, StoredScore, path_text
 from deploy.results.region_rows import read_regions
 from deploy.results.schema import ResultRow, ResultStatus, RunRow, RunStatus, VerdictRow
@@ -165,6 +165,12 @@ class ResultStore(Connections):
         """Whether an image of a line with this content got a score, by whichever bundle."""
         with self.reading() as connection:
             return connection.execute(scored_content(line, sha256).limit(1)).first() is not None
+
+    def was_told_unreadable(self, line: str, sha256: str, since: datetime, *, but_by: str) -> bool:
+        """Whether another bundle than one could not read this content of a line, since then."""
+        statement = unreadable_content(line, sha256, since, but_by=but_by)
+        with self.reading() as connection:
+            return connection.execute(statement.limit(1)).first() is not None
 
     def regions(self, bundle_id: str, sha256: str) -> tuple[Region, ...]:
         """The regions that a bundle marked in a content, the largest first. Cheap, too.

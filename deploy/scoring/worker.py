@@ -20,7 +20,7 @@ from deploy.reports.overlay import overlay_jpeg
 from deploy.results.records import StoredScore
 from deploy.results.store import ResultStore
 from deploy.scoring.display import native_of, native_of_frame
-from deploy.scoring.earlier_decisions import TOLD_BEFORE, EarlierDecisions, is_gone
+from deploy.scoring.earlier_decisions import TOLD_BEFORE, TOLD_UNREADABLE, EarlierDecisions, is_gone
 from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.sources.source import SourceItem
 from pipeline.calibration import Decision
@@ -61,7 +61,7 @@ class Outcome:
     """An item's result; its view, when it was scored; the row it was found in, when it was skipped.
 
     `is_news` is False where nothing came: a watched file was not written since it was read before, or since an earlier
-    run scored it.
+    run scored it or could not read it.
     `remark`: what someone should know of the image, equal for all of its kind; told once a run.
     """
 
@@ -126,7 +126,9 @@ class ScoringWorker:
             return skipped
         image = self._decode(file)
         if isinstance(image, UnreadableImage):
-            return _unreadable(item, image.sha256, image.reason)
+            is_told = self._earlier.on_unreadable(item.taking, file.sha256, self.bundle.id)
+            told_before = _nothing(item, item.path, file.sha256, remark=TOLD_UNREADABLE)
+            return told_before if is_told else _unreadable(item, image.sha256, image.reason)
         seen = Seen(image.pixels, image.source_size, image.colour, image.bit_depth, image.placement)
         return Ready(item, image.sha256, seen)
 

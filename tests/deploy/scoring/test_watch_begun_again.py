@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,21 @@ import pytest
 from sqlalchemy import update
 
 from deploy.bundles.bundle import Bundle
+from deploy.messages.destination import parse_destination
+from deploy.messages.publisher import Publisher
+from deploy.messages.receivers import receiver_of
+from deploy.messages.told import Told
 from deploy.results.schema import ResultRow
-from deploy.scoring.earlier_decisions import TOLD_BEFORE
+from deploy.scoring.earlier_decisions import TOLD_BEFORE, TOLD_UNREADABLE
 from deploy.scoring.image_result import FileStatus, ImageResult, ImageView
 from deploy.scoring.scorer import ScoringSummary, score_images
 from deploy.scoring.sources.watch import WatchedFolder
 from pipeline.calibration import Decision
 from pipeline.errors import ImageError
 from pipeline.imaging import images
+from pipeline.storage import sha256_file
+from tests.deploy.messages.webhook_server import WebhookServer
+from tests.deploy.results.result_rows import begin, unreadable
 from tests.deploy.scoring.part_views import BAD, RULE, VIEWS, rows, view
 from tests.deploy.scoring.watching import by_rename
 from tests.deploy.scoring_plant import Plant, score_folder
@@ -62,6 +70,62 @@ def test_with_a_new_version_it_tells_of_no_part_twice(plant: Plant) -> None:
     assert sorted(found) == [(str(first), False), (str(second), False), (str(second), True)]
     again = score_folder(newer(plant.bundle), plant.engine, plant.images, plant.store)
     assert again.counts.scored == 1, "a folder is scored anew"
+
+
+def broken(path: Path, number: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes([number]))
+    return path
+
+
+def watched_and_told(last: Path, plant: Plant, bundle: Bundle) -> tuple[ScoringSummary, list[tuple[str, Any]]]:
+    """As `watched_until`; with what a controller was told: of which file, and its decision."""
+    with WebhookServer().serving() as server:
+        receiver = receiver_of(parse_destination(server.address), None, database="here")
+        publisher = Publisher(plant.store.outbox, server.address, tuple(Told), receiver)
+        summary, _ = watched_until(last, plant, bundle, publisher=publisher)
+        assert publisher.end(10).waiting == 0
+    return summary, sorted((Path(message["image_path"]).name, message["decision"]) for message in server.accepted)
+
+
+def test_with_a_new_version_it_tells_of_no_unreadable_file_twice(plant: Plant) -> None:
+    broken(plant.images / "broken.png", 1)
+    reused = broken(plant.images / "reused.png", 2)
+    last = write_image(plant.images / "last.png", brightness=30, seed=1)
+    _, told = watched_and_told(last, plant, plant.bundle)
+    assert told == [("broken.png", None), ("last.png", "PASS"), ("reused.png", None)]
+    kept = reused.stat()
+    by_rename(reused, broken(plant.root / "camera.png", 3).read_bytes())
+    os.utime(reused, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    last = write_image(plant.images / "another.png", brightness=30, seed=2)
+
+    summary, told = watched_and_told(last, plant, newer(plant.bundle))
+    assert told == [("another.png", "PASS"), ("reused.png", None)]
+    assert [remark for remark in summary.remarks if remark.endswith(TOLD_UNREADABLE)]
+    assert summary.counts.unreadable == 1
+    rows_of = [Path(row.image_path).name for row in plant.store.query(bundle_id="f" * 64)]
+    assert sorted(rows_of) == ["another.png", "reused.png"]
+
+
+def test_a_broken_file_with_the_bytes_of_another_part_is_told(plant: Plant) -> None:
+    """As a camera whose disk is full writes them: a header, and no more."""
+    reused = broken(plant.images / "reused.png")
+    watched_until(reused, plant, plant.bundle)
+    (row,) = plant.store.query()
+    by_rename(reused, broken(plant.root / "camera.png").read_bytes())
+    assert datetime.fromtimestamp(reused.stat().st_mtime, UTC) > row.scored_at
+    last = write_image(plant.images / "last.png", brightness=30, seed=2)
+    _, seen = watched_until(last, plant, newer(plant.bundle))
+    assert ("reused.png", FileStatus.UNREADABLE) in [(result.name, result.status) for result in seen]
+
+
+def test_what_the_new_version_can_read_is_scored(plant: Plant) -> None:
+    """As where its support was of deeper images, or Linewise was upgraded."""
+    file = write_image(plant.images / "a.png", brightness=30, seed=1)
+    row = unreadable(begin(plant.store, plant.bundle), plant.bundle, str(file), number=1)
+    plant.store.add([row._replace(image_sha256=sha256_file(file), scored_at=datetime.now(UTC))])
+    _, seen = watched_until(file, plant, newer(plant.bundle))
+    assert [result.status for result in seen] == [FileStatus.SCORED]
 
 
 @pytest.mark.parametrize("is_promoted", [False, True])
