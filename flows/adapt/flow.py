@@ -29,6 +29,7 @@ from flows.server.artifacts import (
 )
 from flows.server.gate_artifact import HELD, ended, show_gate
 from flows.server.late_runs import skip_late_runs
+from flows.server.left_task_runs import sweep_task_runs
 from flows.server.line_events import LineEvent, tell_of_line
 from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble, tagged
 from pipeline.errors import ConfigError, UnfinishedError
@@ -54,6 +55,7 @@ def adapt_line(request: AdaptRequest) -> job.AdaptResult:
 def adapt_new_lines(request: AdaptNewLinesRequest) -> NewLinesResult:
     """Run adapt-line for every folder of a line that is not registered; one that fails does not stop the others."""
     skip_late_runs()
+    sweep_task_runs()
     settings = load_settings()
     incoming = incoming_folder(request, settings)
     states = {name: _adapt_new_line(request, incoming / name) for name in new_lines(incoming, settings)}

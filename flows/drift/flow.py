@@ -25,6 +25,7 @@ from flows.server.artifacts import (
     publish_table,
 )
 from flows.server.late_runs import skip_late_runs
+from flows.server.left_task_runs import sweep_task_runs
 from flows.server.line_events import LINE_RESOURCE, POLICY_LABEL
 from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble
 from pipeline.errors import ImageError
@@ -41,6 +42,7 @@ EVENT = "linewise.drift"
 def watch_drift(request: WatchDriftRequest) -> job.WatchDriftResult:
     """Look at what is new of every line; tell each alarm once."""
     skip_late_runs()
+    sweep_task_runs()
     result = watch(request)
     show(result)
     return result

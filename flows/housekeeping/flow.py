@@ -8,6 +8,7 @@ from flows.housekeeping import job
 from flows.housekeeping.request import HousekeepingRequest
 from flows.server.artifacts import Cell, ProgressArtifact, publish_figures
 from flows.server.late_runs import skip_late_runs
+from flows.server.left_task_runs import sweep_task_runs
 from flows.server.old_runs import drop_old_runs
 from flows.server.runs import fails_with_a_sentence, retried_on_storage_trouble
 from pipeline.settings import load_settings
@@ -18,6 +19,7 @@ from pipeline.settings import load_settings
 def housekeeping(request: HousekeepingRequest) -> job.HousekeepingResult:
     """Remove what is old, or say what would go."""
     skip_late_runs()
+    sweep_task_runs()
     result = tidy_up(request)
     show(request, result)
     return result

@@ -14,6 +14,7 @@ from flows.life.request import TendRequest
 from flows.server.artifacts import publish_markdown, publish_table
 from flows.server.gate_artifact import HELD
 from flows.server.late_runs import skip_late_runs
+from flows.server.left_task_runs import sweep_task_runs
 from flows.server.line_events import LINE_RESOURCE, LineEvent, tell_of_line
 from flows.server.runs import fails_with_a_sentence, tagged
 from pipeline.errors import UnfinishedError
@@ -40,6 +41,7 @@ def tend_plant(request: TendRequest, line: str | None = None, policy: str | None
         policy: of an event of drift: re-adapt does not wait for every-hours to pass, and any other does nothing.
     """
     skip_late_runs()
+    sweep_task_runs()
     asked = {"line": line.removeprefix(LINE_RESOURCE)} if line else {}
     request = request.model_copy(update={**asked, "drifted": request.drifted or policy == READAPT})
 

@@ -13,6 +13,7 @@ from flows.meta_train_plant.show import comparison_rows
 from flows.server.artifacts import ProgressArtifact, artifact_key, plain, publish_markdown
 from flows.server.gate_artifact import HELD
 from flows.server.late_runs import skip_late_runs
+from flows.server.left_task_runs import sweep_task_runs
 from flows.server.runs import fails_with_a_sentence, tagged
 from pipeline.settings import load_settings
 
@@ -22,6 +23,7 @@ from pipeline.settings import load_settings
 def meta_train_plant(request: MetaTrainPlantRequest) -> job.MetaTrainPlantResult:
     """Learn the plant's own meta-model, compare it on held-out lines, promote it or hold it, and show why."""
     skip_late_runs()
+    sweep_task_runs()
     with tagged(f"learner:{request.learner.value}"):
         result = learn(request)
         publish_markdown(artifact_key("plant-meta-model", result.learner), _page(result), "The plant's own meta-model")

@@ -1,4 +1,6 @@
-"""Runs that a worker took and did not start, when it is dead: whoever starts the next one knows, and need not wait."""
+"""What a dead worker left: runs that it took and did not start, and tasks of runs that have ended. Whoever starts the
+next one knows that it is dead, and need not wait.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from flows.bootstrap import server_client
+from flows.server.left_task_runs import crash_left_task_runs
 from flows.server.work_pool import WORK_POOL
 
 _PAGE = 200  # the server gives no more at once
@@ -44,6 +47,16 @@ def crash_unstarted_runs(worker: str) -> int:
             with suppress(ObjectNotFound):  # deleted meanwhile
                 client.set_flow_run_state(run.id, Crashed(message="Not started: the worker that took it is gone."))
     return len(left)
+
+
+def crash_tasks_of_ended_runs() -> int:
+    """See `flows.server.left_task_runs.crash_left_task_runs`.
+
+    Raises:
+        ConfigError: the server refuses, or went away.
+    """
+    with server_client("end tasks of runs that have ended") as client:
+        return crash_left_task_runs(client)
 
 
 def _pending(client: SyncPrefectClient) -> list[FlowRun]:

@@ -152,6 +152,8 @@ def _start_worker(choice: ChosenServer, folder: PlantFolder, say: Say) -> Starte
     served = import_module("flows.plant.served")
     if left := import_module("flows.plant.unstarted_runs").crash_unstarted_runs(name):
         say(f"Runs that the worker before this one took and never started: {left}, now crashed")
+    if left := import_module("flows.plant.unstarted_runs").crash_tasks_of_ended_runs():
+        say(f"Tasks that were left of runs that have ended: {left}, now crashed")
     before = served.last_heartbeat(name)
     arguments = ("prefect", "worker", "start", "--pool", served.WORK_POOL, "--type", "process", "--name", name)
     worker = _start(Part.WORKER, folder, arguments, choice.shown, name=name)

@@ -25,6 +25,7 @@ from flows.server.artifacts import (
 )
 from flows.server.child_runs import cancel_what_it_asked_for
 from flows.server.late_runs import skip_late_runs, skipping_late_runs
+from flows.server.left_task_runs import sweep_task_runs
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
 from pipeline.unicode_names import one_line
@@ -46,6 +47,7 @@ def score_folder(request: ScoreRequest, shards: Annotated[int, Field(ge=1, le=MO
             LINEWISE_DASK_SCHEDULER names; 1: this run scores it alone.
     """
     skip_late_runs()
+    sweep_task_runs()
     with tagged(f"line:{request.line}"):
         if shards > 1:  # before this run takes the GPU that a shard may wait for
             request = in_shards(request, shards)

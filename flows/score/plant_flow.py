@@ -20,6 +20,7 @@ from flows.server.artifacts import (
     whole_report,
 )
 from flows.server.late_runs import skip_late_runs, skipping_late_runs
+from flows.server.left_task_runs import sweep_task_runs
 from flows.server.line_events import telling_of_new_lines
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, retried_on_storage_trouble, tagged
 from pipeline.settings import load_settings
@@ -34,6 +35,7 @@ MAX_SENTENCES = 20
 def score_plant(request: ScorePlantRequest) -> job.ScorePlantResult:
     """Wait for the GPU if one is used, score what is new of every line, show what was found."""
     skip_late_runs()
+    sweep_task_runs()
     with tagged(f"plant:{request.plant}"), queued_for_gpu(expected_device(request.device, load_settings())):
         result = score(request)
         warn_of_what_is_missing(result)

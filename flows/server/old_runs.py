@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
@@ -22,6 +21,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 
+from flows.server.our_deployments import our_deployments
+
 _FINISHED = [StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED]
 _PAGE = 200  # the server gives no more at once
 
@@ -36,7 +37,7 @@ def drop_old_runs(before: datetime, dry_run: bool) -> int:
         How many runs of deployments that were.
     """
     with get_client(sync_client=True) as client:
-        deployments = list(_our_deployments(client))
+        deployments = [found.id for found in our_deployments(client)]
         if not deployments:
             return 0
         old = FlowRunFilter(
@@ -52,14 +53,6 @@ def drop_old_runs(before: datetime, dry_run: bool) -> int:
                 _drop(client, run.id)
                 dropped += 1
         return dropped
-
-
-def _our_deployments(client: SyncPrefectClient) -> Iterator[UUID]:
-    """Those whose flow is Linewise's, copies made in the UI among them, read page by page."""
-    read = 0
-    while page := client.read_deployments(limit=_PAGE, offset=read):
-        yield from (found.id for found in page if (found.entrypoint or "").startswith("flows."))
-        read += len(page)
 
 
 def _drop(client: SyncPrefectClient, run: UUID) -> None:
