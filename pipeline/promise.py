@@ -11,6 +11,7 @@ the rates lie in it, 91 % where unlabelled images set the limit (`benchmarks/pro
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
 
@@ -139,3 +140,24 @@ def counted_interval(rejected: int, n: int) -> tuple[float, float]:
     lowest = float(betaincinv(rejected, n - rejected + 1, tail)) if rejected else 0.0
     highest = float(betaincinv(rejected + 1, n - rejected, 1 - tail)) if rejected < n else 1.0
     return lowest, highest
+
+
+def counted_among(found: int, n: int, among: int) -> tuple[int, int]:
+    """How many of a finite number of things are of a kind, of which so many were found among n of them.
+
+    The n are drawn without replacement, so that the law is the hypergeometric one, and the interval Clopper and
+    Pearson's for it: with all of them seen it is the count itself.
+
+    Args:
+        found: of the kind, 0..n.
+        n: seen.
+        among: all, at least n.
+    """
+    if not n:
+        return 0, among
+    from scipy.stats import hypergeom  # noqa: PLC0415 (as above)
+
+    tail, possible = (1 - COVERAGE) / 2, range(found, among - n + found + 1)
+    lowest = bisect_left(possible, x=True, key=lambda count: hypergeom.sf(found - 1, among, count, n) > tail)
+    above = bisect_left(possible, x=True, key=lambda count: hypergeom.cdf(found, among, count, n) <= tail)
+    return possible[lowest], possible[above - 1]

@@ -9,7 +9,6 @@ first: those that are defective are taken out, and the rest is judged by the sam
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +26,7 @@ from flows.gate.gate_checks import (
 from flows.gate.paired_scores import Pair
 from pipeline.calibration import REVIEW_FACTOR
 from pipeline.paired_comparison import chance_of_more
-from pipeline.promise import counted_interval
+from pipeline.promise import counted_among, counted_interval
 
 MORE_FLAGGED = 0.02
 """Share of the production that a candidate may flag more than the live version, whatever the evidence."""
@@ -152,21 +151,19 @@ def _unless_defective(seen: _Seen, kinds: Sequence[Kind]) -> str:
 def _defective_of(kinds: Sequence[Kind]) -> tuple[int, int]:
     """How many images are defective, at least and at most, from those of which it is known.
 
-    The sample is the longest beginning of which nearly all is known: its end is chosen by what was answered, never by
-    the answers. The rest of it may show anything.
+    The sample is the longest beginning, up to an answer, of which nearly all is known: its end is chosen by what was
+    answered, never by the answers. What is not known of it may show anything.
     """
     defective, unsaid, sample = 0, 0, (0, 0, 0)
     for count, kind in enumerate(kinds, start=1):
         defective += kind is Kind.DEFECT
         unsaid += kind is Kind.UNLABELLED
-        if unsaid <= _UNSAID_OF_SAMPLE * count:
+        if kind is not Kind.UNLABELLED and unsaid <= _UNSAID_OF_SAMPLE * count:
             sample = count, defective, unsaid
     count, in_sample, unsaid = sample
-    lowest = counted_interval(in_sample, count)[0] if count else 0.0
-    highest = counted_interval(in_sample + unsaid, count)[1] if count else 1.0
     possible = len(kinds) - kinds.count(Kind.GOOD)
-    fewest = min(possible, max(defective, math.floor(lowest * len(kinds))))
-    return fewest, min(possible, max(fewest, math.ceil(highest * len(kinds))))
+    fewest = min(possible, max(defective, counted_among(in_sample, count, len(kinds))[0]))
+    return fewest, min(possible, max(fewest, counted_among(in_sample + unsaid, count, len(kinds))[1]))
 
 
 def _answers_needed(kinds: Sequence[Kind], ruling: Callable[[Sequence[Kind]], bool | None], share: float) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from pipeline.calibration import Threshold
 from pipeline.errors import LineError
-from pipeline.promise import COVERAGE, Promise, counted_interval
+from pipeline.promise import COVERAGE, Promise, counted_among, counted_interval
 from pipeline.recalibration import recalibrate
 
 NONE = np.empty(0)
@@ -113,6 +115,24 @@ def test_equal_scores_have_the_p_value_that_counts_all_of_them(equal: int) -> No
 def test_too_few_images_are_refused(labelled: bool, n: int, kind: str) -> None:
     with pytest.raises(LineError, match=f"at least {kind} images that the line was not adapted from, got {n} that"):
         found(np.ones(n), labelled=labelled)
+
+
+@pytest.mark.parametrize(("n", "among"), [(0, 0), (0, 7), (1, 1), (8, 20), (14, 31), (31, 31)])
+def test_so_many_among_a_few_are_missed_on_either_side_in_one_of_twenty_draws_at_most(n: int, among: int) -> None:
+    bounds = [counted_among(found, n, among) for found in range(n + 1)]
+    for count in range(among + 1):
+        chances = [math.comb(count, x) * math.comb(among - count, n - x) / math.comb(among, n) for x in range(n + 1)]
+        too_high = sum(chance for chance, (lowest, _) in zip(chances, bounds, strict=True) if lowest > count)
+        too_low = sum(chance for chance, (_, highest) in zip(chances, bounds, strict=True) if highest < count)
+        assert max(too_high, too_low) <= 0.05 + 1e-9
+    if n == among:
+        assert bounds == [(found, found) for found in range(n + 1)]
+
+
+def test_fewer_answers_are_needed_among_a_few_than_among_any_number() -> None:
+    assert counted_among(14, 14, 31) == (27, 31)
+    lowest, highest = counted_among(5, 10, 100_000)
+    assert (lowest / 100_000, highest / 100_000) == pytest.approx(counted_interval(5, 10), abs=1e-3)
 
 
 def test_the_counted_interval_is_clopper_and_pearsons() -> None:

@@ -67,7 +67,7 @@ def test_as_many_defective_ones_as_it_asks_for_let_it_through_and_one_fewer_does
     assert told.startswith("it flags 66 of 300 images of the production, the live version 6 (by chance in ")
     assert "only it flags 60 of them: say on the review page what they show" in told
     enough = needed(told)
-    assert 3 < enough < 20
+    assert 3 < enough < 12, "a sample of them, not all"
     assert not problem(bundle, [DEFECT] * enough)
     almost = problem(bundle, [DEFECT] * (enough - 1))
     assert f"{enough - 1} of {enough - 1} that people spoke of are defective so far" in almost
