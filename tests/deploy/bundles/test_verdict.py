@@ -152,7 +152,7 @@ def test_limits_are_compared_where_they_are_drawn_and_measured_only() -> None:
         "deploy.reports.histogram",  # a bar's side of the line
         "deploy.results.threshold_effects",  # what others would have decided
         "deploy.review.threshold_page",  # REVIEW is not above REJECT
-        "flows.gate.gate_rules",  # whether there is a REVIEW at all
+        "flows.gate.production_rule",  # whether there is a REVIEW at all
         "flows.threshold.effect_rows",  # whether there is a REVIEW at all
         "flows.threshold.request",  # REVIEW is not above REJECT
     }
