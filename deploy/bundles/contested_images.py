@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deploy.bundles.line_folder import slug
-from pipeline.errors import ConfigError, StorageError
+from deploy.bundles.registry import Registry
+from pipeline.errors import BundleError, ConfigError, StorageError
 from pipeline.storage import make_folder_of, replace_file, storage_errors
 
 MOST = 100
@@ -47,13 +48,17 @@ def note_contested(home: Path, line: str, version: str, images: Sequence[str]) -
 
 
 def contested_images(home: Path, line: str) -> tuple[str, ...]:
-    """The sha256 of each; none where nothing is noted, or it cannot be read: then nobody is asked, and no more."""
+    """The sha256 of each.
+
+    None where nothing is noted, the version has gone live since, or the note cannot be read: nobody is asked then.
+    """
     try:
         path = _path(home, line)
         with storage_errors(path):
             encoded = path.read_bytes() if path.exists() else None
-        return () if encoded is None else ContestedImages.model_validate_json(encoded).images
-    except (ConfigError, StorageError, ValidationError):
+        noted = None if encoded is None else ContestedImages.model_validate_json(encoded)
+        return () if noted is None or Registry(home).live_version(line) == noted.version else noted.images
+    except (BundleError, ConfigError, StorageError, ValidationError):
         return ()
 
 

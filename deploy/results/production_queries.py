@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import ColumnElement, Select, exists, select
 from sqlalchemy.orm import aliased
 
 from deploy.results.schema import ResultRow, ResultStatus
@@ -14,7 +14,7 @@ def first_scored(line: str, since: datetime, limit: int) -> Select[ResultRow]:
     """The rows of a line's contents that no version had scored before, the latest first."""
     earlier = aliased(ResultRow)
     known = exists().where(
-        earlier.image_sha256 == ResultRow.image_sha256, earlier.line == line, earlier.scored_at < since
+        earlier.image_sha256 == ResultRow.image_sha256, _of_line(earlier, line), earlier.scored_at < since
     )
     return (
         select(ResultRow)
@@ -33,7 +33,7 @@ def first_scored(line: str, since: datetime, limit: int) -> Select[ResultRow]:
 def scored_content(line: str, sha256: str) -> Select[int]:
     """The ids of a line's rows with a score of a content, by whichever bundle."""
     return select(ResultRow.id).where(
-        ResultRow.image_sha256 == sha256, ResultRow.line == line, ResultRow.status == ResultStatus.SCORED
+        ResultRow.image_sha256 == sha256, _of_line(ResultRow, line), ResultRow.status == ResultStatus.SCORED
     )
 
 
@@ -51,8 +51,15 @@ def unreadable_content(line: str, sha256: str, since: datetime, *, but_by: str) 
     """The ids of a line's rows since then of a content that could not be read, by other bundles than one."""
     return select(ResultRow.id).where(
         ResultRow.image_sha256 == sha256,
-        ResultRow.line == line,
+        _of_line(ResultRow, line),
         ResultRow.status == ResultStatus.UNREADABLE,
         ResultRow.bundle_id != but_by,
         ResultRow.scored_at >= since,
     )
+
+
+def _of_line(rows: type[ResultRow], line: str) -> ColumnElement[bool]:
+    """Whether a row is of the line, as an expression: the index of all rows of a line, which may be half a million, is
+    none to look a content up in, and SQLite would take it.
+    """
+    return rows.line.concat("") == line

@@ -12,9 +12,9 @@ from pipeline.imaging.images import UnreadableImage
 from pipeline.imaging.white_level import line_white_level
 from pipeline.learner import Learner
 from pipeline.missed_defects import require_defects
-from pipeline.product_lines.examined_images import Examined, examine_images
+from pipeline.product_lines.examined_images import Examined, ExaminedImage, examine_images
 from pipeline.product_lines.left_out import LeftOut
-from pipeline.product_lines.line_check import report_on
+from pipeline.product_lines.line_check import repeated_images, report_on
 from pipeline.product_lines.lines import ImageRecord, ProductLine
 from pipeline.product_lines.usable_lines import without_unusable
 
@@ -46,8 +46,8 @@ def choose_images(
 ) -> LineImages:
     """The images that were asked for, as many of them as adaptation and the learner take.
 
-    Every image is looked at when it is drawn. Another is drawn for one that cannot be read, and a mask that cannot be
-    used is left out: its image counts as one without.
+    Every image is looked at when it is drawn. Another is drawn for one that cannot be read, or that is a good one of a
+    part which another shows. A mask that cannot be used is left out: its image counts as one without.
 
     Args:
         request: how many, and the seed that draws them.
@@ -73,8 +73,8 @@ def choose_images(
 
     wanted = len(line.defects) if request.defects is None else request.defects
     most = MAX_DEFECTS if learner.most_defects is None else learner.most_defects
-    good = _drawn(line.train_good, request.good or MAX_GOOD, request.seed, look)
-    defects = _drawn(line.defects, min(most, wanted), request.seed, look)
+    good = _drawn(line.train_good, request.good or MAX_GOOD, request.seed, look, _parts)
+    defects = _drawn(line.defects, min(most, wanted), request.seed, look, lambda found: len(_readable(found)))
     tried = {image.path if isinstance(image, UnreadableImage) else image.record.path for image in (*good, *defects)}
     of_tried = replace(
         line,
@@ -84,12 +84,14 @@ def choose_images(
     )
     report = report_on(of_tried, [*good, *defects])
     usable = without_unusable(of_tried, report)
+    again = {*report.repeated}
+    usable_good = tuple(record for record in usable.train_good if record.path not in again)
     said = [*left_out.sentences, *report.told_by_jobs]
     if request.missed_defects is not None:
         require_defects(request.missed_defects, len(usable.defects))
-    found = len(line.train_good) - (len(good) - len(usable.train_good))
-    if request.good is None and len(usable.train_good) < found:
-        said.append(_not_drawn(len(usable.train_good), found, "good", "adapt takes"))
+    found = len(line.train_good) - (len(good) - len(usable_good))
+    if request.good is None and len(usable_good) < found:
+        said.append(_not_drawn(len(usable_good), found, "good", "adapt takes"))
     found = len(line.defects) - (len(defects) - len(usable.defects))
     if len(usable.defects) < min(found, wanted):
         said.append(_not_drawn(len(usable.defects), found, "defective", f"the learner {learner.name} takes"))
@@ -102,7 +104,7 @@ def choose_images(
         "defective not drawn": len(line.defects) - len(defects),
     }
     return LineImages(
-        good=tuple(record for record in usable.train_good if record.path not in report.repeated),
+        good=usable_good,
         defects=usable.defects,
         white_level=line_white_level(report.brightest, request.white_level),
         left_out=counts,
@@ -111,17 +113,30 @@ def choose_images(
 
 
 def _drawn(
-    records: Sequence[ImageRecord], limit: int, seed: int, look: Callable[[Sequence[ImageRecord]], list[Examined]]
+    records: Sequence[ImageRecord],
+    limit: int,
+    seed: int,
+    look: Callable[[Sequence[ImageRecord]], list[Examined]],
+    count: Callable[[Sequence[Examined]], int],
 ) -> list[Examined]:
-    """What was found in drawing `limit` images that can be read, or as many as there are."""
-    waiting, found, readable = drawing_order(records, seed), list[Examined](), 0
-    while waiting and readable < limit:
-        drawn = sorted(waiting[: limit - readable], key=lambda record: record.path)
-        waiting = waiting[limit - readable :]
-        outcomes = look(drawn)
-        found += outcomes
-        readable += sum(not isinstance(outcome, UnreadableImage) for outcome in outcomes)
+    """What was found in drawing until `count` says that there are `limit` images, or no more."""
+    waiting, found, enough = drawing_order(records, seed), list[Examined](), 0
+    while waiting and enough < limit:
+        drawn = sorted(waiting[: limit - enough], key=lambda record: record.path)
+        waiting = waiting[limit - enough :]
+        found += look(drawn)
+        enough = count(found)
     return found
+
+
+def _readable(found: Sequence[Examined]) -> list[ExaminedImage]:
+    return [image for image in found if isinstance(image, ExaminedImage)]
+
+
+def _parts(found: Sequence[Examined]) -> int:
+    """How many parts the readable ones of some good images show."""
+    readable = _readable(found)
+    return len(readable) - len(repeated_images(readable))
 
 
 def _not_drawn(drawn: int, found: int, kind: str, who: str) -> str:

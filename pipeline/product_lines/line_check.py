@@ -93,7 +93,7 @@ def report_on(
         duplicates=duplicates,
         near_duplicates=_near_duplicates(train, test, line_white_level(brightest)),
         near_good=_near_duplicates([*train, *test], defects, line_white_level(brightest)),
-        repeated=_repeated(train),
+        repeated=repeated_images(train),
         masks=_mask_report(defects),
         mosaics=tuple(image.record.path for image in examined if image.mosaic),
         unused=unused,
@@ -142,9 +142,9 @@ def _near_duplicates(
     return tuple(pair for _, pair in sorted(closest.items()))
 
 
-def _repeated(train: Sequence[ExaminedImage]) -> tuple[Path, ...]:
-    """The images that show a part again; identical files are told of as such."""
-    once = list({image.sha256: image for image in reversed(train)}.values())[::-1]
+def repeated_images(good: Sequence[ExaminedImage]) -> tuple[Path, ...]:
+    """Those of some good images that show a part again; identical files are told of as such."""
+    once = list({image.sha256: image for image in reversed(good)}.values())[::-1]
     again = repeated(np.array([image.thumbnail for image in once]))
     return tuple(image.record.path for image, is_again in zip(once, again, strict=True) if is_again)
 

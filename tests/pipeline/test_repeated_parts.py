@@ -65,6 +65,28 @@ def test_parts_that_differ_by_noise_alone_are_none_of_one_another_in_two_poses_e
     assert not repeated(thumbnails(poses)).any()
 
 
+def test_a_belt_that_stood_still_for_a_third_of_the_images_shows_one_part() -> None:
+    rng, seen = np.random.default_rng(0), parts(0)
+    found = repeated(thumbnails([*seen, *(noisy(seen[4], rng) for _ in range(PARTS - 3))]))
+    assert np.flatnonzero(found).tolist() == list(range(PARTS, 2 * PARTS - 3))
+
+
+def test_parts_of_many_kinds_are_none_of_one_another_where_a_mark_tells_them_apart() -> None:
+    line, rng, images = generate_line(0, size=WIDE), np.random.default_rng(0), list[Image]()
+    for kind in [line.good(rng).image for _ in range(12)]:
+        for _ in range(20):
+            marked, (x, y), grey = kind.copy(), rng.integers(20, WIDE - 20, 2).tolist(), int(rng.integers(256))
+            images.append(noisy(cv2.circle(marked, (x, y), 5, (grey, grey, grey), -1).astype(np.uint8), rng))
+    assert repeated(thumbnails(images)).mean() <= 0.03, "marks as grey as what is below them"
+
+
+def test_images_without_a_part_are_not_judged() -> None:
+    rng = np.random.default_rng(0)
+    black = [noisy(np.full((WIDE, WIDE, 3), level, np.uint8), rng) for level in range(0, 200, 10)]
+    assert not repeated(thumbnails(black)).any()
+    assert not repeated(thumbnails([*black, *parts(0)])).any()
+
+
 def test_an_image_that_shows_nothing_is_no_other_part_again() -> None:
     blank = np.full((WIDE, WIDE, 3), 9, np.uint8)
     assert not repeated(thumbnails([*parts(0), noisy(blank, np.random.default_rng(0))])).any()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import Select, insert, text
 from sqlalchemy.dialects import sqlite
 
 from deploy.bundles.registry import Registry
 from deploy.bundles.verdict import AT_FIRST_LOOK
+from deploy.results.production_queries import scored_content, unreadable_content
 from deploy.results.schema import QuestionKind, ResultRow, ResultStatus, RunRow, Verdict, VerdictRow
 from deploy.results.store import ResultStore
 from deploy.results.threshold_effects import scored_contents
@@ -91,6 +92,22 @@ def test_a_question_is_found_by_an_index_in_its_order(store: ResultStore, kind: 
         assert plan[0].startswith("SEARCH results USING INDEX "), plan
         assert ("image_sha256=?" if kind is QuestionKind.CONTESTED else "bundle_id=?") in plan[0], plan
         assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN")], plan
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        scored_content(LINE, "0" * 64),
+        unreadable_content(LINE, "0" * 64, NOW, but_by=BUNDLE),
+    ],
+)
+def test_a_content_is_looked_up_by_an_index_of_contents(store: ResultStore, statement: Select[int]) -> None:
+    sql = statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    with store.session() as session:
+        plan = [step[-1] for step in session.execute(text(f"EXPLAIN QUERY PLAN {sql}".replace(":", r"\:")))]
+    assert len(plan) == 1
+    assert plan[0].startswith("SEARCH results USING"), plan
+    assert "image_sha256=?" in plan[0], plan
 
 
 def test_every_page_comes_at_once(store: ResultStore, tmp_path: Path) -> None:

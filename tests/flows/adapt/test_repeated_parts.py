@@ -35,3 +35,9 @@ def test_a_good_part_that_was_taken_again_counts_once_and_that_is_told(folder: P
     support = result.bundle.manifest.support
     assert (support.left_out or {})["of a part that another shows"] == again
     assert set(support.good) == {sha256_file(folder / f"good/{part}_0.png") for part in range(PARTS)}
+
+
+def test_another_is_drawn_for_a_part_that_was_drawn_before(folder: Path, tmp_path: Path) -> None:
+    request = AdaptRequest(line="caps", images=folder, size=64, good=PARTS)
+    result = job.run(request, load_settings(tmp_path / "home"))
+    assert result.good == PARTS, "however the twenty files of ten parts were drawn"

@@ -199,6 +199,7 @@ def test_a_held_version_goes_through_once_people_say_that_what_it_flags_is_defec
     assert result.reasons == ()
     assert result.live
     assert Registry(settings.home).live_version(LINE) == held
+    assert contested_images(settings.home, LINE) == (), "of a version that is live, nothing is contested"
 
 
 def test_a_held_version_stays_held_where_people_say_that_what_it_flags_is_good(settings: Settings, held: str) -> None:
