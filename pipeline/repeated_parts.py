@@ -28,7 +28,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 64
+from pipeline.product_lines.near_duplicates import THUMBNAIL_SIDE
+
 _NEAR = 0.1  # of the other images: the nearest, of which the farthest one tells how near parts are
 _SHARE = 0.12
 """Of what is left between near images. Images of 13 real lines that were given other noise, another exposure, JPEG or a
@@ -47,7 +48,7 @@ _BLOCK = 64
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Of an RGB image (H, W, 3): grey (T, T)."""
-    small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(pixels, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.uint8)
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.imaging.images import read_native
 from pipeline.product_lines.lines import ProductLine, find_lines
-from pipeline.repeated_parts import SIDE, repeated, thumbnail
+from pipeline.product_lines.near_duplicates import THUMBNAIL_SIDE
+from pipeline.repeated_parts import repeated, thumbnail
 from pipeline.synthetic.lines import generate_line
 
 Image = NDArray[np.uint8]
@@ -94,7 +95,7 @@ def test_an_image_that_shows_nothing_is_no_other_part_again() -> None:
 
 def test_few_images_are_not_judged() -> None:
     assert not repeated(thumbnails([parts(0)[0]] * 7)).any()
-    assert repeated(np.zeros((0, SIDE, SIDE), np.uint8)).shape == (0,)
+    assert repeated(np.zeros((0, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)).shape == (0,)
 
 
 @pytest.mark.lines
