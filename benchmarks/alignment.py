@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.draws import Extraction, uncached
+from benchmarks.known_moves import FAR, moved_rows
 from benchmarks.study import Study, options
 from benchmarks.tables import mean, percent, table
 from benchmarks.turned_lines import write_image
@@ -37,6 +38,7 @@ from pipeline.support import SupportConfig, build_query, build_support
 from pipeline.synthetic.defects import estimate_foreground
 
 GOOD, TESTED = 4, 10
+NEAR_GOOD, NEAR_DEFECTIVE = 26, 14
 SHIFT, TURN, SCALE = 0.05, 15.0, 1.1
 """At most: of the longer side, in degrees, and times as large or as small."""
 AS_TAKEN, LAY, ALL, LAID = "as taken", "as it lay", "all three", "laid anyhow"
@@ -87,7 +89,13 @@ def main() -> None:
     columns = ("line", "images", NONE, ANY, SIMILARITY, *told)
     said = f"Refused, as no part stands out from a background or the parts are not alike: {', '.join(refused)}."
     tried = ("line, images told as not aligned", "as taken", "cut off", "two parts", "no part", "other lines' parts")
-    study.publish(table(columns, rows), *([said] if refused else []), table(tried, failures(study.lines)))
+    near = ("line", "images", "number", "told as not aligned", "median off, %", f"untold > {FAR:.0%}", "most untold, %")
+    study.publish(
+        table(columns, rows),
+        *([said] if refused else []),
+        table(tried, failures(study.lines)),
+        table(near, nearness(study.lines)),
+    )
 
 
 def measure(line: ProductLine, seen: Extraction, seed: int) -> dict[str, dict[str, Found]]:
@@ -188,6 +196,25 @@ def failures(lines: Sequence[ProductLine]) -> list[list[str]]:
         told = [sum(fit.alignment.place(image).problem is not None for image in case) for case in tried]
         rows.append([name, *(f"{count} of {len(case)}" for count, case in zip(told, tried, strict=True))])
     return rows
+
+
+def nearness(lines: Sequence[ProductLine]) -> list[list[str]]:
+    """Rows of known moves, and of parts marred at their edge, of each line that can be aligned."""
+    rows = []
+    for line in lines:
+        rng = random.Random(0)  # noqa: S311 - a draw of images, not a secret
+        good = rng.sample(list(line.train_good), min(GOOD + NEAR_GOOD, len(line.train_good)))
+        others = [*good[GOOD:], *rng.sample(list(line.defects), min(NEAR_DEFECTIVE, len(line.defects)))]
+        fit = alignment_of([read_native(record.path) for record in good[:GOOD]], AlignMode.SIMILARITY)
+        if fit is not None:
+            images = [_at_most(read_native(record.path), 512) for record in others]
+            rows += moved_rows(line.name, fit.alignment, images, laid, np.random.default_rng(0))
+    return rows
+
+
+def _at_most(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    ratio = min(1.0, side / max(image.shape))
+    return cv2.resize(image, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def _twice(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

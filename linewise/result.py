@@ -14,7 +14,7 @@ from deploy.bundles.verdict import Scored
 from deploy.reports.overlay import upsample_map
 from deploy.scoring.line_engine import LineEngine
 from pipeline.calibration import Decision
-from pipeline.imaging.alignment import Placement
+from pipeline.imaging.placement import Placement
 from pipeline.likeness import Seen
 from pipeline.regions import Region
 

@@ -19,9 +19,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.imaging.alignment import Placement
 from pipeline.imaging.encoded import size_text
 from pipeline.imaging.images import DecodedImage
+from pipeline.imaging.placement import Placement
 from pipeline.layout import Layout, layout_of
 from pipeline.look import Look, even_or_white, look_of
 from pipeline.look_figures import LookFigures, figures_of

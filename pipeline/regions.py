@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.imaging.alignment import Placement
+from pipeline.imaging.placement import Placement
 
 _FINER = 8  # a cell of the finest grid is this many pixels of the network's input: areas are told as pictures show them
 _TOLERANCE = 1.0  # of a contour, in eighths of the map's cell: its steps are the grid's, not the defect's

@@ -25,9 +25,9 @@ from pipeline.episodes import QuerySet, SupportSet, TensorLevels, UnlabelledSet
 from pipeline.errors import LineError
 from pipeline.feature_store import FeatureKey, ImageLoader
 from pipeline.features import FeatureExtractor, Levels
-from pipeline.imaging.alignment import align_mask
 from pipeline.imaging.images import PreprocessSpec, read_size, require_image
 from pipeline.imaging.masks import read_mask
+from pipeline.imaging.placement import align_mask
 from pipeline.patch_samples import HELD, ViewNumber, batches, sample_patches, turned_views
 from pipeline.product_lines.lines import ImageRecord
 from pipeline.region_cells import region_of_views

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deploy.reports.overlay import RGB, crop_patch, encode_jpeg, overlay_jpeg, shrink, worst_cell
 from pipeline.calibration import Decision
-from pipeline.imaging.alignment import Placement
+from pipeline.imaging.placement import Placement
 from pipeline.kinds import SaidKind
 from pipeline.region_of_interest import RegionOfInterest
 from pipeline.regions import Region

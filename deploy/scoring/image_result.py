@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deploy.engine.scores import ImageScore
 from deploy.results.records import path_text
 from pipeline.calibration import Decision
-from pipeline.imaging.alignment import Placement
+from pipeline.imaging.placement import Placement
 from pipeline.kinds import SaidKind
 from pipeline.look_figures import LookFigures
 from pipeline.regions import Region

@@ -36,4 +36,6 @@ def line_alignment(
         expected = "good images of one part that stands out from its background, to align"
         raise ConfigError(expected, "others", "leave --align out, or take images whose background is even")
     said = f"Aligned to one of them, good images correlate {fit.aligned:.2f} with it, {fit.as_taken:.2f} as taken."
+    if not fit.alignment.turns:
+        said += f" Only {fit.alignment.undone} is undone: the parts are round, or no turn of one fits another best."
     return fit.alignment, replace(images, remarks=(*images.remarks, said))

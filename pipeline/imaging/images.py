@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging import jpeg as image_jpeg
 from pipeline.imaging import opencv as image_opencv
 from pipeline.imaging import tiff as image_tiff
-from pipeline.imaging.alignment import Alignment, Placement, fit_aligned
+from pipeline.imaging.alignment import Alignment, fit_aligned
 from pipeline.imaging.arrays import array_image
 from pipeline.imaging.bayer import demosaiced
 from pipeline.imaging.bayer_pattern import BayerPattern
@@ -32,6 +32,7 @@ from pipeline.imaging.encoded import EncodedImage, Pixels, brightest_value, size
 from pipeline.imaging.files import RAISE_THE_LIMIT, read_bytes
 from pipeline.imaging.orientation import turn_upright
 from pipeline.imaging.other_contents import refused_contents
+from pipeline.imaging.placement import Placement
 from pipeline.imaging.resizing import OVERSAMPLING, resize
 from pipeline.settings import DEFAULT_MAX_PIXELS, load_settings
 

@@ -73,6 +73,7 @@ ADDED = {
         first_look.parity.images
     """,
     15: "tiles.seen",
+    16: "preprocess.alignment.turns preprocess.alignment.outline preprocess.alignment.least_overlap",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.feature_store import FeatureKey, FeatureStore
-from pipeline.imaging.alignment import Alignment, AlignMode, Fit, alignment_of, pose_of
+from pipeline.imaging.alignment import Alignment, AlignMode, Fit, alignment_of
 from pipeline.imaging.images import DecodedImage, PreprocessSpec, decode_frame, read_image, read_native
+from pipeline.imaging.part_pose import part_of
 from pipeline.regions import MarkedMap
 
 HEIGHT, WIDTH = 300, 400
@@ -63,7 +65,9 @@ def test_places_in_the_aligned_image_are_those_of_the_moved_one(
 def test_rigid_leaves_the_size(alignment: Alignment) -> None:
     placement = fit_of(AlignMode.RIGID).alignment.place(part(20, 1.1))
     assert placement.scale == pytest.approx(1)
-    assert pose_of(placement.aligned(part(20, 1.1))).side == pytest.approx(1.1 * alignment.pose.side, rel=0.02)  # type: ignore[union-attr]
+    larger = part_of(placement.aligned(part(20, 1.1)))
+    assert larger is not None
+    assert larger.pose.side == pytest.approx(1.1 * alignment.pose.side, rel=0.02)
 
 
 def test_an_image_squashed_to_the_models_square_is_turned_in_its_own_proportions(alignment: Alignment) -> None:
@@ -101,6 +105,97 @@ def test_what_cannot_be_aligned_is_left_as_it_was_and_says_so(
     assert np.abs(decode_frame(frame, seen).pixels.astype(int) - as_it_is).max() <= 1
     heat = np.arange(64, dtype=np.float32).reshape(8, 8)
     assert (placement.upright(heat) == heat).all()
+
+
+def test_a_turn_that_cannot_be_told_is_told(alignment: Alignment) -> None:
+    """A square plate with a mark in a corner is turned for sure, one without the mark by any quarter."""
+    marked, plain = square(mark=True), square(mark=False)
+    fit = alignment_of([marked, square(mark=True, noise=1)], AlignMode.RIGID)
+    assert fit is not None
+    assert fit.alignment.turns
+    assert fit.alignment.place(turned_by(marked, 50)).problem is None
+    problem = fit.alignment.place(turned_by(plain, 50)).problem
+    assert problem is not None
+    assert re.fullmatch(r"not aligned: turned by -?\d+ or -?\d+ degrees it fits the reference about as well", problem)
+
+
+@pytest.mark.parametrize("kind", ["square", "oval"])
+def test_turns_in_which_a_part_looks_the_same_need_not_be_told_apart(kind: str) -> None:
+    """The smallest of them is undone."""
+    looks = [
+        turned_by(square(mark=False, noise=seed) if kind == "square" else oval(seed), 40 * seed) for seed in range(4)
+    ]
+    fit = alignment_of(looks, AlignMode.RIGID)
+    assert fit is not None
+    assert fit.alignment.turns
+    placement = fit.alignment.place(turned_by(looks[0], 140))
+    assert placement.problem is None
+    assert placement.correlation > 0.98
+    turn = np.degrees(np.arctan2(placement.matrix[1, 0], placement.matrix[0, 0]))
+    assert abs(turn) <= (46 if kind == "square" else 91)
+
+
+def test_of_round_parts_place_and_size_are_undone_and_a_print_that_lies_anyhow_makes_them_turn() -> None:
+    """The light makes them uneven, too: from where it comes from, whatever lies below."""
+    lit = [round_part(seed, light=True) for seed in range(4)]
+    fit = alignment_of(lit, AlignMode.SIMILARITY)
+    assert fit is not None
+    assert not fit.alignment.turns
+    assert fit.alignment.in_words.startswith("aligned in place and size to a part")
+    moving = np.array([[0.9, 0, 50], [0, 0.9, 5]], np.float64)
+    image = cv2.warpAffine(lit[0], moving, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+    placement = fit.alignment.place(image)
+    assert placement.problem is None
+    assert placement.matrix[:, :2] == pytest.approx(np.eye(2) * 0.9, abs=0.01)
+    assert placement.points(np.array([[200.0, 150.0]]))[0] == pytest.approx((230, 140), abs=1.5)
+
+    printed = alignment_of([turned_by(round_part(seed, light=False), 80 * seed) for seed in range(4)], AlignMode.RIGID)
+    assert printed is not None
+    assert printed.alignment.turns
+
+
+def round_part(noise: int, *, light: bool) -> NDArray[np.uint8]:
+    image = cv2.circle(np.full((HEIGHT, WIDTH, 3), 30, np.uint8), (200, 150), 70, (180, 170, 160), -1)
+    if light:
+        image = np.rint(image * np.linspace(0.95, 1.05, WIDTH)[:, None]).astype(np.uint8)
+    else:
+        image = cv2.putText(image, "F4", (168, 168), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (130, 120, 110), 6)
+    return noisy(image, noise)
+
+
+def oval(noise: int) -> NDArray[np.uint8]:
+    return noisy(
+        cv2.ellipse(np.full((HEIGHT, WIDTH, 3), 30, np.uint8), (200, 150), (110, 55), 0, 0, 360, (180,) * 3, -1), noise
+    )
+
+
+@pytest.mark.parametrize("changed", ["a piece is missing", "something lies at its edge"])
+def test_another_outline_is_told(alignment: Alignment, changed: str) -> None:
+    """Its centre and area, by which it is placed, are not those of the whole part."""
+    colour, place = ((30, 34, 30), (300, 200)) if changed == "a piece is missing" else ((180, 150, 140), (300, 120))
+    image = cv2.circle(part(noise=3), place, 38, colour, -1).astype(np.uint8)
+    problem = alignment.place(image).problem
+    assert problem is not None
+    assert problem.startswith("not aligned: its outline overlaps the reference's by 0.")
+    assert problem.endswith("is needed: a piece is missing, or something lies at its edge")
+    before = replace(alignment, outline=None, least_overlap=0.0)
+    assert before.place(image).problem is None, "as in bundles of before"
+
+
+def square(*, mark: bool, noise: int = 0) -> NDArray[np.uint8]:
+    image = cv2.rectangle(np.full((HEIGHT, WIDTH, 3), 30, np.uint8), (130, 80), (270, 220), (180, 150, 140), -1)
+    if mark:
+        image = cv2.circle(image, (160, 110), 20, (90, 60, 60), -1)
+    return noisy(image, noise)
+
+
+def noisy(image: cv2.typing.MatLike, noise: int) -> NDArray[np.uint8]:
+    return cv2.add(image, np.random.default_rng(noise).integers(0, 6, image.shape, np.uint8)).astype(np.uint8)
+
+
+def turned_by(image: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), degrees, 1)
+    return cv2.warpAffine(image, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
 
 
 def test_images_without_one_part_are_not_aligned() -> None:
@@ -151,9 +246,11 @@ def test_features_of_aligned_images_are_cached_apart(alignment: Alignment) -> No
     assert len(names) == 3
 
 
-def test_a_damaged_thumbnail_is_refused(alignment: Alignment) -> None:
+def test_a_damaged_thumbnail_or_outline_is_refused(alignment: Alignment) -> None:
     with pytest.raises(ValueError, match="no thumbnail"):
         replace(alignment, thumbnail=alignment.thumbnail[2:])
+    with pytest.raises(ValueError, match="no outline"):
+        replace(alignment, outline=(alignment.outline or "")[2:])
 
 
 def test_real_pills_that_are_turned_are_found_and_boards_are_refused(real_lines: Path) -> None:
