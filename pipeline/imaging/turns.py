@@ -92,7 +92,8 @@ def turn_between(reference: Circles, part: Circles) -> Turn:
     top = int(fits.argmax())
     peaks = np.flatnonzero((fits >= np.roll(fits, 1)) & (fits >= np.roll(fits, -1)))
     between = differs[(peaks - top) % _STEPS]
-    best = min(peaks[(between < _SAME) & (fits[peaks] > fits[top] - _SAME)], key=lambda step: abs(_degrees(step)))
+    alike = (peaks == top) | ((between < _SAME) & (fits[peaks] > fits[top] - _SAME))
+    best = min(peaks[alike], key=lambda step: abs(_degrees(step)))
     rivals = peaks[(between >= _SAME) & (np.abs(_degrees(peaks - top)) > _APART)]
     if not rivals.size:
         return Turn(_degrees(_peak(fits, best)), _degrees(best + _STEPS / 2), 1.0)

@@ -15,6 +15,7 @@ from pipeline.feature_store import FeatureKey, FeatureStore
 from pipeline.imaging.alignment import Alignment, AlignMode, Fit, alignment_of
 from pipeline.imaging.images import DecodedImage, PreprocessSpec, decode_frame, read_image, read_native
 from pipeline.imaging.part_pose import part_of
+from pipeline.imaging.turns import circles_around, turn_between
 from pipeline.regions import MarkedMap
 
 HEIGHT, WIDTH = 300, 400
@@ -152,6 +153,12 @@ def test_of_round_parts_place_and_size_are_undone_and_a_print_that_lies_anyhow_m
     printed = alignment_of([turned_by(round_part(seed, light=False), 80 * seed) for seed in range(4)], AlignMode.RIGID)
     assert printed is not None
     assert printed.alignment.turns
+
+
+def test_the_turn_of_what_is_the_same_all_around_is_not_sure() -> None:
+    even = circles_around(np.full((64, 64), 90, np.float32), (32, 32), 20)
+    assert even.share == 0
+    assert turn_between(even, even).certainty == 0
 
 
 def round_part(noise: int, *, light: bool) -> NDArray[np.uint8]:
