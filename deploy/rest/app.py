@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -47,7 +48,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
         404: "No such line is served, or no version of it is live.",
         408: "The image took too long to arrive.",
         413: "The file is longer than any image may be.",
-        415: "A form was sent instead of a file.",
+        415: "A form of several parts was sent instead of a file.",
         422: "The file cannot be used; the sentence says why.",
         503: "All places are taken, or the result could not be kept: send it again after the seconds of Retry-After.",
     }.items()
@@ -121,8 +122,8 @@ def make_app(service: ImageService, *, token: str | None = None, places: int = D
     ) -> ScoreAnswer:
         """Score the file in the body: JPEG, PNG, BMP or TIFF, whatever its content type says."""
         began = time.monotonic()
-        if (kind := request.headers.get("content-type", "")).startswith(("multipart/", "application/x-www-form")):
-            got = kind.partition(";")[0]
+        if (kind := request.headers.get("content-type", "")).lower().startswith("multipart/"):
+            got = kind.partition(";")[0]  # x-www-form-urlencoded is what curl --data-binary says of any file
             raise RefusedError(415, f"expected an image's file as the body, got {got}: send the file's bytes alone")
 
         def answer(data: bytes) -> ScoreAnswer:
@@ -172,6 +173,24 @@ def _tell_errors(app: FastAPI, metrics: Metrics) -> None:
         if isinstance(error, StorageError):
             return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "1"})
         return JSONResponse({"detail": str(error)}, 500)
+
+    @app.exception_handler(RequestValidationError)
+    async def tell_query(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        name, value = first["loc"][-1], str(first.get("input"))[:60]
+        sentence = f"expected a query as /openapi.json has it, got {name}={value!r} ({first['msg']}): correct it"
+        return JSONResponse({"detail": sentence}, 422)
+
+    @app.exception_handler(404)
+    async def tell_address(request: Request, _error: HTTPException) -> JSONResponse:
+        sentence = f"expected an address of /openapi.json, got {request.url.path[:100]!r}: ask one of those"
+        return JSONResponse({"detail": sentence}, 404)
+
+    @app.exception_handler(405)
+    async def tell_method(request: Request, error: HTTPException) -> JSONResponse:
+        got = f"{request.method[:20]} for {request.url.path[:100]!r}"
+        sentence = f"expected a method of /openapi.json, got {got}: POST images, GET the rest"
+        return JSONResponse({"detail": sentence}, 405, error.headers)
 
 
 def _tell_lines(app: FastAPI, service: ImageService, guarded: Sequence[Any]) -> None:

@@ -21,9 +21,6 @@ from tests.parts.whole_plant import PILL
 TOKEN = "a long random text"  # of this test
 
 
-TOKEN = "a long random text"  # of this test
-
-
 def test_what_is_no_image_says_why(server: RestServer, bright: Path) -> None:
     for body, told in (
         (b"no image at all", "expected "),
@@ -34,6 +31,25 @@ def test_what_is_no_image_says_why(server: RestServer, bright: Path) -> None:
         assert (answer.status, answer.detail.startswith(told)) == (422, True), answer.body
     form = server.score(PILL, bright, Content_Type="multipart/form-data; boundary=x")
     assert (form.status, "got multipart/form-data: send the file's bytes alone" in form.detail) == (415, True)
+    fields = server.score(PILL, b"image=x", Content_Type="application/x-www-form-urlencoded")
+    assert (fields.status, fields.detail.startswith("expected a JPEG, PNG, BMP or TIFF image, got")) == (422, True)
+
+
+def test_a_file_as_curl_sends_it_is_scored(server: RestServer, bright: Path) -> None:
+    """`curl --data-binary @part.png` calls every body a form unless it is told otherwise."""
+    sent = server.score(PILL, bright, Content_Type="application/x-www-form-urlencoded")
+    assert (sent.status, sent.json) == (200, server.score(PILL, bright).json)
+
+
+def test_whatever_is_refused_has_one_sentence(server: RestServer, bright: Path) -> None:
+    for answer, status, told in (
+        (server.score(PILL, bright, "?map=jpeg"), 422, "got map='jpeg' (Input should be 'png'): "),
+        (server.score(PILL, bright, "?name=" + "a" * 501), 422, "got name='aaaa"),
+        (server.ask("GET", "/lines-of-yesterday"), 404, "got '/lines-of-yesterday': "),
+        (server.ask("PUT", f"/lines/{PILL}/score", b"x"), 405, f"got PUT for '/lines/{PILL}/score': POST "),
+    ):
+        assert (answer.status, told in answer.detail) == (status, True), answer.body
+        assert answer.detail.startswith("expected ")
 
 
 def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(server: RestServer) -> None:
