@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from deploy.bundles.bundle import Bundle
 from deploy.messages.message import written_at
 from deploy.results.part_queries import told_part
 from deploy.results.records import NewPart, PartView
+from deploy.results.schema import PartRow
 from deploy.results.store import ResultStore
 from deploy.scoring.image_result import FileStatus, ImageResult
 from deploy.scoring.part_rule import PartRule
@@ -69,13 +70,13 @@ class OpenParts:
         seen = _view(view, result)
         group = self._open.get(part)
         if group is not None and view in group.views and group.views[view].image_sha256 != seen.image_sha256:
-            ended.append(self._end(part))  # the name is used again before all of the part came
+            ended += self._end(part)  # the name is used again before all of the part came
             group = None
         if group is None:
             group = self._open[part] = _Open()
         group.views[view] = seen
         if len(group.views) >= self.rule.count:
-            ended.append(self._end(part))
+            ended += self._end(part)
         return ended
 
     def told_alone(self, result: ImageResult) -> str:
@@ -97,11 +98,11 @@ class OpenParts:
             for part, group in self._open.items()
             if group.since is not None and now - group.since >= self.rule.timeout_seconds
         ]
-        return [self._end(part) for part in late]
+        return [ended for part in late for ended in self._end(part)]
 
     def rest(self) -> list[NewPart]:
         """All that still miss views: nothing more comes."""
-        return [self._end(part) for part in list(self._open)]
+        return [ended for part in list(self._open) for ended in self._end(part)]
 
     def _was_told(self, part: str, result: ImageResult) -> bool:
         """Whether an image of before is of a part that was told with all of its views; counts it with its worst."""
@@ -112,11 +113,26 @@ class OpenParts:
             self.tally.add(told)
         return True
 
-    def _end(self, part: str) -> NewPart:
+    def _end(self, part: str) -> list[NewPart]:
+        """The part, where it is news: an unreadable view is read again in each run, and no longer waits for those that
+        were told with it.
+        """
         views = self._open.pop(part).views
+        contents = {seen.image_sha256 for seen in views.values()}
+        if len(views) < self.rule.count and (told := self._told_whole(part, contents)) is not None:
+            if told.image_sha256 in contents:
+                self.tally.add(told)  # else its worst view has been met, which counts it
+            return []
         ended = self._judged(part, {name: views[name] for name in self.rule.ordered(views)})
         self.tally.add(ended)
-        return ended
+        return [ended]
+
+    def _told_whole(self, part: str, contents: Collection[str | None]) -> PartRow | None:
+        """The part that was told with all of its views, these among them."""
+        told = [told_part(self._store, self._bundle.id, part, sha256 or "") for sha256 in contents]
+        if any(each is None or len(each.views_seen) < self.rule.count for each in told):
+            return None
+        return told[0] if len({each.id for each in told if each is not None}) == 1 else None
 
     def _judged(self, part: str, views: Mapping[str, PartView]) -> NewPart:
         """The worst view decides; what is missing or could not be read was not inspected, so that nobody passes it."""

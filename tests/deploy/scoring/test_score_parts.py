@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from deploy.messages.destination import parse_destination
@@ -136,6 +137,18 @@ def test_a_part_that_comes_to_its_end_in_a_later_run_keeps_one_row(plant: Plant)
     (plant.images / "a_side.png").unlink()
     plant.score(part_rule=RULE)
     assert told(plant) == [("a", "REVIEW", "bottom", "")], "a file that went away takes nothing back"
+
+
+@pytest.mark.parametrize("other", [GOOD, BAD])
+def test_a_part_with_a_view_that_cannot_be_read_counts_as_before_in_a_later_run(plant: Plant, other: int) -> None:
+    for name in ("top", "bottom"):
+        view(plant, "a", name, other)
+    (plant.images / "a_side.png").write_text("no image")
+    first, again = plant.score(part_rule=RULE).parts, plant.score(part_rule=RULE).parts
+    assert first is not None
+    assert first.counts.figures()["parts_incomplete"] == 0
+    assert again == first
+    assert told(plant) == [("a", first.worst[0].decision, first.worst[0].worst_view, "")]
 
 
 def test_a_name_used_again_is_another_part(plant: Plant) -> None:
