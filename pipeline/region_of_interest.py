@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.encoded import size_text
-from pipeline.imaging.files import read_bytes
+from pipeline.imaging.files import RAISE_THE_LIMIT, read_bytes
 from pipeline.imaging.images import ImageLimits, image_limits, naming, open_image
 from pipeline.imaging.masks import open_mask
 from pipeline.imaging.orientation import turn_upright
@@ -134,6 +134,11 @@ def _drawn(path: Path) -> NDArray[np.bool_]:
         remedy = 'write {"width": ..., "height": ..., "look": [[[x, y], ...], ...], "ignore": [...]}'
         raise ConfigError(f"polygons in {path}", _reason(error), remedy) from error
     height, width = drawing.height, drawing.width
+    if not (drawing.look or drawing.ignore):
+        raise ConfigError(f"polygons of what to look at, or to ignore, in {path}", "none", "draw one")
+    if height * width > image_limits().max_pixels:
+        expected = f"polygons on an image of at most {image_limits().max_pixels:,} pixels in {path}"
+        raise ConfigError(expected, size_text((height, width)), RAISE_THE_LIMIT)
     for x, y in (point for polygon in (*(drawing.look or ()), *drawing.ignore) for point in polygon):
         if not (0 <= x <= width and 0 <= y <= height):
             remedy = "draw on the upright image, as viewers show it"

@@ -68,6 +68,12 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path):
         read_region(tmp_path / "text.png", [(60, 80)])
     with pytest.raises(ImageError, match=r"gone.json"):
         read_region(tmp_path / "gone.json", [(60, 80)])
+    for content in ({}, {"look": []}, {"ignore": []}, {"look": [], "ignore": []}):
+        with pytest.raises(ConfigError, match=r"polygons of what to look at, or to ignore, in .*none.json, got none"):
+            read_region(drawn(tmp_path / "none.json", width=80, height=60, **content), [(60, 80)])
+    ignore = [[[0, 0], [9, 0], [9, 9]]]
+    with pytest.raises(ConfigError, match=r"at most 100,000,000 pixels in .*huge.json, got 60000 x 60000 pixels"):
+        read_region(drawn(tmp_path / "huge.json", width=60_000, height=60_000, ignore=ignore), [(60, 60)])
 
 
 def test_a_large_mask_is_kept_smaller(tmp_path: Path):
