@@ -44,10 +44,8 @@ def adapt_line(
     settings: Settings,
 ) -> Adapted:
     """See `linewise.line.Line.adapt`, whose images and options these are."""
-    for images in (good, defects):
-        if isinstance(images, np.ndarray | str | bytes | os.PathLike):
-            got = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else repr(images)[:100]
-            raise ConfigError("a list of images", got, "put it into a list")
+    refuse_one_image(good)
+    refuse_one_image(defects)
     good, defects = list(good), list(defects)
     if not good:
         raise ConfigError("at least one good image", "none", "pass images of good parts")
@@ -67,6 +65,21 @@ def adapt_line(
                 _lay(_marked(mask), Path(folder, MASKS, f"{number:06}"), bgr=bgr)
         done = import_module("flows.adapt.job").run(request, settings)  # which loads torch
     return Adapted(done.bundle.manifest.version, done.remarks)
+
+
+def refuse_one_image(images: Any) -> None:
+    """See that images are several: one would be taken apart, into its rows or letters.
+
+    Raises:
+        ConfigError: they are one.
+    """
+    if isinstance(images, np.ndarray):
+        one = images.ndim < 3 or (images.ndim == 3 and images.shape[-1] <= 4)  # no stack has images so narrow
+        got = f"{images.dtype} {images.shape}"
+    else:
+        one, got = isinstance(images, str | bytes | os.PathLike), repr(images)[:100]
+    if one:
+        raise ConfigError("a list of images", got, "put it into a list")
 
 
 def _lay(image: Any, stem: Path, *, bgr: bool) -> None:

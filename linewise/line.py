@@ -21,7 +21,7 @@ from deploy.engine.batches import padded
 from deploy.engine.devices import open_device
 from deploy.engine.limits import available_cpus
 from deploy.scoring.line_engine import LineEngine, line_engine
-from linewise.adapting import adapt_line
+from linewise.adapting import adapt_line, refuse_one_image
 from linewise.result import Result
 from pipeline.calibration import Threshold
 from pipeline.errors import ConfigError, ImageError
@@ -199,8 +199,10 @@ class Line:
 
         Raises:
             ImageError: one of them cannot be used, which is told; then there are no results.
-            ConfigError, DeviceError: as `score`.
+            ConfigError: one image instead of several; as `score`.
+            DeviceError: as `score`.
         """
+        refuse_one_image(images)
         engine, bgr, step = self._opened(), _is_bgr(colour_order), self._device.batch_size
         if self._bundle.manifest.tiles is not None:
             step = 1  # an image is a batch of tiles

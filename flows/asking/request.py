@@ -87,6 +87,8 @@ class Request(BaseModel):
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0]) if first["loc"] else "request"
             option = option_name(name)
+            if first["type"] == "extra_forbidden":
+                raise ConfigError("an option that --help lists", option, "correct the name") from error
             raise ConfigError(f"{option} to {_rule(first['msg'])}", repr(first["input"]), f"change {option}") from error
 
 

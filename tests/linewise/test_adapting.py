@@ -82,7 +82,7 @@ def test_a_line_adapted_from_arrays_scores_as_the_command_does(tmp_path: Path, m
             {"good": ["a.png"], "defects": ["b.png"], "masks": []},
             "expected a mask, or None, for each defect, got 0 for 1",
         ),
-        ({"good": ["a.png"], "sise": 64}, "expected sise to be"),
+        ({"good": ["a.png"], "sise": 64}, "expected an option that --help lists, got sise: correct the name"),
         ({"good": ["a.png"], "size": 1}, "expected size to be greater than or equal to 64"),
         ({"good": ["a.png"], "line": "other"}, "pass the images alone"),
         ({"good": ["nowhere.png"]}, "got no such file in nowhere.png"),

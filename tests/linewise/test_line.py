@@ -196,6 +196,15 @@ def test_what_is_no_image_is_one_sentence(opened: Line, image: Any, told: str) -
         opened.score_batch([np.zeros((SEEN, SEEN, 3), np.uint8), image])
 
 
+def test_several_images_are_not_one_taken_apart(opened: Line) -> None:
+    image = np.full((SEEN, SEEN, 3), 130, np.uint8)
+    for one in (image, image[..., 0], "bright.png", Path("bright.png"), b"no image"):
+        with pytest.raises(ConfigError, match=r"expected a list of images, got .*: put it into a list"):
+            opened.score_batch(one)  # type: ignore[arg-type]
+    for several in (np.stack([image, image]), np.stack([image[..., 0]] * 2)):
+        assert [said(result) for result in opened.score_batch(several)] == [said(opened.score(several[0]))] * 2
+
+
 def test_what_cannot_be_opened_is_one_sentence(home: Path, opened: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="expected a line of the registry"):
         Line.open("mvtec/screw", device="cpu")

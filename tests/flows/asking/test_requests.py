@@ -17,7 +17,7 @@ def test_flags_not_given_are_left_to_the_request():
 
 
 def test_requests_refuse_unknown_fields_and_changes():
-    with pytest.raises(ConfigError, match="expected colour to be"):
+    with pytest.raises(ConfigError, match="expected an option that --help lists, got colour: correct the name"):
         MetaTrainRequest.asked(lines=Path("a"), colour="red")
     request = MetaTrainRequest(lines=Path("a"))
     with pytest.raises(ValueError, match="frozen"):
