@@ -58,7 +58,8 @@ class ReportPart:
 
 @dataclass(frozen=True)
 class PartsShown:
-    """A line's parts on its page: all of them counted, and the worst, the worst first."""
+    """A line's parts on its page: all counted, and the worst, the worst first; whether the rule fits any image."""
 
     counts: PartCounts
     worst: tuple[ReportPart, ...]
+    fits: bool = True

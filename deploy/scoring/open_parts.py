@@ -64,6 +64,7 @@ class OpenParts:
         found = self.rule.find(composed(result.name).removeprefix(self._prefix))
         if found is None:
             return None
+        self.tally.fits = True
         (part, view), ended = found, list[NewPart]()
         if result.status is FileStatus.SKIPPED and self._was_told(part, result):
             return ended

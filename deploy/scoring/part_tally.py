@@ -16,9 +16,10 @@ _RANKS = {decision: rank for rank, decision in enumerate(Decision)}
 
 
 class PartTally:
-    """Takes parts as they are told; those that an earlier run told count, too."""
+    """Takes parts as they are told; those that an earlier run told count, too. `fits`: an image was of a part."""
 
     def __init__(self) -> None:
+        self.fits = False
         self._decisions: Counter[Decision] = Counter()
         self._incomplete = 0
         self._worst: list[tuple[tuple[int, float], int, ReportPart]] = []
@@ -51,4 +52,4 @@ class PartTally:
         worst = sorted(self._worst, key=lambda entry: entry[:2], reverse=True)
         decisions = {decision: self._decisions[decision] for decision in Decision}
         counts = PartCounts(decisions=decisions, incomplete=self._incomplete)
-        return PartsShown(counts, tuple(part for _, _, part in worst))
+        return PartsShown(counts, tuple(part for _, _, part in worst), self.fits)

@@ -22,14 +22,20 @@ MAX_UNREADABLE = 5
 
 
 def show(request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) -> int:
-    """Counts, the worst images, what could not be read, where the report is; 1 where some files got no decision."""
-    no_decision = int(bool(result.summary.counts.unreadable or result.pictures_left_out))
+    """Counts, the worst images, what could not be read, where the report is.
+
+    1 where some files got no decision, or no image is of a part that was asked for.
+    """
+    parts = result.summary.parts
+    without_parts = parts is not None and not parts.fits and result.summary.counts.found > 0
+    no_decision = int(bool(result.summary.counts.unreadable or result.pictures_left_out or without_parts))
     unreadable = result.summary.counts.unreadable
     figures = result.figures()
     if as_json:
         outputs = {"report": str(result.report), "json": str(result.json_path), "csv": str(result.csv_path)}
         sys.stdout.write(json.dumps(figures | outputs, indent=2) + "\n")
         _show_unreadable(result.summary.unreadable_files, unreadable)
+        _show_without_parts(request, without=without_parts)
         _show_messages(request, result)
         return no_decision
     counts = result.summary.counts.figures()
@@ -42,9 +48,10 @@ def show(request: ScoreRequest, result: ScoreResult, *, as_json: bool = False) -
         out().print(f"  {image.decision} {score:>8}  {literal(f'{image.label}{reason}')}")
     if result.summary.counts.flagged > MAX_FLAGGED:
         out().print(f"  and {result.summary.counts.flagged - MAX_FLAGGED} more: see the report")
-    if result.summary.parts is not None:
-        _show_parts(result.summary.parts.counts)
-        flagged_parts = [part for part in result.summary.parts.worst if part.decision is not Decision.PASS]
+    if parts is not None:
+        _show_parts(parts.counts)
+        _show_without_parts(request, without=without_parts)
+        flagged_parts = [part for part in parts.worst if part.decision is not Decision.PASS]
         for part in flagged_parts[:MAX_FLAGGED]:
             reason = f": {part.reason}" if part.reason else ""
             out().print(f"  {part.decision} {literal(f'{part.part}, worst view {part.worst_view}{reason}')}")
@@ -70,6 +77,14 @@ def _show_parts(counts: PartCounts) -> None:
     decisions = ", ".join(f"{counts.decisions[decision]} {decision}" for decision in reversed(Decision))
     missing = f"; {counts.incomplete} without all views" if counts.incomplete else ""
     out().print(f"{counts.found} parts: {decisions}{missing}")
+
+
+def _show_without_parts(request: ScoringSettings, *, without: bool) -> None:
+    """That the rule is of other names: each image was told by itself, and whoever waits for parts waits in vain."""
+    if without:
+        views = ",".join(request.views) if request.views else ""
+        got = literal(f"{request.parts} with {views}, which fits none of them")
+        err().print(f"[yellow]expected a rule that fits the images' paths, got {got}: correct --parts or --views")
 
 
 def _show_unreadable(files: Sequence[UnreadableImage], count: int) -> None:

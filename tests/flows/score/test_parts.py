@@ -87,6 +87,19 @@ def test_the_commands_show_and_export_parts(
     assert "either parts or a run" in " ".join(said.split())
 
 
+@pytest.mark.parametrize("rule", [("{part}-{view}.png", "2"), ("{part}_{view}.png", "left,right")])
+def test_a_rule_that_fits_no_image_is_told_and_ends_with_one(
+    settings: Settings, images: Path, linewise: Command, monkeypatch: pytest.MonkeyPatch, rule: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("LINEWISE_HOME", str(settings.home))
+    asked = ("score", LINE, images, "--device", "cpu", "--workers", "1", "--parts", rule[0], "--views", rule[1])
+    for more in ((), ("--json", "-")):
+        code, _, said = linewise(*asked, *more)
+        assert code == 1
+        told = f"expected a rule that fits the images' paths, got {rule[0]} with {rule[1]}, which fits none of them: "
+        assert told in " ".join(said.split())
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
