@@ -17,7 +17,7 @@ So repetitions are not found where one part is shown by half of the images or mo
 parts or so; nor of parts that were turned or moved between. Parts of ten kinds or more are taken for repetitions where
 they differ from others of their kind by a tenth of what kinds differ by, and evenly all over the image. Torch-free.
 
-Shape letters: N images, T the thumbnail's side, P = T * T.
+Shape letters: N and M images, T the thumbnail's side, P = T * T.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ by a pixel up to 10, some cut off by exposure 16; a spot of 10 of 256 pixels has
 _FLAT = 1.0  # grey levels, standard deviation of a thumbnail: with less it shows nothing that could be a part again
 _BLUR = 0.8  # of a thumbnail's pixels: what derivatives explain of a shift grows from half a pixel to a whole one
 _LEAST_IMAGES = 8  # with fewer nobody can tell what is near
-_MOST_IMAGES = 5000  # of more the first are judged: the memory goes with the square
+_MOST_IMAGES = 5000  # of more the first are judged: the time goes with the square
 _SAMPLED = 512  # images that tell what is near
 _BLOCK = 64
+_COMBINED = 1e-4  # of a derivative's size: with less left of it, it is a combination of others and rounding
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -52,58 +53,85 @@ def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.uint8)
 
 
-def repeated(thumbnails_NTT: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which images show a part that an earlier one shows.
+def repeated(thumbnails_NTT: NDArray[Any], known_MTT: NDArray[Any] | None = None) -> NDArray[np.bool_]:
+    """Which images show a part that an earlier one shows, or one that is known.
 
     Args:
         thumbnails_NTT: grey, of one line, all of one depth.
+        known_MTT: of parts that are known, of the same line and depth; None: of none. They are not judged.
 
     Returns:
-        (N,) bool; never the first.
+        (N,) bool; never the first where none is known.
     """
-    blurred = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), _BLUR) for image in thumbnails_NTT[:_MOST_IMAGES]]
-    places = [place for place, image in enumerate(blurred) if image.std() >= _FLAT]
+    known = [] if known_MTT is None else _that_show_something(known_MTT)
+    judged = _that_show_something(thumbnails_NTT[:_MOST_IMAGES])
     again = np.zeros(len(thumbnails_NTT), np.bool_)
-    if len(places) < _LEAST_IMAGES:
+    if not judged or len(known) + len(judged) < _LEAST_IMAGES:
         return again
-    images = np.stack([blurred[place] - blurred[place].mean() for place in places])
-    left = _left_between(images)
-    sampled = np.linspace(0, len(left) - 1, min(len(left), _SAMPLED)).astype(int)
-    nearest = 1 + round(_NEAR * (len(left) - 2))  # behind the image itself, from which nothing is left
-    limit = _SHARE * float(np.median(np.partition(left[sampled], nearest, axis=1)[:, nearest]))
-    kept = np.zeros(len(left), np.bool_)
-    for image in range(len(left)):
-        earlier = np.flatnonzero(kept & (left[image] <= limit))
-        kept[image] = all(_peak_between(images[one], images[image]) > _PEAK for one in earlier)
-    again[places] = ~kept
+    images = np.stack([image for _, image in (*known, *judged)])
+    limit = _limit(images)
+    kept = np.zeros(len(images), np.bool_)
+    kept[: len(known)] = True
+    for start in range(len(known), len(images), _BLOCK):
+        left = _left_of(images, images[start : start + _BLOCK])
+        for image, left_of in enumerate(left, start):
+            earlier = np.flatnonzero(kept & (left_of <= limit))
+            kept[image] = not any(_show_one_part(images[one], images[image], limit) for one in earlier)
+    again[[place for place, _ in judged]] = ~kept[len(known) :]
     return again
 
 
-def _left_between(images_NTT: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, N): what is left between two images, grey levels root mean square, by the one that leaves more."""
+def _that_show_something(thumbnails_NTT: NDArray[Any]) -> list[tuple[int, NDArray[np.float32]]]:
+    """Places and blurred images (T, T), less their means, of those thumbnails that are not flat."""
+    blurred = (cv2.GaussianBlur(image.astype(np.float32), (0, 0), _BLUR) for image in thumbnails_NTT)
+    return [(place, image - image.mean()) for place, image in enumerate(blurred) if image.std() >= _FLAT]
+
+
+def _limit(images_NTT: NDArray[np.float32]) -> float:
+    """What is left between two images of one part, at most: a share of what is left between near ones."""
+    sampled = images_NTT[np.linspace(0, len(images_NTT) - 1, min(len(images_NTT), _SAMPLED)).astype(int)]
+    left = np.empty((len(sampled), len(images_NTT)), np.float32)
+    for start in range(0, len(sampled), _BLOCK):
+        left[start : start + _BLOCK] = _left_of(images_NTT, sampled[start : start + _BLOCK])
+    for start in range(0, len(images_NTT), _BLOCK):
+        others = slice(start, start + _BLOCK)
+        left[:, others] = np.maximum(left[:, others], _left_of(sampled, images_NTT[others]).T)
+    nearest = 1 + round(_NEAR * (len(images_NTT) - 2))  # behind the image itself, from which nothing is left
+    return _SHARE * float(np.median(np.partition(left, nearest, axis=1)[:, nearest]))
+
+
+def _left_of(images_NTT: NDArray[np.float32], by_MTT: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(M, N): what is left of images once others explain them, grey levels root mean square."""
     flat = images_NTT.reshape(len(images_NTT), -1)
-    squares = np.square(flat).sum(1)
-    left = np.empty((len(flat), len(flat)), np.float32)
-    for start in range(0, len(flat), _BLOCK):
-        bases = _bases(images_NTT[start : start + _BLOCK])
-        explained = np.square(np.einsum("bpr,np->bnr", bases, flat, optimize=True)).sum(2)
-        left[start : start + _BLOCK] = np.sqrt(np.maximum(squares - explained, 0) / flat.shape[1])
-    np.maximum(left, left.T.copy(), out=left)
-    np.fill_diagonal(left, 0)
-    return left
+    bases = _bases(by_MTT).reshape(-1, flat.shape[1])
+    explained = np.square(bases @ flat.T).reshape(len(by_MTT), -1, len(flat)).sum(1)
+    return np.sqrt(np.maximum(np.square(flat).sum(1) - explained, 0) / flat.shape[1])
 
 
-def _peak_between(one_TT: NDArray[np.float32], other_TT: NDArray[np.float32]) -> float:
-    """How far what is left between two images stands out where it is most: in units of its root mean square."""
-    peaks = []
+def _show_one_part(one_TT: NDArray[np.float32], other_TT: NDArray[np.float32], limit: float) -> bool:
+    """Whether what is left of either image, once the other explains it, is small and stands out nowhere."""
     for explaining, explained in ((one_TT, other_TT), (other_TT, one_TT)):
         basis, flat = _bases(explaining[None])[0], explained.ravel()
-        rest = flat - basis @ (basis.T @ flat)
-        peaks.append(float(np.abs(rest).max() / max(1e-6, np.sqrt(np.square(rest).mean()))))
-    return max(peaks)
+        rest = flat - (basis @ flat) @ basis
+        left = float(np.sqrt(np.square(rest).mean()))
+        if left > limit or float(np.abs(rest).max()) > _PEAK * max(1e-6, left):
+            return False
+    return True
 
 
 def _bases(images_NTT: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, P, 3): orthonormal, of what an image, moved by a little and seen with another exposure, may look like."""
-    explaining = np.stack([images_NTT, *np.gradient(images_NTT, axis=(1, 2))], 3).reshape(len(images_NTT), -1, 3)
-    return np.linalg.qr(explaining - explaining.mean(1, keepdims=True))[0]
+    """(N, 3, P): orthonormal, of what an image, moved by a little and seen with another exposure, may look like.
+
+    Gram and Schmidt's, in order: of what is a combination of those before, as along an axis that nothing changes
+    along, nothing is left.
+    """
+    bases = np.stack([images_NTT, *np.gradient(images_NTT, axis=(1, 2))], 1).reshape(len(images_NTT), 3, -1)
+    bases -= bases.mean(2, keepdims=True)
+    sizes = np.linalg.norm(bases, axis=2)
+    for row in range(3):
+        for before in range(row):
+            bases[:, row] -= np.vecdot(bases[:, row], bases[:, before])[:, None] * bases[:, before]
+        left = np.linalg.norm(bases[:, row], axis=1)
+        told = left > _COMBINED * sizes[:, row]
+        bases[:, row] *= np.where(told, 1 / np.maximum(left, 1e-12), 0)[:, None]
+    return bases

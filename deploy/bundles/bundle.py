@@ -9,6 +9,7 @@
     bank_sources.npy    for each row of the coarsest bank, the support image and cell it came from
     kinds.npz           prototypes of the line's kinds of defects, where two or more are named
     region.png          what of the image is looked at, white; of a line with a region of interest only
+    learned.png         thumbnails of all good support images; bundles of before have none
     support/000.jpg     good support images at model size, by the bank's image numbers
 
 A bundle's id is the sha256 of its manifest, which holds every other hash: equal ids mean equal bundles. Nothing in a

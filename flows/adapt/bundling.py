@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from deploy.bundles.bundle import Bundle
 from deploy.bundles.bundle_arrays import kinds_file
+from deploy.bundles.learned_parts import learned_file
 from deploy.bundles.manifest import (
     BANK_SOURCES,
     BY_DEFAULT,
@@ -22,6 +23,7 @@ from deploy.bundles.manifest import (
     HEAD,
     KINDS,
     LACKS_META_MODEL,
+    LEARNED,
     REGION,
     SUPPORT_FOLDER,
     BackboneRecord,
@@ -40,6 +42,7 @@ from deploy.engine.parity import Parity
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.two_looks import first_view
 from deploy.exporting.torch_to_onnx import check_parity, export_head
+from flows.adapt.learned_images import learned_images
 from flows.adapt.learner_choice import ChosenMetaModel, by_default, others_help
 from flows.adapt.line_first_look import LineFirstLook
 from flows.adapt.line_kinds import line_kinds
@@ -83,6 +86,7 @@ def add_bundle(
 
     Raises:
         ParityError: they do not.
+        ImageError: an image can no longer be used.
         StorageError: the home cannot be written.
     """
     view, registry = adapted.view, Registry(settings.home)
@@ -90,25 +94,27 @@ def add_bundle(
     proven = _spread((*view.good, *view.defects), max(2, _PROVEN // at_once))
     images = np.stack([require_image(record.path, view.preprocess).pixels for record in proven])
     likeness = _likeness(view, request.seed)
-    learned = line_kinds(view, adapted.head, threshold.pixel)
+    named = line_kinds(view, adapted.head, threshold.pixel)
+    contents, thumbnails = learned_images(view)
     with tempfile.TemporaryDirectory(prefix="linewise-") as scratch:
         path = Path(scratch) / HEAD
         templates = settings.templates
         parity = _export(request.line, view.backbone, adapted.head, view.support, images, path, templates, view.tiles)
         files: dict[str, bytes | Path] = {HEAD: path, BANK_SOURCES: _npy(_bank_sources(adapted))}
+        files[LEARNED] = learned_file(thumbnails)
         record = None
         if first is not None:
             files[FIRST_LOOK] = Path(scratch) / FIRST_LOOK
             record = _first_look(request.line, first, images, Path(scratch) / FIRST_LOOK, templates)
         if view.region is not None:
             files[REGION] = view.region.to_png()
-        if learned is not None:
-            files[KINDS] = kinds_file(learned.kinds)
+        if named is not None:
+            files[KINDS] = kinds_file(named.kinds)
         for index in _pictured(adapted.head.bank_sources, at_once):
             pixels = require_image(view.good[index].path, view.preprocess).pixels
             files[f"{SUPPORT_FOLDER}/{index:03d}.jpg"] = _jpeg(pixels)
-        whose = left_out, taken_up, by_verdict
-        draft = _draft(request, registry, adapted, threshold, promise, likeness, chosen, parity, learned, *whose)
+        whose = contents, left_out, taken_up, by_verdict
+        draft = _draft(request, registry, adapted, threshold, promise, likeness, chosen, parity, named, *whose)
         return registry.add_next(draft.model_copy(update={"first_look": record}), files), parity
 
 
@@ -167,7 +173,8 @@ def _draft(
     likeness: Likeness,
     chosen: ChosenMetaModel | None,
     parity: Parity,
-    learned: LearnedKinds | None,
+    named: LearnedKinds | None,
+    good: tuple[str, ...],
     left_out: dict[str, int],
     taken_up: TakeUpReport | None,
     by_verdict: frozenset[Path],
@@ -192,7 +199,7 @@ def _draft(
         preprocess=view.preprocess,
         tiles=view.tiles,
         support=SupportRecord(
-            good=tuple(sha256_file(record.path) for record in view.good),
+            good=good,
             defects=tuple(sha256_file(record.path) for record in view.defects),
             masks=sum(record.mask_path is not None for record in view.defects),
             left_out={reason: count for reason, count in left_out.items() if count},
@@ -205,7 +212,7 @@ def _draft(
         promise=promise,
         likeness=likeness,
         region=None if view.region is None else RegionRecord(share=view.region.share),
-        kinds=None if learned is None else _kinds(learned, view.defects),
+        kinds=None if named is None else _kinds(named, view.defects),
         choices=adapted.choices,
         parity=_parity(parity),
         lineage=LineageRecord(

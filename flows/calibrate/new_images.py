@@ -20,10 +20,10 @@ from deploy.engine.devices import ResolvedDevice
 from deploy.engine.limits import available_cpus
 from deploy.engine.runtime import ScoringEngine
 from deploy.engine.scores import ImageScore
-from deploy.scoring.pictures import support_view
 from deploy.scoring.sources.folder import FolderSource
 from deploy.scoring.sources.source import SourceItem
 from deploy.scoring.worker import Outcome, Ready, ScoringWorker
+from flows.calibrate.learned_from import parts_learned_from
 from pipeline.calibration import Threshold
 from pipeline.errors import LineError
 from pipeline.imaging.files import instead_of_folder
@@ -179,7 +179,7 @@ def score_new(
                 images.append(_new_image(bundle, kind, image, scored))
                 names.append(image.item.name)
                 thumbnails.append(thumbnail(image.pixels))
-    again = _again(bundle, images, thumbnails)
+    again, on_learned = _again(bundle, images, thumbnails)
     for index in again:
         leave_out(AGAIN, names[index])
     on_scored(len(found.items), len(found.items))
@@ -187,19 +187,23 @@ def score_new(
     return NewImages(
         images=tuple(image for index, image in enumerate(images) if index not in again),
         left_out={reason: count for reason, count in left_out.items() if count},
-        remarks=(*found.remarks, *told),
+        remarks=(*found.remarks, *told, *on_learned),
     )
 
 
-def _again(bundle: Bundle, images: Sequence[NewImage], thumbnails: Sequence[NDArray[np.uint8]]) -> frozenset[int]:
-    """Which images show a part again that another shows, or that the version learned from; defects may."""
-    show, places = support_view(bundle), [index for index, image in enumerate(images) if image.kind is not Kind.DEFECT]
-    learned = [pixels for number in bundle.support_pictures if (pixels := show(number, -1)) is not None]
+def _again(
+    bundle: Bundle, images: Sequence[NewImage], thumbnails: Sequence[NDArray[np.uint8]]
+) -> tuple[frozenset[int], list[str]]:
+    """Which images show a part again that another shows, or that the version learned from; defects may.
+
+    And what is said where not all is known that it learned from.
+    """
+    places = [index for index, image in enumerate(images) if image.kind is not Kind.DEFECT]
     if not places:
-        return frozenset()
-    seen = np.stack([*map(thumbnail, learned), *(thumbnails[index] for index in places)])
-    again = repeated(seen)[len(learned) :]
-    return frozenset(index for index, is_again in zip(places, again, strict=True) if is_again)
+        return frozenset(), []
+    learned, said = parts_learned_from(bundle)
+    again = repeated(np.stack([thumbnails[index] for index in places]), learned)
+    return frozenset(index for index, is_again in zip(places, again, strict=True) if is_again), said
 
 
 def _problem(bundle: Bundle, image: Ready, scored: ImageScore) -> tuple[str, str] | None:

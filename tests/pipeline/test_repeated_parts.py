@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline import repeated_parts
 from pipeline.imaging.images import read_native
 from pipeline.product_lines.lines import ProductLine, find_lines
 from pipeline.product_lines.near_duplicates import THUMBNAIL_SIDE
@@ -96,6 +97,28 @@ def test_an_image_that_shows_nothing_is_no_other_part_again() -> None:
 def test_few_images_are_not_judged() -> None:
     assert not repeated(thumbnails([parts(0)[0]] * 7)).any()
     assert repeated(np.zeros((0, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)).shape == (0,)
+
+
+def test_parts_that_are_known_are_found_and_not_judged() -> None:
+    rng, seen = np.random.default_rng(0), parts(0)
+    images = [*(noisy(image, rng) for image in seen[:3]), *parts(0)[9:], noisy(seen[10], rng)]
+    assert repeated(thumbnails(images), thumbnails(seen[:9])).tolist() == [True] * 3 + [False] * 3 + [True]
+    assert not repeated(thumbnails(images[:4]), None).any(), "by themselves they are too few to be judged"
+    assert repeated(thumbnails(images[:4]), thumbnails(seen[:9])).tolist() == [True] * 3 + [False]
+
+
+def test_however_many_parts_are_known_as_many_images_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeated_parts, "_MOST_IMAGES", 3)
+    rng, seen = np.random.default_rng(0), parts(0)
+    again = thumbnails([noisy(image, rng) for image in seen[:4]])
+    assert repeated(again, thumbnails(seen)).tolist() == [True, True, True, False]
+
+
+def test_an_image_that_changes_along_one_axis_alone_is_compared_like_others() -> None:
+    rng = np.random.default_rng(0)
+    stripes = [np.repeat(rng.integers(0, 256, (WIDE, 1, 1), np.uint8), WIDE, 1).repeat(3, 2) for _ in range(PARTS)]
+    found = repeated(thumbnails([*stripes, stripes[4]]))
+    assert np.flatnonzero(found).tolist() == [PARTS]
 
 
 @pytest.mark.lines
