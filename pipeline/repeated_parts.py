@@ -44,6 +44,7 @@ _LEAST_IMAGES = 8  # with fewer nobody can tell what is near
 _MOST_IMAGES = 5000  # of more the first are judged: the time goes with the square
 _SAMPLED = 512  # images that tell what is near
 _BLOCK = 64
+_ALL = slice(None)
 _COMBINED = 1e-4  # of a derivative's size: with less left of it, it is a combination of others and rounding
 
 
@@ -68,17 +69,38 @@ def repeated(thumbnails_NTT: NDArray[Any], known_MTT: NDArray[Any] | None = None
     again = np.zeros(len(thumbnails_NTT), np.bool_)
     if not judged or len(known) + len(judged) < _LEAST_IMAGES:
         return again
-    images = np.stack([image for _, image in (*known, *judged)])
+    images = _Images(np.stack([image for _, image in (*known, *judged)]))
     limit = _limit(images)
     kept = np.zeros(len(images), np.bool_)
     kept[: len(known)] = True
     for start in range(len(known), len(images), _BLOCK):
-        left = _left_of(images, images[start : start + _BLOCK])
-        for image, left_of in enumerate(left, start):
-            earlier = np.flatnonzero(kept & (left_of <= limit))
-            kept[image] = not any(_show_one_part(images[one], images[image], limit) for one in earlier)
+        stop = min(start + _BLOCK, len(images))
+        for image, left in enumerate(images.left_by(images[start:stop], slice(stop)), start):
+            earlier = np.flatnonzero(kept[:stop] & (left <= limit))
+            kept[image] = not any(_show_one_part(images[one], images[image], limit) for one in earlier.tolist())
     again[[place for place, _ in judged]] = ~kept[len(known) :]
     return again
+
+
+class _Images:
+    """Blurred images (N, T, T), less their means."""
+
+    def __init__(self, images_NTT: NDArray[np.float32]) -> None:
+        self._images_NTT = images_NTT
+        self._flat_NP = images_NTT.reshape(len(images_NTT), -1)
+        self._squares_N = np.vecdot(self._flat_NP, self._flat_NP)
+
+    def __len__(self) -> int:
+        return len(self._images_NTT)
+
+    def __getitem__(self, which: int | slice | NDArray[np.int_]) -> NDArray[np.float32]:
+        return self._images_NTT[which]
+
+    def left_by(self, by_MTT: NDArray[np.float32], of: slice | NDArray[np.int_] = _ALL) -> NDArray[np.float32]:
+        """(M, N): what is left of images once others explain them, grey levels root mean square."""
+        flat = self._flat_NP[of]
+        explained = np.square(_bases(by_MTT).reshape(-1, flat.shape[1]) @ flat.T).reshape(len(by_MTT), 3, -1).sum(1)
+        return np.sqrt(np.maximum(self._squares_N[of] - explained, 0) / flat.shape[1])
 
 
 def _that_show_something(thumbnails_NTT: NDArray[Any]) -> list[tuple[int, NDArray[np.float32]]]:
@@ -87,25 +109,17 @@ def _that_show_something(thumbnails_NTT: NDArray[Any]) -> list[tuple[int, NDArra
     return [(place, image - image.mean()) for place, image in enumerate(blurred) if image.std() >= _FLAT]
 
 
-def _limit(images_NTT: NDArray[np.float32]) -> float:
+def _limit(images: _Images) -> float:
     """What is left between two images of one part, at most: a share of what is left between near ones."""
-    sampled = images_NTT[np.linspace(0, len(images_NTT) - 1, min(len(images_NTT), _SAMPLED)).astype(int)]
-    left = np.empty((len(sampled), len(images_NTT)), np.float32)
+    sampled = np.linspace(0, len(images) - 1, min(len(images), _SAMPLED)).astype(int)
+    left = np.empty((len(sampled), len(images)), np.float32)
     for start in range(0, len(sampled), _BLOCK):
-        left[start : start + _BLOCK] = _left_of(images_NTT, sampled[start : start + _BLOCK])
-    for start in range(0, len(images_NTT), _BLOCK):
+        left[start : start + _BLOCK] = images.left_by(images[sampled[start : start + _BLOCK]])
+    for start in range(0, len(images), _BLOCK):
         others = slice(start, start + _BLOCK)
-        left[:, others] = np.maximum(left[:, others], _left_of(sampled, images_NTT[others]).T)
-    nearest = 1 + round(_NEAR * (len(images_NTT) - 2))  # behind the image itself, from which nothing is left
+        np.maximum(left[:, others], images.left_by(images[others], sampled).T, out=left[:, others])
+    nearest = 1 + round(_NEAR * (len(images) - 2))  # behind the image itself, from which nothing is left
     return _SHARE * float(np.median(np.partition(left, nearest, axis=1)[:, nearest]))
-
-
-def _left_of(images_NTT: NDArray[np.float32], by_MTT: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(M, N): what is left of images once others explain them, grey levels root mean square."""
-    flat = images_NTT.reshape(len(images_NTT), -1)
-    bases = _bases(by_MTT).reshape(-1, flat.shape[1])
-    explained = np.square(bases @ flat.T).reshape(len(by_MTT), -1, len(flat)).sum(1)
-    return np.sqrt(np.maximum(np.square(flat).sum(1) - explained, 0) / flat.shape[1])
 
 
 def _show_one_part(one_TT: NDArray[np.float32], other_TT: NDArray[np.float32], limit: float) -> bool:
