@@ -17,13 +17,15 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import CancelledRun
 from prefect.futures import wait
 from prefect.logging import get_run_logger
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Crashed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from deploy.engine.devices import expected_device
 from flows.activities import SHARD_DEPLOYMENT
+from flows.progress import OnProgress, Progress, ignore_progress
 from flows.score import job
+from flows.score.dask_tasks import NotAskedForError, crash_lost_shards, ending_with_dask_task
 from flows.score.request import ScoreRequest
 from flows.server.child_runs import cancel_child_runs, ending_with_parents
 from flows.server.runs import fails_with_a_sentence, queued_for_gpu, tagged
@@ -43,28 +45,39 @@ def score_shard(request: ScoreRequest) -> int:
         return score_share(request)
 
 
-def score_share(request: ScoreRequest) -> int:
+def score_share(request: ScoreRequest, ending: OnProgress = ignore_progress) -> int:
     """Score a share into the store; how many images were new. Its report is nobody's: the whole folder has one.
 
     Raises:
         CancelledRun: the run that it is done for has ended; what was scored is kept.
+        Exception: what `ending`, which is told of progress, raises to end it.
     """
+    with_parents = ending_with_parents()
+
+    def tell(progress: Progress) -> None:
+        ending(progress)
+        with_parents(progress)
+
     settings = load_settings()
     with (
         queued_for_gpu(expected_device(request.device, settings)),
         tempfile.TemporaryDirectory(prefix="linewise-shard-") as scratch,
     ):
         outputs = {"report": Path(scratch) / "report.html", "json_path": None, "csv_path": None}
-        return job.run(request.model_copy(update=outputs), settings, ending_with_parents()).summary.counts.scored
+        return job.run(request.model_copy(update=outputs), settings, tell).summary.counts.scored
 
 
 @task(task_run_name="shard {request.shard}", **_TRIES)
 def score_on_cluster(request: ScoreRequest) -> int | State[Any]:
-    """Score a share where the task runner runs it. It ends as cancelled with the run that it is done for."""
+    """Score a share where the task runner runs it. It ends as cancelled with the run that it is done for, as crashed
+    where Dask no longer asks for it.
+    """
     try:
-        return score_share(request)
+        return score_share(request, ending_with_dask_task())
     except CancelledRun as ended:  # raised, it would be a failure to Prefect, and tried again
         return Cancelled(message=str(ended))
+    except NotAskedForError as left:  # likewise
+        return Crashed(message=str(left))
 
 
 @task(task_run_name="shard {request.shard}", **_TRIES)
@@ -104,13 +117,14 @@ def score_shards(request: ScoreRequest, shards: int, *, on_cluster: bool) -> int
         if (context := FlowRunContext.get()) is not None and context.flow_run is not None:
             cancel_child_runs(context.flow_run)
         raise
-    failed = [future.state for future in futures if not future.state.is_completed()]
-    cancelled = sum(state.is_cancelled() for state in failed)
+    states = crash_lost_shards(futures)
+    cancelled = sum(state.is_cancelled() for state in states)
     if cancelled:
         raise CancelledRun(f"{cancelled} of {shards} shards cancelled. What was scored is kept, and a new run goes on.")
-    for state in failed:
-        said = one_line(state.message or state.type.value)
-        get_run_logger().warning("a shard was not scored to its end, its images are scored now: %s", said)
+    failed = [(one, state) for one, state in zip(requests, states, strict=True) if not state.is_completed()]
+    for one, state in failed:
+        told = one.shard, one_line(state.message or state.type.value)
+        get_run_logger().warning("shard %s was not scored to its end, its images are scored now: %s", *told)
     return shards - len(failed)
 
 

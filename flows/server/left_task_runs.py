@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import httpx
 from prefect import get_client
@@ -25,7 +26,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Crashed
 
@@ -68,14 +68,22 @@ def crash_left_task_runs(client: SyncPrefectClient, ended_for: timedelta = LATE_
         offset=passed,
     ):
         for run in page:
-            state = Crashed(message="The run that it belonged to has ended, and its process is gone.")
-            try:
-                client.set_task_run_state(run.id, state, force=True)
-            except ObjectNotFound:  # deleted meanwhile
-                passed += 1
-            else:
+            if crash_task_run(client, run.id, "The run that it belonged to has ended, and its process is gone."):
                 crashed += 1
+            else:
+                passed += 1
     return crashed
+
+
+def crash_task_run(client: SyncPrefectClient, task_run: UUID, message: str) -> bool:
+    """Crash a task run, whatever it does as far as the server knows; whether the server has it."""
+    try:
+        client.set_task_run_state(task_run, Crashed(message=message), force=True)
+    except httpx.HTTPStatusError as error:  # of task runs the client says nothing better
+        if error.response.status_code != httpx.codes.NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 def sweep_task_runs() -> None:

@@ -92,7 +92,7 @@ def test_a_dask_cluster_scores_shards_into_one_postgresql_store(
     whole = rows()
     with running_postgres(tmp_path / "postgres") as url:
         monkeypatch.setenv("LINEWISE_DATABASE_URL", url.replace("postgresql:", "postgresql+psycopg:"))
-        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
             monkeypatch.setenv("LINEWISE_DASK_SCHEDULER", cluster.scheduler_address)
             result = score_folder(score_request(line), shards=4)
         assert rows().keys() == whole.keys()

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -24,7 +24,7 @@ from prefect.states import Completed, Crashed, Failed, Running
 from flows.housekeeping.flow import housekeeping
 from flows.plant.unstarted_runs import crash_tasks_of_ended_runs
 from flows.server import left_task_runs
-from flows.server.left_task_runs import crash_left_task_runs
+from flows.server.left_task_runs import crash_left_task_runs, crash_task_run
 from tests.checkout import REPOSITORY
 
 AT_ONCE = timedelta(0)
@@ -168,3 +168,7 @@ def test_a_scheduled_flow_and_a_started_worker_sweep(
     other = with_task(client, make_run("other-run", ours), Crashed(), Running())
     assert crash_tasks_of_ended_runs() == 1
     assert state_of(client, other)[0] is StateType.CRASHED
+
+
+def test_a_task_run_that_the_server_does_not_have_is_no_trouble(client: SyncPrefectClient) -> None:
+    assert not crash_task_run(client, uuid4(), "gone")
