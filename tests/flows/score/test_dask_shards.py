@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -30,7 +32,10 @@ from flows.score.flow import score_folder
 from pipeline.settings import load_settings
 from pipeline.storage import sha256_file
 from pipeline.synthetic.lines import generate_line
+from tests.end_to_end.prefect_plant import free_port, stop
 from tests.flows.adapted_home import LINE, score_request
+
+pytestmark = pytest.mark.timeout(600)  # on a busy machine; alone they take seconds
 
 PARTS, SHOTS, SIDE = 4, 12, 3000
 """Contents of few parts, large enough that a shard takes seconds."""
@@ -62,6 +67,33 @@ def dask(
     with cluster:
         monkeypatch.setenv("LINEWISE_DASK_SCHEDULER", cluster.scheduler_address)
         yield cluster
+
+
+@pytest.fixture
+def scheduler(
+    prefect_api: None, adapted_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A scheduler's process, beside two workers without anybody who starts them again."""
+    (tmp_path / "shards").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "shards"))
+    address = f"tcp://127.0.0.1:{(port := free_port())}"
+    commands = [["dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]]
+    commands += 2 * [["dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]]
+    with (tmp_path / "dask.log").open("wb") as log:
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{name}", *options, "--dashboard-address", "127.0.0.1:0"],
+                stdout=log,
+                stderr=log,
+            )
+            for name, *options in commands
+        ]
+        monkeypatch.setenv("LINEWISE_DASK_SCHEDULER", address)
+        try:
+            yield started[0]
+        finally:
+            for process in reversed(started):
+                stop(process)
 
 
 def rows() -> dict[str, float | None]:
@@ -181,3 +213,18 @@ def test_shards_end_with_the_run_that_is_cancelled_and_a_new_run_goes_on(
     assert state.is_completed(), state.message
     assert rows() == pytest.approx(expected)
     assert {row: rows()[row] for row in kept} == kept
+
+
+def test_shards_whose_scheduler_is_gone_end_and_the_run_scores_their_images(
+    scheduler: subprocess.Popen[bytes], camera: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", os.environ["TMPDIR"])
+    expected = of_one_process(camera, tmp_path, monkeypatch)
+    with once_there_are_rows(scheduler.kill):
+        state = score_folder(score_request(camera, images=camera), shards=3, return_state=True)
+    assert state.is_completed(), state.message
+    assert rows() == pytest.approx(expected)
+    ended = task_states("shard ")
+    assert len(ended) == 2
+    assert {name for name, _ in ended.values()} == {"Crashed"}
+    assert not left_of_shards()
