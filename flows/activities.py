@@ -182,9 +182,13 @@ ACTIVITIES = (
 SHARD_DEPLOYMENT = "score-shard"
 """What a run of score-folder has other workers do: it has no command, `linewise score --shard` does the same."""
 
+TEND_LINE_DEPLOYMENT = "tend-line"
+"""What an event of a line has done: it has no command, `linewise tend --line` does the same."""
+
 DEPLOYMENTS = (
     *(activity.deployment for activity in ACTIVITIES if activity.deployment is not None),
     SHARD_DEPLOYMENT,
+    TEND_LINE_DEPLOYMENT,
 )
 """Those of `deploy/prefect.yaml`."""
 

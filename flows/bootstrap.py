@@ -29,16 +29,17 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flows import load_flow_from_entrypoint
 
-from flows.activities import DEPLOYMENTS
+from flows.activities import DEPLOYMENTS, TEND_LINE_DEPLOYMENT
 from flows.doctor.checks import check_prefect
 from flows.doctor.prefect_address import prefect_address
-from flows.server.automations import TENDING, create_automations, create_line_automations
+from flows.server.automations import create_automations, create_line_automations
 from flows.server.runs import GPU_LIMIT
 from flows.server.work_pool import WORK_POOL, create_gpu_queue, create_work_pool, queue_by_priority
 from pipeline.errors import ConfigError, LinewiseError
 
 WAIT = 60.0
 _BETWEEN_TRIES = 0.5
+_TENDING = (TEND_LINE_DEPLOYMENT, "tend-plant")
 _ONCE_CANCELLED = {"adapt-new-lines", "score-plant"}  # flows
 
 
@@ -198,7 +199,8 @@ def set_up_server(*, wait: float = WAIT, update: bool = False) -> tuple[list[str
         create_gpu_queue(client)
         create_automations(client, WORK_POOL)
         changed = register_deployments(client, update=update), renew_deployments(client)
-        create_line_automations(client, client.read_deployment_by_name(f"{TENDING}/{TENDING}").id)
+        tend_line, tend_plant = (client.read_deployment_by_name(f"{name}/{name}").id for name in _TENDING)
+        create_line_automations(client, tend_line, tend_plant)
         return changed
 
 

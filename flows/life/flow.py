@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from prefect import flow
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
@@ -11,7 +13,7 @@ from flows.adapt.flow import adapt_line
 from flows.life import job
 from flows.life.job import Outcome, TendResult
 from flows.life.request import TendRequest
-from flows.server.artifacts import publish_markdown, publish_table
+from flows.server.artifacts import artifact_key, publish_markdown, publish_table
 from flows.server.gate_artifact import HELD
 from flows.server.late_runs import skip_late_runs
 from flows.server.left_task_runs import sweep_task_runs
@@ -24,36 +26,55 @@ READAPT = "re-adapt"
 """The policy of an event of drift that asks for another version of the line."""
 
 
-def _run_name() -> str:
+def run_name() -> str:
     """Of the line that is tended, where it is one: in a list of runs, what an event had done."""
     line = flow_run.parameters.get("line")
-    return f"tend {line.removeprefix(LINE_RESOURCE)}" if line else "tend the plant"
+    return f"tend {line_named_by(line)}" if line else "tend the plant"
 
 
-@flow(name="tend-plant", flow_run_name=_run_name)
+def line_named_by(name: str) -> str:
+    """A line's name, of itself or of an event's resource."""
+    return name.removeprefix(LINE_RESOURCE)
+
+
+@flow(name="tend-plant", flow_run_name=run_name)
 @fails_with_a_sentence
 def tend_plant(request: TendRequest, line: str | None = None, policy: str | None = None) -> TendResult:
     """Run adapt-line for every line that is due; one that fails does not stop the others.
 
     Args:
         request: the plant's folder, and when a line is due.
-        line: the only line to tend, or an event's resource that names it: what an automation fills in.
+        line: the only line to tend, or an event's resource that names it. Events have tend-line run instead, which
+            waits for no other line.
         policy: of an event of drift: re-adapt does not wait for every-hours to pass, and any other does nothing.
     """
     skip_late_runs()
     sweep_task_runs()
-    asked = {"line": line.removeprefix(LINE_RESOURCE)} if line else {}
+    asked = {"line": line_named_by(line)} if line else {}
     request = request.model_copy(update={**asked, "drifted": request.drifted or policy == READAPT})
+    if policy not in (None, READAPT):
+        with _tagged(request):
+            return _skipped(
+                TendResult(folder=request.folder, lines=()), f"The policy {policy!r} asks for no new version."
+            )
+    return tend(request)
+
+
+def tend(request: TendRequest) -> TendResult:
+    """The rest of both flows: run adapt-line for every line asked for that is due, and show what became of each.
+
+    Raises:
+        UnfinishedError: a line failed.
+        LineError, StorageError: see `flows.life.job.run`.
+    """
 
     def tell_of_new(name: str) -> None:
         if request.line is None:  # a run for one line was asked for by whoever knows of it
             tell_of_line(LineEvent.APPEARED, name)
 
-    with tagged(*([f"line:{request.line}"] if request.line else [])):
-        if policy not in (None, READAPT):
-            return _skipped(TendResult(folder=request.folder, lines=()), policy)
+    with _tagged(request):
         result = job.tend_lines(request, load_settings(), adapt_line, on_new=tell_of_new)
-        _show(result)
+        _show(request, result)
     if failed := result.of(Outcome.FAILED):
         names = ", ".join(one.name for one in failed)
         remedy = "mend what the table of this run says"
@@ -61,27 +82,33 @@ def tend_plant(request: TendRequest, line: str | None = None, policy: str | None
     return _ended(result)
 
 
+def _tagged(request: TendRequest) -> AbstractContextManager[None]:
+    return tagged(*([f"line:{request.line}"] if request.line else []))
+
+
 def _ended(result: TendResult) -> TendResult:
-    """The run's list shows that a line is held, and says why."""
-    held = result.of(Outcome.HELD)
+    """The run's list shows that a line is held, or left to the process that is at it, and says why."""
+    held, busy = result.of(Outcome.HELD), result.of(Outcome.BUSY)
+    if busy and len(busy) == len(result.lines):
+        return _skipped(result, " ".join(f"{one.name}: {one.why}." for one in busy))
     if not held or FlowRunContext.get() is None:
         return result
     return Completed(name=HELD, message=" ".join(one.why for one in held), data=result)  # type: ignore[return-value]  # Prefect takes a state as the result
 
 
-def _skipped(result: TendResult, policy: str | None) -> TendResult:
+def _skipped(result: TendResult, message: str) -> TendResult:
     if FlowRunContext.get() is None:
         return result
-    message = f"The policy {policy!r} asks for no new version."
     return Completed(name="Skipped", message=message, data=result)  # type: ignore[return-value]
 
 
-def _show(result: TendResult) -> None:
+def _show(request: TendRequest, result: TendResult) -> None:
+    key = artifact_key("tended", request.line or "lines")
     rows = [
         {"line": line.name, "outcome": line.outcome.value, "version": line.version, "why": line.why}
         for line in result.lines
     ]
     if rows:
-        publish_table("tended-lines", rows, "Lines that were tended")
+        publish_table(key, rows, "Lines that were tended")
     else:
-        publish_markdown("tended-lines", "No line's folder was found.", "Lines that were tended")
+        publish_markdown(key, "No line's folder was found.", "Lines that were tended")

@@ -14,7 +14,15 @@ from flows.adapt.job import AdaptResult
 from flows.adapt.request import AdaptRequest
 from flows.life.due_lines import Due, Waiting, look_at
 from flows.life.line_folders import line_folders
-from flows.life.line_notes import LineNote, is_first_sight, tending, write_note
+from flows.life.line_notes import (
+    LineNote,
+    ask_holder,
+    begin_to_look,
+    is_asked_for,
+    is_first_sight,
+    tending,
+    write_note,
+)
 from flows.life.request import TendRequest
 from flows.progress import OnProgress, Progress, ignore_progress
 from pipeline.errors import LinewiseError, StorageError
@@ -38,7 +46,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TendedLine:
-    """A line, what became of it, and why; `version`: that was made of it, None: none was.
+    """What became of a line at a look, and why; `version`: that was made of it, None: none was.
 
     `again_in`: seconds after which it need not wait any longer, None: nobody knows.
     """
@@ -52,7 +60,7 @@ class TendedLine:
 
 @dataclass(frozen=True, kw_only=True)
 class TendResult:
-    """What became of each line of a folder."""
+    """What became of each line of a folder; one that was asked for again meanwhile may stand there twice."""
 
     folder: Path
     lines: tuple[TendedLine, ...]
@@ -92,31 +100,62 @@ def tend_lines(
         on_progress(Progress(stage="tend the lines", done=done, total=len(found)))
         if is_first_sight(settings, name):
             on_new(name)
-        lines.append(_tend_once_quiet(name, path, request, settings, adapt))
+        lines += _tend_once_quiet(name, path, request, settings, adapt)
     on_progress(Progress(stage="tend the lines", done=len(found), total=len(found)))
     return TendResult(folder=request.folder, lines=tuple(lines))
 
 
-def _tend_once_quiet(name: str, folder: Path, request: TendRequest, settings: Settings, adapt: Adapt) -> TendedLine:
+def _tend_once_quiet(
+    name: str, folder: Path, request: TendRequest, settings: Settings, adapt: Adapt
+) -> list[TendedLine]:
     """As `_tend`; of the only line that is asked for its images may still be coming, and are waited for."""
     for _ in range(_MOST_WAITS if request.line is not None else 0):
         tended = _tend(name, folder, request, settings, adapt)
-        if tended.again_in is None:
+        if (again_in := tended[-1].again_in) is None:
             return tended
-        time.sleep(tended.again_in)
+        time.sleep(again_in)
     return _tend(name, folder, request, settings, adapt)
 
 
-def _tend(name: str, folder: Path, request: TendRequest, settings: Settings, adapt: Adapt) -> TendedLine:
-    """One line, unless another process is at it."""
+def _tend(name: str, folder: Path, request: TendRequest, settings: Settings, adapt: Adapt) -> list[TendedLine]:
+    """Look at one line, and again as often as somebody asked for it meanwhile.
+
+    Where another process is at it, that one looks again for the only line that is asked for: nobody waits for it, with
+    a place that other lines need. All lines of a folder are asked for by a schedule, which comes again.
+    """
+    looks, asked = list[TendedLine](), False
+    while True:
+        try:
+            with tending(settings, name) as ours:
+                if ours:
+                    look = _look(name, folder, request, settings, adapt)
+                    if not looks or look.outcome is not Outcome.WAITING:  # another look that finds nothing is no news
+                        looks.append(look)
+            if not ours and request.line is not None and not (asked or looks):
+                ask_holder(settings, name, drifted=request.drifted)
+                asked = True
+            elif not ours:
+                again = ", and looks at it again afterwards" if asked else ""
+                busy = TendedLine(name=name, outcome=Outcome.BUSY, why=f"another process adapts it{again}")
+                return looks or [busy]
+            elif not is_asked_for(settings, name):
+                return looks
+        except (LinewiseError, OSError) as error:
+            return [*looks, TendedLine(name=name, outcome=Outcome.FAILED, why=str(_sentence(error)))]
+
+
+def _look(name: str, folder: Path, request: TendRequest, settings: Settings, adapt: Adapt) -> TendedLine:
+    """Look at one line, and adapt to it if that is due.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    drifted = begin_to_look(settings, name) or request.drifted
     try:
-        with tending(settings, name) as ours:
-            if not ours:
-                return TendedLine(name=name, outcome=Outcome.BUSY, why="another process adapts it")
-            found = look_at(name, folder, request, settings)
-            if isinstance(found, Waiting):
-                return TendedLine(name=name, outcome=Outcome.WAITING, why=found.why, again_in=found.again_in)
-            return _adapted(name, found, settings, adapt)
+        found = look_at(name, folder, request.model_copy(update={"drifted": drifted}), settings)
+        if isinstance(found, Waiting):
+            return TendedLine(name=name, outcome=Outcome.WAITING, why=found.why, again_in=found.again_in)
+        return _adapted(name, found, settings, adapt)
     except (LinewiseError, OSError) as error:
         return TendedLine(name=name, outcome=Outcome.FAILED, why=str(_sentence(error)))
 

@@ -2,6 +2,8 @@
 
     <home>/tending/<line>/note.json    the last adaptation that was begun, and how it ended
     <home>/tending/<line>/lock         held by whoever tends the line; the kernel frees it when its holder dies
+    <home>/tending/<line>/asked        who asked for the line meanwhile has its holder look again, and need not wait
+    <home>/tending/<line>/asked-drifted   the same, as its production drifted
 
 All else is asked of the registry and the result store. Without the note a failed adaptation would be tried again every
 ten minutes, though nothing changed.
@@ -10,7 +12,7 @@ ten minutes, though nothing changed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -20,6 +22,7 @@ from pipeline.settings import Settings
 from pipeline.storage import file_lock, make_folder_of, replace_file, storage_errors
 
 _KIND, _NOTE, _LOCK = "tending", "note.json", "lock"
+_ASKED, _ASKED_AS_DRIFTED = "asked", "asked-drifted"
 
 
 class LineNote(BaseModel):
@@ -84,6 +87,43 @@ def tending(settings: Settings, line: str) -> Iterator[bool]:
             yield False
             return
         yield True
+
+
+def ask_holder(settings: Settings, line: str, *, drifted: bool) -> None:
+    """Have whoever holds the line's lock look at the line again before it is done.
+
+    It may be done already: try the lock once more afterwards. One that dies leaves this to whoever comes next.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    path = _folder(settings, line) / (_ASKED_AS_DRIFTED if drifted else _ASKED)
+    make_folder_of(path)
+    with storage_errors(path):
+        path.touch()
+
+
+def is_asked_for(settings: Settings, line: str) -> bool:
+    """Whether somebody asked the line's holder to look again, and nobody has begun to."""
+    return any((_folder(settings, line) / name).exists() for name in (_ASKED, _ASKED_AS_DRIFTED))
+
+
+def begin_to_look(settings: Settings, line: str) -> bool:
+    """Take what `ask_holder` asked for, under the lock and before the look: what is asked from now on is another one.
+
+    Returns:
+        Whether somebody asked as the line's production drifted.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    drifted = False
+    for name in (_ASKED, _ASKED_AS_DRIFTED):
+        path = _folder(settings, line) / name
+        with storage_errors(path), suppress(FileNotFoundError):
+            path.unlink()
+            drifted = name == _ASKED_AS_DRIFTED
+    return drifted
 
 
 def is_first_sight(settings: Settings, line: str) -> bool:

@@ -15,10 +15,12 @@ from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
+from prefect.events.schemas.automations import Automation as AutomationThere
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 from deploy.drift.policy import DriftPolicy
+from flows.activities import TEND_LINE_DEPLOYMENT
 from flows.server.line_events import LINE_RESOURCE, POLICY_LABEL
 
 SILENT_RUNS = "linewise: crash silent runs"
@@ -32,8 +34,6 @@ _FORMER_START = timedelta(seconds=100)
 
 NEW_LINES = "linewise: adapt lines that appear"
 DRIFTED_LINES = "linewise: adapt lines that drift"
-TENDING = "tend-plant"
-"""The deployment that both run for the line of an event."""
 
 _ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Held", "Skipped", "Failed", "Cancelled", "Crashed")}
 _WAITING = {
@@ -50,13 +50,13 @@ def create_automations(client: SyncPrefectClient, pool: str) -> None:
         client: of the server.
         pool: the work pool whose runs must start in time; those of another may wait for a cluster.
     """
-    _renew(client, UNSTARTED_RUNS, lambda trigger: trigger.within == _FORMER_START)
+    _renew(client, UNSTARTED_RUNS, _is_former_start)
     for automation in (_silent_runs(), _unstarted_runs(pool)):
         if not client.read_automations_by_name(automation.name):
             automation.create()
 
 
-def create_line_automations(client: SyncPrefectClient, deployment_id: UUID) -> None:
+def create_line_automations(client: SyncPrefectClient, tend_line: UUID, tend_plant: UUID) -> None:
     """Create those that run a deployment for a line of which an event tells, where they are missing.
 
     An event of drift starts a run where the line's policy asks for one: its resource says so, as a trigger cannot look
@@ -64,24 +64,40 @@ def create_line_automations(client: SyncPrefectClient, deployment_id: UUID) -> N
 
     Args:
         client: of the server.
-        deployment_id: of `TENDING`, whose folder and settings are its own; the event says which line.
+        tend_line: the deployment that they run; the event says which line.
+        tend_plant: the one that a former version's ran, where the runs for all lines queued behind one another.
     """
-    line = _filled_in("{{ event.resource.id }}")
-    of_policy = {POLICY_LABEL: DriftPolicy.RE_ADAPT.value}
-    _renew(client, DRIFTED_LINES, lambda trigger: trigger.match == _of_lines({}))
-    for name, event, labels, parameters in (
-        (NEW_LINES, "linewise.line.appeared", {}, {"line": line}),
-        (DRIFTED_LINES, "linewise.drift", of_policy, {"line": line, "policy": DriftPolicy.RE_ADAPT.value}),
+    line, readapt = {"line": _filled_in("{{ event.resource.id }}")}, DriftPolicy.RE_ADAPT.value
+    former_runs = [(tend_plant, line), (tend_plant, {**line, "policy": readapt})]
+
+    def is_former(automation: AutomationThere) -> bool:
+        trigger = automation.trigger
+        of_any_policy = isinstance(trigger, EventTrigger) and trigger.match == _of_lines({})
+        runs = [_what_is_run(action) for action in automation.actions]
+        return (automation.name == DRIFTED_LINES and of_any_policy) or any(one in former_runs for one in runs)
+
+    of_policy, drifted = {POLICY_LABEL: readapt}, {**line, "drifted": True}
+    for automation in (
+        _run_for_line(NEW_LINES, "linewise.line.appeared", {}, tend_line, line),
+        _run_for_line(DRIFTED_LINES, "linewise.drift", of_policy, tend_line, drifted),
     ):
-        if not client.read_automations_by_name(name):
-            _run_for_line(name, event, labels, deployment_id, parameters).create()
+        _renew(client, automation.name, is_former)
+        if not client.read_automations_by_name(automation.name):
+            automation.create()
 
 
-def _renew(client: SyncPrefectClient, name: str, is_former: Callable[[EventTrigger], bool]) -> None:
+def _what_is_run(action: object) -> tuple[UUID | None, Any] | None:
+    return (action.deployment_id, action.parameters) if isinstance(action, RunDeployment) else None
+
+
+def _is_former_start(automation: AutomationThere) -> bool:
+    return isinstance(automation.trigger, EventTrigger) and automation.trigger.within == _FORMER_START
+
+
+def _renew(client: SyncPrefectClient, name: str, is_former: Callable[[AutomationThere], bool]) -> None:
     """Delete what a former version made, to be made anew; one that somebody switched off stays, and off."""
     for automation in client.read_automations_by_name(name):
-        former = isinstance(automation.trigger, EventTrigger) and is_former(automation.trigger)
-        if former and automation.enabled:
+        if automation.enabled and is_former(automation):
             client.delete_automation(automation.id)
 
 
@@ -94,7 +110,7 @@ def _run_for_line(
 ) -> Automation:
     return Automation(
         name=name,
-        description=f"An event {event} of a line runs {TENDING} for that line alone.",
+        description=f"An event {event} of a line runs {TEND_LINE_DEPLOYMENT} for it.",
         trigger=EventTrigger(
             match=_of_lines(labels),
             expect={event},

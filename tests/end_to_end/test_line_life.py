@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,8 @@ def test_an_event_of_a_new_line_has_it_adapted_and_a_form_rolls_it_back(plant: P
     write_spotted_line(tmp_path / "plant" / LINE, good=4, test_good=4, defects=2)
     write_spotted_line(tmp_path / "plant" / "corks", good=4)
     request = {"folder": str(tmp_path / "plant"), "size": SIZE, "quiet_seconds": 0}
-    tending = plant.deployment("tend-plant")
-    plant.client.update_deployment(tending.id, DeploymentUpdate(parameters={"request": request}))
+    tending = plant.deployment("tend-line")
+    plant.client.update_deployment(plant.deployment("tend-plant").id, DeploymentUpdate(parameters={"request": request}))
     emit(plant, "linewise.line.appeared")
     run = plant.ended(plant.wait_for(lambda: next(iter(runs_of(plant, tending.id)), None)).id)
     assert (run.state.name, run.parameters["line"]) == ("Completed", f"linewise.line.{LINE}"), run.state.message
@@ -52,7 +54,7 @@ def test_an_event_of_a_new_line_has_it_adapted_and_a_form_rolls_it_back(plant: P
     emit(plant, "linewise.drift", policy="tell")
     emit(plant, "linewise.drift", policy="re-adapt")
     drifted = plant.wait_for(
-        lambda: next((one for one in runs_of(plant, tending.id) if one.parameters.get("policy")), None)
+        lambda: next((one for one in runs_of(plant, tending.id) if one.parameters.get("drifted")), None)
     )
     assert plant.ended(drifted.id).state.name == "Completed"
     assert len(runs_of(plant, tending.id)) == 2, "where a person is to be told, no run starts"
@@ -70,13 +72,60 @@ def test_an_event_of_a_new_line_has_it_adapted_and_a_form_rolls_it_back(plant: P
     plant.wait_for(lambda: told <= events(plant) or None, seconds=60)
 
 
-def emit(plant: Plant, event: str, **payload: Any) -> None:
-    """Send an event of the line, as whoever watches it does."""
+def test_a_line_whose_images_still_come_keeps_no_other_waiting_and_none_is_adapted_to_twice(
+    plant: Plant, tmp_path: Path
+) -> None:
+    """The slow line's run waits until its folder is quiet; the other line's two events find it running, or done."""
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    slow, other = "slow line", "other line"
+    for seed, line in enumerate((slow, other)):
+        write_spotted_line(tmp_path / "plant" / line, good=4, test_good=4, defects=2, seed=seed)
+    request = {"folder": str(tmp_path / "plant"), "size": SIZE, "quiet_seconds": 30}
+    plant.client.update_deployment(plant.deployment("tend-plant").id, DeploymentUpdate(parameters={"request": request}))
+    tending, registry = plant.deployment("tend-line"), Registry(plant.home)
+
+    def runs(line: str) -> list[Any]:
+        return [run for run in runs_of(plant, tending.id) if run.parameters["line"] == f"linewise.line.{line}"]
+
+    with images_still_coming(tmp_path / "plant" / slow):
+        emit(plant, "linewise.line.appeared", line=slow)
+        plant.wait_for(lambda: [run for run in runs(slow) if run.state.is_running()] or None)
+        for _ in range(2):
+            emit(plant, "linewise.line.appeared", line=other)
+        plant.wait_for(lambda: True if len(runs(other)) == 2 else None)
+        assert {plant.ended(run.id).state.name for run in runs(other)} <= {"Completed", "Skipped"}
+        assert len(registry.versions(other)) == 1
+        assert [run.state.name for run in runs(slow)] == ["Running"], "and nobody waited for it"
+    assert plant.ended(runs(slow)[0].id).state.name == "Completed"
+    assert len(registry.versions(slow)) == 1
+
+
+@contextmanager
+def images_still_coming(line: Path) -> Iterator[None]:
+    """One of the line's images changes every second in the body."""
+    path, stop = next((line / "train" / "good").iterdir()), threading.Event()
+
+    def write() -> None:
+        while not stop.wait(1.0):
+            path.touch()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        writing.join()
+
+
+def emit(plant: Plant, event: str, *, line: str = LINE, **payload: Any) -> None:
+    """Send an event of a line, as whoever watches it does."""
     content = {
         "id": str(uuid4()),
         "occurred": datetime.now(UTC).isoformat(),
         "event": event,
-        "resource": {"prefect.resource.id": f"linewise.line.{LINE}", POLICY_LABEL: str(payload.get("policy"))},
+        "resource": {"prefect.resource.id": f"linewise.line.{line}", POLICY_LABEL: str(payload.get("policy"))},
         "payload": payload,
     }
     body = json.dumps([content]).encode()

@@ -77,9 +77,10 @@ def screenshot(page: Any) -> Callable[..., None]:
 def test_deployments_are_registered_and_their_schedules_off(plant):
     names = {deployment.name for deployment in plant.client.read_deployments()}
     scoring = {"export", "score-folder", "score-shard", "score-plant"}
-    life = {"adapt-line", "adapt-new-lines", "calibrate-line", "set-threshold", "gate-line", "roll-back", "tend-plant"}
+    life = {"adapt-line", "adapt-new-lines", "calibrate-line", "set-threshold", "gate-line", "roll-back"}
     plants = {"meta-train-plant", "roll-back-meta-model"}
-    assert names == {"meta-train", "evaluate", "housekeeping", "watch-drift"} | plants | life | scoring
+    tending = {"tend-plant", "tend-line"}
+    assert names == {"meta-train", "evaluate", "housekeeping", "watch-drift"} | plants | life | scoring | tending
     queues = {name: plant.deployment(name).work_queue_name for name in names}
     assert [queues[name] for name in ("score-shard", "adapt-line", "meta-train")] == [
         "production",

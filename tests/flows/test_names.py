@@ -6,7 +6,7 @@ import pytest
 
 prefect = pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
-from flows.activities import ACTIVITIES, DEPLOYMENTS, SHARD_DEPLOYMENT, load  # noqa: E402
+from flows.activities import ACTIVITIES, DEPLOYMENTS, SHARD_DEPLOYMENT, TEND_LINE_DEPLOYMENT, load  # noqa: E402
 from flows.asking.learner_names import LearnerName  # noqa: E402
 from flows.asking.request import Request  # noqa: E402
 from model_zoo.learner_table import LEARNERS  # noqa: E402
@@ -14,6 +14,7 @@ from tests.checkout import REPOSITORY  # noqa: E402
 
 FLOW_OF = {activity.deployment: activity.flow for activity in ACTIVITIES if activity.flow is not None}
 FLOW_OF[SHARD_DEPLOYMENT] = "flows.score.shards_flow:score_shard"
+FLOW_OF[TEND_LINE_DEPLOYMENT] = "flows.life.line_flow:tend_line"
 
 
 def test_learner_names_are_those_of_the_table():
@@ -31,7 +32,8 @@ def test_deployments_are_those_of_the_file():
         loaded = load_flow_from_entrypoint(deployment["entrypoint"])
         assert loaded.name == deployment["name"]
         assert deployment["entrypoint"] == FLOW_OF[deployment["name"]].replace(":", ".")
-        assert "request" in loaded.parameters.properties
+        of_another = deployment["name"] == TEND_LINE_DEPLOYMENT  # its request is tend-plant's
+        assert ("request" in loaded.parameters.properties) is not of_another
         assert all(not schedule["active"] for schedule in deployment["schedules"])
         for parameters in [deployment.get("parameters", {})]:
             if parameters:

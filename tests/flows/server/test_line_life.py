@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -24,11 +26,35 @@ from deploy.bundles.registry import Registry
 from flows import bootstrap
 from flows.adapt.request import AdaptRequest
 from flows.life.job import Outcome
+from flows.life.line_flow import tend_line
+from flows.life.line_notes import tending
 from flows.life.request import TendRequest
 from flows.roll_back.request import RollBackRequest
 from flows.server.automations import DRIFTED_LINES, NEW_LINES, create_line_automations
+from pipeline.settings import load_settings
 from tests.flows.adapted_home import LINE, SIZE
 from tests.parts.spotted_line import write_spotted_line
+
+Deployments = Callable[..., UUID]
+
+
+@pytest.fixture
+def deployments(prefect_api) -> Iterator[Deployments]:
+    """Registers a deployment of a flow, under its name or another; it goes with the test, as do automations."""
+    made: list[UUID] = []
+    with get_client(sync_client=True) as client:
+
+        def register(flow: str, name: str | None = None, **changes: Any) -> UUID:
+            code = bootstrap.packaged_code()[flow]
+            made.append(client.create_deployment(client.create_flow_from_name(flow), name or flow, **code, **changes))
+            return made[-1]
+
+        yield register
+        for automation in (NEW_LINES, DRIFTED_LINES):
+            for found in client.read_automations_by_name(automation):
+                client.delete_automation(found.id)
+        for deployment in made:
+            client.delete_deployment(deployment)
 
 
 def artifacts(run: Any) -> dict[str, Any]:
@@ -71,7 +97,7 @@ def test_a_plant_is_tended_line_by_line(prefect_api, home: Path, tmp_path: Path)
     with get_client(sync_client=True) as client:
         assert client.read_flow_run(state.state_details.flow_run_id).name == "tend caps"
     assert Registry(home).live_version("caps") is not None
-    (row,) = json.loads(artifacts(state.state_details.flow_run_id)["tended-lines"].data)
+    (row,) = json.loads(artifacts(state.state_details.flow_run_id)["tended-caps"].data)
     assert (row["line"], row["outcome"], row["why"]) == ("caps", "promoted", "new, with 4 good images")
     again = flows.life.flow.tend_plant(request, return_state=True).result()
     assert [(line.name, line.outcome) for line in again.lines] == [
@@ -93,41 +119,84 @@ def test_a_roll_back_without_an_earlier_version_fails_in_one_sentence(prefect_ap
     assert state.message.startswith(f"expected a version of {LINE} that was live before, got none")
 
 
-def test_line_automations_are_created_once(prefect_api) -> None:
+def test_a_run_for_one_line_has_folder_and_settings_of_the_deployment_for_all(
+    prefect_api, home: Path, tmp_path: Path, deployments: Deployments
+) -> None:
+    write_spotted_line(tmp_path / "plant" / "caps", good=4, test_good=8, defects=2)
+    write_spotted_line(tmp_path / "plant" / "corks", good=4)
+    request = {"folder": str(tmp_path / "plant"), "size": SIZE, "quiet_seconds": 0}
+    deployments("tend-plant", parameters={"request": request})
+    deployments("tend-plant", "of hall 3", parameters={"request": {"folder": str(tmp_path / "hall 3")}})
+    deployments("tend-plant", "of hall 4", parameters={"request": {"folder": "hall 4"}})
+    with tending(load_settings(), "caps"):
+        state = tend_line("linewise.line.caps", drifted=True, return_state=True)
+    assert (state.name, state.is_completed()) == ("Skipped", True)
+    assert state.message == "caps: another process adapts it, and looks at it again afterwards."
+    state = tend_line("linewise.line.caps", return_state=True)
+    assert (state.name, Registry(home).lines()) == ("Completed", ["caps"]), state.message
     with get_client(sync_client=True) as client:
-        code = bootstrap.packaged_code()["tend-plant"]
-        flow_id = client.create_flow_from_name("tend-plant")
-        deployment = client.create_deployment(flow_id, "tend-plant", **code)
-        try:
-            for _ in range(2):
-                create_line_automations(client, deployment)
-            for name in (NEW_LINES, DRIFTED_LINES):
-                (automation,) = client.read_automations_by_name(name)
-                assert automation.actions[0].deployment_id == deployment
-                client.delete_automation(automation.id)
-        finally:
-            client.delete_deployment(deployment)
+        run = client.read_flow_run(state.state_details.flow_run_id)
+    assert (run.name, "line:caps" in run.tags) == ("tend caps", True)
+    (row,) = json.loads(artifacts(run.id)["tended-caps"].data)
+    assert (row["line"], row["outcome"], row["why"]) == ("caps", "promoted", "new, with 4 good images")
+    for plant, problem in {
+        "of hall 3": f"expected a folder with a folder for each line, got no folder {tmp_path / 'hall 3'}",
+        "of hall 4": "expected an absolute path for folder, got 'hall 4'",
+        "of hall 5": "expected a deployment 'of hall 5' of the flow tend-plant, got none",
+    }.items():
+        state = tend_line("caps", plant=plant, return_state=True)
+        assert state.is_failed()
+        assert state.message.startswith(problem)
 
 
-def test_an_automation_of_before_is_made_anew_unless_somebody_switched_it_off(prefect_api) -> None:
+def test_line_automations_are_created_once_and_run_what_waits_for_no_other_line(
+    prefect_api, deployments: Deployments
+) -> None:
+    tend_plant, one_line = deployments("tend-plant"), deployments("tend-line")
+    with get_client(sync_client=True) as client:
+        for _ in range(2):
+            create_line_automations(client, one_line, tend_plant)
+        for name in (NEW_LINES, DRIFTED_LINES):
+            (automation,) = client.read_automations_by_name(name)
+            assert automation.actions[0].deployment_id == one_line
+
+
+LINE_OF_EVENT = {"__prefect_kind": "jinja", "template": "{{ event.resource.id }}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "event", "labels", "parameters"),
+    [
+        (DRIFTED_LINES, "linewise.drift", {}, None),
+        (NEW_LINES, "linewise.line.appeared", {}, {"line": LINE_OF_EVENT}),
+        (
+            DRIFTED_LINES,
+            "linewise.drift",
+            {"linewise.drift.policy": "re-adapt"},
+            {"line": LINE_OF_EVENT, "policy": "re-adapt"},
+        ),
+    ],
+    ids=["any policy", "new lines", "drifted lines"],
+)
+def test_an_automation_of_before_is_made_anew_unless_somebody_changed_it_or_switched_it_off(
+    prefect_api, deployments: Deployments, name: str, event: str, labels: dict[str, str], parameters: Any
+) -> None:
     former = EventTrigger(
-        match=ResourceSpecification({"prefect.resource.id": ["linewise.line.*"]}),
-        expect={"linewise.drift"},
+        match=ResourceSpecification({"prefect.resource.id": ["linewise.line.*"], **labels}),
+        expect={event},
         posture=Posture.Reactive,
         threshold=1,
     )
+    tend_plant, one_line = deployments("tend-plant"), deployments("tend-line")
+    changed = {"plant": "of hall 3"} | (parameters or {})
     with get_client(sync_client=True) as client:
-        deployment = client.create_deployment(client.create_flow_from_name("tend-plant"), "tend-plant")
-        try:
-            for enabled in (True, False):
-                action = RunDeployment(source="selected", deployment_id=deployment, parameters=None, job_variables=None)
-                Automation(name=DRIFTED_LINES, trigger=former, actions=[action], enabled=enabled).create()
-                (before,) = client.read_automations_by_name(DRIFTED_LINES)
-                create_line_automations(client, deployment)
-                (now,) = client.read_automations_by_name(DRIFTED_LINES)
-                assert (now.id == before.id, now.enabled) == (not enabled, enabled)
-                client.delete_automation(now.id)
-        finally:
-            for automation in client.read_automations_by_name(NEW_LINES):
-                client.delete_automation(automation.id)
-            client.delete_deployment(deployment)
+        for enabled, asked in ((True, parameters), (False, parameters), (True, changed)):
+            stays = not enabled or (asked is changed and bool(parameters))
+            action = RunDeployment(source="selected", deployment_id=tend_plant, parameters=asked, job_variables=None)
+            Automation(name=name, trigger=former, actions=[action], enabled=enabled).create()
+            (before,) = client.read_automations_by_name(name)
+            create_line_automations(client, one_line, tend_plant)
+            (now,) = client.read_automations_by_name(name)
+            assert (now.id == before.id, now.enabled) == (stays, enabled)
+            assert now.actions[0].deployment_id == (tend_plant if stays else one_line)
+            client.delete_automation(now.id)

@@ -32,7 +32,7 @@ def test_every_deployment_has_a_queue_of_its_urgency():
             "roll-back-meta-model",
             "watch-drift",
         ),
-        "lines": ("adapt-line", "gate-line", "tend-plant"),
+        "lines": ("adapt-line", "gate-line", "tend-plant", "tend-line"),
         "background": ("meta-train", "meta-train-plant", "evaluate", "housekeeping"),
     }.items():
         assert {queues[name] for name in some} == {queue}
