@@ -55,6 +55,7 @@ def checks_of(
     *,
     resident: Sequence[int | None] = (None,),
     defect_share: float | None = None,
+    looks_before: int = 0,
 ) -> tuple[Check, ...]:
     """All rules.
 
@@ -64,6 +65,7 @@ def checks_of(
         scored: what both say of images that neither has learned.
         resident: bytes of memory that either takes, the candidate's first; None: not to be told.
         defect_share: of the production, 0..1, at most, as far as people say; None: they do not.
+        looks_before: how often a gate held the candidate beside the same live version.
     """
     good, defective = scored.of(Kind.GOOD), scored.of(Kind.DEFECT)
     found = [
@@ -72,7 +74,7 @@ def checks_of(
         _misses(defective),
         _ranking(good, defective, live is not None),
         _known_defects(candidate.bundle, live.bundle if live is not None else None),
-        production_check(scored.production, candidate.bundle, defect_share),
+        production_check(scored.production, candidate.bundle, defect_share, looks_before=looks_before),
         _speed(scored.times),
         _memory(resident),
     ]

@@ -11,7 +11,7 @@ from deploy.bundles.contested_images import note_contested
 from deploy.bundles.manifest import HEAD, BundleManifest
 from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
-from deploy.bundles.version_decisions import rolled_back
+from deploy.bundles.version_decisions import Ruling, rolled_back
 from deploy.engine.devices import open_device
 from flows.calibrate.new_images import Kind
 from flows.gate.evidence import find_evidence
@@ -153,7 +153,11 @@ def _compared(
     except BundleError as error:
         check = Check(what="opened and whole", live="–" if live is None else "yes", candidate="no", problem=str(error))
         return VersionComparison(line=request.line, candidate=candidate, live=live, checks=(check,), left_out={})
-    return _compare(request.line, deployment, opened, request, settings, on_progress)
+    looks = sum(
+        (one.version, one.live, one.ruling, one.by) == (candidate, live, Ruling.HELD, _BY)
+        for one in registry.decisions(request.line)
+    )
+    return _compare(request.line, deployment, opened, request, settings, on_progress, looks_before=looks)
 
 
 def _compare(
@@ -163,6 +167,8 @@ def _compare(
     asked: ComparedOn,
     settings: Settings,
     on_progress: OnProgress,
+    *,
+    looks_before: int = 0,
 ) -> VersionComparison:
     def tell(done: int, total: int) -> None:
         on_progress(Progress(stage="compare versions", done=done, total=total))
@@ -172,11 +178,19 @@ def _compare(
     evidence = find_evidence(line, asked, manifests, settings)
     device = open_device(asked.device, settings)
     scored = score_pairs(candidate, other, evidence.images, device, settings, tell)
+    checks = checks_of(
+        candidate,
+        other,
+        scored,
+        resident=resident_bytes(opened),
+        defect_share=evidence.defect_share,
+        looks_before=looks_before,
+    )
     return VersionComparison(
         line=line,
         candidate=manifests[0].version,
         live=None if other is None else other.bundle.manifest.version,
-        checks=checks_of(candidate, other, scored, resident=resident_bytes(opened), defect_share=evidence.defect_share),
+        checks=checks,
         pairs=scored.pairs,
         left_out=dict(Counter(evidence.left_out) + Counter(scored.left_out)),
     )

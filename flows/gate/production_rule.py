@@ -49,13 +49,17 @@ def contested(production: Iterable[Pair]) -> list[Pair]:
     return sorted(found, key=lambda pair: pair.image.sha256)
 
 
-def production_check(production: Sequence[Pair], candidate: Bundle, defect_share: float | None) -> Check | None:
+def production_check(
+    production: Sequence[Pair], candidate: Bundle, defect_share: float | None, *, looks_before: int = 0
+) -> Check | None:
     """The check of images of the production.
 
     Args:
         production: what both versions say of a uniform sample of it, whatever is known of an image.
         candidate: the version that is to go live.
         defect_share: of the production, 0..1, at most, as far as people say; None: they do not.
+        looks_before: how often a gate held the candidate beside the same live version. It is told, and counts for
+            nothing: what the answers show is bounded at all looks at once.
     """
     if not production:
         return None
@@ -76,6 +80,8 @@ def production_check(production: Sequence[Pair], candidate: Bundle, defect_share
         )
         if seen.holds(0):
             problem = _unless_defective(seen, [pair.image.kind for pair in contested(production)])
+            if problem and looks_before:
+                problem += f" (look {looks_before + 1} at it: what answers show holds however often one looks)"
     return counted_check(STREAM, production, counts, problem)
 
 
@@ -152,7 +158,7 @@ def _defective_of(kinds: Sequence[Kind]) -> tuple[int, int]:
     """How many images are defective, at least and at most, from those of which it is known.
 
     The sample is the longest beginning, up to an answer, of which nearly all is known: its end is chosen by what was
-    answered, never by the answers. What is not known of it may show anything.
+    answered, never by the answers, and its bounds hold at every end. What is not known of it may show anything.
     """
     defective, unsaid, sample = 0, 0, (0, 0, 0)
     for count, kind in enumerate(kinds, start=1):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.gate_looks import CONTESTED, EACH, ELEVEN, answers_to_pass, chance, gate_rule
 from deploy.bundles.bundle import Bundle
 from flows.calibrate.new_images import Kind
 from flows.gate.evidence import EvidenceImage
@@ -138,6 +139,30 @@ def test_luck_lets_hardly_any_version_through_that_would_be_held_after_all_answe
     assert through <= times * 0.05 + 3 * (times * 0.05 * 0.95) ** 0.5
     few_good = sum(not problem(bundle, drawn) for drawn in draws(MOST_GOOD // 4, 30, 20))
     assert few_good > 10, "and most go through of which few are good"
+
+
+def test_looking_again_until_it_goes_through_is_no_likelier_to_succeed_than_one_look_was() -> None:
+    """Where one more defective image would let it through rightly, so that it comes nearest to going through."""
+    rule = gate_rule()
+    almost = rule.needed - 1
+    assert chance(rule.at_one_look, almost, ELEVEN) > 0.13, "as with a bound of one look"
+    once = max(chance(rule.at_one_look, almost, (answers,)) for answers in ELEVEN)
+    assert chance(rule.at_any_time, almost, ELEVEN) <= chance(rule.at_one_look, almost, (15,)) <= once <= 0.05
+    assert chance(rule.at_any_time, almost, EACH) <= 0.05
+    assert answers_to_pass(rule.at_any_time, CONTESTED - 5, EACH) < 15, "and what should go through does"
+
+
+def test_the_reason_tells_how_often_it_was_looked_at(bundle: Bundle) -> None:
+    for known in ([], [GOOD] * ONLY_CANDIDATE):
+        pairs = produced([*known, *[UNSAID] * (ONLY_CANDIDATE - len(known))])
+        check = production_check(pairs, bundle, None, looks_before=2)
+        assert check is not None
+        assert check.problem == (
+            f"{problem(bundle, known)} (look 3 at it: what answers show holds however often one looks)"
+        )
+    passed = production_check(produced([DEFECT] * ONLY_CANDIDATE), bundle, None, looks_before=2)
+    assert passed is not None
+    assert not passed.problem
 
 
 def test_questions_come_in_an_order_that_nothing_decides_that_they_show(bundle: Bundle) -> None:
