@@ -33,6 +33,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "drift",
         "faults",
         "fuzz",
+        "gate_looks",
         "int8",
         "kinds",
         "large_images",

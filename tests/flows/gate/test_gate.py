@@ -193,6 +193,7 @@ def test_a_held_version_goes_through_once_people_say_that_what_it_flags_is_defec
     answer(settings, 3)
     (reason,) = job.run(request, settings).reasons
     assert "3 of 3 that people spoke of are defective so far" in reason
+    assert "(look 2 at it: " in reason
     assert len(contested_images(settings.home, LINE)) == asked - 3, "nobody is asked twice"
     answer(settings, asked)
     result = job.run(request, settings)
