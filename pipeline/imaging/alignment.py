@@ -93,7 +93,7 @@ class Alignment:
     def undone(self) -> str:
         """What of a part's pose, in words."""
         named = ["place", "turn", "size"]
-        kept = [name for name, is_undone in zip(named, (True, self.turns, self._sizes), strict=True) if is_undone]
+        kept = [name for name, is_undone in zip(named, (True, self._turns, self._sizes), strict=True) if is_undone]
         return " and ".join([", ".join(kept[:-1]), kept[-1]]) if len(kept) > 1 else kept[0]
 
     @property
@@ -119,7 +119,7 @@ class Alignment:
     def best(self, part: Part) -> tuple[NDArray[np.float64], Turn | None]:
         """The matrix of a `Placement` that brings a part to the reference, and its turn where that is undone."""
         scale = part.pose.side / self.pose.side if self._sizes else 1.0
-        turn = turn_between(self._circles, part.circles) if self.turns else None
+        turn = turn_between(self._circles, part.circles) if self._turns else None
         angle = 0.0 if turn is None else math.radians(turn.degrees)
         cos, sin = scale * math.cos(angle), scale * math.sin(angle)
         linear = np.array([[cos, -sin], [sin, cos]])
@@ -154,6 +154,11 @@ class Alignment:
         if seen.shape != self._reference.shape:
             seen = cv2.resize(seen, self._reference.shape[::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(seen, np.float32)
+
+    @property
+    def _turns(self) -> bool:
+        """As `turns`; bundles of formats 11 to 15 do not say whether their part is round: their reference shows it."""
+        return self.turns and (self.outline is not None or self._circles.share >= _ROUND)
 
     @property
     def _sizes(self) -> bool:

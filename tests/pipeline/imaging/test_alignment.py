@@ -189,6 +189,22 @@ def test_another_outline_is_told(alignment: Alignment, changed: str) -> None:
     assert before.place(image).problem is None, "as in bundles of before"
 
 
+def test_a_round_part_of_a_bundle_of_before_is_not_turned_and_none_of_its_images_is_refused() -> None:
+    """Such a bundle does not say that the part is round: its turn would be read from noise, and could not be told."""
+    fit = alignment_of([disc(seed) for seed in range(4)], AlignMode.SIMILARITY)
+    assert fit is not None
+    before = replace(fit.alignment, turns=True, outline=None, least_overlap=0.0)
+    placed = [before.place(disc(seed)) for seed in range(10, 30)]
+    assert [placement.problem for placement in placed] == [None] * 20
+    assert max(abs(placement.matrix[0, 1]) for placement in placed) == 0
+    assert before.undone == "place and size"
+
+
+def disc(seed: int) -> NDArray[np.uint8]:
+    centre = 200 + 3 * (seed % 7), 150 - 2 * (seed % 5)
+    return noisy(cv2.circle(np.full((HEIGHT, WIDTH, 3), 30, np.uint8), centre, 70, (180,) * 3, -1), seed)
+
+
 def square(*, mark: bool, noise: int = 0) -> NDArray[np.uint8]:
     image = cv2.rectangle(np.full((HEIGHT, WIDTH, 3), 30, np.uint8), (130, 80), (270, 220), (180, 150, 140), -1)
     if mark:
