@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.engine.limits import available_cpus
 from deploy.scoring.sources.line_masks import LineMasks, draws_region
 from pipeline.errors import LineError
 from pipeline.imaging.files import instead_of_empty, instead_of_folder, iter_image_files
@@ -26,7 +28,7 @@ UNLABELLED = "unlabelled"
 """The kind of their records."""
 _MOST_AGAIN = 2
 """Images that show a part again are replaced by others until so many times the limit were left out."""
-_MOST_SHOWN = 500  # labelled images that the unlabelled ones are held against
+_MOST_SHOWN = 5000  # labelled images that the unlabelled ones are held against: each is decoded for it
 
 
 class Candidate(NamedTuple):
@@ -125,8 +127,13 @@ def draw_unlabelled(
 def thumbnails_of(labelled: Sequence[ImageRecord], preprocess: PreprocessSpec) -> list[NDArray[np.uint8]]:
     """Thumbnails that `draw_unlabelled` holds unlabelled images against; of very many, evenly over them."""
     chosen = np.linspace(0, len(labelled) - 1, min(len(labelled), _MOST_SHOWN)).astype(int)
-    images = (read_image(labelled[index].path, preprocess) for index in chosen.tolist())
-    return [thumbnail(image.pixels) for image in images if isinstance(image, DecodedImage)]
+
+    def look(index: int) -> NDArray[np.uint8] | None:
+        image = read_image(labelled[index].path, preprocess)
+        return thumbnail(image.pixels) if isinstance(image, DecodedImage) else None
+
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        return [small for small in pool.map(look, chosen.tolist()) if small is not None]
 
 
 class _Seen:
@@ -163,7 +170,7 @@ class _Seen:
         self, shown: Sequence[NDArray[np.uint8]], used: dict[int, NDArray[np.uint8]]
     ) -> dict[int, NDArray[np.uint8]]:
         """Those of the files that show none of the parts shown, nor one that an earlier file shows."""
-        again = repeated(np.stack([*shown, *used.values()]))[len(shown) :]
+        again = repeated(np.stack(list(used.values())), np.stack(shown) if shown else None)
         self.again += int(again.sum())
         return {index: used[index] for index, is_again in zip(used, again, strict=True) if not is_again}
 
