@@ -46,3 +46,9 @@ class PlantSummary:
         """Of several views, over all lines; None: each image was judged by itself."""
         tallies = [line.parts.tally for line in self.lines if line.parts is not None]
         return PartCounts.total(tally.shown.counts for tally in tallies) if tallies else None
+
+    @property
+    def parts_fit(self) -> bool:
+        """Whether the rule for parts fits an image of any line; True, too, where there is no rule or no image."""
+        tallies = [line.parts.tally for line in self.lines if line.parts is not None]
+        return not tallies or self.counts.found == 0 or any(tally.fits for tally in tallies)

@@ -106,7 +106,7 @@ def show_plant(request: ScorePlantRequest, result: ScorePlantResult, *, as_json:
     """A row for each line, what was skipped, and bundles that could not be used.
 
     1 where some files got no decision, be it that no line could be used for them, or a promoted bundle could not be
-    used.
+    used; or where no image of any line is of a part that was asked for.
     """
     figures = result.figures()
     if as_json:
@@ -125,6 +125,7 @@ def show_plant(request: ScorePlantRequest, result: ScorePlantResult, *, as_json:
         out().print(f"Report: {literal(figures['report'])}")
     unreadable = [file for line in result.summary.lines for file in line.tally.unreadable]
     _show_unreadable(unreadable, figures["unreadable"])
+    _show_without_parts(request, without=not result.summary.parts_fit)
     _show_messages(request, result)
     skipped, sentences = figures["skipped_images"], figures["skipped_folders"]
     for sentence in sentences[:MAX_FLAGGED]:
@@ -135,4 +136,5 @@ def show_plant(request: ScorePlantRequest, result: ScorePlantResult, *, as_json:
         err().print(f"[yellow]no decision on {skipped} {'image' if skipped == 1 else 'images'} without a usable line")
     for sentence in figures["problems"]:
         err().print(f"[red]{literal(sentence)}")
-    return int(any(figures[name] for name in ("unreadable", "skipped_images", "problems", "pictures_left_out")))
+    missing = any(figures[name] for name in ("unreadable", "skipped_images", "problems", "pictures_left_out"))
+    return int(missing or not result.summary.parts_fit)

@@ -65,6 +65,7 @@ def test_a_plants_figures_and_pages_tell_its_parts(settings: Settings, images: P
     options = {"images": tmp_path / "plant", "device": Device.CPU, "workers": 1, "report": tmp_path / "day.html"}
     result = plant_job.run(ScorePlantRequest.asked(**options, **RULE), settings)
     assert (result.figures()["parts"], result.figures()["parts_incomplete"]) == (4, 1)
+    assert result.summary.parts_fit
     (page,) = (tmp_path / "day_lines").rglob("*.html")
     assert "<h2>Parts</h2>" in page.read_text()
 
@@ -92,9 +93,10 @@ def test_a_rule_that_fits_no_image_is_told_and_ends_with_one(
     settings: Settings, images: Path, linewise: Command, monkeypatch: pytest.MonkeyPatch, rule: tuple[str, str]
 ) -> None:
     monkeypatch.setenv("LINEWISE_HOME", str(settings.home))
-    asked = ("score", LINE, images, "--device", "cpu", "--workers", "1", "--parts", rule[0], "--views", rule[1])
-    for more in ((), ("--json", "-")):
-        code, _, said = linewise(*asked, *more)
+    options = ("--device", "cpu", "--workers", "1", "--parts", rule[0], "--views", rule[1])
+    of_line, of_plant = ("score", LINE, images, *options), ("score-plant", images.parent.parent, *options)
+    for asked in (of_line, (*of_line, "--json", "-"), of_plant, (*of_plant, "--json", "-")):
+        code, _, said = linewise(*asked)
         assert code == 1
         told = f"expected a rule that fits the images' paths, got {rule[0]} with {rule[1]}, which fits none of them: "
         assert told in " ".join(said.split())
