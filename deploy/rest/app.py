@@ -210,5 +210,8 @@ def _tell_lines(app: FastAPI, service: ImageService, guarded: Sequence[Any]) -> 
     )
     def card(line: str) -> LineAnswer:
         """A line's live version: what decides, and the facts of its model card."""
+        names = service.lines.names()
+        if line not in names and line.removesuffix("/score") in names:
+            raise HTTPException(405, headers={"Allow": "POST"})
         with service.lines.using(line) as served:
             return LineAnswer.of(served.bundle)

@@ -47,6 +47,8 @@ def test_whatever_is_refused_has_one_sentence(server: RestServer, bright: Path) 
         (server.score(PILL, bright, "?name=" + "a" * 501), 422, "got name='aaaa"),
         (server.ask("GET", "/lines-of-yesterday"), 404, "got '/lines-of-yesterday': "),
         (server.ask("PUT", f"/lines/{PILL}/score", b"x"), 405, f"got PUT for '/lines/{PILL}/score': POST "),
+        (server.ask("GET", f"/lines/{PILL}/score"), 405, f"got GET for '/lines/{PILL}/score': POST images"),
+        (server.ask("GET", "/lines/strange/score"), 404, "got 'strange/score': "),
     ):
         assert (answer.status, told in answer.detail) == (status, True), answer.body
         assert answer.detail.startswith("expected ")
