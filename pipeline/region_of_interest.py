@@ -32,6 +32,7 @@ from pipeline.imaging.resizing import resize
 LEAST_CELLS = 32
 """Of the finest feature grid, half inside each: 3 % of an image at 256 px. Fewer show too little of how parts vary."""
 _ASPECTS = 1.02  # two sizes of one scene differ by the rounding of their sides
+_SHOWN = 60  # characters of what is wrong
 _SIDE = 2048  # of the kept mask, at most: finer than any feature grid, and a few kilobytes as PNG
 
 Point = tuple[FiniteFloat, FiniteFloat]
@@ -101,7 +102,8 @@ def read_region(path: Path, sizes: Iterable[tuple[int, int]]) -> RegionOfInteres
         sizes: (height, width) of the upright images that it is of.
 
     Raises:
-        ConfigError: it cannot be read as polygons, is empty, or is of images with other proportions.
+        ConfigError: a `.json` is not there or cannot be read as polygons; it is empty, or of images with other
+            proportions.
         ImageError: it is no image.
     """
     mask = _drawn(path) if path.suffix.lower() == ".json" else _painted(path)
@@ -126,12 +128,17 @@ def _painted(path: Path) -> NDArray[np.bool_]:
 
 
 def _drawn(path: Path) -> NDArray[np.bool_]:
-    with naming(path):
+    try:
         data = read_bytes(path, image_limits().max_bytes)
+    except ImageError as error:  # of a file of polygons, not of an image
+        raise ConfigError(f"a file with polygons at {path}", error.got, error.remedy) from error
     try:
         drawing = _Drawing.model_validate(json.loads(data))
     except (ValueError, RecursionError) as error:  # a ValidationError is one
-        remedy = 'write {"width": ..., "height": ..., "look": [[[x, y], ...], ...], "ignore": [...]}'
+        remedy = (
+            'write {"width": ..., "height": ..., "look": [[[x, y], [x, y], [x, y], ...], ...], "ignore": [...]}, a '
+            "polygon with three points or more"
+        )
         raise ConfigError(f"polygons in {path}", _reason(error), remedy) from error
     height, width = drawing.height, drawing.width
     if not (drawing.look or drawing.ignore):
@@ -160,9 +167,13 @@ def _fill(mask: NDArray[np.uint8], polygon: Sequence[Point], value: int) -> None
 def _reason(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return "no JSON"
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"'{where}: {first['msg']}'" if where else f"'{first['msg']}'"
+    first = error.errors(include_url=False)[0]
+    where, shown = ".".join(str(part) for part in first["loc"]), json.dumps(first["input"])[:_SHOWN]
+    if first["type"] == "missing" and len(first["loc"]) == 1:
+        return f"no {where}"
+    if first["type"] == "extra_forbidden":
+        return f"'{where}', which no such file has"
+    return f"{shown} as {where}" if where else f"{shown}, not an object"
 
 
 def _smaller(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

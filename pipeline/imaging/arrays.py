@@ -25,6 +25,8 @@ def array_image(pixels: NDArray[Any], *, bgr: bool = False) -> EncodedImage:
         ImageError: it is no array, or one of another type or shape, or an empty one.
     """
     wanted = "an array of uint8 or uint16, (H, W) or (H, W, 3)"
+    if isinstance(pixels, bytearray | memoryview):  # numpy would make a row of numbers of them
+        raise ImageError(wanted, type(pixels).__name__, "pass a file's contents as bytes, its pixels as an array")
     if not isinstance(pixels, np.ndarray):
         raise ImageError(wanted, type(pixels).__name__, "convert it with numpy.asarray")
     got = f"{pixels.dtype} {pixels.shape}"

@@ -184,6 +184,8 @@ def test_grey_and_deep_images(home: Path) -> None:
         (np.zeros((0, SEEN), np.uint8), "got an empty one"),
         (np.zeros((8, SEEN), np.uint8), "expected at least 16 pixels on each side, got 8 x 48 pixels"),
         ([[1, 2], [3, 4]], "got list: convert it with numpy.asarray"),
+        (bytearray(b"no image"), "got bytearray: pass a file's contents as bytes, its pixels as an array"),
+        (memoryview(b"no image"), "got memoryview: pass a file's contents as bytes"),
         (b"no image", "expected "),
         ("nowhere.png", "got no such file in nowhere.png"),
     ],

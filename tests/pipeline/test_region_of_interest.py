@@ -66,8 +66,18 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path):
         read_region(tmp_path / "black.png", [(60, 80)])
     with pytest.raises(ImageError, match=r"text.png"):
         read_region(tmp_path / "text.png", [(60, 80)])
-    with pytest.raises(ImageError, match=r"gone.json"):
-        read_region(tmp_path / "gone.json", [(60, 80)])
+    with pytest.raises(ConfigError, match=r"a file with polygons at .*roi.json, got no such file: check the path"):
+        read_region(tmp_path / "roi.json", [(60, 80)])
+    for content, got in (
+        ([[0, 0]], r"\[\[0, 0\]\], not an object"),
+        ({"height": 60}, "no width"),
+        ({"width": 80, "height": 60, "keep": []}, "'keep', which no such file has"),
+        ({"width": 80, "height": "high"}, '"high" as height'),
+        ({"width": 80, "height": 60, "look": [[[0, 0], [9, 0]]]}, r"\[\[0, 0\], \[9, 0\]\] as look.0"),
+    ):
+        (tmp_path / "other.json").write_text(json.dumps(content))
+        with pytest.raises(ConfigError, match=rf'polygons in .*other.json, got {got}: write {{"width"'):
+            read_region(tmp_path / "other.json", [(60, 80)])
     for content in ({}, {"look": []}, {"ignore": []}, {"look": [], "ignore": []}):
         with pytest.raises(ConfigError, match=r"polygons of what to look at, or to ignore, in .*none.json, got none"):
             read_region(drawn(tmp_path / "none.json", width=80, height=60, **content), [(60, 80)])

@@ -158,7 +158,10 @@ def test_defects_wholly_outside_are_told_and_left_out(line: Path, tmp_path: Path
         ('{"width": 96, "height": 96, "look": []}', "something to look at .*, got an empty one: draw white"),
         ('{"width": 96, "height": 48}', "the proportions of the line's images .*, got .* for images of .*: draw it on"),
         ('{"width": 96, "height": 96, "look": [[[0,0],[99,0],[9,9]]]}', "inside the image, .*, got a point at 99, 0"),
-        ('{"width": 96, "height": 96, "look": [[[0,0],[9,0]]]}', 'polygons in .*, got \'look.0: .*write {"width"'),
+        (
+            '{"width": 96, "height": 96, "look": [[[0,0],[9,0]]]}',
+            r'polygons in .*, got \[\[0, 0\], \[9, 0\]\] as look.0: write {"width".* three points or more',
+        ),
         (
             '{"width": 96, "height": 96, "look": [[[0,0],[12,0],[12,12],[0,12]]]}',
             "at least 32 cells of the 16 x 16 .*got",
