@@ -117,7 +117,7 @@ class Bundle:
             return Verdict(decision, AT_FIRST_LOOK if scored.at_first_look else None)
         marked = MarkedMap(scored.anomaly_map, threshold.pixel)
         if not threshold.large_enough(marked.largest):
-            return Verdict(Decision.PASS, f"no marked region covers {threshold.least_area_in_words}")
+            return Verdict(Decision.PASS, f"no marked region covers {threshold.least_area_in_words([seen.size])}")
         least, side, placement = threshold.least_area, threshold.millimetres_per_pixel, seen.placement
         regions = marked.regions(seen.size, least_area=least, millimetres_per_pixel=side, placement=placement)
         return Verdict(decision, regions=regions)

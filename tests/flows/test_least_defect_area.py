@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,14 @@ from flows.score import job as score
 from pipeline.calibration import Decision
 from pipeline.errors import ConfigError
 from pipeline.settings import load_settings
+from tests.deploy.reports.report_parts import THRESHOLD
 from tests.flows.adapted_home import SIZE, score_request
 from tests.flows.command import Command
+
+
+def unescaped(card: str) -> str:
+    """A card without Markdown's escapes."""
+    return card.replace("\\", "")
 
 
 def request(line: Path, **changes: object) -> AdaptRequest:
@@ -37,17 +44,29 @@ def test_small_regions_no_longer_reject(line: Path, home: Path) -> None:
     assert result.summary.counts.decisions[Decision.REJECT] == 0
     assert result.summary.counts.decisions[Decision.PASS] == flagged.found
     reasons = {row["reason"] for row in json.loads(result.json_path.read_text())["rows"]}
-    assert "no marked region covers 90% of the image" in reasons
+    told = "8,294 pixels (90% of the image)"
+    assert f"no marked region covers {told}" in reasons
     page = result.report.read_text()
-    assert "90% of the image; a smaller region does not count" in page
-    assert "no marked region covers 90% of the image" in page
-    assert "90% of the image" in bundle.card_path.read_text()
+    assert f"{told}; a smaller region does not count" in page
+    assert f"no marked region covers {told}" in page
+    assert told in unescaped(bundle.card_path.read_text())
 
 
 def test_an_area_in_square_millimetres(line: Path, home: Path) -> None:
     asked = request(line, least_defect_area=4.0, millimetres_per_pixel=0.25)
-    threshold = adapt.run(asked, load_settings()).threshold
-    assert threshold.least_area == pytest.approx(64 / 96**2)
+    adapted = adapt.run(asked, load_settings())
+    assert adapted.threshold.least_area == pytest.approx(64 / 96**2)
+    told = "4 mm2 (0.694% of the image); a smaller region does not count"
+    assert told in unescaped(adapted.bundle.card_path.read_text())
+    assert told in score.run(score_request(line, line="caps"), load_settings()).report.read_text()
+
+
+def test_an_area_is_told_of_images_of_several_sizes() -> None:
+    threshold = replace(THRESHOLD, least_area=0.01)
+    assert threshold.least_area_in_words() == "1% of the image"
+    assert threshold.least_area_in_words([(100, 100), (100, 80)]) == "80 to 100 pixels (1% of the image)"
+    in_mm = replace(threshold, millimetres_per_pixel=0.02)
+    assert in_mm.least_area_in_words([(100, 100), (100, 100)]) == "0.04 mm2 (1% of the image)"
 
 
 def test_an_area_as_large_as_the_image_is_refused_before_the_work(line: Path, home: Path) -> None:
@@ -72,7 +91,7 @@ def test_the_command_and_the_nightly_flow_have_the_option(linewise: Command, lin
     flags = ("--learner", "memory_bank", "--size", SIZE, "--least-defect-area", "40")
     code, out, _ = linewise("adapt", "caps", line, *flags)
     assert code == 0
-    assert "Least area of a defect: 0.434% of the image" in out
+    assert "Least area of a defect: 40 pixels (0.434% of the image)" in out
     assert AdaptNewLinesRequest(least_defect_area=40).least_defect_area == 40
     assert linewise("adapt", "caps", line, "--least-defect-area", "0")[0] == 2
 

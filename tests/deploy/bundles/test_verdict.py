@@ -86,8 +86,8 @@ class Mapped:
     [
         (5.0, 4, Decision.REJECT, None),
         (1.5, 4, Decision.REVIEW, None),
-        (5.0, 2, Decision.PASS, "no marked region covers 1% of the image"),
-        (1.5, 2, Decision.PASS, "no marked region covers 1% of the image"),
+        (5.0, 2, Decision.PASS, "no marked region covers 30.7 pixels (1% of the image)"),
+        (1.5, 2, Decision.PASS, "no marked region covers 30.7 pixels (1% of the image)"),
         (5.0, 0, Decision.REJECT, None),
         (0.5, 4, Decision.PASS, None),
     ],
