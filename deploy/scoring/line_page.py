@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from deploy.reports.kinds import KindsTable, kinds_table
 from deploy.reports.parts import PartsShown
 from deploy.reports.report import MAX_NAMED, MAX_SUPPORT, NotJudged, ReportData, write_report
 from deploy.scoring.tally import ScoringTally
+from pipeline.product_lines.layout_names import meant_by
 
 
 def write_line_page(
@@ -80,19 +81,34 @@ def write_line_page(
 
 
 def _kinds(bundle: Bundle, tally: ScoringTally, kinds_by_content: Mapping[str, str]) -> KindsTable | None:
-    """Of the flagged files whose kind a person or their folder names, but for those that the line was adapted from."""
+    """Of the flagged files whose kind a person or their folder names, but for those that the line was adapted from.
+
+    Kinds that the line does not know count, too: an image of one is rightly told as none of these.
+    """
     record = bundle.manifest.kinds
     if record is None:
         return None
-    found: list[tuple[str, str]] = []
-    for result in tally.flagged():
+    found, flagged = list[tuple[str, str]](), tally.flagged()
+    by_folder = _kinds_by_folder([result.path for result in flagged if result.path is not None], record.names)
+    for result in flagged:
         if result.kind is None or result.sha256 is None or result.sha256 in bundle.manifest.support.defects:
             continue
-        folder = None if result.path is None else result.path.parent.name
-        truth = kinds_by_content.get(result.sha256, folder if folder in record.names else None)
+        folder = None if result.path is None else by_folder.get(result.path.parent)
+        truth = kinds_by_content.get(result.sha256, folder)
         if truth is not None:
             found.append((truth, result.kind.name))
     return kinds_table(record.names, found)
+
+
+def _kinds_by_folder(paths: Iterable[Path], known: Collection[str]) -> dict[Path, str]:
+    """The kind that a folder names: one that the line knows, or another beside the folder of such a one.
+
+    A folder that stands elsewhere may be called after a day or a camera; "good" or "defects" are no kinds.
+    """
+    folders = {path.parent for path in paths}
+    of_kinds = {folder.parent for folder in folders if folder.name in known}
+    named = (folder for folder in folders if folder.parent in of_kinds)
+    return {folder: folder.name for folder in named if folder.name in known or meant_by(folder.name) is None}
 
 
 def _not_judged(tally: ScoringTally) -> list[NotJudged]:
