@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.area_in_words import area_in_words
 from pipeline.errors import ConfigError
 from pipeline.good_law import GoodLaw, pooled_law, prediction_law
 from pipeline.missed_defects import missed_limit
@@ -83,21 +84,8 @@ class Threshold:
         return None if score is None or self.tail is None else self.tail.p_value(score)
 
     def least_area_in_words(self, sizes: Sequence[tuple[int, int]] = ()) -> str:
-        """The least area as people are told it: in what it was asked for, and the share of the image that decides.
-
-        Args:
-            sizes: (height, width) of the images that are meant; none: nobody knows, and the share alone is told.
-
-        Returns:
-            "40 pixels (0.434% of the image)", or "2.5 mm2 (...)" where a pixel's side is known; of images of several
-            sizes "31 to 40 pixels (...)".
-        """
-        share, side = f"{100 * self.least_area:.3g}% of the image", self.millimetres_per_pixel
-        areas = sorted({height * width for height, width in sizes})
-        if not areas:
-            return share
-        told = (_area_text(self.least_area * area * (side or 1.0) ** 2) for area in (areas[0], areas[-1]))
-        return f"{' to '.join(dict.fromkeys(told))} {'pixels' if side is None else 'mm2'} ({share})"
+        """The least area on images of these sizes (height, width), see `pipeline.area_in_words`."""
+        return area_in_words(self.least_area, sizes, self.millimetres_per_pixel)
 
     def counts(self, anomaly_map_hw: NDArray[np.float32]) -> bool:
         """Whether the score counts: it does not where all that the map marks is too small to be a defect."""
@@ -116,11 +104,6 @@ class Threshold:
         if score >= self.reject:
             return Decision.REJECT
         return Decision.PASS if score < self.review else Decision.REVIEW
-
-
-def _area_text(area: float) -> str:
-    """Three digits, or all before the point."""
-    return f"{area:,.0f}" if area >= 100 else f"{area:.3g}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Thumbnails of all good images that a version learned from: by them it knows their parts when it sees them again.
 
 Their contents are in the manifest. Pictures are only of those that most of the bank's rows are from. A bundle of before
-has no thumbnails; one that has them is of no newer format, as nothing else reads them.
+has no thumbnails.
 """
 
 from __future__ import annotations
