@@ -64,8 +64,7 @@ def _decision(manifest: BundleDraft) -> Iterator[Fact]:
     yield Fact("review", "REVIEW from", review)
     yield Fact("pixel", "A pixel is outlined from", f"{threshold.pixel:.6g}")
     if threshold.least_area:
-        sizes = () if manifest.likeness is None else manifest.likeness.sizes
-        least = f"{threshold.least_area_in_words(sizes)}; a smaller region does not count"
+        least = f"{manifest.least_area_in_words}; a smaller region does not count"
         yield Fact("least_area", "Least area of a defect", least, brief=True)
     if threshold.millimetres_per_pixel is not None:
         yield Fact("millimetres_per_pixel", "A pixel's side on the part", f"{threshold.millimetres_per_pixel:g} mm")

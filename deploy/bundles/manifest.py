@@ -240,6 +240,11 @@ class BundleDraft(Record):
     int8: Int8Record | None = None
     lineage: LineageRecord = LineageRecord()
 
+    @property
+    def least_area_in_words(self) -> str:
+        """See `Threshold.least_area_in_words`, of images as large as the support's."""
+        return self.threshold.least_area_in_words(() if self.likeness is None else self.likeness.sizes)
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         if self.backbone.fingerprint != self.spec.fingerprint:

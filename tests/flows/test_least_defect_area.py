@@ -48,6 +48,7 @@ def test_small_regions_no_longer_reject(line: Path, home: Path) -> None:
     assert f"no marked region covers {told}" in reasons
     page = result.report.read_text()
     assert f"{told}; a smaller region does not count" in page
+    assert f"none of them covers {told}, the" in page
     assert f"no marked region covers {told}" in page
     assert told in unescaped(bundle.card_path.read_text())
 
@@ -58,7 +59,9 @@ def test_an_area_in_square_millimetres(line: Path, home: Path) -> None:
     assert adapted.threshold.least_area == pytest.approx(64 / 96**2)
     told = "4 mm2 (0.694% of the image); a smaller region does not count"
     assert told in unescaped(adapted.bundle.card_path.read_text())
-    assert told in score.run(score_request(line, line="caps"), load_settings()).report.read_text()
+    page = score.run(score_request(line, line="caps"), load_settings()).report.read_text()
+    assert told in page
+    assert "none of them covers 4 mm2 (0.694% of the image), the" in page
 
 
 def test_an_area_is_told_of_images_of_several_sizes() -> None:
