@@ -15,31 +15,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.study import Study, options
 from benchmarks.tables import mean, metrics, percent, table
-from benchmarks.turned_lines import write_image
+from benchmarks.trays import PART, TrayCounts, write_trays
 from flows.open_backbone import OpenBackbone, open_backbone
 from flows.views import SUPPORT, view_of
 from model_zoo.learner_table import make_learner
 from pipeline.episodes import TensorLevels
 from pipeline.evaluation import ranking_figures, read_truth, score_levels
 from pipeline.features import DEFAULT_BACKBONE
-from pipeline.imaging.images import read_native
-from pipeline.product_lines.lines import ImageRecord, ProductLine, load_line
+from pipeline.product_lines.lines import ProductLine
 from pipeline.settings import Settings
-from pipeline.support import DirectFeatures, build_unlabelled, read_defect_mask
+from pipeline.support import DirectFeatures, build_unlabelled
 from pipeline.tile_grid import TileGrid
 from pipeline.tiled_output import over_images
 
 LINES = "mvtec/pill,mpdd/metal_plate,aws_l4v/cookie"
 SEEN = "512,1024,2x2:288,2x2:512,5x5:256"
 """Sides of inputs; behind rows and columns of tiles, those of a tile."""
-PART = 512
 GOOD, DEFECTS, QUERY = 4, 4, 12
+COUNTS = TrayCounts(GOOD, DEFECTS, QUERY)
 Cell = tuple[str, int]
 """As what an image is seen, and number of defects."""
 
@@ -87,40 +82,10 @@ def main() -> None:
         draws: list[dict[Cell, Measured]] = []
         for seed in study.draws:
             with tempfile.TemporaryDirectory(prefix="linewise-trays-") as scratch:
-                draws.append(dict(measured(write_trays(line, Path(scratch), seed), each)))
+                draws.append(dict(measured(write_trays(line, Path(scratch), COUNTS, seed), each)))
             print(line.name, seed, {cell: percent(of.metrics) for cell, of in draws[-1].items()}, flush=True)
         found[line.name] = {cell: _mean(of[cell] for of in draws) for cell in draws[0]}
     study.publish(_table(found))
-
-
-def write_trays(line: ProductLine, folder: Path, seed: int = 0) -> ProductLine:
-    """Trays of the line's images in the MVTec AD layout: `GOOD` and `DEFECTS` to learn from, then the test's.
-
-    A tray's good parts are drawn from the good images, those of training and test trays apart.
-    """
-    rng = np.random.default_rng(seed)
-    good = [line.train_good[i] for i in rng.permutation(len(line.train_good))]
-    teach, rest = good[: len(good) // 2], [*good[len(good) // 2 :], *line.test_good]
-    defects = [line.defects[i] for i in rng.permutation(len(line.defects))][: DEFECTS + QUERY]
-
-    def write(kind: str, parts: Sequence[ImageRecord], name: str) -> None:
-        where = rng.permutation(4)
-        images = [_part(parts[i]) for i in where]
-        write_image(folder / kind / f"{name}.png", _tray(images))
-        if any(part.is_defect for part in parts):
-            masks = [_mask(parts[i]) for i in where]
-            write_image(folder / "ground_truth" / Path(kind).name / f"{name}_mask.png", _tray(masks))
-
-    def some(pool: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
-        return [pool[i] for i in rng.permutation(len(pool))[:count]]
-
-    for i in range(GOOD):
-        write("train/good", some(teach, 4), f"{i:02}")
-    for i in range(QUERY):
-        write("test/good", some(rest, 4), f"{i:02}")
-    for i, defect in enumerate(defects):
-        write("test/defect", [defect, *some(teach if i < DEFECTS else rest, 3)], f"{i:02}")
-    return load_line(folder)
 
 
 def measured(trays: ProductLine, each: Sequence[Seen]) -> Iterator[tuple[Cell, Measured]]:
@@ -151,22 +116,6 @@ def _mean(draws: Iterable[Measured]) -> Measured:
     each = list(draws)
     seconds, milliseconds = mean((of.seconds, of.milliseconds) for of in each)
     return Measured(mean(of.metrics for of in each), seconds, milliseconds)
-
-
-def _part(record: ImageRecord) -> NDArray[np.uint8]:
-    return cv2.resize(read_native(record.path), (PART, PART), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def _mask(record: ImageRecord) -> NDArray[np.uint8]:
-    mask = read_defect_mask(record) if record.is_defect else None
-    if mask is None:
-        return np.zeros((PART, PART), np.uint8)
-    resized = cv2.resize(mask.astype(np.uint8) * 255, (PART, PART), interpolation=cv2.INTER_NEAREST)
-    return resized.astype(np.uint8, copy=False)
-
-
-def _tray(parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    return np.concatenate([np.concatenate(parts[:2], 1), np.concatenate(parts[2:], 1)], 0)
 
 
 def _table(found: Mapping[str, Mapping[Cell, Measured]]) -> list[str]:

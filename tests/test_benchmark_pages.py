@@ -57,6 +57,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "scenarios",
         "scoring",
         "shared_direction",
+        "shrunken_defects",
         "soak",
         "straying",
         "thresholds",
