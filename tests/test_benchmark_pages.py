@@ -29,6 +29,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "auto",
         "backbones",
         "bank_budget",
+        "camera_sizes",
         "cascade",
         "drift",
         "faults",
