@@ -18,6 +18,7 @@ from flows.life.line_notes import (
     LineNote,
     ask_holder,
     begin_to_look,
+    end_of_look,
     is_asked_for,
     is_first_sight,
     tending,
@@ -154,6 +155,7 @@ def _look(name: str, folder: Path, request: TendRequest, settings: Settings, ada
     try:
         found = look_at(name, folder, request.model_copy(update={"drifted": drifted}), settings)
         if isinstance(found, Waiting):
+            end_of_look(settings, name)
             return TendedLine(name=name, outcome=Outcome.WAITING, why=found.why, again_in=found.again_in)
         return _adapted(name, found, settings, adapt)
     except (LinewiseError, OSError) as error:
@@ -163,6 +165,7 @@ def _look(name: str, folder: Path, request: TendRequest, settings: Settings, ada
 def _adapted(name: str, due: Due, settings: Settings, adapt: Adapt) -> TendedLine:
     """Adapt, and remember how it ended; trouble with a disk is tried again soon, a user's mistake when it is mended."""
     write_note(settings, name, due.note)
+    end_of_look(settings, name)
     try:
         result = adapt(due.request)
     except (LinewiseError, OSError) as error:

@@ -4,6 +4,8 @@
     <home>/tending/<line>/lock         held by whoever tends the line; the kernel frees it when its holder dies
     <home>/tending/<line>/asked        who asked for the line meanwhile has its holder look again, and need not wait
     <home>/tending/<line>/asked-drifted   the same, as its production drifted
+    <home>/tending/<line>/drifted      that was asked, and the look has not come to an end: a look that fails, or whose
+                                       process dies, leaves it to the next
 
 All else is asked of the registry and the result store. Without the note a failed adaptation would be tried again every
 ten minutes, though nothing changed.
@@ -22,7 +24,7 @@ from pipeline.settings import Settings
 from pipeline.storage import file_lock, make_folder_of, replace_file, storage_errors
 
 _KIND, _NOTE, _LOCK = "tending", "note.json", "lock"
-_ASKED, _ASKED_AS_DRIFTED = "asked", "asked-drifted"
+_ASKED, _ASKED_AS_DRIFTED, _DRIFTED = "asked", "asked-drifted", "drifted"
 
 
 class LineNote(BaseModel):
@@ -112,18 +114,29 @@ def begin_to_look(settings: Settings, line: str) -> bool:
     """Take what `ask_holder` asked for, under the lock and before the look: what is asked from now on is another one.
 
     Returns:
-        Whether somebody asked as the line's production drifted.
+        Whether somebody asked as the line's production drifted, and no look has come to its end since
+        (`end_of_look`).
 
     Raises:
         StorageError: the home cannot be written.
     """
-    drifted = False
-    for name in (_ASKED, _ASKED_AS_DRIFTED):
-        path = _folder(settings, line) / name
-        with storage_errors(path), suppress(FileNotFoundError):
-            path.unlink()
-            drifted = name == _ASKED_AS_DRIFTED
-    return drifted
+    folder = _folder(settings, line)
+    with storage_errors(folder):
+        (folder / _ASKED).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            (folder / _ASKED_AS_DRIFTED).replace(folder / _DRIFTED)
+        return (folder / _DRIFTED).exists()
+
+
+def end_of_look(settings: Settings, line: str) -> None:
+    """Say, under the lock, that a look came to its end: what is due is noted, or nothing is.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    path = _folder(settings, line) / _DRIFTED
+    with storage_errors(path):
+        path.unlink(missing_ok=True)
 
 
 def is_first_sight(settings: Settings, line: str) -> bool:

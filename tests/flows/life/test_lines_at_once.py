@@ -19,7 +19,7 @@ from flows.adapt.job import AdaptResult
 from flows.adapt.request import AdaptRequest
 from flows.life import job
 from flows.life.job import Outcome, TendedLine
-from flows.life.line_notes import ask_holder, begin_to_look, is_asked_for, tending
+from flows.life.line_notes import ask_holder, begin_to_look, end_of_look, is_asked_for, tending
 from flows.life.request import TendRequest
 from pipeline.settings import load_settings
 from tests.parts.spotted_line import SIZE, write_spotted_line
@@ -114,7 +114,21 @@ def test_who_is_asked_to_look_again_learns_that_the_line_drifted_and_is_asked_on
     assert is_asked_for(settings, SLOW)
     assert begin_to_look(settings, SLOW)
     assert not is_asked_for(settings, SLOW)
+    end_of_look(settings, SLOW)
     ask_holder(settings, SLOW, drifted=False)
+    assert not begin_to_look(settings, SLOW)
+
+
+def test_a_look_that_fails_leaves_to_the_next_that_the_line_drifted(plant: Path) -> None:
+    settings = load_settings()
+    ask_holder(settings, SLOW, drifted=True)
+    database = settings.home / "results.sqlite"
+    database.write_bytes(b"no database " * 100)
+    assert tend(plant, None)[0].outcome is Outcome.FAILED
+    assert not is_asked_for(settings, SLOW), "nobody tries again at once"
+    database.unlink()
+    assert begin_to_look(settings, SLOW)
+    assert tend(plant, SLOW, least_good=50)[0].outcome is Outcome.WAITING
     assert not begin_to_look(settings, SLOW)
 
 
