@@ -96,11 +96,12 @@ def tend_lines(
     if request.line is not None:
         within = f"{request.line}/"
         found = {name: path for name, path in found.items() if name == request.line or name.startswith(within)}
+    for name in found:  # before any adaptation: who is told has a new line adapted to beside the others
+        if is_first_sight(settings, name):
+            on_new(name)
     lines: list[TendedLine] = []
     for done, (name, path) in enumerate(found.items()):
         on_progress(Progress(stage="tend the lines", done=done, total=len(found)))
-        if is_first_sight(settings, name):
-            on_new(name)
         lines += _tend_once_quiet(name, path, request, settings, adapt)
     on_progress(Progress(stage="tend the lines", done=len(found), total=len(found)))
     return TendResult(folder=request.folder, lines=tuple(lines))

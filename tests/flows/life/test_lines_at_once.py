@@ -21,6 +21,7 @@ from flows.life import job
 from flows.life.job import Outcome, TendedLine
 from flows.life.line_notes import ask_holder, begin_to_look, end_of_look, is_asked_for, tending
 from flows.life.request import TendRequest
+from pipeline.errors import LineError
 from pipeline.settings import load_settings
 from tests.parts.spotted_line import SIZE, write_spotted_line
 
@@ -87,6 +88,17 @@ def test_a_line_does_not_wait_for_a_slow_one_and_the_same_line_is_left_to_whoeve
     assert (ended.outcome, slow.adapted) == (Outcome.PROMOTED, [SLOW])
     assert [len(Registry(home).versions(line)) for line in (SLOW, OTHER)] == [1, 1], "and nothing twice"
     assert not is_asked_for(load_settings(), SLOW)
+
+
+def test_all_new_lines_are_told_of_before_the_first_is_adapted_to(plant: Path) -> None:
+    happened: list[str] = []
+
+    def fails(asked: AdaptRequest) -> AdaptResult:
+        happened.append(f"adapt to {asked.line}")
+        raise LineError("images", "none", "add some")
+
+    job.tend_lines(request(plant, None), load_settings(), fails, on_new=lambda line: happened.append(f"{line} is new"))
+    assert happened == ["caps is new", "corks is new", "adapt to caps", "adapt to corks"]
 
 
 @pytest.mark.parametrize("holder", [SLOW, None], ids=["a run for the line", "a run for all lines"])
