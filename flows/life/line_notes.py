@@ -79,12 +79,16 @@ def write_note(settings: Settings, line: str, note: LineNote) -> None:
 
 @contextmanager
 def tending(settings: Settings, line: str) -> Iterator[bool]:
-    """Hold the line's lock in the body; False: another process holds it, and the body should do nothing."""
+    """Hold the line's lock in the body; False: another process holds it, and the body should do nothing.
+
+    Raises:
+        StorageError: the lock cannot be opened, so that nobody knows who holds it.
+    """
     with ExitStack() as held:
         try:
             held.enter_context(file_lock(_folder(settings, line) / _LOCK, timeout_seconds=0.0))
-        except StorageError:
-            if not (_folder(settings, line) / _LOCK).is_file():
+        except StorageError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
                 raise
             yield False
             return

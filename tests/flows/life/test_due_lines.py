@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from flows.life.line_folders import line_folders, state_of
 from flows.life.line_notes import LineNote, is_first_sight, read_note, tending, write_note
 from flows.life.request import TendRequest
 from pipeline.calibration import Decision
-from pipeline.errors import LineError
+from pipeline.errors import LineError, StorageError
 from pipeline.held_back import is_held_back
 from pipeline.product_lines.lines import load_line
 from pipeline.settings import Settings, load_settings
@@ -265,6 +266,18 @@ def test_one_at_a_time_tends_a_line(settings: Settings) -> None:
         assert (ours, theirs, other) == (True, False, True)
     with tending(settings, LINE) as again:
         assert again
+
+
+def test_a_lock_that_cannot_be_opened_is_no_process_at_the_line(settings: Settings) -> None:
+    with tending(settings, LINE) as ours:
+        assert ours
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+    try:
+        with pytest.raises(StorageError, match="Too many open files"), tending(settings, LINE):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
 
 
 def test_a_line_is_met_once_and_a_damaged_note_is_none(settings: Settings) -> None:
