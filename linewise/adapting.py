@@ -74,7 +74,8 @@ def refuse_one_image(images: Any) -> None:
         ConfigError: they are one.
     """
     if isinstance(images, np.ndarray):
-        one = images.ndim < 3 or (images.ndim == 3 and images.shape[-1] <= 4)  # no stack has images so narrow
+        of_pixels = images.dtype.kind not in "OSU"  # else an array of paths, of files' bytes or of images
+        one = of_pixels and (images.ndim < 3 or (images.ndim == 3 and images.shape[-1] <= 4))  # no stack is so narrow
         got = f"{images.dtype} {images.shape}"
     else:
         one, got = isinstance(images, str | bytes | os.PathLike), repr(images)[:100]

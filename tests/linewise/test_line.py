@@ -198,6 +198,14 @@ def test_what_is_no_image_is_one_sentence(opened: Line, image: Any, told: str) -
         opened.score_batch([np.zeros((SEEN, SEEN, 3), np.uint8), image])
 
 
+def test_an_array_of_paths_is_several_images(opened: Line, tmp_path: Path) -> None:
+    paths = pictures(tmp_path / "images", 2)
+    expected = [said(result) for result in opened.score_batch(paths)]
+    arrays: list[Any] = [np.array([str(path) for path in paths]), np.array(paths, object)]
+    for array in arrays:
+        assert [said(result) for result in opened.score_batch(array)] == expected
+
+
 def test_several_images_are_not_one_taken_apart(opened: Line) -> None:
     image = np.full((SEEN, SEEN, 3), 130, np.uint8)
     for one in (image, image[..., 0], "bright.png", Path("bright.png"), b"no image"):
