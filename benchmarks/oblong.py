@@ -43,10 +43,11 @@ Cell = tuple[str, int]
 
 
 class Measured(NamedTuple):
-    """Metrics, and milliseconds of an image's features and scores."""
+    """Metrics, milliseconds of an image's features and scores, and the evidence by which a support chooses a size."""
 
     metrics: list[float]
     milliseconds: float
+    evidence: float
 
 
 def main() -> None:
@@ -62,7 +63,7 @@ def main() -> None:
             draws = [dict(_measured(seen, study.asked.side, opened, seed)) for seed in study.draws]
         found[line.name] = {cell: _mean([draw[cell] for draw in draws]) for cell in draws[0]}
         print(line.name, {cell: percent(of.metrics) for cell, of in found[line.name].items()}, flush=True)
-    study.publish(_table(found))
+    study.publish(_table(found), evidence_table(found))
 
 
 def upper_half(line: ProductLine, folder: Path) -> ProductLine:
@@ -102,15 +103,33 @@ def _measured(
         extracting = time.perf_counter() - start
         for count in (0, DEFECTS):
             view = view_of(seen.backbone, drawn.good, drawn.defects[:count], seed=seed)
-            head = make_learner("auto", seen.backbone.spec, seed=seed).adapt(view.support, seed=seed)
+            chosen = make_learner("auto", seen.backbone.spec, seed=seed).choose(view.support, seed=seed)
             start = time.perf_counter()
-            output = score_levels(head, levels)
+            output = score_levels(chosen.head, levels)
             taken = extracting + time.perf_counter() - start
-            yield (kind, count), Measured(metrics(ranking_figures(output, truth)), 1e3 * taken / len(drawn.query))
+            ranked = metrics(ranking_figures(output, truth))
+            yield (kind, count), Measured(ranked, 1e3 * taken / len(drawn.query), chosen.evidence)
 
 
 def _mean(draws: list[Measured]) -> Measured:
-    return Measured(mean(draw.metrics for draw in draws), float(np.mean([draw.milliseconds for draw in draws])))
+    milliseconds, evidence = (float(np.mean([draw[figure] for draw in draws])) for figure in (1, 2))
+    return Measured(mean(draw.metrics for draw in draws), milliseconds, evidence)
+
+
+def evidence_table(found: Mapping[str, Mapping[Cell, Measured]]) -> list[str]:
+    """Whether the evidence tells which input ranks better: of both, and what the oblong one gains."""
+    rows = []
+    for line, of in found.items():
+        row = [line]
+        for count in (0, DEFECTS):
+            square, oblong = of["square", count], of["oblong", count]
+            gain = 100 * (oblong.metrics[0] - square.metrics[0])
+            row += [f"{square.evidence:.2f}, {oblong.evidence:.2f}", f"{gain:+.1f}"]
+        rows.append(row)
+    told = [
+        f"{what}, {GOOD} + {count}" for count in (0, DEFECTS) for what in ("evidence: square, oblong", "oblong gains")
+    ]
+    return table(["line, image AUROC", *told], rows)
 
 
 def _table(found: Mapping[str, Mapping[Cell, Measured]]) -> list[str]:

@@ -155,8 +155,18 @@ def test_defects_wholly_outside_are_told_and_left_out(line: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"width": 96, "height": 96, "look": []}', "something to look at .*, got an empty one: draw white"),
-        ('{"width": 96, "height": 48}', "the proportions of the line's images .*, got .* for images of .*: draw it on"),
+        (
+            '{"width": 96, "height": 96, "look": []}',
+            "polygons of what to look at, or to ignore, in .*, got none: draw one",
+        ),
+        (
+            '{"width": 96, "height": 96, "ignore": [[[0,0],[96,0],[96,96],[0,96]]]}',
+            "something to look at .*, got an empty one: draw white",
+        ),
+        (
+            '{"width": 96, "height": 48, "look": [[[0,0],[96,0],[96,48]]]}',
+            "the proportions of the line's images .*, got .* for images of .*: draw it on",
+        ),
         ('{"width": 96, "height": 96, "look": [[[0,0],[99,0],[9,9]]]}', "inside the image, .*, got a point at 99, 0"),
         (
             '{"width": 96, "height": 96, "look": [[[0,0],[9,0]]]}',
