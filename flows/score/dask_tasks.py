@@ -40,9 +40,9 @@ def ending_with_dask_task() -> OnProgress:
         from distributed import get_worker  # noqa: PLC0415  # an extra, and seconds of imports
 
         worker: Any = get_worker()
-    except (ImportError, ValueError):  # no Dask, or no task of it
+        key = worker.get_current_task()
+    except (ImportError, ValueError, KeyError):  # no Dask, no task of it, or a thread that a task began
         return ignore_progress
-    key = worker.get_current_task()
 
     def look(progress: Progress) -> None:
         task = worker.state.tasks.get(key)
