@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, func, select
 
-from deploy.results.schema import PartRow, PartViewRow
+from deploy.results.records import PartView
+from deploy.results.schema import PartRow, PartViewRow, ResultRow, ResultStatus
 from deploy.results.store import TRANSACTION_ROWS, ResultStore
 
 _TOLD = (  # built once: building costs more than running
@@ -32,6 +33,32 @@ def told_part(store: ResultStore, bundle_id: str, part: str, sha256: str) -> Par
     """
     with store.session() as session:
         return session.scalars(_TOLD, {"bundle": bundle_id, "part": part, "sha256": sha256}).first()
+
+
+def latest_views(store: ResultStore, bundle_id: str, part: str) -> dict[str, PartView]:
+    """How a bundle judged the views, by name, of the latest part of that name; one that was not read has no decision.
+
+    Empty: there is none, or results of its images are gone.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    latest = select(func.max(PartRow.id)).where(PartRow.bundle_id == bundle_id, PartRow.part == part).scalar_subquery()
+    of_its_image = and_(ResultRow.bundle_id == bundle_id, ResultRow.image_sha256 == PartViewRow.image_sha256)
+    judged = select(PartViewRow, ResultRow).outerjoin(ResultRow, of_its_image).where(PartViewRow.part_id == latest)
+    with store.session() as session:
+        rows = session.execute(judged).all()
+    if any(seen.image_sha256 is not None and result is None for seen, result in rows):
+        return {}
+    return {seen.view: _judged(seen, result) for seen, result in rows}
+
+
+def _judged(seen: PartViewRow, result: ResultRow | None) -> PartView:
+    view = PartView(seen.view, seen.image_path, seen.image_sha256, None, None, None, None)
+    if result is None or result.status is ResultStatus.UNREADABLE:
+        return view
+    said = ("decision", "score", "p_value", "reason", "kind", "kind_probability")
+    return view._replace(**{name: getattr(result, name) for name in said})
 
 
 def parts_of(store: ResultStore, line: str, *, since: datetime | None = None) -> Iterator[PartRow]:

@@ -9,18 +9,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from deploy.results.outbox import insert_messages
 from deploy.results.records import NewMessage, NewPart
-from deploy.results.schema import Base
+from deploy.results.schema import Base, ResultStatus
 
 _PARTS = Base.metadata.tables["parts"]
 _VIEWS = Base.metadata.tables["part_views"]
+_RESULTS = Base.metadata.tables["results"]
 _ROWS_OF_THEIR_OWN = ("views", "message")
 
 
 def insert_parts(connection: Connection, parts: Sequence[NewPart]) -> None:
     """Add rows of parts with their views, and a message of each that is news.
 
-    No news is what was told before with these contents, or with more of them. A part that was told with fewer gets a
-    new row in place of the old one. One of which no view could be opened is told each time, and has one row.
+    No news is what was told before with these contents, or with more of them. A part that was told with fewer, or of
+    which a view that could not be read was written anew, gets a new row in place of the old one. One of which no view
+    could be opened is told each time, and has one row.
     """
     messages: list[NewMessage] = []
     statement = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_PARTS)
@@ -54,7 +56,7 @@ def insert_parts(connection: Connection, parts: Sequence[NewPart]) -> None:
 
 
 def _told_with(connection: Connection, part: NewPart, contents: dict[str, str]) -> dict[int, dict[str, str]]:
-    """The contents by view of each row of this very part: they share one, and no view has another one."""
+    """The contents by view of each row of this very part: they share one, and no view that was read has another one."""
     sharing = _named(part).join(_VIEWS, _VIEWS.c.part_id == _PARTS.c.id)
     sharing = sharing.where(_VIEWS.c.image_sha256.in_(contents.values())).distinct()
     rows: dict[int, dict[str, str]] = {number: {} for number in connection.scalars(sharing)}
@@ -62,12 +64,20 @@ def _told_with(connection: Connection, part: NewPart, contents: dict[str, str]) 
     for number, view, sha256 in connection.execute(views):
         if sha256 is not None:
             rows[number][view] = sha256
+    unread = _unread(connection, part, {sha256 for told in rows.values() for sha256 in told.values()})
     return {
         number: told
         for number, told in rows.items()
         if told.items() & contents.items()
-        and all(contents.get(view, sha256) == sha256 for view, sha256 in told.items())
+        and all(contents.get(view, sha256) == sha256 or sha256 in unread for view, sha256 in told.items())
     }
+
+
+def _unread(connection: Connection, part: NewPart, contents: set[str]) -> set[str]:
+    """Those that the part's bundle could not read."""
+    theirs = (_RESULTS.c.bundle_id == part.bundle_id, _RESULTS.c.image_sha256.in_(contents))
+    unreadable = _RESULTS.c.status == ResultStatus.UNREADABLE
+    return set(connection.scalars(select(_RESULTS.c.image_sha256).where(*theirs, unreadable)))
 
 
 def _told_unopened(connection: Connection, part: NewPart) -> dict[int, dict[str, str]]:

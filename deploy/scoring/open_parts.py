@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from deploy.bundles.bundle import Bundle
 from deploy.messages.message import written_at
-from deploy.results.part_queries import told_part
+from deploy.results.part_queries import latest_views, told_part
 from deploy.results.records import NewPart, PartView
 from deploy.results.schema import PartRow
 from deploy.results.store import ResultStore
@@ -116,17 +116,25 @@ class OpenParts:
 
     def _end(self, part: str) -> list[NewPart]:
         """The part, where it is news: an unreadable view is read again in each run, and no longer waits for those that
-        were told with it.
+        were told with it. Written anew it is judged with them.
         """
         views = self._open.pop(part).views
         contents = {seen.image_sha256 for seen in views.values()}
-        if len(views) < self.rule.count and (told := self._told_whole(part, contents)) is not None:
-            if told.image_sha256 in contents:
-                self.tally.add(told)  # else its worst view has been met, which counts it
-            return []
+        if len(views) < self.rule.count:
+            if (told := self._told_whole(part, contents)) is not None:
+                if told.image_sha256 in contents:
+                    self.tally.add(told)  # else its worst view has been met, which counts it
+                return []
+            views = self._with_the_told(part, views)
         ended = self._judged(part, {name: views[name] for name in self.rule.ordered(views)})
         self.tally.add(ended)
         return [ended]
+
+    def _with_the_told(self, part: str, views: dict[str, PartView]) -> dict[str, PartView]:
+        """With the views that were told beside those that could not be read, if these are the latter, written anew."""
+        told = latest_views(self._store, self._bundle.id, part)
+        unread = {name for name, seen in told.items() if seen.decision is None}
+        return told | views if len(told) == self.rule.count and views.keys() <= unread else views
 
     def _told_whole(self, part: str, contents: Collection[str | None]) -> PartRow | None:
         """The part that was told with all of its views, these among them."""

@@ -151,6 +151,41 @@ def test_a_part_with_a_view_that_cannot_be_read_counts_as_before_in_a_later_run(
     assert told(plant) == [("a", first.worst[0].decision, first.worst[0].worst_view, "")]
 
 
+@pytest.mark.parametrize("unread", ["no image", None])
+def test_a_view_that_could_not_be_read_and_is_written_anew_tells_its_part_again(
+    plant: Plant, unread: str | None
+) -> None:
+    for name in ("top", "bottom"):
+        view(plant, "a", name)
+    side = plant.images / "a_side.png"
+    if unread is None:
+        side.symlink_to(plant.images / "nowhere.png")
+    else:
+        side.write_text(unread)
+    plant.score(part_rule=RULE)
+    assert told(plant) == [("a", "REVIEW", "side", "")]
+    before = rows(plant)[0].content_id
+    side.unlink()
+    view(plant, "a", "side", BAD)
+    summary = plant.score(part_rule=RULE)
+    assert told(plant) == [("a", "REJECT", "side", "")], "one row, as complete as before, in place of the old one"
+    assert rows(plant)[0].content_id != before
+    assert summary.parts is not None
+    assert (summary.parts.counts.found, summary.parts.counts.incomplete) == (1, 0)
+    assert plant.score(part_rule=RULE).parts == summary.parts, "told once"
+
+
+def test_views_of_the_next_part_are_not_taken_for_one_that_could_not_be_read(plant: Plant) -> None:
+    for name in ("top", "bottom"):
+        view(plant, "a", name)
+    (plant.images / "a_side.png").write_text("no image")
+    plant.score(part_rule=RULE)
+    view(plant, "a", "side", GOOD, 1)
+    view(plant, "a", "top", GOOD, 1)
+    plant.score(part_rule=RULE)
+    assert told(plant) == [("a", "REVIEW", "side", ""), ("a", "REVIEW", "top", "bottom")]
+
+
 def test_a_name_used_again_is_another_part(plant: Plant) -> None:
     for seed in range(3):
         for name in VIEWS:
