@@ -21,10 +21,10 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from deploy.drift.policy import DriftPolicy
 from flows.activities import TEND_LINE_DEPLOYMENT
+from flows.server.heartbeats import FLOWS, SILENCE
 from flows.server.line_events import LINE_RESOURCE, POLICY_LABEL
 
 SILENT_RUNS = "linewise: crash silent runs"
-SILENCE = timedelta(seconds=90)  # three heartbeats of PREFECT_FLOWS_HEARTBEAT_FREQUENCY in prefect.yaml
 UNSTARTED_RUNS = "linewise: crash runs that never start"
 START = timedelta(minutes=5)
 """After so long a run that a worker took counts as never started. A process that opens torch on a busy machine takes
@@ -51,7 +51,9 @@ def create_automations(client: SyncPrefectClient, pool: str) -> None:
         pool: the work pool whose runs must start in time; those of another may wait for a cluster.
     """
     _renew(client, UNSTARTED_RUNS, _is_former_start)
-    for automation in (_silent_runs(), _unstarted_runs(pool)):
+    silent = _silent_runs()
+    _renew(client, SILENT_RUNS, lambda there: _is_of_other_flows(there, silent))
+    for automation in (silent, _unstarted_runs(pool)):
         if not client.read_automations_by_name(automation.name):
             automation.create()
 
@@ -94,6 +96,14 @@ def _is_former_start(automation: AutomationThere) -> bool:
     return isinstance(automation.trigger, EventTrigger) and automation.trigger.within == _FORMER_START
 
 
+def _is_of_other_flows(automation: AutomationThere, ours: Automation) -> bool:
+    """A former version had any flow's runs crashed, also those that have heartbeats as seldom as Prefect's default."""
+    there, here = automation.trigger, ours.trigger
+    if not isinstance(there, EventTrigger) or not isinstance(here, EventTrigger):
+        return False
+    return there.within == here.within and there.match_related != here.match_related
+
+
 def _renew(client: SyncPrefectClient, name: str, is_former: Callable[[AutomationThere], bool]) -> None:
     """Delete what a former version made, to be made anew; one that somebody switched off stays, and off."""
     for automation in client.read_automations_by_name(name):
@@ -128,11 +138,19 @@ def _filled_in(template: str) -> dict[str, str]:
 
 
 def _silent_runs() -> Automation:
-    """A run that had heartbeats, and has none any more: its engine died while it ran."""
+    """A run that had heartbeats, and has none any more: its engine died while it ran. Of our flows, wherever they run:
+    others may have heartbeats less often.
+    """
     return Automation(
         name=SILENT_RUNS,
-        description="A run whose engine sent no heartbeat for 90 seconds is crashed, so that it frees its slot.",
-        trigger=_missing("prefect.flow-run.heartbeat", {"prefect.flow-run.heartbeat", *_ENDED}, SILENCE),
+        description="A run of Linewise whose engine sent no heartbeat for 90 seconds is crashed, so that it frees its "
+        "slot.",
+        trigger=_missing(
+            "prefect.flow-run.heartbeat",
+            {"prefect.flow-run.heartbeat", *_ENDED},
+            SILENCE,
+            related={"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)},
+        ),
         actions=[_crash("No heartbeat for 90 seconds: the engine is gone.")],
     )
 
@@ -156,13 +174,11 @@ def _unstarted_runs(pool: str) -> Automation:
     )
 
 
-def _missing(
-    after: str, expected: set[str], within: timedelta, *, related: dict[str, str] | None = None
-) -> EventTrigger:
+def _missing(after: str, expected: set[str], within: timedelta, *, related: dict[str, str | list[str]]) -> EventTrigger:
     """For each run: after one event none of the expected ones came in time; of runs of `related` things only."""
     return EventTrigger(
         match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-        match_related=ResourceSpecification({**(related or {})}),
+        match_related=ResourceSpecification({**related}),
         after={after},
         expect=expected,
         for_each={"prefect.resource.id"},

@@ -19,6 +19,7 @@ from prefect.states import Cancelled, Failed
 from prefect.tasks import Task
 
 from flows.asking.request import Request
+from flows.server.heartbeats import beat_as_awaited
 from pipeline.errors import ConfigError, LinewiseError, StorageError
 from pipeline.settings import Device
 from pipeline.storage import plain_storage_error
@@ -54,6 +55,7 @@ class _SentenceOnce(logging.Filter):
 logging.getLogger("prefect.task_runs").addFilter(_without_traceback)
 logging.getLogger("prefect.flow_runs").addFilter(_SentenceOnce())
 logging.getLogger("prefect.engine").addFilter(_SentenceOnce())
+beat_as_awaited()
 
 P = ParamSpec("P")
 R = TypeVar("R")

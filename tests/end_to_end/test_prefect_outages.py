@@ -19,12 +19,16 @@ import pytest
 
 pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 
+import prefect
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import RRuleSchedule
+from prefect.events.schemas.events import Event, RelatedResource, Resource
+from prefect.states import Running
 
-from flows.server.automations import UNSTARTED_RUNS
+from flows.server.automations import SILENT_RUNS, UNSTARTED_RUNS
+from flows.server.heartbeats import SILENCE
 from tests.end_to_end.prefect_plant import run_bootstrap, running_server, started
 from tests.parts.plant import write_image, write_plant
 
@@ -76,6 +80,46 @@ def ended(client: SyncPrefectClient, run: FlowRun, seconds: float) -> FlowRun:
     return wait_for(final, seconds)
 
 
+def wait_only(client: SyncPrefectClient, automation: str, seconds: float) -> None:
+    """Change how long an automation waits, as a user may."""
+    for found in client.read_automations_by_name(automation):
+        changed = found.model_dump(mode="json", exclude={"id", "owner_resource"})
+        changed["trigger"]["within"] = seconds
+        client.request("PUT", "/automations/{id}", path_params={"id": found.id}, json=changed)
+
+
+def running(client: SyncPrefectClient, flow: str) -> FlowRun:
+    """A run that nobody does, of which the server had one heartbeat as Prefect's engine sends it."""
+
+    @prefect.flow(name=flow)
+    def of_that_name() -> None: ...
+
+    run = client.create_flow_run(of_that_name, state=Running())
+    related = {"prefect.resource.role": "flow", "prefect.resource.id": f"prefect.flow.{run.flow_id}"}
+    heartbeat = Event(
+        event="prefect.flow-run.heartbeat",
+        resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run.id}"}),
+        related=[RelatedResource({**related, "prefect.resource.name": flow})],
+    )
+    client.request("POST", "/events", json=[heartbeat.model_dump(mode="json")])
+    return run
+
+
+def test_a_run_without_heartbeats_is_crashed_if_it_is_ours(server):
+    _, _, client = server
+    wait_only(client, SILENT_RUNS, 10)  # the least that Prefect takes
+    others, ours = running(client, "flow-of-others"), running(client, "score-shards")
+    crashed = ended(client, ours, 60)
+    time.sleep(2)
+    wait_only(client, SILENT_RUNS, SILENCE.total_seconds())
+    assert crashed.state is not None
+    assert (crashed.state.type.value, crashed.state.message) == (
+        "CRASHED",
+        "No heartbeat for 90 seconds: the engine is gone.",
+    )
+    assert state_of(client, others) == "RUNNING"
+
+
 def power_cut(pid: int) -> None:
     """Kill a process and all that it started, parents first: none of them can say a word."""
     listed = [thread.read_text().split() for thread in Path(f"/proc/{pid}/task").glob("*/children")]
@@ -87,10 +131,7 @@ def power_cut(pid: int) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds a process's children in /proc")
 def test_a_machine_that_dies_before_its_run_starts_holds_the_slot_for_a_stated_time_and_cancels_nothing(server):
     folder, environment, client = server
-    for automation in client.read_automations_by_name(UNSTARTED_RUNS):
-        changed = automation.model_dump(mode="json", exclude={"id", "owner_resource"})
-        changed["trigger"]["within"] = 100.0  # five minutes are long for a test
-        client.request("PUT", "/automations/{id}", path_params={"id": automation.id}, json=changed)
+    wait_only(client, UNSTARTED_RUNS, 100)  # five minutes are long for a test
     deployment = client.read_deployment_by_name("score-plant/score-plant")
     parameters = {"request": {"images": str(folder / "images"), "device": "cpu", "workers": 1}}
     with (folder / "dies.log").open("wb") as log:
