@@ -10,9 +10,7 @@ draws.
 
 from __future__ import annotations
 
-import itertools
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,15 +18,15 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import hypergeom
 
+from benchmarks.gate_counts import tables_of_counts, versions
 from benchmarks.study import Study, options
 from benchmarks.tables import table
 from deploy.bundles.bundle import Bundle
 from flows.calibrate.new_images import Kind
 from flows.gate.evidence import EvidenceImage
 from flows.gate.paired_scores import Pair, Said
-from flows.gate.production_rule import production_check
+from flows.gate.production_rule import FlaggedImages, flagged_good_parts, production_check
 from pipeline.calibration import Decision
-from tests.parts.plant import write_versions
 
 IMAGES, CONTESTED, BOTH = 300, 60, 6
 """Of the production: looked at, flagged by the candidate alone, flagged by both versions."""
@@ -45,15 +43,29 @@ class GateRule:
 
     def __init__(self, candidate: Bundle) -> None:
         self._candidate = candidate
-        self.passes = cache(self._passes)
+        self.passes, self.unanswered = cache(self._passes), cache(self._unanswered)
         self.needed = next(count for count in range(CONTESTED + 1) if self.passes(CONTESTED, count))
 
     def _passes(self, answers: int, defective: int) -> bool:
         return self.passes_with([Kind.DEFECT] * defective + [Kind.GOOD] * (answers - defective))
 
-    def passes_with(self, known: Sequence[Kind], contested: int = CONTESTED, both: int = BOTH) -> bool:
+    def _unanswered(self, counts: tuple[int, ...]) -> bool:
+        """Whether it goes through where nobody answers: images that it alone flags, that both flag, and others."""
+        alone, both, _ = counts
+        flagged = FlaggedImages(
+            images=sum(counts),
+            flagged=alone + both,
+            flagged_by_live=both,
+            more=alone,
+            fewer=0,
+            good=flagged_good_parts(self._candidate),
+            defect_share=None,
+        )
+        return not flagged.holds(0)
+
+    def passes_with(self, known: Sequence[Kind]) -> bool:
         """Whether it goes through, where so much is known of the first contested images."""
-        check = production_check(_pairs(known, contested, both), self._candidate, None)
+        check = production_check(_pairs(known), self._candidate, None)
         assert check is not None
         return not check.problem
 
@@ -73,15 +85,15 @@ class GateRule:
         return float(hypergeom.sf(defective - 1, CONTESTED, self.needed - 1, answers))
 
 
-def _pairs(known: Sequence[Kind], contested: int, both: int) -> list[Pair]:
+def _pairs(known: Sequence[Kind]) -> list[Pair]:
     kinds = [*known, *[Kind.UNLABELLED] * (IMAGES - len(known))]
     return [
         Pair(
             image=EvidenceImage(name="", path=Path(), sha256=f"{number:064x}", kind=kind, produced=True),
-            candidate=Said(score=0.5, decision=Decision.REVIEW if number < contested + both else Decision.PASS),
+            candidate=Said(score=0.5, decision=Decision.REVIEW if number < CONTESTED + BOTH else Decision.PASS),
             live=Said(
                 score=0.1,
-                decision=Decision.REVIEW if contested <= number < contested + both else Decision.PASS,
+                decision=Decision.REVIEW if CONTESTED <= number < CONTESTED + BOTH else Decision.PASS,
             ),
         )
         for number, kind in enumerate(kinds)
@@ -141,33 +153,10 @@ def with_other_images(rule: GateRule, replaced: int, draws: int) -> float:
     return gone / draws
 
 
-def without_answers(rule: GateRule, share: float, replaced: float, draws: int) -> tuple[float, float]:
-    """The share of draws in which a version goes through at one look, and at any of eleven, where nobody answers.
-
-    Args:
-        rule: the gate's.
-        share: of the production, that are good and that it alone flags, 0..1.
-        replaced: of the images, before each look, 0..1.
-        draws: how many.
-    """
-    passes = cache(lambda contested, both: rule.passes_with([], contested, both))
-    rng, at_first, ever = np.random.default_rng(0), 0, 0
-    for _ in range(draws):
-        drawn, looks = rng.random(IMAGES), list[bool]()
-        for _ in ELEVEN:
-            both = BOTH / IMAGES
-            looks.append(passes(int(((drawn >= both) & (drawn < both + share)).sum()), int((drawn < both).sum())))
-            others = rng.permutation(IMAGES)[: round(replaced * IMAGES)]
-            drawn[others] = rng.random(len(others))
-        at_first, ever = at_first + looks[0], ever + any(looks)
-    return at_first / draws, ever / draws
-
-
 @cache
 def gate_rule() -> GateRule:
     """The rule, for a version whose threshold is to flag 5 % of good parts, beside one that flags 2 %."""
-    with tempfile.TemporaryDirectory() as folder:
-        return GateRule(write_versions(Path(folder) / "home").deployment("mvtec/pill", "v2").bundle)
+    return GateRule(versions()[0].bundle)
 
 
 def main() -> None:
@@ -204,15 +193,7 @@ def main() -> None:
             ["contested images replaced before each look", "goes through"],
             [[f"{count} of {CONTESTED}", f"{with_other_images(rule, count, _DRAWS):.1%}"] for count in (0, 6)],
         ),
-        f"## Goes through, where nobody answers ({_DRAWS:,} draws)",
-        table(
-            ["good parts that it alone flags", "images replaced before each look", "at one look", "at any of eleven"],
-            [
-                [f"{share:.0%}", f"{replaced:.0%}", *(f"{one:.1%}" for one in without_answers(rule, *case, _DRAWS))]
-                for case in itertools.product((0.08, 0.1, 0.12), (0.02, 0.1))
-                for share, replaced in [case]
-            ],
-        ),
+        *tables_of_counts(rule.unanswered, IMAGES, BOTH),
     )
 
 

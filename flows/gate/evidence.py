@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -41,6 +41,8 @@ class EvidenceImage:
         kind: what is known of it.
         produced: it belongs to the sample of the production.
         contested: it was spoken of as versions decide it otherwise: it says nothing of how often they do, or are right.
+        filed: what is known of it says the line's folder, not a person's word.
+        gone: it was seen at an earlier look, and is there no more: nobody can be asked about it.
     """
 
     name: str
@@ -49,18 +51,27 @@ class EvidenceImage:
     kind: Kind
     produced: bool = False
     contested: bool = False
+    filed: bool = False
+    gone: bool = False
+
+    @property
+    def askable(self) -> bool:
+        """Whether people can be asked what it shows, and have not said it."""
+        return self.kind is Kind.UNLABELLED and not self.gone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """The images, each content once, and how many were left out, by reason.
 
+    `labelled`: by content, every image of which it is known what it shows, also of more than are compared on.
     `defect_share`: of the production, 0..1, at most: the upper end of its interval from the answers to random questions
     on the line, whichever version had scored; None: there are too few.
     """
 
     images: tuple[EvidenceImage, ...]
     left_out: dict[str, int]
+    labelled: Mapping[str, EvidenceImage] = field(default_factory=dict[str, EvidenceImage])
     defect_share: float | None = None
 
 
@@ -82,19 +93,20 @@ def find_evidence(line: str, asked: ComparedOn, versions: Sequence[BundleManifes
         words, all_words = store.verdicts(line), store.verdicts(line, overruled=True)
         contested = _contested(all_words)
 
-        def take(name: str, path: Path, sha256: str, kind: Kind) -> None:
+        def take(name: str, path: Path, sha256: str, kind: Kind, *, filed: bool = False) -> None:
             if sha256 in known:
                 left_out["learned by one of the versions"] += 1
             elif sha256 not in found:
-                asked_for = sha256 in contested
-                found[sha256] = EvidenceImage(name=name, path=path, sha256=sha256, kind=kind, contested=asked_for)
+                found[sha256] = EvidenceImage(
+                    name=name, path=path, sha256=sha256, kind=kind, contested=sha256 in contested, filed=filed
+                )
 
         for row in words:
             kind = Kind.DEFECT if row.verdict is Verdict.DEFECTIVE else Kind.GOOD
             take(Path(row.image_path).name, Path(row.image_path), row.image_sha256, kind)
         for name, path, kind in _labelled(asked.images) if asked.images is not None else ():
             if (sha256 := read_file(path).sha256) is not None:
-                take(name, path, sha256, kind)
+                take(name, path, sha256, kind, filed=True)
         since = datetime.now(UTC) - timedelta(hours=asked.stream_hours)
         rows = store.stream(line=line, status=ResultStatus.SCORED, since=since)
         for row in islice(rows, _MOST_ROWS):
@@ -112,6 +124,7 @@ def find_evidence(line: str, asked: ComparedOn, versions: Sequence[BundleManifes
     return Evidence(
         images=tuple(chosen.values()),
         left_out=dict(left_out),
+        labelled=found,
         defect_share=_defect_share(all_words),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -65,16 +66,17 @@ def checks_of(
         scored: what both say of images that neither has learned.
         resident: bytes of memory that either takes, the candidate's first; None: not to be told.
         defect_share: of the production, 0..1, at most, as far as people say; None: they do not.
-        looks_before: how often a gate held the candidate beside the same live version.
+        looks_before: how often a gate held the candidate beside the same live version; `scored` has the images of
+            those looks, too, so that none of the rules lets it through as others were drawn.
     """
     good, defective = scored.of(Kind.GOOD), scored.of(Kind.DEFECT)
     found = [
         _parity(candidate.bundle, live.bundle if live is not None else None),
-        _false_rejects(good, candidate.bundle),
-        _misses(defective),
-        _ranking(good, defective, live is not None),
+        _look(_false_rejects(good, candidate.bundle), looks_before),
+        _look(_misses(defective), looks_before),
+        _look(_ranking(good, defective, live is not None), looks_before),
         _known_defects(candidate.bundle, live.bundle if live is not None else None),
-        production_check(scored.production, candidate.bundle, defect_share, looks_before=looks_before),
+        _look(production_check(scored.production, candidate.bundle, defect_share), looks_before),
         _speed(scored.times),
         _memory(resident),
     ]
@@ -82,6 +84,14 @@ def checks_of(
         problem = "there is no image to compare on that neither version has learned"
         found.append(Check(what="images to compare on", live="none", candidate="none", problem=problem))
     return tuple(check for check in found if check is not None)
+
+
+def _look(check: Check | None, looks_before: int) -> Check | None:
+    """The check of a rule that counts images, with the number of the look at them."""
+    if check is None or not check.problem or not looks_before:
+        return check
+    told = f"look {looks_before + 1} at it: the images of all looks count, so that more of them, or answers, decide"
+    return replace(check, problem=f"{check.problem} ({told})")
 
 
 def _parity(candidate: Bundle, live: Bundle | None) -> Check:

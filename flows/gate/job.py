@@ -11,9 +11,9 @@ from deploy.bundles.contested_images import note_contested
 from deploy.bundles.manifest import HEAD, BundleManifest
 from deploy.bundles.packs import Deployment
 from deploy.bundles.registry import Registry
-from deploy.bundles.version_decisions import Ruling, rolled_back
+from deploy.bundles.version_decisions import rolled_back
 from deploy.engine.devices import open_device
-from flows.calibrate.new_images import Kind
+from flows.gate.earlier_looks import EarlierLooks, note_look, read_looks, with_earlier
 from flows.gate.evidence import find_evidence
 from flows.gate.gate_checks import Check
 from flows.gate.gate_rules import checks_of
@@ -26,6 +26,7 @@ from pipeline.errors import BundleError, ConfigError
 from pipeline.settings import Settings
 
 _BY = "gate"
+_NO_LOOKS = EarlierLooks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class VersionComparison:
         candidate: the version that is looked at.
         live: the one it is compared with; None: none.
         checks: the rules, with their figures.
-        pairs: what both say of each image.
+        pairs: what both say of each image, of the looks before, too.
         left_out: how many images could not be compared on, by reason.
     """
 
@@ -146,18 +147,21 @@ def _compared(
     settings: Settings,
     on_progress: OnProgress,
 ) -> VersionComparison:
-    """As `_compare`; a candidate that cannot be opened has failed its first check."""
+    """As `_compare`; what was seen of a candidate that is held is remembered. One that cannot be opened has failed its
+    first check.
+    """
     opened = registry.deployment(request.line, live) if live is not None else None
     try:
         deployment = registry.deployment(request.line, candidate)
     except BundleError as error:
         check = Check(what="opened and whole", live="–" if live is None else "yes", candidate="no", problem=str(error))
         return VersionComparison(line=request.line, candidate=candidate, live=live, checks=(check,), left_out={})
-    looks = sum(
-        (one.version, one.live, one.ruling, one.by) == (candidate, live, Ruling.HELD, _BY)
-        for one in registry.decisions(request.line)
-    )
-    return _compare(request.line, deployment, opened, request, settings, on_progress, looks_before=looks)
+    looks = read_looks(settings, request.line, deployment, opened)
+    comparison = _compare(request.line, deployment, opened, request, settings, on_progress, looks)
+    if comparison.problems:
+        seen = EarlierLooks(count=looks.count + 1, pairs=comparison.pairs)
+        note_look(settings, request.line, deployment, opened, seen)
+    return comparison
 
 
 def _compare(
@@ -167,8 +171,7 @@ def _compare(
     asked: ComparedOn,
     settings: Settings,
     on_progress: OnProgress,
-    *,
-    looks_before: int = 0,
+    looks: EarlierLooks = _NO_LOOKS,
 ) -> VersionComparison:
     def tell(done: int, total: int) -> None:
         on_progress(Progress(stage="compare versions", done=done, total=total))
@@ -177,14 +180,15 @@ def _compare(
     manifests = [deployment.bundle.manifest for deployment in opened]
     evidence = find_evidence(line, asked, manifests, settings)
     device = open_device(asked.device, settings)
-    scored = score_pairs(candidate, other, evidence.images, device, settings, tell)
+    scored = score_pairs(candidate, other, looks.to_score(evidence.images), device, settings, tell)
+    scored = with_earlier(scored, looks, evidence.labelled)
     checks = checks_of(
         candidate,
         other,
         scored,
         resident=resident_bytes(opened),
         defect_share=evidence.defect_share,
-        looks_before=looks_before,
+        looks_before=looks.count,
     )
     return VersionComparison(
         line=line,
@@ -199,7 +203,7 @@ def _compare(
 def _to_ask_about(pairs: Sequence[Pair]) -> list[str]:
     """The images of the production that only the candidate flags and nobody has said a word on, by content."""
     production = [pair for pair in pairs if pair.image.produced]
-    return [pair.image.sha256 for pair in contested(production) if pair.image.kind is Kind.UNLABELLED]
+    return [pair.image.sha256 for pair in contested(production) if pair.image.askable]
 
 
 def _newest(registry: Registry, line: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from deploy.bundles.bundle import Bundle
 from flows.calibrate.new_images import Kind
+from flows.gate.evidence import EvidenceImage
 from flows.gate.gate_checks import (
     CHANCE_OF_FALSE_REJECTS,
     Check,
@@ -41,25 +42,22 @@ show."""
 
 def contested(production: Iterable[Pair]) -> list[Pair]:
     """The images of the production that the candidate flags and the live version does not, in the order of their
-    contents' SHA-256: it has nothing to do with what they show, so that any first so many are a uniform sample.
+    contents' SHA-256: it has nothing to do with what they show, so that any first so many are a uniform sample. Those
+    that nobody has said a word on, or can any more, come last: that they are gone says nothing of them either.
     """
     found = [
         pair for pair in production if pair.live is not None and flagged(pair.candidate) and not flagged(pair.live)
     ]
-    return sorted(found, key=lambda pair: pair.image.sha256)
+    return sorted(found, key=lambda pair: (pair.image.kind is Kind.UNLABELLED and pair.image.gone, pair.image.sha256))
 
 
-def production_check(
-    production: Sequence[Pair], candidate: Bundle, defect_share: float | None, *, looks_before: int = 0
-) -> Check | None:
+def production_check(production: Sequence[Pair], candidate: Bundle, defect_share: float | None) -> Check | None:
     """The check of images of the production.
 
     Args:
         production: what both versions say of a uniform sample of it, whatever is known of an image.
         candidate: the version that is to go live.
         defect_share: of the production, 0..1, at most, as far as people say; None: they do not.
-        looks_before: how often a gate held the candidate beside the same live version. It is told, and counts for
-            nothing: what the answers show is bounded at all looks at once.
     """
     if not production:
         return None
@@ -69,24 +67,22 @@ def production_check(
         if counted_interval(counts[0], len(production))[0] > ALONE_FLAGGED:
             problem = f"it flags {said} images of the production, more than half of them whatever the luck"
     else:
-        seen = _Seen(
+        seen = FlaggedImages(
             images=len(production),
             flagged=counts[0],
             flagged_by_live=counts[1] or 0,
             more=more,
             fewer=fewer,
-            good=_flagged_good_parts(candidate),
+            good=flagged_good_parts(candidate),
             defect_share=defect_share,
         )
         if seen.holds(0):
-            problem = _unless_defective(seen, [pair.image.kind for pair in contested(production)])
-            if problem and looks_before:
-                problem += f" (look {looks_before + 1} at it: what answers show holds however often one looks)"
+            problem = _unless_defective(seen, [pair.image for pair in contested(production)])
     return counted_check(STREAM, production, counts, problem)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
+class FlaggedImages:
     """What was counted: images, those that either version flags, those that only one flags; and the shares, 0..1, of
     good parts that the candidate is to flag and of defects that people found (None: they were not asked).
     """
@@ -115,13 +111,14 @@ class _Seen:
         )
 
 
-def _unless_defective(seen: _Seen, kinds: Sequence[Kind]) -> str:
+def _unless_defective(seen: FlaggedImages, images: Sequence[EvidenceImage]) -> str:
     """Why a candidate that flags too much is held after all that people say of what only it flags; empty: it is not.
 
     Args:
         seen: what was counted.
-        kinds: what is known of each image that only the candidate flags, in an order that nothing they show decides.
+        images: each that only the candidate flags, in an order that nothing they show decides.
     """
+    kinds = [image.kind for image in images]
     held_before = [0]  # how many counts of defective images below each one would hold it
     for defective in range(len(kinds) + 1):
         held_before.append(held_before[-1] + seen.holds(defective))
@@ -147,9 +144,16 @@ def _unless_defective(seen: _Seen, kinds: Sequence[Kind]) -> str:
     if held:
         return f"{told}of the {len(kinds)} that only it flags, {answers}, which does not explain them either"
     so_far = f", and {answers} so far" if spoken_of else ""
-    needed = _answers_needed(kinds, ruling, defective / spoken_of if spoken_of else 1.0)
+    askable = [index for index, image in enumerate(images) if image.askable]
+    needed = _answers_needed(kinds, askable, ruling, defective / spoken_of if spoken_of else 1.0)
+    only_it = f"{told}only it flags {len(kinds)} of them{so_far}"
+    if needed is None:
+        return (
+            f"{only_it}, and too many of the others are gone for answers to decide: run the gate again once there is "
+            "more of the production"
+        )
     return (
-        f"{told}only it flags {len(kinds)} of them{so_far}: say on the review page what they show, it asks about them "
+        f"{only_it}: say on the review page what they show, it asks about them "
         f"as contested; about {needed} {'more answers' if spoken_of else 'answers'} decide, then run the gate again"
     )
 
@@ -172,18 +176,21 @@ def _defective_of(kinds: Sequence[Kind]) -> tuple[int, int]:
     return fewest, min(possible, max(fewest, counted_among(in_sample + unsaid, count, len(kinds))[1]))
 
 
-def _answers_needed(kinds: Sequence[Kind], ruling: Callable[[Sequence[Kind]], bool | None], share: float) -> int:
-    """How many answers in the order of the questions decide, if as large a share of them is defective as so far."""
+def _answers_needed(
+    kinds: Sequence[Kind], askable: Sequence[int], ruling: Callable[[Sequence[Kind]], bool | None], share: float
+) -> int | None:
+    """How many answers in the order of the questions decide, if as large a share of them is defective as so far; None:
+    all that can be asked for do not.
+    """
     known = list(kinds)
-    open_questions = [index for index, kind in enumerate(kinds) if kind is Kind.UNLABELLED]
-    for number, index in enumerate(open_questions, start=1):
+    for number, index in enumerate(askable, start=1):
         known[index] = Kind.DEFECT if int(number * share) > int((number - 1) * share) else Kind.GOOD
         if ruling(known) is not None:
             return number
-    return len(open_questions)
+    return None
 
 
-def _flagged_good_parts(candidate: Bundle) -> float:
+def flagged_good_parts(candidate: Bundle) -> float:
     """The share of good parts that the candidate's threshold is to reject or have looked at."""
     threshold = candidate.manifest.threshold
     rate, expected = threshold.target_false_reject_rate, threshold.expected_false_reject_rate

@@ -214,6 +214,26 @@ def test_a_held_version_stays_held_where_people_say_that_what_it_flags_is_good(s
     assert f"0 of {asked} that people spoke of are defective, which does not explain them either" in reason
 
 
+def test_a_held_version_is_not_let_through_by_other_images_alone(settings: Settings, held: str, tmp_path: Path) -> None:
+    """The production that held it is cleared away, and what comes next happens to show good parts only."""
+    request = GateRequest(line=LINE, candidate=held, device=Device.CPU)
+    (first,) = job.run(request, settings).reasons
+    shutil.rmtree(tmp_path / "production")
+    lucky = write_spotted_line(tmp_path / "lucky", good=0, test_good=20, defects=0, seed=8)
+    score.run(ScoreRequest(line=LINE, images=str(lucky), device=Device.CPU, workers=1), settings)
+    result = job.run(request, settings)
+    (reason,) = result.reasons
+    flagged = len(result.comparison.changed)
+    before = re.match(r"it flags (\d+) of (\d+) images of the production", first)
+    assert before is not None
+    assert (flagged, len(result.comparison.pairs)) == (int(before[1]), int(before[2]) + 20)
+    assert reason.startswith(f"it flags {flagged} of {len(result.comparison.pairs)} images of the production")
+    assert reason.endswith("(look 2 at it: the images of all looks count, so that more of them, or answers, decide)")
+    assert contested_images(settings.home, LINE) == (), "nobody is asked about what is gone"
+    assert not result.live
+    assert not result.comparison.left_out
+
+
 def test_adapt_behind_the_gate_holds_images_back(home: Path, tmp_path: Path) -> None:
     folder = write_spotted_line(tmp_path / "many", good=40, defects=4)
     result = adapt.run(request_of(folder, gate=True), load_settings())

@@ -138,3 +138,21 @@ def test_memory_is_what_was_measured(registry: Registry, resident: tuple[int | N
         version(registry, "v2"), version(registry, "v1"), pairs((GOOD, 20, PASS, PASS)), resident=resident
     )
     assert [check.problem for check in checks if check.problem] == ([] if held is None else [held])
+
+
+@pytest.mark.parametrize(
+    "scored",
+    [
+        pairs((GOOD, 5, REJECT, PASS), (GOOD, 20, PASS, PASS)),
+        pairs((DEFECT, 2, PASS, REVIEW), (DEFECT, 9, REJECT, REJECT)),
+        pairs((UNLABELLED, 12, REVIEW, PASS), (UNLABELLED, 88, PASS, PASS)),
+        pairs((GOOD, 12, REVIEW, PASS), (DEFECT, 12, REVIEW, REJECT)),
+    ],
+    ids=["false rejects", "missed defects", "production", "ranking"],
+)
+def test_whatever_counts_images_tells_which_look_at_it_this_is(registry: Registry, scored: Pairs) -> None:
+    versions = version(registry, "v2"), version(registry, "v1")
+    (first,) = problems(registry, scored)
+    (third,) = [check.problem for check in checks_of(*versions, scored, looks_before=2) if check.problem]
+    told = " (look 3 at it: the images of all looks count, so that more of them, or answers, decide)"
+    assert third == f"{first}{told}"
