@@ -69,11 +69,11 @@ def tend(request: TendRequest) -> TendResult:
     """
 
     def tell_of_new(name: str) -> None:
-        if request.line is None:  # a run for one line was asked for by whoever knows of it
-            tell_of_line(LineEvent.APPEARED, name)
+        tell_of_line(LineEvent.APPEARED, name)
 
+    on_new = tell_of_new if request.line is None else None  # one line is asked for by whoever knows of it
     with _tagged(request):
-        result = job.tend_lines(request, load_settings(), adapt_line, on_new=tell_of_new)
+        result = job.tend_lines(request, load_settings(), adapt_line, on_new=on_new)
         _show(request, result)
     if failed := result.of(Outcome.FAILED):
         names = ", ".join(one.name for one in failed)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -88,23 +89,40 @@ def tend_lines(
     settings: Settings,
     adapt: Adapt,
     on_progress: OnProgress = ignore_progress,
-    on_new: Callable[[str], None] = lambda _line: None,
+    on_new: Callable[[str], None] | None = None,
 ) -> TendResult:
-    """As `run`, with another way to adapt; `on_new` is told of each line that nobody met before."""
+    """As `run`, with another way to adapt.
+
+    `on_new` is told of each line that nobody met before, as whoever is told has it adapted to beside the others: of
+    those that are there before any adaptation, and of those that appeared meanwhile after each line, which are left to
+    whoever was told. Where nobody is, they are new to the next run.
+    """
     settings.ensure_home()
-    found = line_folders(request.folder)
-    if request.line is not None:
-        within = f"{request.line}/"
-        found = {name: path for name, path in found.items() if name == request.line or name.startswith(within)}
-    for name in found:  # before any adaptation: who is told has a new line adapted to beside the others
-        if is_first_sight(settings, name):
-            on_new(name)
+    found = _lines_asked_for(request)
+    _tell_of_new(found, settings, on_new)
     lines: list[TendedLine] = []
     for done, (name, path) in enumerate(found.items()):
         on_progress(Progress(stage="tend the lines", done=done, total=len(found)))
         lines += _tend_once_quiet(name, path, request, settings, adapt)
+        if on_new is not None:
+            with suppress(LinewiseError):  # a folder or home that cannot be read for now: what a line's look says
+                _tell_of_new(_lines_asked_for(request), settings, on_new)
     on_progress(Progress(stage="tend the lines", done=len(found), total=len(found)))
     return TendResult(folder=request.folder, lines=tuple(lines))
+
+
+def _lines_asked_for(request: TendRequest) -> dict[str, Path]:
+    found = line_folders(request.folder)
+    if request.line is None:
+        return found
+    within = f"{request.line}/"
+    return {name: path for name, path in found.items() if name == request.line or name.startswith(within)}
+
+
+def _tell_of_new(found: Iterable[str], settings: Settings, on_new: Callable[[str], None] | None) -> None:
+    for name in found:
+        if is_first_sight(settings, name) and on_new is not None:
+            on_new(name)
 
 
 def _tend_once_quiet(

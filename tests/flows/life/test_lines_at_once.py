@@ -101,6 +101,42 @@ def test_all_new_lines_are_told_of_before_the_first_is_adapted_to(plant: Path) -
     assert happened == ["caps is new", "corks is new", "adapt to caps", "adapt to corks"]
 
 
+def test_a_line_that_appears_during_a_run_is_told_of_once_before_the_next_one_is_adapted_to(plant: Path) -> None:
+    """Whoever is told adapts to it: this run does not, nor does it tell again, nor does the next."""
+    happened: list[str] = []
+    corks = plant / OTHER
+    corks.rename(plant.parent / OTHER)
+    write_spotted_line(plant / "dials", good=4, seed=3)
+
+    def fails(asked: AdaptRequest) -> AdaptResult:
+        happened.append(f"adapt to {asked.line}")
+        if asked.line == SLOW:
+            (plant.parent / OTHER).rename(corks)
+        raise LineError("images", "none", "add some")
+
+    def run() -> list[str]:
+        tended = job.tend_lines(
+            request(plant, None), load_settings(), fails, on_new=lambda line: happened.append(f"{line} is new")
+        )
+        return [line.name for line in tended.lines]
+
+    assert run() == [SLOW, "dials"]
+    assert happened == ["caps is new", "dials is new", "adapt to caps", "corks is new", "adapt to dials"]
+    assert run() == [SLOW, OTHER, "dials"]
+    assert happened[5:] == ["adapt to corks"], "as nobody who was told did; the others failed, and nothing changed"
+
+
+def test_a_command_that_tells_nobody_leaves_what_appears_during_it_new(plant: Path) -> None:
+    def fails(_asked: AdaptRequest) -> AdaptResult:
+        write_spotted_line(plant / "dials", good=4, seed=3)
+        raise LineError("images", "none", "add some")
+
+    job.tend_lines(request(plant, SLOW), load_settings(), fails)
+    told: list[str] = []
+    job.tend_lines(request(plant, None), load_settings(), fails, on_new=told.append)
+    assert told == [OTHER, "dials"]
+
+
 @pytest.mark.parametrize("holder", [SLOW, None], ids=["a run for the line", "a run for all lines"])
 def test_what_came_while_a_line_was_adapted_to_is_learned_afterwards_by_the_same_run(
     plant: Path, home: Path, tmp_path: Path, holder: str | None
