@@ -170,7 +170,7 @@ def _look(name: str, folder: Path, request: TendRequest, settings: Settings, ada
     Raises:
         StorageError: the home cannot be written.
     """
-    drifted = begin_to_look(settings, name) or request.drifted
+    drifted = begin_to_look(settings, name, drifted=request.drifted)
     try:
         found = look_at(name, folder, request.model_copy(update={"drifted": drifted}), settings)
         if isinstance(found, Waiting):

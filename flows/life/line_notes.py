@@ -114,12 +114,16 @@ def is_asked_for(settings: Settings, line: str) -> bool:
     return any((_folder(settings, line) / name).exists() for name in (_ASKED, _ASKED_AS_DRIFTED))
 
 
-def begin_to_look(settings: Settings, line: str) -> bool:
+def begin_to_look(settings: Settings, line: str, *, drifted: bool = False) -> bool:
     """Take what `ask_holder` asked for, under the lock and before the look: what is asked from now on is another one.
 
+    Args:
+        settings: of this process.
+        line: its name.
+        drifted: whoever looks was told that the line's production drifted; remembered until a look comes to its end.
+
     Returns:
-        Whether somebody asked as the line's production drifted, and no look has come to its end since
-        (`end_of_look`).
+        Whether somebody was told or asked so, and no look has come to its end since (`end_of_look`).
 
     Raises:
         StorageError: the home cannot be written.
@@ -129,6 +133,8 @@ def begin_to_look(settings: Settings, line: str) -> bool:
         (folder / _ASKED).unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             (folder / _ASKED_AS_DRIFTED).replace(folder / _DRIFTED)
+        if drifted:
+            (folder / _DRIFTED).touch()
         return (folder / _DRIFTED).exists()
 
 

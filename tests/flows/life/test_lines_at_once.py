@@ -167,12 +167,15 @@ def test_who_is_asked_to_look_again_learns_that_the_line_drifted_and_is_asked_on
     assert not begin_to_look(settings, SLOW)
 
 
-def test_a_look_that_fails_leaves_to_the_next_that_the_line_drifted(plant: Path) -> None:
+@pytest.mark.parametrize("asked", [True, False], ids=["it was asked meanwhile", "it was told so itself"])
+def test_a_look_that_fails_leaves_to_the_next_that_the_line_drifted(plant: Path, asked: bool) -> None:
     settings = load_settings()
-    ask_holder(settings, SLOW, drifted=True)
+    settings.ensure_home()
+    if asked:
+        ask_holder(settings, SLOW, drifted=True)
     database = settings.home / "results.sqlite"
     database.write_bytes(b"no database " * 100)
-    assert tend(plant, None)[0].outcome is Outcome.FAILED
+    assert tend(plant, None, drifted=not asked)[0].outcome is Outcome.FAILED
     assert not is_asked_for(settings, SLOW), "nobody tries again at once"
     database.unlink()
     assert begin_to_look(settings, SLOW)
