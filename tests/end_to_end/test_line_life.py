@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +22,11 @@ pytest.importorskip("prefect", reason="the extra `flows` is not installed")
 from deploy.bundles.registry import Registry
 from flows.adapt import job as adapt
 from flows.adapt.request import AdaptRequest
+from flows.life.line_notes import read_note, tending
+from flows.score import job as score
+from flows.score.request import ScoreRequest
 from flows.server.line_events import POLICY_LABEL
-from pipeline.settings import load_settings
+from pipeline.settings import Device, load_settings
 from tests.end_to_end.prefect_plant import Plant, running_plant
 from tests.parts.spotted_line import SIZE, write_spotted_line
 
@@ -99,6 +105,61 @@ def test_a_line_whose_images_still_come_keeps_no_other_waiting_and_none_is_adapt
         assert [run.state.name for run in runs(slow)] == ["Running"], "and nobody waited for it"
     assert plant.ended(runs(slow)[0].id).state.name == "Completed"
     assert len(registry.versions(slow)) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/locks").is_file(), reason="finds a lock's holder in /proc")
+def test_a_killed_adaptation_is_a_crashed_run_and_the_next_run_of_the_plant_takes_the_line_up(
+    plant: Plant, tmp_path: Path
+) -> None:
+    """The engine dies in the middle of an adaptation that an event of drift asked for."""
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    line, folder, settings = "killed line", tmp_path / "plant", load_settings(plant.home)
+    write_spotted_line(folder / line, good=4, test_good=4, defects=2)
+    adapt.run(AdaptRequest(line=line, images=folder / line, size=SIZE), settings)
+    registry = Registry(plant.home)
+    first = registry.live_version(line)
+    shots = write_spotted_line(tmp_path / "shots", good=6, seed=5) / "train" / "good"
+    score.run(ScoreRequest(line=line, images=str(shots), device=Device.CPU, workers=1), settings)
+    asked = {"folder": str(folder), "size": SIZE, "quiet_seconds": 0, "least_production": 1}
+    plant.client.update_deployment(plant.deployment("tend-plant").id, DeploymentUpdate(parameters={"request": asked}))
+    of_lines = plant.deployment("tend-line").id
+    before = {run.id for run in runs_of(plant, of_lines)}
+    emit(plant, "linewise.drift", line=line, policy="re-adapt")
+    run = plant.wait_for(lambda: next((run for run in runs_of(plant, of_lines) if run.id not in before), None))
+    plant.wait_for(lambda: None if (note := read_note(settings, line)) is None or note.ended else note)
+    kill_with_children(holder_of(settings.line_folder("tending", line) / "lock"))
+
+    state = plant.ended(run.id).state
+    assert state.is_crashed(), (state.name, state.message)
+    with tending(settings, line) as free:
+        assert free
+    assert ([record.version for record in registry.versions(line)], registry.live_version(line)) == ([first], first)
+    note = read_note(settings, line)
+    assert note is not None
+    assert not note.ended, "so that the next look adapts, whether it hears of the drift or not"
+    taken_up = plant.asked("tend-plant", asked)
+    assert taken_up.state.name in ("Completed", "Held"), taken_up.state.message
+    assert "the last adaptation did not end" in plant.artifact("tended-lines", taken_up.id).data
+    assert len(registry.versions(line)) == 2
+    note = read_note(settings, line)
+    assert note is not None
+    assert note.ended
+
+
+def holder_of(lock: Path) -> int:
+    """The process that holds it."""
+    inode = lock.stat().st_ino
+    held = (entry.split() for entry in Path("/proc/locks").read_text().splitlines() if "->" not in entry)
+    return next(int(entry[4]) for entry in held if int(entry[5].split(":")[-1]) == inode)
+
+
+def kill_with_children(pid: int) -> None:
+    """Parents first: none of them can say a word."""
+    children = [thread.read_text().split() for thread in Path(f"/proc/{pid}/task").glob("*/children")]
+    os.kill(pid, signal.SIGKILL)
+    for child in itertools.chain(*children):
+        kill_with_children(int(child))
 
 
 @contextmanager
