@@ -45,7 +45,7 @@ class EarlierLooks:
     def to_score(self, images: Sequence[EvidenceImage]) -> list[EvidenceImage]:
         """Those that are to be scored now: all but those that are gone, and were seen."""
         seen = {pair.image.sha256 for pair in self.pairs}
-        return [image for image in images if image.sha256 not in seen or image.path.exists()]
+        return [image for image in images if image.sha256 not in seen or _is_there(image.path)]
 
 
 class _SeenImage(BaseModel):
@@ -159,15 +159,22 @@ def _known_now(seen: EvidenceImage, now: EvidenceImage | None, label: EvidenceIm
     image = replace(
         now or seen,
         produced=seen.produced or (now is not None and now.produced),
-        gone=now is None and not seen.path.exists(),
+        gone=now is None and not _is_there(seen.path),
     )
     if label is not None:
         return replace(image, kind=label.kind, contested=label.contested, filed=label.filed)
     # a folder that this look is not asked to read, or that is not mounted, takes no label back; whoever moved the file
     # out of it does
-    if seen.filed and (seen.path.exists() or not seen.path.parent.exists()):
+    if seen.filed and (_is_there(seen.path) or not _is_there(seen.path.parent)):
         return replace(image, kind=seen.kind, contested=seen.contested, filed=True)
     return replace(image, kind=Kind.UNLABELLED, contested=False, filed=False)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder that may not be entered, a share that does not answer
+        return False
 
 
 def _ids(candidate: Deployment, live: Deployment | None) -> tuple[str, str | None]:

@@ -91,6 +91,13 @@ def test_images_of_the_production_count_as_they_were_scored_also_where_they_are_
     assert EarlierLooks(pairs=tuple(before)).to_score([one.image for one in before]) == [before[1].image]
 
 
+def test_an_image_that_cannot_be_looked_for_counts_as_gone(tmp_path: Path) -> None:
+    """As one in a folder that may not be entered any more."""
+    seen = pair(tmp_path / ("x" * 300), produced=True)
+    assert [one.image.gone for one in together([], [seen])] == [True]
+    assert EarlierLooks(pairs=(seen,)).to_score([seen.image]) == []
+
+
 def test_what_people_say_of_an_image_counts_as_they_say_it_now(tmp_path: Path) -> None:
     (path := tmp_path / "a.png").touch()
     said = pair(path, kind=GOOD)
