@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -127,7 +128,10 @@ def test_a_killed_adaptation_is_a_crashed_run_and_the_next_run_of_the_plant_take
     before = {run.id for run in runs_of(plant, of_lines)}
     emit(plant, "linewise.drift", line=line, policy="re-adapt")
     run = plant.wait_for(lambda: next((run for run in runs_of(plant, of_lines) if run.id not in before), None))
-    plant.wait_for(lambda: None if (note := read_note(settings, line)) is None or note.ended else note)
+    adapting = f"adapt {line}"
+    while not any(one.name == adapting and one.state.is_running() for one in plant.client.read_flow_runs(limit=20)):
+        assert not plant.client.read_flow_run(run.id).state.is_final(), "it ended before it could be killed"
+        time.sleep(0.1)
     kill_with_children(holder_of(settings.line_folder("tending", line) / "lock"))
 
     state = plant.ended(run.id).state
