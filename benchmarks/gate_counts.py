@@ -165,7 +165,7 @@ def tables_of_counts(unanswered: Passes, images: int, both: int) -> Iterator[str
             for share, change in itertools.product((0.05, 0.08, 0.1, 0.12), changes)
         ],
     )
-    yield "## Held at the first look by bad luck, gone through after three more, after ten"
+    yield f"## Held at the first look by bad luck, gone through after three more, after ten ({_MANY_DRAWS:,} draws)"
     yield table(
         ["good parts that it alone flags", "images replaced before each look", *_WAYS],
         [
