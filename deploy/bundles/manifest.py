@@ -19,7 +19,7 @@ from pipeline.likeness import Likeness
 from pipeline.promise import Promise
 from pipeline.tile_grid import TileGrid
 
-FORMAT_VERSION = 16
+FORMAT_VERSION = 17
 """Raise it with every field that a manifest gains, here or in what it holds, and give that field a default: older
 bundles then open as before, and an older Linewise says of a newer bundle "upgrade Linewise", not "adapt again"."""
 MANIFEST = "manifest.json"

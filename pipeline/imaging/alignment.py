@@ -41,6 +41,9 @@ much; and the degrees that round parts must be turned by for what is uneven on t
 _OUTLINE, _OF_ONE = 0.03, 0.8
 """By how much less outlines may overlap than the support's, and how much they must where the support is one image. A
 scrap beside a pill takes off 0.02 to 0.04, a missing piece that shifts its centre by 3 per cent 0.09 and more."""
+_HOLLOW = 0.06
+"""By how much deeper hollows may be than the support's, in roots of the part's area: a missing piece that shifts the
+centre of a nut by 3 per cent is 0.1 deep and more, those of good nuts differ by 0.04."""
 _HALF = 0.5  # of a pixel: the part covers it
 
 
@@ -66,6 +69,8 @@ class Alignment:
         outline: the pixels of the thumbnail that the part covers, eight a byte, in hexadecimal digits; None, in bundles
             of formats 11 to 15: others are not held against it.
         least_overlap: smallest overlap with it, intersection over union, 0 to 1.
+        deepest_hollow: how deep outlines may go into their convex hulls, in roots of the part's area; None, in bundles
+            of formats 11 to 16: anyhow.
     """
 
     mode: AlignMode
@@ -76,6 +81,7 @@ class Alignment:
     turns: bool = True
     outline: str | None = None
     least_overlap: float = 0.0
+    deepest_hollow: float | None = None
 
     def __post_init__(self) -> None:
         pixels = len(bytes.fromhex(self.thumbnail))
@@ -145,6 +151,9 @@ class Alignment:
         if (overlap := self.overlap(part.inside, matrix)) < self.least_overlap:
             found = f"its outline overlaps the reference's by {overlap:.2f}, and at least {self.least_overlap:.2f}"
             return f"{found} is needed: a piece is missing, or something lies at its edge"
+        if self.deepest_hollow is not None and part.hollow > self.deepest_hollow:
+            found = f"its outline has a hollow of {part.hollow:.2f} of its size, and at most {self.deepest_hollow:.2f}"
+            return f"{found} is expected: a piece is missing, or something lies at its edge"
         return None
 
     def _seen(self, values: NDArray[np.float32], matrix: NDArray[np.float64], border: int) -> NDArray[np.float32]:
@@ -230,7 +239,8 @@ def alignment_of(good: Iterable[NDArray[np.uint8]], mode: AlignMode) -> Fit | No
     if lowest < _ALIKE:
         return None
     as_taken = np.mean([alignment.correlation(part.grey, np.eye(2, 3)) for part in parts])
-    return Fit(replace(alignment, least=lowest - _MARGIN), mean, float(as_taken))
+    deepest = _deepest_hollow([part.hollow for part in parts])
+    return Fit(replace(alignment, least=lowest - _MARGIN, deepest_hollow=deepest), mean, float(as_taken))
 
 
 def _turns_can_be_told(parts: list[Circles]) -> bool:
@@ -261,6 +271,12 @@ def _least_overlap(overlaps: list[float]) -> float:
         return _OF_ONE
     strays = 1 - min(overlaps)
     return 1 - strays - max(_OUTLINE, strays * (1 + 2 / len(overlaps)))
+
+
+def _deepest_hollow(hollows: list[float]) -> float:
+    """What parts may have: more than the support's deepest, the more the deeper that is and the fewer it is of."""
+    deepest = max(hollows)
+    return deepest + max(_HOLLOW, 2 * deepest / len(hollows))
 
 
 def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:

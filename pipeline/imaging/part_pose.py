@@ -45,12 +45,14 @@ class Part(NamedTuple):
         pose: how it lies.
         grey: float32 (h, w), 0 to 255, a copy of the image's own proportions.
         inside: float32 (h, w), the share of each pixel that it covers.
+        hollow: how deep its outline goes into its convex hull, in roots of its area; 0: it is convex.
         circles: its grey copy along circles around its centre.
     """
 
     pose: Pose
     grey: NDArray[np.float32]
     inside: NDArray[np.float32]
+    hollow: float
     circles: Circles
 
 
@@ -71,13 +73,22 @@ def part_of(image: NDArray[np.uint8]) -> Part | None:
     )
     grey = cv2.cvtColor(_shrunk(small, _THUMBNAIL), cv2.COLOR_RGB2GRAY).astype(np.float32)
     share = np.asarray(cv2.resize(inside, grey.shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
-    return Part(pose, grey, share, along(grey, pose))
+    return Part(pose, grey, share, _hollow(covered) / (pose.side * longer), along(grey, pose))
 
 
 def along(grey: NDArray[np.float32], pose: Pose) -> Circles:
     """A part that lies so in a grey copy (h, w), along circles."""
     longer = max(grey.shape)
     return circles_around(grey, (pose.x * longer - 0.5, pose.y * longer - 0.5), pose.side * longer)
+
+
+def _hollow(covered: NDArray[np.bool_]) -> float:
+    """How far within its convex hull a part (h, w) lacks a pixel, at most, in pixels beyond the hull's outermost."""
+    padded = np.pad(covered.astype(np.uint8), 1)  # beyond the image is beyond the hull
+    outlines, _ = cv2.findContours(padded, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hull = cv2.convexHull(np.concatenate(outlines))
+    within = cv2.distanceTransform(cv2.fillConvexPoly(np.zeros_like(padded), hull, [1]), cv2.DIST_L2, 5)
+    return max(0.0, float(within[padded == 0].max()) - 1)
 
 
 def _shrunk(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

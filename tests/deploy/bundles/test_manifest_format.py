@@ -74,6 +74,7 @@ ADDED = {
     """,
     15: "tiles.seen",
     16: "preprocess.alignment.turns preprocess.alignment.outline preprocess.alignment.least_overlap",
+    17: "preprocess.alignment.deepest_hollow",
 }
 """Fields that each format version brought. What a version has is never changed: a new field comes with a new one."""
 

@@ -185,8 +185,50 @@ def test_another_outline_is_told(alignment: Alignment, changed: str) -> None:
     assert problem is not None
     assert problem.startswith("not aligned: its outline overlaps the reference's by 0.")
     assert problem.endswith("is needed: a piece is missing, or something lies at its edge")
-    before = replace(alignment, outline=None, least_overlap=0.0)
+    before = replace(alignment, outline=None, least_overlap=0.0, deepest_hollow=None)
     assert before.place(image).problem is None, "as in bundles of before"
+
+
+def test_a_missing_piece_is_told_where_no_outline_is_like_another() -> None:
+    """Of ovals of all proportions: their overlap says nothing, a hollow does, unless they have one as deep."""
+    support = [pebble(sides) for sides in ((110, 55), (95, 65), (100, 70), (90, 60))]
+    fit = alignment_of(support, AlignMode.SIMILARITY)
+    assert fit is not None
+    whole, chipped = pebble((105, 62)), cv2.circle(pebble((105, 62)), (230, 95), 24, (30,) * 3, -1).astype(np.uint8)
+    assert fit.alignment.place(whole).problem is None
+    problem = fit.alignment.place(chipped).problem
+    assert problem is not None
+    told = r"its outline has a hollow of (0\.\d\d) of its size, and at most (0\.\d\d) is expected: a piece is missing"
+    assert (found := re.search(told, problem))
+    assert float(found[1]) > float(found[2])
+    assert replace(fit.alignment, deepest_hollow=None).place(chipped).problem is None, "as in bundles of before"
+
+    notched = [cv2.circle(image, (230, 95), 24, (30,) * 3, -1).astype(np.uint8) for image in support]
+    fit = alignment_of(notched, AlignMode.SIMILARITY)
+    assert fit is not None
+    assert fit.alignment.place(chipped).problem is None
+
+
+def pebble(sides: tuple[int, int]) -> NDArray[np.uint8]:
+    image = cv2.ellipse(np.full((HEIGHT, WIDTH, 3), 30, np.uint8), (200, 150), sides, 0, 0, 360, (180,) * 3, -1)
+    return noisy(cv2.circle(image, (150, 150), 14, (90, 60, 60), -1), sum(sides))
+
+
+def test_how_deep_a_hollow_is() -> None:
+    """A round bite is its radius deep; a convex part has no hollow, nor one that goes on beyond the image."""
+    plain, beyond = plate(120), plate(320)
+    bitten = cv2.circle(plain.copy(), (200, 90), 40, (30,) * 3, -1).astype(np.uint8)
+    found = [part_of(image) for image in (plain, beyond, bitten)]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[2] is not None
+    assert found[0].hollow == found[1].hollow == 0
+    assert found[2].hollow == pytest.approx(40 / WIDTH / found[2].pose.side, abs=0.05), "in a small, smooth copy"
+
+
+def plate(left: int) -> NDArray[np.uint8]:
+    background = np.full((HEIGHT, WIDTH, 3), 30, np.uint8)
+    return cv2.rectangle(background, (left, 90), (left + 160, 210), (180,) * 3, -1).astype(np.uint8)
 
 
 def test_a_round_part_of_a_bundle_of_before_is_not_turned_and_none_of_its_images_is_refused() -> None:
