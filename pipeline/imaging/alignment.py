@@ -42,8 +42,8 @@ _OUTLINE, _OF_ONE = 0.03, 0.8
 """By how much less outlines may overlap than the support's, and how much they must where the support is one image. A
 scrap beside a pill takes off 0.02 to 0.04, a missing piece that shifts its centre by 3 per cent 0.09 and more."""
 _HOLLOW = 0.06
-"""By how much deeper hollows may be than the support's, in roots of the part's area: a missing piece that shifts the
-centre of a nut by 3 per cent is 0.1 deep and more, those of good nuts differ by 0.04."""
+"""By how much deeper hollows may be than the support's, in roots of the part's area: missing pieces of nuts are
+0.08 deep and more, the hollows of good ones 0.04 at most (`benchmarks/alignment.md`)."""
 _HALF = 0.5  # of a pixel: the part covers it
 
 
