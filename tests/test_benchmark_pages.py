@@ -31,6 +31,7 @@ def test_the_pages_have_one_place_for_figures(tmp_path: Path):
         "bank_budget",
         "camera_sizes",
         "cascade",
+        "distilled",
         "drift",
         "faults",
         "fuzz",
