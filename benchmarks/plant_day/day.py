@@ -40,13 +40,15 @@ class Noted:
     """What the day saw that no store tells afterwards.
 
     `first`, `taught`, `last`: versions of the first line, of the morning, of before the drift, and of after it;
-    `answers`: of a person, by the kind of question; `alarms_before`: alarms while nothing had changed.
+    `answers`: of a person, by the kind of question; `unsure_answers`: others, of which nobody said that they arrived;
+    `alarms_before`: alarms while nothing had changed.
     """
 
     first: str = ""
     taught: str = ""
     last: str = ""
     answers: Counter[str] = field(default_factory=Counter)
+    unsure_answers: int = 0
     alarms_before: int = 0
     held: list[str] = field(default_factory=list)
 
@@ -135,6 +137,7 @@ class Day:
         def answer(until: Callable[[Counter[str]], bool]) -> None:
             with Person(self._processes.review_page, "Ada", self._shows_a_defect) as person:
                 answers.update(person.answer(self.line, lambda new: until(answers + new)))
+                self.noted.unsure_answers += person.unsure
 
         answer(lambda sofar: sofar.total() >= _ANSWERS)
         self._tend()

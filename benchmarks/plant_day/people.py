@@ -25,6 +25,8 @@ class Person:
 
     def __init__(self, address: str, name: str, is_defective: Callable[[int], bool]) -> None:
         self._address, self._name, self._is_defective = address, name, is_defective
+        self.unsure = 0
+        """Answers that were sent and not said to be taken, as the page or its database went away: it may know them."""
         self._browser = httpx.Client(
             base_url=address, headers={"Origin": address}, follow_redirects=True, timeout=60, trust_env=False
         )
@@ -48,9 +50,11 @@ class Person:
                 if page is None:
                     break
                 said = "defective" if self._is_defective(int(page["result"])) else "good"
+                self.unsure += 1
                 took = self._browser.post("/answer", data={**page, "answer": said})
                 if took.status_code == httpx.codes.OK:  # after a redirection to the next question
                     answered[page["kind"]] += 1
+                    self.unsure -= 1
                     at = time.monotonic()
                     continue
                 told = f"{took.status_code} {took.text[:200]}"

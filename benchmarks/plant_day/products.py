@@ -43,11 +43,12 @@ class Product:
         self._unseen = (good[GOOD + 1 :: 2], defective[DEFECTIVE + 1 :: 2])
 
     def write_labelled(self, folder: Path) -> None:
-        """The images that people sort before the line begins: `good/` and `defect/`."""
+        """The images that people sort before the line begins, as its camera sees them: `good/` and `defect/`."""
+        rng = np.random.default_rng(1)
         for name, pictures in zip(("good", "defect"), self._labelled, strict=True):
             (folder / name).mkdir(parents=True, exist_ok=True)
             for number, picture in enumerate(pictures):
-                (folder / name / f"{number:02}.png").write_bytes(encoded(picture))
+                (folder / name / f"{number:02}.png").write_bytes(encoded(_seen(picture, rng, 1.0)))
 
     def picture(self, rng: np.random.Generator, *, defective: bool, gain: float) -> NDArray[np.uint8]:
         """What a camera sees now, uint8 (160, 160, 3); `gain`: how much of the light is left."""

@@ -4,7 +4,8 @@ More flagged images may be defects that the live version misses. They hold a can
 wholly above what is explained: by good parts, of which the promised rate is rejected and so many times as many flagged,
 and by defects, of which there are so many as people found among images that they were asked about at random; with no
 such answers, as many as the live version flags. What people say of the images that only the candidate flags comes
-first: those that are defective are taken out, and the rest is judged by the same rule.
+first: those that are defective are taken out, and the rest is judged by the same rule. A candidate that flags most of
+the production, as the live version does, too, is held: another version that knows nothing is no gain.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ MORE_FLAGGED = 0.02
 STREAM = "images of the production flagged"
 """What the check of the production looks at."""
 ALONE_FLAGGED = 0.5
-"""With no live version: the interval of its share flagged that lies wholly above this holds a candidate."""
+"""The interval of its share flagged that lies wholly above this holds a candidate, with no live version and beside one
+that flags no more."""
 _UNSAID_OF_SAMPLE = 0.1
 """Share of the images of a sample of which nobody said a word (skipped, or new since): its bounds hold whatever they
 show."""
@@ -78,6 +80,11 @@ def production_check(production: Sequence[Pair], candidate: Bundle, defect_share
         )
         if seen.holds(0):
             problem = _unless_defective(seen, [pair.image for pair in contested(production)])
+        elif seen.knows_no_more():
+            problem = (
+                f"it flags {said} images of the production, more than half of them whatever the luck, the live version "
+                f"{seen.flagged_by_live}: neither knows what is good there"
+            )
     return counted_check(STREAM, production, counts, problem)
 
 
@@ -108,6 +115,13 @@ class FlaggedImages:
             (more - self.fewer) / self.images > MORE_FLAGGED
             and counted_interval(self.flagged - defective, self.images)[0] > self.good + self.defects(defective)
             and chance_of_more(more, self.fewer) <= CHANCE_OF_FALSE_REJECTS
+        )
+
+    def knows_no_more(self) -> bool:
+        """Whether the candidate flags most of the production, as the live version does, though it is not defective."""
+        return (
+            counted_interval(self.flagged, self.images)[0] > max(ALONE_FLAGGED, self.good + (self.defect_share or 0.0))
+            and chance_of_more(self.fewer, self.more) > CHANCE_OF_FALSE_REJECTS
         )
 
 

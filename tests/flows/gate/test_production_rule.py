@@ -76,6 +76,26 @@ def test_as_many_defective_ones_as_it_asks_for_let_it_through_and_one_fewer_does
     assert "about 1 more answers decide" in almost
 
 
+def test_a_version_that_flags_most_of_the_production_as_the_live_one_does_is_held(bundle: Bundle) -> None:
+    """As one that was adapted from another line's images, beside one that the line's images have left."""
+    check = production_check(produced([], both=240), bundle, None)
+    assert check is not None
+    assert check.problem == (
+        "it flags 240 of 300 images of the production, more than half of them whatever the luck, the live version 240: "
+        "neither knows what is good there"
+    )
+    known = production_check(produced([], both=240), bundle, 0.85)
+    assert known is not None
+    assert not known.problem, "so much may be defective, people say"
+
+
+def test_a_version_that_flags_most_of_the_production_but_less_than_the_live_one_goes_through(bundle: Bundle) -> None:
+    fewer = [replace(pair, candidate=pair.live, live=pair.candidate) for pair in produced([UNSAID] * 30, both=200)]
+    check = production_check(fewer, bundle, None)
+    assert check is not None
+    assert not check.problem
+
+
 @pytest.mark.parametrize("answers", [10, 30, ONLY_CANDIDATE])
 def test_a_version_whose_images_are_good_stays_held_whatever_it_flags(bundle: Bundle, answers: int) -> None:
     told = problem(bundle, [GOOD] * answers)
