@@ -5,7 +5,7 @@ show only so much of it. The interval is that of the normal model with the sprea
 (Gelman et al., Bayesian Data Analysis, 3rd ed., section 3.3), and of good parts that stray as other lines' do
 (`score_spread.straying`): each by itself up to so far, and all of them together, higher or lower, by as much times a
 deviate of Student's t: most shifts are like the images at hand, some are far from them. On thirteen real lines 92 % of
-the rates lie in it, 91 % where unlabelled images set the limit (`benchmarks/promises.md`).
+the rates lie in it, 87 % where unlabelled images set the limit (`benchmarks/promises.md`).
 """
 
 from __future__ import annotations
